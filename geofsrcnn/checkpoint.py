@@ -1,0 +1,287 @@
+"""Checkpoints: one ``.safetensors`` file with weights and, in its header, the model card as JSON.
+
+Files are untrusted: read into memory, header parsed strictly, names and shapes checked against the network that
+the card describes, all numbers finite, before anything is built. Nothing in a checkpoint is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+import geofsrcnn
+from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.files import local_path, staged
+from geofsrcnn.model import FSRCNN, FSRCNNConfig
+
+FORMAT_VERSION = 1
+MAX_FILE = 512 * 2**20
+MAX_HEADER = 2**20
+MODELS = Path(__file__).parent / "models"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says about itself.
+
+    Parameters
+    ----------
+    name : str
+        For people and for provenance.
+    summary : str
+        One sentence: what it is for.
+    data : list of dict
+        Sources trained on: ``name``, ``source``, ``licence``.
+    scores : dict
+        Figures on held-out data, with the words that say what they are.
+    training : dict
+        Options, steps and minutes of the training.
+    limits : str
+        What it is not for.
+    created : str
+        ISO date.
+    version : str
+        Version of geofsrcnn that wrote it.
+    """
+
+    name: str
+    summary: str = ""
+    data: list[dict[str, str]] = field(default_factory=list)
+    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    limits: str = ""
+    created: str = ""
+    version: str = geofsrcnn.__version__
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model.
+
+    Parameters
+    ----------
+    model : FSRCNN
+        On the CPU, in evaluation mode.
+    card : Card
+        What it says about itself.
+    digest : str
+        SHA-256 of the file, hexadecimal.
+    path : Path
+        Where it was read from.
+    """
+
+    model: FSRCNN
+    card: Card
+    digest: str
+    path: Path
+
+    @property
+    def config(self) -> FSRCNNConfig:
+        """The network's configuration."""
+        return self.model.config
+
+
+def shipped_models() -> list[Path]:
+    """Files of the models in the package."""
+    return sorted(MODELS.glob(f"*{SUFFIX}"))
+
+
+def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = None) -> Checkpoint:
+    """Load a shipped model by name, or a checkpoint file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"default"``, or the path of a ``.safetensors`` file.
+    factor : int, optional
+        Factor that the model must have; picks among the shipped models of a name (3 if not given).
+
+    Returns
+    -------
+    Checkpoint
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, it has another factor, or the file is refused.
+
+    Examples
+    --------
+    >>> load_checkpoint("default", factor=3).config.factor
+    3
+    """
+    path = _find(name_or_path, factor)
+    checkpoint = _load(path)
+    if factor is not None and checkpoint.config.factor != factor:
+        raise ModelError(f"{printable(path.name)} is a model for factor {checkpoint.config.factor}, not {factor}")
+    return checkpoint
+
+
+def save_checkpoint(path: str | os.PathLike[str], model: FSRCNN, card: Card, *, overwrite: bool = False) -> str:
+    """Write a checkpoint, verified by loading it again, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Output, ``.safetensors``.
+    model : FSRCNN
+        Weights and configuration.
+    card : Card
+        What to say about it.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
+    Raises
+    ------
+    ModelError
+        If a weight is not finite.
+    OutputError
+        If the file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    _check_finite(tensors, str(path))
+    body = {"config": model.config.to_dict(), **card.__dict__}
+    metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
+    with staged(path, overwrite=overwrite) as staging:
+        staging.write_bytes(save_tensors(tensors, metadata))
+        return _load(staging).digest
+
+
+def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
+    text = os.fspath(name_or_path)
+    if os.sep in text or text.endswith(SUFFIX):
+        try:
+            path = local_path(text)
+        except InputError as error:
+            raise ModelError(str(error)) from None
+        if not path.is_file():
+            raise ModelError(f"not a checkpoint file: {printable(path)}")
+        return path
+    shipped = {path.stem: path for path in shipped_models()}
+    for name in (text, f"{text}-x{factor or 3}"):
+        if name in shipped:
+            return shipped[name]
+    names = ", ".join(shipped) or "none"
+    others = "nearest, bilinear, cubic, lanczos and lanczos-bp serve every factor"
+    what = f"{printable(text)!r}" if factor is None else f"{printable(text)!r} for factor {factor}"
+    raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
+
+
+def _load(path: Path) -> Checkpoint:
+    shown = printable(path.name)
+    data = _read(path)
+    header = _parse_header(data, shown)
+    config, card = _parse_card(header, shown)
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
+    _check_names(header, expected, shown)
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
+    _check_finite(tensors, shown)
+    model = FSRCNN(config)
+    model.load_state_dict(tensors)
+    return Checkpoint(model.eval().requires_grad_(False), card, hashlib.sha256(data).hexdigest(), path)
+
+
+def _read(path: Path) -> bytes:
+    """The file in memory: a mapped file that is cut short would end the process."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE:
+            raise ModelError(f"checkpoint is larger than {MAX_FILE // 2**20} MiB: {printable(path)}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {printable(path)} ({error.strerror})") from None
+
+
+def _parse_header(data: bytes, shown: str) -> dict[str, Any]:
+    if data[:2] == b"\x80\x02" or data[:4] == b"PK\x03\x04":
+        raise ModelError(f"{shown} is a pickle (a PyTorch file), which can run code: only .safetensors is read")
+    if data.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{shown} is a Git LFS pointer, not the model: run git lfs pull")
+    if len(data) < 10:
+        raise ModelError(f"not a safetensors file: {shown} ({len(data)} bytes)")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > MAX_HEADER or 8 + length > len(data):
+        raise ModelError(f"not a sound safetensors file: {shown} (header of {length} bytes)")
+    try:
+        header = json.loads(data[8 : 8 + length], object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"not a sound safetensors file: {shown} (header: {printable(error)})") from None
+    if not isinstance(header, dict):
+        raise ModelError(f"not a sound safetensors file: {shown} (header is no object)")
+    return header
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("duplicate key")
+    return result
+
+
+def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card]:
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.get("format") != "geofsrcnn":
+        raise ModelError(f"{shown} is not a geofsrcnn checkpoint (its header has no geofsrcnn card)")
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        found = printable(metadata.get("format_version"))[:20]
+        raise ModelError(f"{shown} has format version {found}, this geofsrcnn reads {FORMAT_VERSION}: update it")
+    try:
+        body = json.loads(metadata["card"], object_pairs_hook=_no_duplicates)
+        config = FSRCNNConfig.from_dict(body.pop("config"))
+        card = Card(**body)
+    except ConfigError as error:
+        raise ModelError(f"{shown} describes a network that cannot be: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"the model card of {shown} is damaged ({printable(error)})") from None
+    for name, kind in _CARD_TYPES.items():
+        if not isinstance(getattr(card, name), kind):
+            raise ModelError(f"the model card of {shown} is damaged ({name} is no {kind.__name__})")
+    return config, card
+
+
+_CARD_TYPES = {
+    **dict.fromkeys(("name", "summary", "limits", "created", "version"), str),
+    "data": list,
+    "scores": dict,
+    "training": dict,
+}
+
+
+def _check_names(header: dict[str, Any], expected: dict[str, tuple[int, ...]], shown: str) -> None:
+    found = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    missing, spare = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or spare:
+        raise ModelError(
+            f"weights of {shown} do not fit its card: missing {printable(missing)}, unexpected {printable(spare)}"
+        )
+    for name, shape in expected.items():
+        entry = found[name]
+        if not isinstance(entry, dict) or entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
+            raise ModelError(f"weight {name} of {shown} is not float32 of shape {shape}")
+
+
+def _check_finite(tensors: dict[str, torch.Tensor], shown: str) -> None:
+    for name, tensor in tensors.items():
+        if not math.isfinite(float(tensor.abs().max())):
+            raise ModelError(f"weight {name} of {printable(shown)} is not finite")

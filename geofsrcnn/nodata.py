@@ -1,0 +1,201 @@
+"""Missing cells: which are missing, what stands in for them near valid ones, how they are written.
+
+A mask is True where a cell is valid, as in GDAL. Arrays are ``(..., y, x)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+def valid_mask(values: Array, nodata: float | None) -> Mask:
+    """Cells that are finite and not the nodata value.
+
+    Parameters
+    ----------
+    values : ndarray, any numeric type
+        As stored, before scale and offset.
+    nodata : float or None
+        Stored value of missing cells; NaN and infinities are missing in any case.
+
+    Returns
+    -------
+    ndarray of bool, the same shape
+        True where valid.
+
+    Examples
+    --------
+    >>> valid_mask(np.array([1, -9999, 3]), -9999)
+    array([ True, False,  True])
+    """
+    mask: Mask = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    stored = stored_nodata(nodata, values.dtype)
+    if stored is not None and not np.isnan(stored):
+        mask &= values != stored
+    return mask
+
+
+def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
+    """The nodata value as it is stored in `dtype`, or None where that type cannot hold it.
+
+    Examples
+    --------
+    >>> stored_nodata(-9999, np.dtype("uint8")) is None
+    True
+    >>> stored_nodata(-3.4e38, np.dtype("float32"))
+    np.float32(-3.4e+38)
+    """
+    if nodata is None:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(nodata)
+    if not np.isfinite(nodata) or int(nodata) != nodata:
+        return None
+    info = np.iinfo(dtype)
+    return dtype.type(int(nodata)) if info.min <= int(nodata) <= info.max else None
+
+
+def fill(values: Array, valid: Mask, rings: int) -> Array:
+    """Fill invalid cells near valid ones, ring by ring, each from its filled 8-neighbours' mean.
+
+    Cells farther than `rings` from any valid cell become 0: nothing valid depends on them. What stood
+    under the mask has no influence.
+
+    Parameters
+    ----------
+    values : ndarray (band, y, x)
+        Any values under the mask, NaN and infinities included.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    rings : int
+        How far from a valid cell to fill, in cells (Chebyshev distance).
+
+    Returns
+    -------
+    ndarray (band, y, x), float64
+        Finite where a cell is valid or near one; valid cells unchanged.
+
+    Examples
+    --------
+    >>> fill(np.array([[[2.0, 4.0, np.nan, 9.0]]]), np.array([[[True, True, False, False]]]), 1)
+    array([[[2., 4., 4., 0.]]])
+    """
+    known = valid.copy()
+    filled = np.where(valid, values, 0.0).astype(np.float64)
+    for _ in range(rings):
+        if known.all():
+            break
+        weight = _neighbour_sum(known.astype(np.float64))
+        ring = ~known & (weight > 0)
+        if not ring.any():
+            break
+        total = _neighbour_sum(filled)
+        filled[ring] = total[ring] / weight[ring]
+        known |= ring
+    return filled
+
+
+def _neighbour_sum(values: Array) -> Array:
+    """Sum over the 3 x 3 neighbourhood, nothing beyond the edge."""
+    padded = np.pad(values, [(0, 0), (1, 1), (1, 1)])
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    total: Array = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return total
+
+
+def encode(
+    values: Array,
+    valid: Mask,
+    dtype: np.dtype[Any],
+    nodata: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Array:
+    """Values as the output type stores them.
+
+    Integers are rounded to the nearest (ties to even) and clipped to what the type, or `limits`, can hold.
+    Invalid cells get the nodata value if there is one and else keep what they hold; a valid cell that would
+    come out equal to the nodata value takes the next value that the type can hold.
+
+    Parameters
+    ----------
+    values : ndarray, floating or already of `dtype`
+        In stored units.
+    valid : ndarray of bool, the same shape
+        True where valid.
+    dtype : numpy.dtype
+        Type of the output.
+    nodata : float, optional
+        Stored value of missing cells.
+    limits : tuple of float, optional
+        Smallest and largest stored value, where they are narrower than the type's (``NBITS``).
+
+    Returns
+    -------
+    ndarray of `dtype`, the same shape
+
+    Examples
+    --------
+    >>> encode(np.array([-3.2, 7.5, 0.2, 9.0]), np.array([True, True, True, False]), np.dtype("uint8"), 0)
+    array([1, 8, 1, 0], dtype=uint8)
+    """
+    missing = stored_nodata(nodata, dtype)
+    if dtype.kind == "f":
+        stored = _to_float(values, valid, dtype)
+    else:
+        stored = _to_integer(values, dtype, limits)
+    if missing is None:
+        return stored
+    if not np.isnan(missing):
+        accident = valid & (stored == missing)
+        if accident.any():
+            stored[accident] = _next_to(missing, dtype, limits, values[accident])
+    stored[~valid] = missing
+    return stored
+
+
+def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
+    info = np.finfo(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = values.astype(dtype)
+    overflow = valid & np.isinf(stored)
+    if overflow.any():
+        stored[overflow] = np.clip(values[overflow], float(info.min), float(info.max)).astype(dtype)
+    return stored
+
+
+def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> Array:
+    info = np.iinfo(dtype)
+    low, high = limits if limits is not None else (info.min, info.max)
+    if values.dtype.kind != "f":
+        return values.astype(dtype)
+    rounded = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    stored = np.clip(rounded, low, high)
+    # the largest 64-bit integers are not exact in float64 and would wrap when cast
+    inside = (stored > float(info.min)) & (stored < float(info.max))
+    result = np.where(inside, stored, 0.0).astype(dtype)
+    result[stored >= float(info.max)] = high
+    result[stored <= float(info.min)] = low
+    return result
+
+
+def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | None, wanted: Array) -> Array:
+    """The stored neighbours of the nodata value, on the side where each wanted value lies."""
+    if dtype.kind == "f":
+        up, down = np.nextafter(missing, dtype.type(np.inf)), np.nextafter(missing, dtype.type(-np.inf))
+        up_ok, down_ok = bool(np.isfinite(up)), bool(np.isfinite(down))
+    else:
+        info = np.iinfo(dtype)
+        low, high = limits if limits is not None else (info.min, info.max)
+        up_ok, down_ok = int(missing) < high, int(missing) > low
+        up = dtype.type(int(missing) + 1) if up_ok else missing
+        down = dtype.type(int(missing) - 1) if down_ok else missing
+    above = (wanted.astype(np.float64) >= float(missing)) & up_ok | (not down_ok)
+    result: Array = np.where(above, up, down)
+    return result

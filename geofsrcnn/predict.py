@@ -1,0 +1,278 @@
+"""The engine: one function does the arithmetic of a block, everything else moves data to and from it.
+
+Reading, computing and writing overlap: one thread reads, workers with one torch thread each compute, the calling
+thread writes. What is under way is bounded, so memory does not depend on the raster's size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from geofsrcnn.cells import Cells
+from geofsrcnn.errors import UsageError
+from geofsrcnn.model import Upsampler, conserve
+from geofsrcnn.nodata import Mask, fill
+from geofsrcnn.resample import repeat
+from geofsrcnn.tiles import Margin, Plan, Tile, Window
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+
+TILE = 160
+"""Coarse cells along one side of a tile on a CPU: activations stay in the cache, halos stay cheap."""
+
+DEVICE_TILE = 512
+"""The same on a GPU."""
+
+BANDS = 16
+"""Bands of a tile that are upscaled together."""
+
+SAFE = (2.0**-60, 2.0**60)
+"""Magnitudes that float32 arithmetic bears; other blocks are scaled by a power of two and back."""
+
+_PAD_MODES = {"replicate": "edge", "zeros": "constant", "reflect": "reflect"}
+
+
+class Source(Protocol):
+    """Where coarse cells come from; used by one thread at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        ...
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        """The cells of a window."""
+        ...
+
+
+class Sink(Protocol):
+    """Where fine cells go; used by the calling thread only."""
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        """Take the cells of a window."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to each tile.
+
+    Parameters
+    ----------
+    model : Upsampler or None
+        None repeats cells (nearest), whatever their type.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    value_range : tuple of float, optional
+        Bounds that values keep, in physical units.
+    """
+
+    model: Upsampler | None
+    factor: int
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def reach(self) -> int:
+        """Cells read around a tile: the halo, and once more where its missing cells are filled from."""
+        return 0 if self.model is None else 2 * self.model.halo
+
+
+def upscale_block(
+    model: Upsampler,
+    values: Array,
+    valid: Mask,
+    margin: Margin,
+    value_range: tuple[float, float] | None = None,
+) -> Array:
+    """Upscale the core of a block.
+
+    Missing cells are filled from their neighbours, the raster's edge is padded, the model is applied, and bounds
+    are kept.
+
+    Parameters
+    ----------
+    model : Upsampler
+        Network or classical method.
+    values : ndarray (band, y, x), float32 or float64
+        Core and halo; anything where invalid.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    margin : Margin
+        Cells around the core in `values`. A side with fewer than the model's halo is the raster's edge; with
+        invalid cells a side has twice the halo, or reaches the edge.
+    value_range : tuple of float, optional
+        Bounds that values keep.
+
+    Returns
+    -------
+    ndarray (band, factor * y, factor * x), the type of `values` (float64 if cells were filled)
+        The core on the fine grid; cells of invalid coarse cells hold anything finite.
+    """
+    halo = model.halo
+    if not valid.all():
+        values = fill(values, valid, halo)
+    values = _fit_halo(values, margin, halo, model.padding)
+    scale = _safe_scale(values) if model.unit_free else 1.0
+    x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
+    groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
+    fine = torch.cat([model(group.unsqueeze(0)) for group in groups])
+    fine = fine.flatten(0, 1)
+    if value_range is not None:
+        core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
+        fine = _keep_range(fine, core, model.factor, value_range, scale)
+    result: Array = fine.numpy()
+    return result if scale == 1 else result / result.dtype.type(scale)
+
+
+def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
+    """Cut what was read for filling only, and pad where the raster ends."""
+    sides = (margin.top, margin.bottom, margin.left, margin.right)
+    top, bottom, left, right = (max(side - halo, 0) for side in sides)
+    values = values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
+    short = [max(halo - side, 0) for side in sides]
+    if not any(short):
+        return values
+    pads = [(0, 0), (short[0], short[1]), (short[2], short[3])]
+    return np.pad(values, pads, mode=_PAD_MODES[padding])  # type: ignore[call-overload,no-any-return]
+
+
+def _safe_scale(values: Array) -> float:
+    """A power of two that brings a block's magnitude to where float32 has room; 1 for ordinary values."""
+    largest = float(np.abs(values).max())
+    if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
+        return 1.0
+    return 2.0 ** -math.frexp(largest)[1] if largest > 1e-300 else 2.0**900
+
+
+def _keep_range(
+    fine: torch.Tensor, core: torch.Tensor, factor: int, bounds: tuple[float, float], scale: float
+) -> torch.Tensor:
+    blocks = torch.nn.functional.pixel_unshuffle(fine.unsqueeze(1), factor).unsqueeze(1)
+    kept = conserve(blocks, core.unsqueeze(1), bounds[0] * scale, bounds[1] * scale)
+    return torch.nn.functional.pixel_shuffle(kept.squeeze(1), factor).squeeze(1)
+
+
+def upscale_tile(job: Job, cells: Cells, tile: Tile) -> Cells:
+    """The fine cells of a tile from the coarse cells read for it.
+
+    Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
+    are repeated.
+    """
+    core = _core(tile.margin, cells.values.shape)
+    valid = repeat(cells.valid[core], job.factor)
+    coarse = repeat(cells.values[core], job.factor)
+    if job.model is None:
+        fine = coarse
+    elif cells.valid[core].any():
+        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.value_range)
+        if not valid.all():
+            fine = np.where(valid, fine, coarse)
+    else:
+        fine = coarse
+    alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
+    mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
+    return Cells(fine, valid, alpha, mask)
+
+
+def _core(margin: Margin, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    return (
+        slice(None),
+        slice(margin.top, shape[1] - margin.bottom),
+        slice(margin.left, shape[2] - margin.right),
+    )
+
+
+def run(
+    job: Job,
+    source: Source,
+    sink: Sink,
+    plan: Plan,
+    workers: int,
+    progress: Progress | None = None,
+) -> None:
+    """Upscale all tiles of a plan from a source to a sink.
+
+    Tiles are written in the plan's order. On an error, or an interrupt in the calling thread, tiles under way
+    are finished and dropped, the others never started, and the exception goes on.
+
+    Parameters
+    ----------
+    job : Job
+        What to do.
+    source, sink : Source, Sink
+        Where from and where to.
+    plan : Plan
+        The tiles, read with ``job.reach`` cells around.
+    workers : int
+        Threads that compute.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile, in the calling thread.
+    """
+    groups = band_groups(source.shape[0], job.model)
+    total = len(plan) * len(groups)
+    done = 0
+    with _threads(workers) as (reader, pool):
+        pending: deque[tuple[Tile, slice, Future[Cells]]] = deque()
+
+        def finish_one() -> None:
+            nonlocal done
+            tile, bands, future = pending.popleft()
+            sink.write(tile.write, future.result(), bands)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
+        for tile in plan:
+            for bands in groups:
+                if len(pending) >= 2 * workers + 1:
+                    finish_one()
+                cells = reader.submit(source.read, tile.read, bands)
+                pending.append((tile, bands, pool.submit(_compute, job, cells, tile)))
+        while pending:
+            finish_one()
+
+
+def _compute(job: Job, cells: Future[Cells], tile: Tile) -> Cells:
+    return upscale_tile(job, cells.result(), tile)
+
+
+def band_groups(count: int, model: Upsampler | None) -> list[slice]:
+    """Bands that go through a tile together: all that the model joins, else a bounded number.
+
+    Raises
+    ------
+    UsageError
+        If the model takes another number of bands.
+    """
+    if model is None or model.channels == 1:
+        return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
+    if count != model.channels:
+        raise UsageError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
+    return [slice(0, count)]
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """A reading thread and computing threads; torch's own threads are as before afterwards."""
+    before = torch.get_num_threads()
+    reader = ThreadPoolExecutor(1, "geofsrcnn-read")
+    pool = ThreadPoolExecutor(workers, "geofsrcnn-compute", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield reader, pool
+    finally:
+        for executor in (pool, reader):
+            executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (reader, pool):
+            executor.shutdown(wait=True)
+        torch.set_num_threads(before)

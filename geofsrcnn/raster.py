@@ -1,0 +1,770 @@
+"""GeoTIFF in and out, and GDAL's other rasters on request: safe open, windowed read, verified write.
+
+`RasterSource` and `RasterSink` are thin shells around rasterio. Values are in physical units
+(``stored * scale + offset``) between the two, in stored units in the files.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.drivers import raster_driver_extensions
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geofsrcnn.cells import Cells
+from geofsrcnn.errors import InputError, LimitError, OutputError, UsageError, printable, warn
+from geofsrcnn.files import head, local_path, sniff
+from geofsrcnn.grid import Grid
+from geofsrcnn.nodata import Mask, encode, stored_nodata, valid_mask
+from geofsrcnn.tiles import Window
+
+Array = npt.NDArray[Any]
+
+MAX_BLOCK = 256 * 2**20
+"""Largest block (strip or tile) of an input, unpacked, in bytes."""
+
+MAX_RATIO = 1000
+"""Largest ratio of declared bytes to file bytes of an input above 1 GiB."""
+
+CACHE = (64 * 2**20, 256 * 2**20)
+"""Least and most bytes of GDAL's block cache."""
+
+EXACT = 2**53
+"""Largest integer up to which float64 holds every integer."""
+
+LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD")
+
+# Drivers that open other files, talk to servers, or bring a second HDF5 library into the process.
+REFUSED_DRIVERS = frozenset(
+    "GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTILES RASTERLITE KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI "
+    "OGR_VRT NETCDF HDF4 HDF4IMAGE HDF5 HDF5IMAGE BAG KEA ZARR MEM".split()
+)
+
+# Tags that describe the coarse cells' values or the file's inner form, not the raster.
+STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
+STALE_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", "GEOLOCATION")
+
+
+@dataclass(frozen=True)
+class Band:
+    """What describes one band of the input."""
+
+    index: int
+    dtype: np.dtype[Any]
+    nodata: float | None
+    scale: float
+    offset: float
+    description: str | None
+    unit: str | None
+    colour: ColorInterp
+    bits: int | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether stored values are physical values."""
+        return self.scale == 1 and self.offset == 0
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest stored value where NBITS makes them narrower than the type."""
+        if self.bits is None or self.dtype.kind != "u":
+            return None
+        return 0, 2**self.bits - 1
+
+
+class RasterSource:
+    """A raster opened for reading windows.
+
+    Parameters
+    ----------
+    path : str or path
+        A local GeoTIFF, or any raster of `driver`.
+    nodata : float, optional
+        Stored value of missing cells, instead of the file's.
+    bidx : sequence of int, optional
+        Bands to read, counted from 1; all but alpha if not given.
+    driver : str, optional
+        GDAL driver to open with instead of GTiff.
+    sidecars : bool
+        Let GDAL use ``.aux.xml``, ``.msk``, ``.tfw`` and the like that lie beside the file.
+    raw : bool
+        Read stored values, whatever they mean; for repeating cells (nearest).
+    allow_lossy, allow_sparse : bool
+        Accept integers beyond 2**53; accept files that declare a thousand times their size.
+
+    Raises
+    ------
+    RemoteError, InputError, LimitError, UsageError
+        If the file must not or cannot be opened, or holds what cannot be upscaled.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        nodata: float | None = None,
+        bidx: tuple[int, ...] = (),
+        driver: str | None = None,
+        sidecars: bool = False,
+        raw: bool = False,
+        allow_lossy: bool = False,
+        allow_sparse: bool = False,
+    ) -> None:
+        self.path = local_path(path)
+        self._shown = printable(self.path.name)
+        self._raw, self._allow_lossy = raw, allow_lossy
+        self._identity = _identity(self.path)
+        self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
+        try:
+            if driver is None and not sidecars:
+                _warn_sidecars(self.path)
+            self._check_size(allow_sparse=allow_sparse)
+            self._describe(nodata, bidx)
+            self._check_meaning()
+        except BaseException:
+            self._dataset.close()
+            raise
+
+    def _check_size(self, *, allow_sparse: bool) -> None:
+        d = self._dataset
+        if not (0 < d.width and 0 < d.height):
+            raise InputError(f"raster without cells: {self._shown} ({d.height} x {d.width})")
+        if not 0 < d.count <= 65536:
+            raise InputError(f"raster with {d.count} bands: {self._shown}: 1 to 65536 can be read")
+        cell = np.dtype(_numpy_type(d.dtypes[0], self._shown)).itemsize
+        together = d.count if d.profile.get("interleave") == "pixel" else 1
+        block = max(rows * columns for rows, columns in d.block_shapes) * cell * together
+        if block > MAX_BLOCK and d.driver == "GTiff":
+            raise LimitError(
+                f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
+                "rewrite it with gdal_translate -co TILED=YES"
+            )
+        declared = d.width * d.height * d.count * cell
+        if declared > max(2**30, MAX_RATIO * self.path.stat().st_size) and not allow_sparse:
+            raise LimitError(
+                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {self.path.stat().st_size} bytes: "
+                "if that is meant, use --allow-sparse"
+            )
+
+    def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
+        d = self._dataset
+        alpha = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        if wrong := [i for i in bidx if i not in d.indexes]:
+            raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
+        if len(set(bidx)) != len(bidx):
+            raise UsageError(f"band given twice: {bidx}")
+        chosen = bidx or tuple(d.indexes)
+        self.bands = [self._band(i, nodata) for i in chosen if i not in alpha]
+        self.alpha = [self._band(i, None) for i in chosen if i in alpha]
+        self.order = list(chosen)
+        self._alpha_index = alpha[0] if alpha else None
+        if not self.bands:
+            raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
+        flags = d.mask_flag_enums[self.bands[0].index - 1]
+        self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self.grid = _grid(d)
+        self.interleave = d.profile.get("interleave", "band")
+        self.photometric = d.photometric.name if d.photometric else None
+        self.colourmap = self._colourmap()
+        self.tags = _tags(d, 0)
+        self.domains = {
+            name: d.tags(ns=name)
+            for name in d.tag_namespaces()
+            if name not in STALE_DOMAINS and not name.startswith("LocationInfo")
+        }
+
+    def _band(self, index: int, nodata: float | None) -> Band:
+        d, i = self._dataset, index - 1
+        dtype = _numpy_type(d.dtypes[i], self._shown)
+        stated = d.nodatavals[i]
+        if nodata is not None:
+            if stored_nodata(nodata, dtype) is None:
+                raise UsageError(f"nodata {nodata} cannot be stored as {dtype}, the type of band {index}")
+            stated = nodata
+        elif stated is not None and dtype.kind != "f" and stored_nodata(stated, dtype) is None:
+            warn("W-NODATA", f"{self._shown} states nodata {stated}, which {dtype} cannot hold: taken as none")
+            stated = None
+        bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
+        scale, offset = d.scales[i], d.offsets[i]
+        if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
+            raise InputError(f"band {index} of {self._shown} has scale {scale} and offset {offset}: mend the tags")
+        return Band(
+            index=index,
+            dtype=dtype,
+            nodata=stated,
+            scale=scale,
+            offset=offset,
+            description=d.descriptions[i],
+            unit=d.units[i],
+            colour=d.colorinterp[i],
+            bits=int(bits) if bits and bits.isdigit() else None,
+            tags=_tags(d, index),
+        )
+
+    def _colourmap(self) -> dict[int, Any] | None:
+        try:
+            return dict(self._dataset.colormap(self.bands[0].index))
+        except ValueError:
+            return None
+
+    def _check_meaning(self) -> None:
+        for band in self.bands:
+            if band.dtype.kind == "c":
+                raise InputError(
+                    f"complex data in band {band.index} of {self._shown}: "
+                    "upscale amplitude and phase's sine and cosine as bands of their own"
+                )
+        if self._raw:
+            return
+        first = self.bands[0]
+        layer = {**self.tags, **first.tags}.get("LAYER_TYPE", "")
+        if self.colourmap is not None or first.colour == ColorInterp.palette or layer.lower() == "thematic":
+            raise InputError(
+                f"categorical raster (palette): {self._shown}: classes are repeated, not interpolated, with "
+                "--model nearest; for colours expand it first (gdal_translate -expand rgb)"
+            )
+        if first.bits == 1:
+            raise InputError(
+                f"categorical raster (1 bit): {self._shown}: classes are repeated, not interpolated, with "
+                "--model nearest"
+            )
+
+    def check_georeference(self) -> None:
+        """Warn about what the output cannot carry or the raster lacks."""
+        g = self.grid
+        if g.affine is None and not g.gcps and g.rpcs is None:
+            warn("W-NOGEO", f"{self._shown} has no transform: the output has none either")
+        elif g.crs is None and g.gcp_crs is None and g.rpcs is None:
+            warn("W-NOGEO", f"{self._shown} has no CRS: the output has none either")
+        if self._dataset.subdatasets:
+            warn("W-PAGES", f"{self._shown} has {len(self._dataset.subdatasets)} pages: only the first is read")
+        if "GEOLOCATION" in self._dataset.tag_namespaces():
+            warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
+        if self._has_absent_blocks():
+            warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+
+    def _has_absent_blocks(self) -> bool:
+        d = self._dataset
+        if d.driver != "GTiff":
+            return False
+        rows, columns = d.block_shapes[0]
+        across, down = -(-d.width // columns), -(-d.height // rows)
+        if across * down > 65536:
+            return False
+        names = (f"BLOCK_OFFSET_{x}_{y}" for y in range(down) for x in range(across))
+        return any(d.get_tag_item(name, "TIFF", bidx=1) in (None, "0") for name in names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands to upscale, rows, columns."""
+        return len(self.bands), *self.grid.shape
+
+    @property
+    def working_type(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns."""
+        if self._raw:
+            return self.bands[0].dtype
+        small = all(b.plain and (b.dtype.itemsize <= 2 or b.dtype == np.float32) for b in self.bands)
+        return np.dtype(np.float32 if small else np.float64)
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        """Read a window of some bands.
+
+        Parameters
+        ----------
+        window : Window
+            Coarse cells, inside the raster.
+        bands : slice
+            Of the bands to upscale.
+
+        Raises
+        ------
+        InputError
+            If a block cannot be read or decoded.
+        """
+        first = bands.start in (None, 0)
+        chosen = self.bands[bands]
+        area = RasterioWindow.from_slices(*window.slices())
+        try:
+            stored = self._dataset.read([b.index for b in chosen], window=area)
+            shared = self._shared_mask(area)
+            alpha = None
+            if first and self.alpha:
+                alpha = self._dataset.read([b.index for b in self.alpha], window=area)
+            mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
+        except (RasterioError, OSError, MemoryError) as error:
+            raise InputError(f"cannot read {window} of {self._shown} ({_reason(error)}): is the file whole?") from error
+        valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
+        if shared is not None:
+            valid &= shared
+        return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+
+    def _shared_mask(self, area: RasterioWindow) -> Mask | None:
+        """Validity by the alpha band and the dataset's mask, the same for all bands."""
+        shared: Mask | None = None
+        if self._alpha_index is not None:
+            shared = self._dataset.read(self._alpha_index, window=area) != 0
+        if self.has_mask:
+            mask = self._dataset.read_masks(self.bands[0].index, window=area) != 0
+            shared = mask if shared is None else shared & mask
+        return shared
+
+    def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
+        if self._raw:
+            return stored
+        if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8 and not self._allow_lossy:
+            beyond = valid & ((stored > EXACT) | (stored < -EXACT if stored.dtype.kind == "i" else False))
+            if beyond.any():
+                raise InputError(
+                    f"integers beyond 2**53 in {window} of {self._shown} would lose digits: accept it with "
+                    "--allow-lossy, or subtract an offset first"
+                )
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+            self._warn_infinite(stored)
+            stored = np.where(np.isinf(stored), np.nan, stored)
+        values = stored.astype(self.working_type)
+        for band, layer in zip(bands, values, strict=True):
+            if not band.plain:
+                layer *= band.scale
+                layer += band.offset
+        return values
+
+    _infinite = False
+
+    def _warn_infinite(self, stored: Array) -> None:
+        if not self._infinite and np.isinf(stored).any():
+            self._infinite = True
+            warn("W-INF", f"{self._shown} holds infinite values, which are taken as missing")
+
+    def check_unchanged(self) -> None:
+        """Refuse a result of an input that was replaced or changed since it was opened.
+
+        Raises
+        ------
+        InputError
+            If it was.
+        """
+        if _identity(self.path) != self._identity:
+            raise InputError(f"{self._shown} was changed while it was read: run again")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
+
+    def __enter__(self) -> RasterSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        s = path.stat()
+    except OSError:
+        return ()
+    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns
+
+
+def _check_driver(path: Path, driver: str | None) -> str:
+    """The driver to force, after a look at the file's first bytes."""
+    if driver is not None:
+        known = {name.upper(): name for name in rasterio.drivers.raster_driver_extensions().values()}
+        if driver.upper() in REFUSED_DRIVERS:
+            raise UsageError(f"driver {printable(driver)} is not opened: convert the file with gdal_translate first")
+        return known.get(driver.upper(), driver)
+    kind = sniff(path)
+    if kind == "GeoTIFF":
+        return "GTiff"
+    shown = printable(path.name)
+    if kind == "unknown":
+        if path.is_dir():
+            raise InputError(f"a folder, not a GeoTIFF: {shown}")
+        start = head(path)
+        found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
+        raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
+    raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
+    """GDAL's configuration for an open: nothing is read or written beside the file itself."""
+    if sidecars:
+        return {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
+    # other drivers' headers lie beside the file by design
+    listing = "EMPTY_DIR" if driver == "GTiff" else "NO"
+    return {"GDAL_DISABLE_READDIR_ON_OPEN": listing, "GDAL_PAM_ENABLED": "NO"}
+
+
+def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE[0], **_options(driver, sidecars=sidecars)), _quiet():
+            dataset = rasterio.open(path, driver=driver, sharing=False)
+    except (RasterioError, OSError, ValueError, TypeError, MemoryError) as error:
+        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({_reason(error)})") from error
+    _set_cache(dataset)
+    return dataset
+
+
+def _set_cache(dataset: Any) -> None:
+    """Let GDAL's cache hold two rows of blocks, so that no block is decoded twice, within bounds."""
+    rows, _ = dataset.block_shapes[0]
+    cell = np.dtype(_numpy_type(dataset.dtypes[0], "")).itemsize
+    wanted = 2 * max(rows, 256) * dataset.width * min(dataset.count, 16) * cell
+    with rasterio.Env(GDAL_CACHEMAX=min(max(wanted, CACHE[0]), CACHE[1])):
+        pass
+
+
+def _reason(error: BaseException) -> str:
+    """GDAL's own words, which rasterio often keeps in the cause."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return printable(str(cause).strip() or type(cause).__name__)[:300]
+
+
+_TYPES = {"complex_int16": "complex64", "complex_int32": "complex128"}
+
+
+def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(_TYPES.get(name, name))
+    except TypeError:
+        raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
+
+
+_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
+
+
+def _warn_sidecars(path: Path) -> None:
+    beside = [path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS]
+    if found := sorted({p.name for p in beside if p.exists()}):
+        warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
+
+
+def _tags(dataset: Any, index: int) -> dict[str, str]:
+    tags = dataset.tags(index) if index else dataset.tags()
+    return {key: value for key, value in tags.items() if not key.startswith(STALE_TAGS)}
+
+
+def _grid(dataset: Any) -> Grid:
+    with _quiet():
+        affine, crs = dataset.transform, dataset.crs
+        points, point_crs = dataset.gcps
+    gcps = tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points)
+    return Grid(
+        shape=(dataset.height, dataset.width),
+        affine=None if affine == Affine.identity() or gcps else affine,
+        crs=crs or None,
+        gcps=gcps,
+        gcp_crs=point_crs or None,
+        rpcs=dataset.rpcs,
+    )
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the output is written.
+
+    Parameters
+    ----------
+    dtype : str, optional
+        Type of all bands; by default the input's.
+    cog : bool
+        Cloud optimised, with overviews.
+    options : mapping
+        GDAL creation options, over the defaults.
+    provenance : mapping
+        Tags that say how the output was made.
+    """
+
+    dtype: str | None = None
+    cog: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class RasterSink:
+    """A GeoTIFF written in windows and verified.
+
+    Parameters
+    ----------
+    path : Path
+        A new file, in a folder of its own.
+    source : RasterSource
+        What the output takes its description from.
+    grid : Grid
+        The fine grid.
+    block : int
+        Rows and columns of a written window, which become the file's blocks where TIFF allows it.
+    form : Format
+        How to write.
+    split : bool
+        Whether bands are written in several groups.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError
+        If an option is wrong, the bands do not fit one file, or writing fails.
+    """
+
+    def __init__(
+        self, path: Path, source: RasterSource, grid: Grid, block: int, form: Format, *, split: bool = False
+    ) -> None:
+        self._path, self._source, self._grid, self._form = path, source, grid, form
+        self._bands = {b.index: b for b in (*source.bands, *source.alpha)}
+        self._order = source.order
+        self._position = {index: place for place, index in enumerate(self._order, 1)}
+        self.dtype = self._output_type()
+        self.nodata = self._output_nodata()
+        self._checksums: list[tuple[Window, list[int] | None, int]] = []
+        options = self._creation_options(block, split=split)
+        try:
+            with _writing(), _quiet():
+                self._dataset = rasterio.open(path, "w", **options)
+                self._describe()
+        except (RasterioError, OSError, ValueError, TypeError) as error:
+            raise OutputError(f"cannot create the output ({_reason(error)}): check the creation options") from error
+
+    def _output_type(self) -> np.dtype[Any]:
+        types = {b.dtype for b in self._bands.values()}
+        if self._form.dtype is not None:
+            return np.dtype(self._form.dtype)
+        if len(types) > 1:
+            names = ", ".join(sorted(t.name for t in types))
+            raise InputError(f"bands of several types ({names}) do not fit one GeoTIFF: give --dtype or --bidx")
+        return types.pop()
+
+    def _output_nodata(self) -> float | None:
+        stated = {repr(float(b.nodata)) for b in self._source.bands if b.nodata is not None}
+        if len(stated) > 1:
+            raise InputError(f"bands state several nodata values ({', '.join(sorted(stated))}), a GeoTIFF holds one: "
+                             "upscale them one by one with --bidx")
+        if not stated:
+            return None
+        value = next(b.nodata for b in self._source.bands if b.nodata is not None)
+        if stored_nodata(value, self.dtype) is None:
+            raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another --dtype")
+        return value
+
+    def _creation_options(self, block: int, *, split: bool) -> dict[str, Any]:
+        g, source = self._grid, self._source
+        rows, columns = g.shape
+        form = {key.upper(): value for key, value in self._form.options.items()}
+        if form.get("COMPRESS", "").upper() in LOSSY:
+            raise UsageError(f"COMPRESS={form['COMPRESS']} changes the values: take DEFLATE, ZSTD, LZW or LZMA")
+        size = block if block % 16 == 0 else 256
+        size = min(size, -(-max(rows, columns) // 16) * 16)
+        options: dict[str, Any] = {
+            "DRIVER": "GTiff",
+            "WIDTH": columns,
+            "HEIGHT": rows,
+            "COUNT": len(self._order),
+            "DTYPE": self.dtype.name,
+            "NODATA": self.nodata,
+            "CRS": g.crs,
+            "TRANSFORM": g.affine,
+            "BIGTIFF": "IF_SAFER",
+            "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
+        }
+        if not self._form.cog:
+            options |= {"TILED": "YES", "BLOCKXSIZE": size, "BLOCKYSIZE": size}
+        bits = {b.bits for b in source.bands}
+        narrow = bits.pop() if len(bits) == 1 else None
+        if narrow and self._form.dtype is None and self.dtype.kind == "u" and narrow < 8 * self.dtype.itemsize:
+            options["NBITS"] = narrow
+        options |= {"COMPRESS": "DEFLATE", "ZLEVEL": 1} if not self._form.cog else {"COMPRESS": "ZSTD", "ZSTD_LEVEL": 1}
+        if "NBITS" not in options:
+            options["PREDICTOR"] = 3 if self.dtype.kind == "f" else 2
+        colours = [self._bands[i].colour for i in self._order]
+        if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
+            options["PHOTOMETRIC"] = "RGB"
+        if ColorInterp.alpha in colours:
+            options["ALPHA"] = "YES"
+        if not self._form.cog:
+            if "COMPRESS" in form:
+                for key in ("ZLEVEL",):
+                    options.pop(key, None)
+                if form["COMPRESS"].upper() not in ("DEFLATE", "ZSTD", "LZW"):
+                    options.pop("PREDICTOR", None)
+            options |= form
+        return {key.lower(): value for key, value in options.items() if value is not None}
+
+    def _describe(self) -> None:
+        d, source = self._dataset, self._source
+        if source.colourmap is not None and self.dtype.name in ("uint8", "uint16"):
+            d.write_colormap(1, source.colourmap)
+        else:
+            d.colorinterp = [self._bands[i].colour for i in self._order]
+        d.descriptions = [self._bands[i].description for i in self._order]
+        d.units = [self._bands[i].unit or "" for i in self._order]
+        d.scales = [self._bands[i].scale for i in self._order]
+        d.offsets = [self._bands[i].offset for i in self._order]
+        for index in self._order:
+            d.update_tags(self._position[index], **self._bands[index].tags)
+        for name, tags in source.domains.items():
+            d.update_tags(ns=name, **tags)
+        d.update_tags(**source.tags, **self._form.provenance)
+        g = self._grid
+        if g.gcps:
+            points = [
+                GroundControlPoint(row=row, col=column, x=x, y=y, z=z, id=name, info=info)
+                for row, column, x, y, z, name, info in g.gcps
+            ]
+            d.gcps = (points, g.gcp_crs)
+        if g.rpcs is not None:
+            d.rpcs = g.rpcs
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        """Write a window of some bands.
+
+        Parameters
+        ----------
+        window : Window
+            Fine cells.
+        cells : Cells
+            Fine values in physical units, validity, alpha and mask.
+        bands : slice
+            Of the bands to upscale.
+
+        Raises
+        ------
+        OutputError
+            If writing fails.
+        """
+        chosen = self._source.bands[bands]
+        stored = np.stack([self._encode(*parts) for parts in zip(chosen, cells.values, cells.valid, strict=True)])
+        indexes = [self._position[b.index] for b in chosen]
+        area = RasterioWindow.from_slices(*window.slices())
+        try:
+            with _writing():
+                self._put(stored, indexes, window, area)
+                if cells.alpha is not None:
+                    alpha = cells.alpha.astype(self.dtype, copy=False)
+                    self._put(alpha, [self._position[b.index] for b in self._source.alpha], window, area)
+                if cells.mask is not None:
+                    self._dataset.write_mask(cells.mask, window=area)
+                    self._checksums.append((window, None, zlib.crc32(np.ascontiguousarray(cells.mask))))
+        except (RasterioError, OSError, ValueError) as error:
+            raise OutputError(f"cannot write the output ({_reason(error)}): is the disk full?") from error
+
+    def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
+        self._dataset.write(stored, indexes=indexes, window=area)
+        self._checksums.append((window, indexes, zlib.crc32(np.ascontiguousarray(stored))))
+
+    def _encode(self, band: Band, values: Array, valid: Mask) -> Array:
+        if values.dtype == self.dtype and self.dtype.kind != "f":
+            stored = values.copy()
+            missing = stored_nodata(self.nodata, self.dtype)
+            if missing is not None:
+                stored[~valid] = missing
+            return stored
+        if not band.plain:
+            values = (values - band.offset) / band.scale
+        limits = band.limits if self._form.dtype is None else None
+        return encode(values, valid, self.dtype, self.nodata, limits)
+
+    def finish(self) -> None:
+        """Close the file, make it a COG if asked, and read back every window that was written.
+
+        Raises
+        ------
+        OutputError
+            If the file is not what was written.
+        """
+        try:
+            with _writing():
+                self._dataset.close()
+                if self._form.cog:
+                    self._to_cog()
+        except (RasterioError, OSError) as error:
+            raise OutputError(f"cannot finish the output ({_reason(error)}): is the disk full?") from error
+        self._verify()
+
+    def _to_cog(self) -> None:
+        plain = self._path.with_name("plain.tif")
+        self._path.rename(plain)
+        categories = self._source.colourmap is not None
+        options = {
+            "COMPRESS": "DEFLATE",
+            "PREDICTOR": "YES",
+            "BIGTIFF": "IF_SAFER",
+            "RESAMPLING": "NEAREST" if categories else "AVERAGE",
+            **{key.upper(): value for key, value in self._form.options.items()},
+        }
+        if options["COMPRESS"].upper() not in ("DEFLATE", "ZSTD", "LZW"):
+            options.pop("PREDICTOR")
+        rasterio.shutil.copy(plain, self._path, driver="COG", **options)
+        plain.unlink()
+
+    def _verify(self) -> None:
+        wrong = "the output read back differs from what was written"
+        try:
+            with _writing(), _quiet(), rasterio.open(self._path, driver="GTiff", sharing=False) as d:
+                rows, columns = self._grid.shape
+                same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
+                same &= d.dtypes[0] == self.dtype.name and _same_nodata(d.nodata, self.nodata)
+                same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
+                same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
+                if not same:
+                    raise OutputError(f"{wrong} (size, type, nodata, transform or tags): is the disk full?")
+                for window, indexes, checksum in self._checksums:
+                    area = RasterioWindow.from_slices(*window.slices())
+                    stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
+                    if zlib.crc32(np.ascontiguousarray(stored)) != checksum:
+                        raise OutputError(f"{wrong} ({window}): is the disk full?")
+        except (RasterioError, MemoryError) as error:
+            raise OutputError(f"{wrong} ({_reason(error)}): is the disk full?") from error
+
+    def __enter__(self) -> RasterSink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | BaseException | None) -> None:
+        if kind is not None and not self._dataset.closed:
+            try:
+                with _writing():
+                    self._dataset.close()
+            except (RasterioError, OSError):
+                return  # the first error counts; the file is about to be removed
+
+
+def _writing() -> Any:
+    """GDAL's configuration for outputs: masks inside the file, nothing beside it."""
+    return rasterio.Env(
+        GDAL_TIFF_INTERNAL_MASK="YES", GDAL_PAM_ENABLED="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"
+    )
+
+
+def _same_nodata(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a == b or (math.isnan(a) and math.isnan(b)) or np.float32(a) == np.float32(b)
+
+
+def driver_names() -> list[str]:
+    """GDAL's raster drivers by their suffixes, for messages."""
+    return sorted(set(raster_driver_extensions().values()))

@@ -1,0 +1,703 @@
+"""Upscale an array or a raster file: where the engine meets data.
+
+Results are the same whichever way the cells come: file or array, whatever the tile size and the threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import geofsrcnn
+from geofsrcnn.cells import Cells
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable
+from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
+from geofsrcnn.nodata import Mask, encode, valid_mask
+from geofsrcnn.resample import CLASSICAL
+from geofsrcnn.tiles import Plan, Window
+
+if TYPE_CHECKING:
+    from geofsrcnn.checkpoint import Checkpoint
+    from geofsrcnn.model import Upsampler
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+
+FACTORS = range(2, 9)
+PRECISIONS = ("float32", "bfloat16")
+OUTPUT_TYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64"),
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network or a classical method, ready to run.
+
+    Parameters
+    ----------
+    name : str
+        As given.
+    digest : str
+        SHA-256 of the checkpoint's file; empty for classical methods.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    upsampler : Upsampler or None
+        None repeats cells.
+    device : str
+        Where it runs.
+    operations : int
+        Multiply-adds for a coarse cell and band.
+    """
+
+    name: str
+    digest: str
+    factor: int
+    upsampler: Upsampler | None
+    device: str
+    operations: int
+
+    @property
+    def halo(self) -> int:
+        """Coarse cells that an output depends on around its own."""
+        return 0 if self.upsampler is None else self.upsampler.halo
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Parameters
+    ----------
+    output : str
+        Path of the output.
+    model, digest : str
+        What made it.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    bands : int
+        Bands that were upscaled.
+    coarse, fine : tuple of int
+        Rows and columns before and after.
+    seconds : float
+        Wall time from opening the input to the verified output.
+    cells_per_second : float
+        Fine cells of all bands in a second.
+    peak_memory : int
+        Largest resident memory of the process so far, bytes.
+    device : str
+        Where the model ran.
+    output_bytes : int
+        Size of the output.
+    """
+
+    output: str
+    model: str
+    digest: str
+    factor: int
+    bands: int
+    coarse: tuple[int, int]
+    fine: tuple[int, int]
+    seconds: float
+    cells_per_second: float
+    peak_memory: int
+    device: str
+    output_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take.
+
+    Parameters
+    ----------
+    bands : int
+        Bands to upscale.
+    coarse, fine : tuple of int
+        Rows and columns before and after.
+    tiles : int
+        Units of work.
+    seconds : float
+        From a timed tile on this machine, input and output not counted.
+    memory : int
+        Resident bytes at the peak, about.
+    disk : int
+        Bytes of the output before compression.
+    disk_free : int
+        Bytes free where the output goes.
+    model, device : str
+        What would run, where.
+    """
+
+    bands: int
+    coarse: tuple[int, int]
+    fine: tuple[int, int]
+    tiles: int
+    seconds: float
+    memory: int
+    disk: int
+    disk_free: int
+    model: str
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+
+def check_factor(factor: float) -> int:
+    """The factor as an int.
+
+    Raises
+    ------
+    UsageError
+        If it is not a whole number from 2 to 8.
+    """
+    if isinstance(factor, bool) or factor not in FACTORS:
+        raise UsageError(f"factor must be a whole number from 2 to 8, got {factor}")
+    return int(factor)
+
+
+def check_device(device: str) -> str:
+    """``"auto"`` resolved; any other device if torch has it.
+
+    Raises
+    ------
+    UsageError
+        If torch does not have it.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UsageError(f"no device {printable(device)!r} here: take auto, cpu or cuda") from None
+    return device
+
+
+def load_method(
+    model: str | os.PathLike[str] | Checkpoint,
+    factor: int,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+) -> Method:
+    """A model by name, path or loaded checkpoint, or a classical method by name.
+
+    Parameters
+    ----------
+    model : str, path or Checkpoint
+        ``default``, a ``.safetensors`` file, what `load_checkpoint` gave, or one of
+        nearest, bilinear, cubic, lanczos, lanczos-bp.
+    factor : int
+        Factor that it must serve.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Of the network's hourglass.
+
+    Raises
+    ------
+    UsageError, ModelError
+        If an argument is wrong, or there is no such model.
+    """
+    factor = check_factor(factor)
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if model == "nearest":
+        return Method("nearest", "", factor, None, "cpu", 0)
+    device = check_device(device)
+    from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
+    from geofsrcnn.model import Classical, Network
+
+    if isinstance(model, str) and model in CLASSICAL:
+        classical = Classical(model, factor, device)
+        return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
+    if checkpoint.config.factor != factor:
+        raise UsageError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
+    network = Network(checkpoint.model, device, precision)
+    return Method(checkpoint.card.name, checkpoint.digest, factor, network, device, checkpoint.config.operations)
+
+
+def _tile_size(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
+    from geofsrcnn.predict import DEVICE_TILE, TILE
+
+    if method.upsampler is not None and method.upsampler.whole:
+        return max(shape)
+    if tile_size is None:
+        return TILE if method.device == "cpu" else DEVICE_TILE
+    check_tile_size(tile_size)
+    if tile_size < method.halo:
+        raise UsageError(f"tile size {tile_size} is below the halo of {method.name}, {method.halo} cells")
+    return tile_size
+
+
+def check_tile_size(tile_size: int | None) -> None:
+    """Refuse tile sizes that no model can use.
+
+    Raises
+    ------
+    UsageError
+        If it is not a positive whole number.
+    """
+    if tile_size is not None and (not isinstance(tile_size, int) or isinstance(tile_size, bool) or tile_size < 1):
+        raise UsageError(f"tile size must be a positive whole number, got {tile_size!r}")
+
+
+def _workers(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise UsageError(f"threads must be a positive whole number, got {threads!r}")
+    return threads
+
+
+def _check_range(value_range: tuple[float, float] | None) -> None:
+    if value_range is None:
+        return
+    low, high = value_range
+    if math.isnan(low) or math.isnan(high) or not low < high:
+        raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
+
+
+class _ArraySource:
+    """An array ``(band, y, x)`` as a source."""
+
+    def __init__(self, array: Array, valid: Mask) -> None:
+        self._array, self._valid = array, valid
+        small = array.dtype.itemsize <= 2 or array.dtype == np.float32
+        self._type = np.float32 if small else np.float64
+        self.raw = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        bands, rows, columns = self._array.shape
+        return bands, rows, columns
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        index = (bands, *window.slices())
+        values = self._array[index]
+        return Cells(values if self.raw else values.astype(self._type), self._valid[index])
+
+
+class _ArraySink:
+    """An array ``(band, y, x)`` of the input's type as a sink."""
+
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: Sequence[float | None]) -> None:
+        self.array: Array = np.empty(shape, dtype)
+        self._nodata = nodata
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        chosen = range(*bands.indices(self.array.shape[0]))
+        for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
+            self.array[(band, *window.slices())] = encode(values, valid, self.array.dtype, self._nodata[band])
+
+
+def upscale_array(
+    array: npt.ArrayLike,
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    *,
+    nodata: float | Sequence[float | None] | None = None,
+    valid: npt.ArrayLike | None = None,
+    value_range: tuple[float, float] | None = None,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    progress: Progress | None = None,
+) -> Array:
+    """Upscale an array.
+
+    Parameters
+    ----------
+    array : array_like (y, x) or (band, y, x)
+        Integers, float32 or float64, in any units; edges of cells are assumed to fill the extent.
+    factor : int
+        Fine cells along one side of a coarse cell, 2 to 8.
+    model : str, path or Checkpoint
+        Name of a shipped model, a ``.safetensors`` file, a loaded checkpoint, or a classical method:
+        nearest, bilinear, cubic, lanczos, lanczos-bp.
+    nodata : float or sequence of float, optional
+        Value of missing cells, for all bands or each; NaN is always missing. Written to missing fine cells.
+    valid : array_like of bool, optional
+        True where valid, the shape of `array` or ``(y, x)``; together with `nodata`.
+    value_range : tuple of float, optional
+        Smallest and largest value; results keep to it and blocks keep their means.
+    tile_size : int, optional
+        Coarse cells along one side of a tile; chosen for the device if not given. No effect on the result
+        beyond 1e-5 of the local range.
+    threads : int, optional
+        Threads that compute; all cores if not given.
+    device : str
+        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Of the network's arithmetic.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile.
+
+    Returns
+    -------
+    ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
+        Of the input's type; integers are rounded and clipped. Missing cells hold the nodata value, or what
+        the coarse cell holds if there is none.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+        If an argument is wrong, the array cannot be upscaled, or there is no such model.
+
+    Examples
+    --------
+    >>> coarse = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> upscale_array(coarse, 2, "bilinear").shape
+    (4, 4)
+    """
+    from geofsrcnn.predict import Job, run
+
+    _check_range(value_range)
+    workers = _workers(threads)
+    check_tile_size(tile_size)
+    method = load_method(model, factor, device=device, precision=precision)
+    coarse, flat = _as_bands(np.asarray(array), raw=method.upsampler is None)
+    bands, rows, columns = coarse.shape
+    values = _per_band(nodata, bands)
+    mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
+    if valid is not None:
+        mask &= _as_mask(np.asarray(valid), coarse.shape)
+    job = Job(method.upsampler, factor, value_range)
+    source = _ArraySource(coarse, mask)
+    source.raw = method.upsampler is None
+    sink = _ArraySink((bands, rows * factor, columns * factor), coarse.dtype, values)
+    extent = Window(0, rows, 0, columns)
+    size = _tile_size(tile_size, method, (rows, columns))
+    run(job, source, sink, Plan(extent, extent, size, job.reach, factor), workers, progress)
+    return sink.array[0] if flat else sink.array
+
+
+def _as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
+    if array.dtype.kind == "b" or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise InputError(f"array of type {array.dtype} cannot be upscaled: convert it to float32 first")
+    if array.ndim not in (2, 3):
+        raise InputError(f"array must be (y, x) or (band, y, x), got {array.ndim} dimensions {array.shape}")
+    if 0 in array.shape:
+        raise InputError(f"array without cells: shape {array.shape}")
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8 and not raw
+    if wide and (int(array.max()) > 2**53 or int(array.min()) < -(2**53)):
+        raise InputError("integers beyond 2**53 would lose digits: subtract an offset first")
+    return (array[None], True) if array.ndim == 2 else (array, False)
+
+
+def _per_band(nodata: float | Sequence[float | None] | None, bands: int) -> list[float | None]:
+    if nodata is None or isinstance(nodata, (int, float, np.number)):
+        return [None if nodata is None else float(nodata)] * bands
+    values = [None if value is None else float(value) for value in nodata]
+    if len(values) != bands:
+        raise UsageError(f"{len(values)} nodata values for {bands} bands: give one, or one for each band")
+    return values
+
+
+def _as_mask(valid: Array, shape: tuple[int, ...]) -> Mask:
+    if valid.dtype != bool or valid.shape not in (shape, shape[1:]):
+        raise InputError(f"valid must be bool of shape {shape} or {shape[1:]}, got {valid.dtype} {valid.shape}")
+    return np.broadcast_to(valid, shape)
+
+
+def upscale_raster(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    *,
+    bidx: Sequence[int] = (),
+    bounds: tuple[float, float, float, float] | None = None,
+    nodata: float | None = None,
+    value_range: tuple[float, float] | None = None,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    dtype: str | None = None,
+    cog: bool = False,
+    co: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    max_pixels: int | None = None,
+    driver: str | None = None,
+    sidecars: bool = False,
+    allow_lossy: bool = False,
+    allow_sparse: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Upscale a raster file into a GeoTIFF.
+
+    The output appears under its name only when it is whole and verified; a failed run leaves nothing, and the
+    input is never touched.
+
+    Parameters
+    ----------
+    src : str or path
+        A GeoTIFF, or any GDAL raster with `driver`.
+    dst : str or path
+        The GeoTIFF to write.
+    factor, model, value_range, tile_size, threads, device, precision, progress
+        As for `upscale_array`; the range in physical units.
+    bidx : sequence of int
+        Bands, counted from 1; all if empty.
+    bounds : tuple of float, optional
+        ``(west, south, east, north)`` in the raster's CRS: only the coarse cells that meet it. They come out
+        as they would from the whole raster.
+    nodata : float, optional
+        Stored value of missing cells, instead of the file's.
+    dtype : str, optional
+        Type of the output instead of the input's.
+    cog : bool
+        Write a cloud optimised GeoTIFF with overviews.
+    co : mapping of str, optional
+        GDAL creation options.
+    overwrite : bool
+        Replace an existing output.
+    max_pixels : int, optional
+        Refuse an output of more cells.
+    driver : str, optional
+        GDAL driver to open the input with instead of GTiff.
+    sidecars : bool
+        Let GDAL use sidecar files of the input.
+    allow_lossy : bool
+        Accept 64-bit integers beyond 2**53, which lose digits.
+    allow_sparse : bool
+        Accept files that declare a thousand times their size.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    GeofsrcnnError
+        UsageError, InputError, ModelError, OutputError, LimitError or RemoteError; see `geofsrcnn.errors`.
+    """
+    start = time.perf_counter()
+    with _opened(
+        src, dst, factor, model,
+        bidx=bidx, bounds=bounds, nodata=nodata, value_range=value_range, tile_size=tile_size, threads=threads,
+        device=device, precision=precision, dtype=dtype, overwrite=overwrite, max_pixels=max_pixels, driver=driver,
+        sidecars=sidecars, allow_lossy=allow_lossy, allow_sparse=allow_sparse,
+    ) as task:
+        task.check_disk()
+        task.source.check_georeference()
+        size = task.write(cog=cog, co=co or {}, progress=progress)
+    seconds = time.perf_counter() - start
+    rows, columns = task.fine
+    return Summary(
+        output=str(task.target),
+        model=task.method.name,
+        digest=task.method.digest,
+        factor=task.method.factor,
+        bands=len(task.source.bands),
+        coarse=task.plan.region.shape,
+        fine=task.fine,
+        seconds=seconds,
+        cells_per_second=len(task.source.bands) * rows * columns / seconds,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        device=task.method.device,
+        output_bytes=size,
+    )
+
+
+def estimate_raster(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    **options: Any,
+) -> Estimate:
+    """What `upscale_raster` would take, with the same checks and arguments; nothing is written.
+
+    Time comes from one tile of noise, computed here and now.
+
+    Raises
+    ------
+    GeofsrcnnError
+        As `upscale_raster` would before its first tile, but for a disk that is too small.
+    """
+    for name in ("cog", "co", "progress"):
+        options.pop(name, None)
+    with _opened(src, dst, factor, model, **options) as task:
+        return task.estimate()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A raster run with everything opened and checked."""
+
+    source: Any
+    target: Path
+    method: Method
+    plan: Plan
+    workers: int
+    dtype: str | None
+    value_range: tuple[float, float] | None
+    overwrite: bool
+
+    @property
+    def fine(self) -> tuple[int, int]:
+        rows, columns = self.plan.region.shape
+        return rows * self.method.factor, columns * self.method.factor
+
+    @property
+    def output_bytes(self) -> int:
+        """Size of the output before compression."""
+        itemsize = np.dtype(self.dtype or self.source.bands[0].dtype).itemsize
+        return math.prod(self.fine) * len(self.source.order) * itemsize
+
+    def __enter__(self) -> _Task:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+
+    def check_disk(self) -> None:
+        free = free_bytes(self.target)
+        if self.output_bytes > 0.9 * free:
+            raise LimitError(
+                f"the output has {self.output_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
+                "make room, take a smaller --factor or part of it with --bounds"
+            )
+
+    def write(self, *, cog: bool, co: Mapping[str, str], progress: Progress | None) -> int:
+        from geofsrcnn.predict import Job, band_groups, run
+        from geofsrcnn.raster import Format, RasterSink
+
+        method, source = self.method, self.source
+        job = Job(method.upsampler, method.factor, self.value_range)
+        form = Format(self.dtype, cog, co, _provenance(method))
+        grid = source.grid.crop(self.plan.region).refine(method.factor)
+        split = len(band_groups(len(source.bands), method.upsampler)) > 1
+        with staged(self.target, overwrite=self.overwrite) as staging:
+            block = self.plan.tile_size * method.factor
+            with RasterSink(staging, source, grid, block, form, split=split) as sink:
+                run(job, source, sink, self.plan, self.workers, progress)
+                sink.finish()
+            source.check_unchanged()
+            return staging.stat().st_size
+
+    def estimate(self) -> Estimate:
+        from geofsrcnn.predict import Job, upscale_tile
+        from geofsrcnn.tiles import Tile
+
+        job = Job(self.method.upsampler, self.method.factor)
+        shape = [min(n, self.plan.tile_size) + 2 * job.reach for n in self.plan.region.shape]
+        noise = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+        core = Window(job.reach, shape[0] - job.reach, job.reach, shape[1] - job.reach)
+        tile = Tile(core, Window(0, shape[0], 0, shape[1]), core)
+        cells = Cells(noise, np.ones(noise.shape, bool))
+        upscale_tile(job, cells, tile)
+        start = time.perf_counter()
+        for _ in range(3):
+            upscale_tile(job, cells, tile)
+        seconds = (time.perf_counter() - start) / 3
+        bands = len(self.source.bands)
+        running = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        fine = core.shape[0] * core.shape[1] * self.method.factor**2
+        pending = (2 * self.workers + 2) * min(bands, 16) * fine * 8
+        return Estimate(
+            bands=bands,
+            coarse=self.plan.region.shape,
+            fine=self.fine,
+            tiles=len(self.plan),
+            seconds=seconds * len(self.plan) * bands / self.workers,
+            memory=running + pending,
+            disk=self.output_bytes,
+            disk_free=free_bytes(self.target),
+            model=self.method.name,
+            device=self.method.device,
+        )
+
+
+def _opened(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    factor: int,
+    model: str | os.PathLike[str] | Checkpoint,
+    *,
+    bidx: Sequence[int] = (),
+    bounds: tuple[float, float, float, float] | None = None,
+    nodata: float | None = None,
+    value_range: tuple[float, float] | None = None,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    dtype: str | None = None,
+    overwrite: bool = False,
+    max_pixels: int | None = None,
+    driver: str | None = None,
+    sidecars: bool = False,
+    allow_lossy: bool = False,
+    allow_sparse: bool = False,
+) -> _Task:
+    """Check everything that can be checked before the first tile, cheap checks first."""
+    factor = check_factor(factor)
+    _check_range(value_range)
+    check_tile_size(tile_size)
+    workers = _workers(threads)
+    if dtype is not None and dtype not in OUTPUT_TYPES:
+        raise UsageError(f"type {printable(dtype)!r} cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
+    path, target = local_path(src), Path(dst).absolute()
+    models = [Path(model)] if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else []
+    refuse_same(target, path, *models)
+    check_target(Path(os.path.realpath(target)), overwrite=overwrite)
+    method = load_method(model, factor, device=device, precision=precision)
+    if tile_size is not None:
+        _tile_size(tile_size, method, (tile_size, tile_size))
+    from geofsrcnn.raster import RasterSource
+
+    source = RasterSource(
+        path,
+        nodata=nodata,
+        bidx=tuple(bidx),
+        driver=driver,
+        sidecars=sidecars,
+        raw=method.upsampler is None,
+        allow_lossy=allow_lossy,
+        allow_sparse=allow_sparse,
+    )
+    try:
+        rows, columns = source.grid.shape
+        extent = Window(0, rows, 0, columns)
+        region = extent if bounds is None else source.grid.window(bounds)
+        pixels = math.prod(region.shape) * factor**2
+        if max_pixels is not None and pixels > max_pixels:
+            raise LimitError(f"the output has {pixels} cells, --max-pixels allows {max_pixels}")
+        size = _tile_size(tile_size, method, region.shape)
+        plan = Plan(extent, region, size, 2 * method.halo, factor)
+    except BaseException:
+        source.close()
+        raise
+    return _Task(source, target, method, plan, workers, dtype, value_range, overwrite)
+
+
+def _provenance(method: Method) -> dict[str, str]:
+    tags = {
+        "GEOFSRCNN_VERSION": geofsrcnn.__version__,
+        "GEOFSRCNN_MODEL": method.name,
+        "GEOFSRCNN_FACTOR": str(method.factor),
+    }
+    return tags | ({"GEOFSRCNN_MODEL_SHA256": method.digest} if method.digest else {})
