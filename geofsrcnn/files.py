@@ -241,7 +241,7 @@ def _work_folder(final: Path) -> tuple[Path, int]:
 def _remove_leftovers(final: Path) -> None:
     """Remove the work folders of dead processes for the same output."""
     prefix = _prefix(final)
-    for name in os.listdir(final.parent):
+    for name in (entry.name for entry in final.parent.iterdir()):
         middle = name.removeprefix(prefix).removesuffix(SUFFIX)
         if not (name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8):
             continue

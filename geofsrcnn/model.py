@@ -20,8 +20,9 @@ away enters the arithmetic: 101325 +- 0.1 is as good as 0 +- 0.1, and a plane co
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -188,26 +189,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {"d": 64, "s": 32, "m": 4},
     "small": {"d": 32, "s": 5, "m": 1},
     "paper": {
-        **{"d": 56, "s": 12, "m": 4, "bias": True, "prelu": "channel", "unit_free": False},
-        **{"skip": "none", "conserving": "none", "padding": "zeros"},
+        "d": 56,
+        "s": 12,
+        "m": 4,
+        "bias": True,
+        "prelu": "channel",
+        "unit_free": False,
+        "skip": "none",
+        "conserving": "none",
+        "padding": "zeros",
     },
 }
 """Sizes by name: the article's, the paper's FSRCNN-s, and the paper's own form."""
-
-
-class Upsampler(Protocol):
-    """What the engine needs of a network or a classical method."""
-
-    factor: int
-    halo: int
-    channels: int
-    padding: str
-    unit_free: bool
-    whole: bool
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
-        ...
 
 
 def differences(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -269,14 +262,15 @@ def _plane_basis(k: int) -> Tensor:
     line = torch.arange(k, dtype=torch.float64) - k // 2
     one = torch.ones(k, k, dtype=torch.float64)
     planes = torch.stack([one, one * line[:, None], one * line[None, :]]).flatten(1)
-    return planes / planes.norm(dim=1, keepdim=True)
+    result: Tensor = planes / planes.norm(dim=1, keepdim=True)
+    return result
 
 
 def _plane_targets(k: int, factor: int) -> Tensor:
     """Inner products (factor * factor, 3) with the basis of any filter bank that reproduces planes."""
     line = torch.arange(k, dtype=torch.float64) - k // 2
     centre = torch.from_numpy(offsets(factor))
-    slope = centre / line.norm() / k**0.5 * 1.0
+    slope = centre / line.norm() / k**0.5
     y, x = torch.meshgrid(slope, slope, indexing="ij")
     return torch.stack([torch.full_like(y, 1 / k), y, x], dim=-1).reshape(factor**2, 3)
 
@@ -349,7 +343,7 @@ def _spread(room: Tensor) -> Tensor:
     return torch.where(mean > 0, room / mean.clamp_min(torch.finfo(room.dtype).tiny), torch.zeros_like(room))
 
 
-def _assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, anchored: bool) -> Tensor:
+def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, anchored: bool) -> Tensor:
     """Coarse values plus residuals, conserved, as the fine field.
 
     Parameters
@@ -374,7 +368,8 @@ def _assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, anchore
     return F.pixel_shuffle(blocks.reshape(n, -1, rows, columns), factor)
 
 
-def _cut(x: Tensor, cells: int) -> Tensor:
+def cut(x: Tensor, cells: int) -> Tensor:
+    """Without so many cells on each side."""
     return x[..., cells : x.shape[-2] - cells, cells : x.shape[-1] - cells] if cells else x
 
 
@@ -458,16 +453,17 @@ class FSRCNN(nn.Module):
         -------
         Tensor (n, channels, factor * y, factor * x)
         """
-        return _run(self.config, x, self._weights())
+        return run_layers(self.config, x, self.weights())
 
-    def _weights(self) -> _Weights:
+    def weights(self) -> Weights[Layer]:
+        """All convolutions as applied: projected and rewritten for differences."""
         config = self.config
         feature = self.feature_filters()
         if config.unit_free:
             feature = on_differences(feature)
         skip = self.skip_filters()
         if skip is not None:
-            skip = on_differences(_without_centre(skip))
+            skip = on_differences(without_centre(skip))
         last = config.m - 1
         mapping = []
         for i, layer in enumerate(self.mapping):
@@ -477,15 +473,15 @@ class FSRCNN(nn.Module):
                 prelu = self.mapping_prelu[i]
             elif i == last:
                 prelu = self.mapping_prelu[0]
-            mapping.append(_Layer(layer.weight, layer.bias, None if prelu is None else prelu.weight))  # type: ignore[arg-type]
+            mapping.append(Layer(layer.weight, layer.bias, None if prelu is None else prelu.weight))  # type: ignore[arg-type]
         layers = [
-            _Layer(feature, self.feature.bias, self.feature_prelu.weight),
-            _Layer(self.shrink.weight, self.shrink.bias, self.shrink_prelu.weight),
+            Layer(feature, self.feature.bias, self.feature_prelu.weight),
+            Layer(self.shrink.weight, self.shrink.bias, self.shrink_prelu.weight),
             *mapping,
-            _Layer(self.expand.weight, self.expand.bias, self.expand_prelu.weight),
-            _Layer(self.deconvolution.weight, self.deconvolution.bias, None),
+            Layer(self.expand.weight, self.expand.bias, self.expand_prelu.weight),
+            Layer(self.deconvolution.weight, self.deconvolution.bias, None),
         ]
-        return _Weights(layers, None if skip is None else _Layer(skip, None, None))
+        return Weights(layers, None if skip is None else Layer(skip, None, None))
 
 
 def _skip_start(config: FSRCNNConfig) -> Tensor:
@@ -496,7 +492,7 @@ def _skip_start(config: FSRCNNConfig) -> Tensor:
     return torch.tensor(bank.reshape(config.factor**2, config.skip_kernel, config.skip_kernel), dtype=torch.float32)
 
 
-def _without_centre(filters: Tensor) -> Tensor:
+def without_centre(filters: Tensor) -> Tensor:
     """Interpolation filters less the coarse cell itself: they sum to zero."""
     centre = torch.zeros_like(filters[0, 0])
     centre[filters.shape[-2] // 2, filters.shape[-1] // 2] = 1
@@ -504,7 +500,7 @@ def _without_centre(filters: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """One convolution as applied: weight, bias, PReLU slopes (None: no activation)."""
 
     weight: Tensor
@@ -512,49 +508,61 @@ class _Layer:
     slopes: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Convolve and activate."""
         x = F.conv2d(x, self.weight, self.bias)
         return x if self.slopes is None else F.prelu(x, self.slopes)
 
     @property
     def radius(self) -> int:
+        """Cells that the kernel reaches on each side."""
         return self.weight.shape[-1] // 2
 
 
-class _Convolution(Protocol):
+class Convolution(Protocol):
+    """A layer, however it is carried out."""
+
     @property
-    def radius(self) -> int: ...
-    def __call__(self, x: Tensor) -> Tensor: ...
+    def radius(self) -> int:
+        """Cells that the kernel reaches on each side."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve and activate."""
+        ...
+
+
+L = TypeVar("L", bound=Convolution)
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights(Generic[L]):
     """All convolutions in order, and the skip's."""
 
-    layers: list[Any]
-    skip: Any
+    layers: Sequence[L]
+    skip: L | None
     dtype: torch.dtype = torch.float32
 
 
 _PAD_MODES = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
 
 
-def _run(config: FSRCNNConfig, x: Tensor, weights: _Weights) -> Tensor:
+def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor:
     """The network's arithmetic; training and inference differ only in how a layer is carried out."""
     halo, dtype = config.halo, weights.dtype
-    core = _cut(x, halo)
+    core = cut(x, halo)
     local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
-    hidden = _cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
+    hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
     for layer in weights.layers:
         if config.pad_layers and layer.radius:
             hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
         hidden = layer(hidden)
     residual = hidden.float()
     if weights.skip is not None and local is not None:
-        residual = residual + _skip(_cut(local, halo - config.skip_halo), weights.skip)
-    return _assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
+        residual = residual + _skip(cut(local, halo - config.skip_halo), weights.skip)
+    return assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
 
 
-def _skip(local: Tensor, layer: _Convolution) -> Tensor:
+def _skip(local: Tensor, layer: Convolution) -> Tensor:
     """The same filter bank for each band."""
     n, doubled, rows, columns = local.shape
     if doubled == 2:
@@ -562,117 +570,3 @@ def _skip(local: Tensor, layer: _Convolution) -> Tensor:
     bands = local.reshape(n * doubled // 2, 2, rows, columns)
     out: Tensor = layer(bands)
     return out.reshape(n, -1, *out.shape[-2:])
-
-
-class _FusedLayer:
-    """A convolution for inference on a CPU: weights packed once, the PReLU's single slope fused (oneDNN)."""
-
-    def __init__(self, layer: _Layer, dtype: torch.dtype, size: int) -> None:
-        self.radius = layer.radius
-        self._bias = None if layer.bias is None else layer.bias.to(dtype)
-        weight = layer.weight.to(dtype).contiguous(memory_format=torch.channels_last)
-        nominal = [1, weight.shape[1], size, size]
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, [0, 0], [1, 1], [1, 1], 1, nominal)
-        self._slope = None if layer.slopes is None else [float(layer.slopes)]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        name, slope = ("none", []) if self._slope is None else ("leaky_relu", self._slope)
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, [0, 0], [1, 1], [1, 1], 1, name, slope, ""
-        )
-        return result
-
-
-class _PlainLayer:
-    """A convolution for inference anywhere."""
-
-    def __init__(self, layer: _Layer, dtype: torch.dtype, device: torch.device) -> None:
-        self.radius = layer.radius
-        self._weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
-        self._bias = None if layer.bias is None else layer.bias.to(device, dtype)
-        self._slopes = None if layer.slopes is None else layer.slopes.to(device, dtype)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x, self._weight, self._bias)
-        return x if self._slopes is None else F.prelu(x, self._slopes)
-
-
-def _can_fuse(layer: _Layer, device: torch.device) -> bool:
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    single = layer.slopes is None or layer.slopes.numel() == 1
-    return single and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-
-
-class Network:
-    """A trained network ready for inference: projections folded, weights packed, nothing changed by use.
-
-    Safe to share between threads.
-
-    Parameters
-    ----------
-    model : FSRCNN
-        Copied; later changes to it have no effect.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-    precision : {"float32", "bfloat16"}
-        Of the hourglass; the skip stays float32, the coarse value keeps the input's type.
-    """
-
-    def __init__(self, model: FSRCNN, device: str = "cpu", precision: str = "float32") -> None:
-        self.config = config = model.config
-        self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
-        self.padding, self.unit_free, self.whole = config.padding, config.unit_free, config.pad_layers
-        self.device = torch.device(device)
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        with torch.no_grad():
-            weights = model._weights()
-        self._weights = _Weights(
-            [self._prepare(layer, dtype) for layer in weights.layers],
-            None if weights.skip is None else self._prepare(weights.skip, torch.float32),
-            dtype,
-        )
-
-    def _prepare(self, layer: _Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
-        layer = _Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
-        if _can_fuse(layer, self.device):
-            return _FusedLayer(layer, dtype, size=128)
-        return _PlainLayer(layer, dtype, self.device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``, of the input's type, on its device."""
-        with torch.inference_mode():
-            return _run(self.config, x.to(self.device), self._weights).to(x.device)
-
-
-class Classical:
-    """A classical method as an `Upsampler`: the same engine, a fixed filter bank, no network.
-
-    Parameters
-    ----------
-    method : str
-        A name of `geofsrcnn.resample`.
-    factor : int
-        Fine cells along one side of a coarse cell.
-    device : str
-        As for `Network`.
-    """
-
-    channels = 1
-    padding = "replicate"
-    unit_free = True
-    whole = False
-
-    def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
-        self.method, self.factor, self.device = method, factor, torch.device(device)
-        bank = torch.tensor(filter_bank(method, factor))
-        self.halo = bank.shape[-1] // 2
-        filters = on_differences(_without_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
-        self._layer = _PlainLayer(_Layer(filters, None, None), torch.float32, self.device)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``(n, 1, y + 2 halo, x + 2 halo)`` to ``(n, 1, f y, f x)``, of the input's type, on its device."""
-        with torch.inference_mode():
-            local = differences(x.to(self.device), torch.float32)
-            fine = _assemble(_cut(x.to(self.device), self.halo), self._layer(local), self.factor, "none", anchored=True)
-            return fine.to(x.device)

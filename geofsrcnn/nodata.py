@@ -146,10 +146,7 @@ def encode(
     array([1, 8, 1, 0], dtype=uint8)
     """
     missing = stored_nodata(nodata, dtype)
-    if dtype.kind == "f":
-        stored = _to_float(values, valid, dtype)
-    else:
-        stored = _to_integer(values, dtype, limits)
+    stored = _to_float(values, valid, dtype) if dtype.kind == "f" else _to_integer(values, dtype, limits)
     if missing is None:
         return stored
     if not np.isnan(missing):

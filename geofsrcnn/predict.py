@@ -20,7 +20,8 @@ import torch
 
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import UsageError
-from geofsrcnn.model import Upsampler, conserve
+from geofsrcnn.inference import Upsampler
+from geofsrcnn.model import conserve
 from geofsrcnn.nodata import Mask, fill
 from geofsrcnn.resample import repeat
 from geofsrcnn.tiles import Margin, Plan, Tile, Window

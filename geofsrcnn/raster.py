@@ -1,7 +1,6 @@
-"""GeoTIFF in and out, and GDAL's other rasters on request: safe open, windowed read, verified write.
+"""Rasters in: safe open and windowed read of GeoTIFF, and of GDAL's other formats on request.
 
-`RasterSource` and `RasterSink` are thin shells around rasterio. Values are in physical units
-(``stored * scale + offset``) between the two, in stored units in the files.
+`RasterSource` is a thin shell around rasterio. It gives values in physical units (``stored * scale + offset``).
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 import math
 import os
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,17 +19,15 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from rasterio.control import GroundControlPoint
-from rasterio.drivers import raster_driver_extensions
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn.cells import Cells
-from geofsrcnn.errors import InputError, LimitError, OutputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import head, local_path, sniff
 from geofsrcnn.grid import Grid
-from geofsrcnn.nodata import Mask, encode, stored_nodata, valid_mask
+from geofsrcnn.nodata import Mask, stored_nodata, valid_mask
 from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -49,12 +44,36 @@ CACHE = (64 * 2**20, 256 * 2**20)
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
 
-LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD")
 
 # Drivers that open other files, talk to servers, or bring a second HDF5 library into the process.
 REFUSED_DRIVERS = frozenset(
-    "GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTILES RASTERLITE KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI "
-    "OGR_VRT NETCDF HDF4 HDF4IMAGE HDF5 HDF5IMAGE BAG KEA ZARR MEM".split()
+    [
+        "GTI",
+        "WMS",
+        "WMTS",
+        "WCS",
+        "HTTP",
+        "STACIT",
+        "STACTA",
+        "DERIVED",
+        "PDF",
+        "MBTILES",
+        "RASTERLITE",
+        "KMLSUPEROVERLAY",
+        "PLMOSAIC",
+        "EEDA",
+        "EEDAI",
+        "OGR_VRT",
+        "NETCDF",
+        "HDF4",
+        "HDF4IMAGE",
+        "HDF5",
+        "HDF5IMAGE",
+        "BAG",
+        "KEA",
+        "ZARR",
+        "MEM",
+    ]
 )
 
 # Tags that describe the coarse cells' values or the file's inner form, not the raster.
@@ -145,7 +164,7 @@ class RasterSource:
 
     def _check_size(self, *, allow_sparse: bool) -> None:
         d = self._dataset
-        if not (0 < d.width and 0 < d.height):
+        if not (d.width > 0 and d.height > 0):
             raise InputError(f"raster without cells: {self._shown} ({d.height} x {d.width})")
         if not 0 < d.count <= 65536:
             raise InputError(f"raster with {d.count} bands: {self._shown}: 1 to 65536 can be read")
@@ -311,7 +330,7 @@ class RasterSource:
                 alpha = self._dataset.read([b.index for b in self.alpha], window=area)
             mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
         except (RasterioError, OSError, MemoryError) as error:
-            raise InputError(f"cannot read {window} of {self._shown} ({_reason(error)}): is the file whole?") from error
+            raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
         valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
         if shared is not None:
             valid &= shared
@@ -341,10 +360,9 @@ class RasterSource:
             self._warn_infinite(stored)
             stored = np.where(np.isinf(stored), np.nan, stored)
         values = stored.astype(self.working_type)
-        for band, layer in zip(bands, values, strict=True):
+        for i, band in enumerate(bands):
             if not band.plain:
-                layer *= band.scale
-                layer += band.offset
+                values[i] = values[i] * band.scale + band.offset
         return values
 
     _infinite = False
@@ -390,7 +408,7 @@ def _check_driver(path: Path, driver: str | None) -> str:
         known = {name.upper(): name for name in rasterio.drivers.raster_driver_extensions().values()}
         if driver.upper() in REFUSED_DRIVERS:
             raise UsageError(f"driver {printable(driver)} is not opened: convert the file with gdal_translate first")
-        return known.get(driver.upper(), driver)
+        return str(known.get(driver.upper(), driver))
     kind = sniff(path)
     if kind == "GeoTIFF":
         return "GTiff"
@@ -405,7 +423,8 @@ def _check_driver(path: Path, driver: str | None) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Without rasterio's warning that a raster has no transform; `check_georeference` says it in our words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
@@ -422,10 +441,10 @@ def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
 
 def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE[0], **_options(driver, sidecars=sidecars)), _quiet():
+        with rasterio.Env(GDAL_CACHEMAX=CACHE[0], **_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)
     except (RasterioError, OSError, ValueError, TypeError, MemoryError) as error:
-        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({_reason(error)})") from error
+        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
     _set_cache(dataset)
     return dataset
 
@@ -439,7 +458,7 @@ def _set_cache(dataset: Any) -> None:
         pass
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """GDAL's own words, which rasterio often keeps in the cause."""
     cause = error
     while cause.__cause__ is not None:
@@ -472,7 +491,7 @@ def _tags(dataset: Any, index: int) -> dict[str, str]:
 
 
 def _grid(dataset: Any) -> Grid:
-    with _quiet():
+    with quiet():
         affine, crs = dataset.transform, dataset.crs
         points, point_crs = dataset.gcps
     gcps = tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points)
@@ -484,287 +503,3 @@ def _grid(dataset: Any) -> Grid:
         gcp_crs=point_crs or None,
         rpcs=dataset.rpcs,
     )
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the output is written.
-
-    Parameters
-    ----------
-    dtype : str, optional
-        Type of all bands; by default the input's.
-    cog : bool
-        Cloud optimised, with overviews.
-    options : mapping
-        GDAL creation options, over the defaults.
-    provenance : mapping
-        Tags that say how the output was made.
-    """
-
-    dtype: str | None = None
-    cog: bool = False
-    options: Mapping[str, str] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
-
-
-class RasterSink:
-    """A GeoTIFF written in windows and verified.
-
-    Parameters
-    ----------
-    path : Path
-        A new file, in a folder of its own.
-    source : RasterSource
-        What the output takes its description from.
-    grid : Grid
-        The fine grid.
-    block : int
-        Rows and columns of a written window, which become the file's blocks where TIFF allows it.
-    form : Format
-        How to write.
-    split : bool
-        Whether bands are written in several groups.
-
-    Raises
-    ------
-    UsageError, InputError, OutputError
-        If an option is wrong, the bands do not fit one file, or writing fails.
-    """
-
-    def __init__(
-        self, path: Path, source: RasterSource, grid: Grid, block: int, form: Format, *, split: bool = False
-    ) -> None:
-        self._path, self._source, self._grid, self._form = path, source, grid, form
-        self._bands = {b.index: b for b in (*source.bands, *source.alpha)}
-        self._order = source.order
-        self._position = {index: place for place, index in enumerate(self._order, 1)}
-        self.dtype = self._output_type()
-        self.nodata = self._output_nodata()
-        self._checksums: list[tuple[Window, list[int] | None, int]] = []
-        options = self._creation_options(block, split=split)
-        try:
-            with _writing(), _quiet():
-                self._dataset = rasterio.open(path, "w", **options)
-                self._describe()
-        except (RasterioError, OSError, ValueError, TypeError) as error:
-            raise OutputError(f"cannot create the output ({_reason(error)}): check the creation options") from error
-
-    def _output_type(self) -> np.dtype[Any]:
-        types = {b.dtype for b in self._bands.values()}
-        if self._form.dtype is not None:
-            return np.dtype(self._form.dtype)
-        if len(types) > 1:
-            names = ", ".join(sorted(t.name for t in types))
-            raise InputError(f"bands of several types ({names}) do not fit one GeoTIFF: give --dtype or --bidx")
-        return types.pop()
-
-    def _output_nodata(self) -> float | None:
-        stated = {repr(float(b.nodata)) for b in self._source.bands if b.nodata is not None}
-        if len(stated) > 1:
-            raise InputError(f"bands state several nodata values ({', '.join(sorted(stated))}), a GeoTIFF holds one: "
-                             "upscale them one by one with --bidx")
-        if not stated:
-            return None
-        value = next(b.nodata for b in self._source.bands if b.nodata is not None)
-        if stored_nodata(value, self.dtype) is None:
-            raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another --dtype")
-        return value
-
-    def _creation_options(self, block: int, *, split: bool) -> dict[str, Any]:
-        g, source = self._grid, self._source
-        rows, columns = g.shape
-        form = {key.upper(): value for key, value in self._form.options.items()}
-        if form.get("COMPRESS", "").upper() in LOSSY:
-            raise UsageError(f"COMPRESS={form['COMPRESS']} changes the values: take DEFLATE, ZSTD, LZW or LZMA")
-        size = block if block % 16 == 0 else 256
-        size = min(size, -(-max(rows, columns) // 16) * 16)
-        options: dict[str, Any] = {
-            "DRIVER": "GTiff",
-            "WIDTH": columns,
-            "HEIGHT": rows,
-            "COUNT": len(self._order),
-            "DTYPE": self.dtype.name,
-            "NODATA": self.nodata,
-            "CRS": g.crs,
-            "TRANSFORM": g.affine,
-            "BIGTIFF": "IF_SAFER",
-            "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
-        }
-        if not self._form.cog:
-            options |= {"TILED": "YES", "BLOCKXSIZE": size, "BLOCKYSIZE": size}
-        bits = {b.bits for b in source.bands}
-        narrow = bits.pop() if len(bits) == 1 else None
-        if narrow and self._form.dtype is None and self.dtype.kind == "u" and narrow < 8 * self.dtype.itemsize:
-            options["NBITS"] = narrow
-        options |= {"COMPRESS": "DEFLATE", "ZLEVEL": 1} if not self._form.cog else {"COMPRESS": "ZSTD", "ZSTD_LEVEL": 1}
-        if "NBITS" not in options:
-            options["PREDICTOR"] = 3 if self.dtype.kind == "f" else 2
-        colours = [self._bands[i].colour for i in self._order]
-        if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
-            options["PHOTOMETRIC"] = "RGB"
-        if ColorInterp.alpha in colours:
-            options["ALPHA"] = "YES"
-        if not self._form.cog:
-            if "COMPRESS" in form:
-                for key in ("ZLEVEL",):
-                    options.pop(key, None)
-                if form["COMPRESS"].upper() not in ("DEFLATE", "ZSTD", "LZW"):
-                    options.pop("PREDICTOR", None)
-            options |= form
-        return {key.lower(): value for key, value in options.items() if value is not None}
-
-    def _describe(self) -> None:
-        d, source = self._dataset, self._source
-        if source.colourmap is not None and self.dtype.name in ("uint8", "uint16"):
-            d.write_colormap(1, source.colourmap)
-        else:
-            d.colorinterp = [self._bands[i].colour for i in self._order]
-        d.descriptions = [self._bands[i].description for i in self._order]
-        d.units = [self._bands[i].unit or "" for i in self._order]
-        d.scales = [self._bands[i].scale for i in self._order]
-        d.offsets = [self._bands[i].offset for i in self._order]
-        for index in self._order:
-            d.update_tags(self._position[index], **self._bands[index].tags)
-        for name, tags in source.domains.items():
-            d.update_tags(ns=name, **tags)
-        d.update_tags(**source.tags, **self._form.provenance)
-        g = self._grid
-        if g.gcps:
-            points = [
-                GroundControlPoint(row=row, col=column, x=x, y=y, z=z, id=name, info=info)
-                for row, column, x, y, z, name, info in g.gcps
-            ]
-            d.gcps = (points, g.gcp_crs)
-        if g.rpcs is not None:
-            d.rpcs = g.rpcs
-
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Write a window of some bands.
-
-        Parameters
-        ----------
-        window : Window
-            Fine cells.
-        cells : Cells
-            Fine values in physical units, validity, alpha and mask.
-        bands : slice
-            Of the bands to upscale.
-
-        Raises
-        ------
-        OutputError
-            If writing fails.
-        """
-        chosen = self._source.bands[bands]
-        stored = np.stack([self._encode(*parts) for parts in zip(chosen, cells.values, cells.valid, strict=True)])
-        indexes = [self._position[b.index] for b in chosen]
-        area = RasterioWindow.from_slices(*window.slices())
-        try:
-            with _writing():
-                self._put(stored, indexes, window, area)
-                if cells.alpha is not None:
-                    alpha = cells.alpha.astype(self.dtype, copy=False)
-                    self._put(alpha, [self._position[b.index] for b in self._source.alpha], window, area)
-                if cells.mask is not None:
-                    self._dataset.write_mask(cells.mask, window=area)
-                    self._checksums.append((window, None, zlib.crc32(np.ascontiguousarray(cells.mask))))
-        except (RasterioError, OSError, ValueError) as error:
-            raise OutputError(f"cannot write the output ({_reason(error)}): is the disk full?") from error
-
-    def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
-        self._dataset.write(stored, indexes=indexes, window=area)
-        self._checksums.append((window, indexes, zlib.crc32(np.ascontiguousarray(stored))))
-
-    def _encode(self, band: Band, values: Array, valid: Mask) -> Array:
-        if values.dtype == self.dtype and self.dtype.kind != "f":
-            stored = values.copy()
-            missing = stored_nodata(self.nodata, self.dtype)
-            if missing is not None:
-                stored[~valid] = missing
-            return stored
-        if not band.plain:
-            values = (values - band.offset) / band.scale
-        limits = band.limits if self._form.dtype is None else None
-        return encode(values, valid, self.dtype, self.nodata, limits)
-
-    def finish(self) -> None:
-        """Close the file, make it a COG if asked, and read back every window that was written.
-
-        Raises
-        ------
-        OutputError
-            If the file is not what was written.
-        """
-        try:
-            with _writing():
-                self._dataset.close()
-                if self._form.cog:
-                    self._to_cog()
-        except (RasterioError, OSError) as error:
-            raise OutputError(f"cannot finish the output ({_reason(error)}): is the disk full?") from error
-        self._verify()
-
-    def _to_cog(self) -> None:
-        plain = self._path.with_name("plain.tif")
-        self._path.rename(plain)
-        categories = self._source.colourmap is not None
-        options = {
-            "COMPRESS": "DEFLATE",
-            "PREDICTOR": "YES",
-            "BIGTIFF": "IF_SAFER",
-            "RESAMPLING": "NEAREST" if categories else "AVERAGE",
-            **{key.upper(): value for key, value in self._form.options.items()},
-        }
-        if options["COMPRESS"].upper() not in ("DEFLATE", "ZSTD", "LZW"):
-            options.pop("PREDICTOR")
-        rasterio.shutil.copy(plain, self._path, driver="COG", **options)
-        plain.unlink()
-
-    def _verify(self) -> None:
-        wrong = "the output read back differs from what was written"
-        try:
-            with _writing(), _quiet(), rasterio.open(self._path, driver="GTiff", sharing=False) as d:
-                rows, columns = self._grid.shape
-                same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
-                same &= d.dtypes[0] == self.dtype.name and _same_nodata(d.nodata, self.nodata)
-                same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
-                same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
-                if not same:
-                    raise OutputError(f"{wrong} (size, type, nodata, transform or tags): is the disk full?")
-                for window, indexes, checksum in self._checksums:
-                    area = RasterioWindow.from_slices(*window.slices())
-                    stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
-                    if zlib.crc32(np.ascontiguousarray(stored)) != checksum:
-                        raise OutputError(f"{wrong} ({window}): is the disk full?")
-        except (RasterioError, MemoryError) as error:
-            raise OutputError(f"{wrong} ({_reason(error)}): is the disk full?") from error
-
-    def __enter__(self) -> RasterSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | BaseException | None) -> None:
-        if kind is not None and not self._dataset.closed:
-            try:
-                with _writing():
-                    self._dataset.close()
-            except (RasterioError, OSError):
-                return  # the first error counts; the file is about to be removed
-
-
-def _writing() -> Any:
-    """GDAL's configuration for outputs: masks inside the file, nothing beside it."""
-    return rasterio.Env(
-        GDAL_TIFF_INTERNAL_MASK="YES", GDAL_PAM_ENABLED="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"
-    )
-
-
-def _same_nodata(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a == b or (math.isnan(a) and math.isnan(b)) or np.float32(a) == np.float32(b)
-
-
-def driver_names() -> list[str]:
-    """GDAL's raster drivers by their suffixes, for messages."""
-    return sorted(set(raster_driver_extensions().values()))

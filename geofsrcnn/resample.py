@@ -33,7 +33,8 @@ CLASSICAL = ("nearest", "bilinear", "cubic", "lanczos", "lanczos-bp")
 
 
 def _triangle(t: Array) -> Array:
-    return np.maximum(1 - np.abs(t), 0)
+    result: Array = np.maximum(1 - np.abs(t), 0)
+    return result
 
 
 def _keys(a: float) -> Callable[[Array], Array]:
@@ -43,7 +44,8 @@ def _keys(a: float) -> Callable[[Array], Array]:
         t = np.abs(t)
         near = ((a + 2) * t - (a + 3)) * t * t + 1
         far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-        return np.where(t <= 1, near, np.where(t < 2, far, 0))
+        result: Array = np.where(t <= 1, near, np.where(t < 2, far, 0))
+        return result
 
     return kernel
 
@@ -152,8 +154,9 @@ def filter_bank(method: str, factor: int) -> Array:
                 rounds = _convolve(rounds, error)
                 correction = _pad_to(correction, rounds.shape[0]) + rounds
             bank = np.stack([[_convolve(filt, correction) for filt in row] for row in bank])
-    bank.setflags(write=False)
-    return bank
+    result: Array = bank
+    result.setflags(write=False)
+    return result
 
 
 def _unit(size: int) -> Array:
@@ -163,7 +166,8 @@ def _unit(size: int) -> Array:
 
 
 def _pad_to(filt: Array, size: int) -> Array:
-    return np.pad(filt, (size - filt.shape[0]) // 2)
+    result: Array = np.pad(filt, (size - filt.shape[0]) // 2)
+    return result
 
 
 def _convolve(a: Array, b: Array) -> Array:

@@ -21,56 +21,20 @@ import geofsrcnn
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
+from geofsrcnn.methods import Method, check_factor, load_method
 from geofsrcnn.nodata import Mask, encode, valid_mask
-from geofsrcnn.resample import CLASSICAL
 from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
-    from geofsrcnn.model import Upsampler
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 
-FACTORS = range(2, 9)
-PRECISIONS = ("float32", "bfloat16")
 OUTPUT_TYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float32", "float64"),
 )
-
-
-@dataclass(frozen=True)
-class Method:
-    """A network or a classical method, ready to run.
-
-    Parameters
-    ----------
-    name : str
-        As given.
-    digest : str
-        SHA-256 of the checkpoint's file; empty for classical methods.
-    factor : int
-        Fine cells along one side of a coarse cell.
-    upsampler : Upsampler or None
-        None repeats cells.
-    device : str
-        Where it runs.
-    operations : int
-        Multiply-adds for a coarse cell and band.
-    """
-
-    name: str
-    digest: str
-    factor: int
-    upsampler: Upsampler | None
-    device: str
-    operations: int
-
-    @property
-    def halo(self) -> int:
-        """Coarse cells that an output depends on around its own."""
-        return 0 if self.upsampler is None else self.upsampler.halo
 
 
 @dataclass(frozen=True)
@@ -157,83 +121,6 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""
         return asdict(self)
-
-
-def check_factor(factor: float) -> int:
-    """The factor as an int.
-
-    Raises
-    ------
-    UsageError
-        If it is not a whole number from 2 to 8.
-    """
-    if isinstance(factor, bool) or factor not in FACTORS:
-        raise UsageError(f"factor must be a whole number from 2 to 8, got {factor}")
-    return int(factor)
-
-
-def check_device(device: str) -> str:
-    """``"auto"`` resolved; any other device if torch has it.
-
-    Raises
-    ------
-    UsageError
-        If torch does not have it.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise UsageError(f"no device {printable(device)!r} here: take auto, cpu or cuda") from None
-    return device
-
-
-def load_method(
-    model: str | os.PathLike[str] | Checkpoint,
-    factor: int,
-    *,
-    device: str = "auto",
-    precision: str = "float32",
-) -> Method:
-    """A model by name, path or loaded checkpoint, or a classical method by name.
-
-    Parameters
-    ----------
-    model : str, path or Checkpoint
-        ``default``, a ``.safetensors`` file, what `load_checkpoint` gave, or one of
-        nearest, bilinear, cubic, lanczos, lanczos-bp.
-    factor : int
-        Factor that it must serve.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    precision : {"float32", "bfloat16"}
-        Of the network's hourglass.
-
-    Raises
-    ------
-    UsageError, ModelError
-        If an argument is wrong, or there is no such model.
-    """
-    factor = check_factor(factor)
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if model == "nearest":
-        return Method("nearest", "", factor, None, "cpu", 0)
-    device = check_device(device)
-    from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
-    from geofsrcnn.model import Classical, Network
-
-    if isinstance(model, str) and model in CLASSICAL:
-        classical = Classical(model, factor, device)
-        return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
-    if checkpoint.config.factor != factor:
-        raise UsageError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
-    network = Network(checkpoint.model, device, precision)
-    return Method(checkpoint.card.name, checkpoint.digest, factor, network, device, checkpoint.config.operations)
 
 
 def _tile_size(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
@@ -495,10 +382,25 @@ def upscale_raster(
     """
     start = time.perf_counter()
     with _opened(
-        src, dst, factor, model,
-        bidx=bidx, bounds=bounds, nodata=nodata, value_range=value_range, tile_size=tile_size, threads=threads,
-        device=device, precision=precision, dtype=dtype, overwrite=overwrite, max_pixels=max_pixels, driver=driver,
-        sidecars=sidecars, allow_lossy=allow_lossy, allow_sparse=allow_sparse,
+        src,
+        dst,
+        factor,
+        model,
+        bidx=bidx,
+        bounds=bounds,
+        nodata=nodata,
+        value_range=value_range,
+        tile_size=tile_size,
+        threads=threads,
+        device=device,
+        precision=precision,
+        dtype=dtype,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        driver=driver,
+        sidecars=sidecars,
+        allow_lossy=allow_lossy,
+        allow_sparse=allow_sparse,
     ) as task:
         task.check_disk()
         task.source.check_georeference()
@@ -582,8 +484,8 @@ class _Task:
             )
 
     def write(self, *, cog: bool, co: Mapping[str, str], progress: Progress | None) -> int:
+        from geofsrcnn.geotiff import Format, GeoTiffSink
         from geofsrcnn.predict import Job, band_groups, run
-        from geofsrcnn.raster import Format, RasterSink
 
         method, source = self.method, self.source
         job = Job(method.upsampler, method.factor, self.value_range)
@@ -592,7 +494,7 @@ class _Task:
         split = len(band_groups(len(source.bands), method.upsampler)) > 1
         with staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
-            with RasterSink(staging, source, grid, block, form, split=split) as sink:
+            with GeoTiffSink(staging, source, grid, block, form, split=split) as sink:
                 run(job, source, sink, self.plan, self.workers, progress)
                 sink.finish()
             source.check_unchanged()
@@ -683,15 +585,18 @@ def _opened(
         rows, columns = source.grid.shape
         extent = Window(0, rows, 0, columns)
         region = extent if bounds is None else source.grid.window(bounds)
-        pixels = math.prod(region.shape) * factor**2
-        if max_pixels is not None and pixels > max_pixels:
-            raise LimitError(f"the output has {pixels} cells, --max-pixels allows {max_pixels}")
+        _check_pixels(math.prod(region.shape) * factor**2, max_pixels)
         size = _tile_size(tile_size, method, region.shape)
         plan = Plan(extent, region, size, 2 * method.halo, factor)
     except BaseException:
         source.close()
         raise
     return _Task(source, target, method, plan, workers, dtype, value_range, overwrite)
+
+
+def _check_pixels(pixels: int, limit: int | None) -> None:
+    if limit is not None and pixels > limit:
+        raise LimitError(f"the output has {pixels} cells, --max-pixels allows {limit}")
 
 
 def _provenance(method: Method) -> dict[str, str]:
