@@ -1,0 +1,8 @@
+"""``python -m geofsrcnn``: the command line."""
+
+from __future__ import annotations
+
+from geofsrcnn.cli import main
+
+if __name__ == "__main__":
+    main()
