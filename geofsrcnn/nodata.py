@@ -158,6 +158,8 @@ def encode(
 
 
 def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
+    if values.dtype == dtype:
+        return values.copy()
     info = np.finfo(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype(dtype)

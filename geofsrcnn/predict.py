@@ -127,8 +127,8 @@ def upscale_block(
     scale = _safe_scale(values) if model.unit_free else 1.0
     x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
-    fine = torch.cat([model(group.unsqueeze(0)) for group in groups])
-    fine = fine.flatten(0, 1)
+    blocks = [model(group.unsqueeze(0)) for group in groups]
+    fine = (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).flatten(0, 1)
     if value_range is not None:
         core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
         fine = _keep_range(fine, core, model.factor, value_range, scale)
@@ -171,16 +171,13 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile) -> Cells:
     are repeated.
     """
     core = _core(tile.margin, cells.values.shape)
-    valid = repeat(cells.valid[core], job.factor)
-    coarse = repeat(cells.values[core], job.factor)
-    if job.model is None:
-        fine = coarse
-    elif cells.valid[core].any():
+    coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
+    if job.model is None or not valid.any():
+        fine = repeat(coarse, job.factor)
+    else:
         fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.value_range)
         if not valid.all():
-            fine = np.where(valid, fine, coarse)
-    else:
-        fine = coarse
+            fine = np.where(valid, fine, repeat(coarse, job.factor))
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask)
