@@ -37,23 +37,61 @@ class Upsampler(Protocol):
         ...
 
 
-class _FusedLayer:
-    """A convolution for inference on a CPU: weights packed once, the PReLU's single slope fused (oneDNN)."""
+LANES = 16
+"""float32 values of a 512-bit vector: oneDNN works on so many output channels at once."""
 
-    def __init__(self, layer: Layer, dtype: torch.dtype, size: int) -> None:
+
+class _FusedLayer:
+    """A convolution for inference on a CPU: weights packed once, the PReLU's single slope fused (oneDNN).
+
+    With few output channels most of a vector would idle, so neighbouring columns are computed together, as
+    channels of one wider convolution that moves on by as many columns.
+    """
+
+    def __init__(self, layer: Layer, dtype: torch.dtype, size: int = 128) -> None:
         self.radius = layer.radius
-        self._bias = None if layer.bias is None else layer.bias.to(dtype)
-        weight = layer.weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self._together = max(1, LANES // layer.weight.shape[0]) if layer.slopes is None else 1
+        self._width = layer.weight.shape[-1]
+        self._bias = None if layer.bias is None else layer.bias.to(dtype).repeat(self._together)
+        weight = side_by_side(layer.weight, self._together).to(dtype).contiguous(memory_format=torch.channels_last)
+        self._geometry = ([0, 0], [1, self._together], [1, 1], 1)
         nominal = [1, weight.shape[1], size, size]
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, [0, 0], [1, 1], [1, 1], 1, nominal)
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, nominal)
         self._slope = None if layer.slopes is None else [float(layer.slopes)]
 
     def __call__(self, x: Tensor) -> Tensor:
         name, slope = ("none", []) if self._slope is None else ("leaky_relu", self._slope)
+        columns = x.shape[-1] - self._width + 1
+        if spare := -columns % self._together:
+            x = F.pad(x, (0, spare))
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, [0, 0], [1, 1], [1, 1], 1, name, slope, ""
+            x, self._weight, self._bias, *self._geometry, name, slope, ""
         )
-        return result
+        return result if self._together == 1 else _apart(result, self._together)[..., :columns]
+
+
+def side_by_side(weight: Tensor, count: int) -> Tensor:
+    """The weight of a convolution that gives `count` neighbouring columns at once.
+
+    Parameters
+    ----------
+    weight : Tensor (o, i, k, k)
+        Of a convolution with stride 1.
+    count : int
+        Columns together.
+
+    Returns
+    -------
+    Tensor (count * o, i, k, k + count - 1)
+        Of the same convolution with stride ``(1, count)``; channel ``j * o + p`` is channel p of column j.
+    """
+    return torch.cat([F.pad(weight, (j, count - 1 - j)) for j in range(count)])
+
+
+def _apart(x: Tensor, count: int) -> Tensor:
+    """Columns computed together, one after the other again; no copy if channels are last in memory."""
+    n, channels, rows, columns = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, rows, columns * count, channels // count).permute(0, 3, 1, 2)
 
 
 class _PlainLayer:
@@ -68,6 +106,16 @@ class _PlainLayer:
     def __call__(self, x: Tensor) -> Tensor:
         x = F.conv2d(x, self._weight, self._bias)
         return x if self._slopes is None else F.prelu(x, self._slopes)
+
+
+def _from_the_last(layer: Layer, channels: int) -> Layer:
+    """Sub-pixels counted from the last one of their block, which is left out: its mean is taken out anyway."""
+
+    def rest(values: Tensor) -> Tensor:
+        blocks = values.reshape(channels, -1, *values.shape[1:])
+        return (blocks[:, :-1] - blocks[:, -1:]).flatten(0, 1)
+
+    return Layer(rest(layer.weight), None if layer.bias is None else rest(layer.bias), layer.slopes)
 
 
 def _can_fuse(layer: Layer, device: torch.device) -> bool:
@@ -101,17 +149,20 @@ class Network:
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         with torch.no_grad():
             weights = model.weights()
+        *layers, last = weights.layers
+        skip = weights.skip
+        if config.conserving != "none":
+            last = _from_the_last(last, config.channels)
+            skip = None if skip is None else _from_the_last(skip, 1)
         self._weights = Weights(
-            [self._prepare(layer, dtype) for layer in weights.layers],
-            None if weights.skip is None else self._prepare(weights.skip, torch.float32),
+            [self._prepare(layer, dtype) for layer in (*layers, last)],
+            None if skip is None else self._prepare(skip, torch.float32),
             dtype,
         )
 
     def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
         layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
-        if _can_fuse(layer, self.device):
-            return _FusedLayer(layer, dtype, size=128)
-        return _PlainLayer(layer, dtype, self.device)
+        return _FusedLayer(layer, dtype) if _can_fuse(layer, self.device) else _PlainLayer(layer, dtype, self.device)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``, of the input's type, on its device."""

@@ -343,7 +343,7 @@ def _spread(room: Tensor) -> Tensor:
     return torch.where(mean > 0, room / mean.clamp_min(torch.finfo(room.dtype).tiny), torch.zeros_like(room))
 
 
-def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, anchored: bool) -> Tensor:
+def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, anchored: bool) -> Tensor:
     """Coarse values plus residuals, conserved, as the fine field.
 
     Parameters
@@ -351,21 +351,41 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, anchored
     x : Tensor (n, c, y, x)
         Coarse values of the output's cells.
     residual : Tensor (n, c * f * f, y, x)
-        What the skip and the network add to the coarse value of each fine cell.
+        What the skip and the network add to the coarse value of each fine cell. For conserving forms the last of
+        each f * f may be left out: counted from it, it is 0, and the block's mean is taken out anyway.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    conserving : {"mean", "positive", "none"}
+        See `FSRCNNConfig`.
     anchored : bool
         Whether the residual counts from the coarse value (with a skip) or from zero.
+
+    Returns
+    -------
+    Tensor (n, c, factor * y, factor * x), the type of `x`
     """
     n, c, rows, columns = x.shape
-    blocks = residual.reshape(n, c, factor**2, rows, columns)
+    blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1)
     if conserving != "none":
-        blocks = blocks - blocks.mean(2, keepdim=True)
-        anchored = True
-    blocks = blocks.to(x.dtype)
-    if anchored:
-        blocks = blocks + x.unsqueeze(2)
+        blocks = blocks @ _without_mean(factor**2, blocks)[: blocks.shape[-1]]
+    parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)
+    if not anchored and conserving == "none":
+        fine = parts.to(x.dtype)
+    elif torch.is_grad_enabled():
+        fine = parts + x[:, :, :, None, :, None]
+    else:  # written where it belongs at once: a pass over the fine field less
+        fine = torch.empty(parts.shape, dtype=x.dtype, device=x.device)
+        torch.add(x[:, :, :, None, :, None], parts, out=fine)
     if conserving == "positive":
-        blocks = conserve(blocks, x, 0.0, float("inf"))
-    return F.pixel_shuffle(blocks.reshape(n, -1, rows, columns), factor)
+        values = fine.permute(0, 1, 3, 5, 2, 4).reshape(n, c, factor**2, rows, columns)
+        return F.pixel_shuffle(conserve(values, x, 0.0, float("inf")).reshape(n, -1, rows, columns), factor)
+    return fine.reshape(n, c, rows * factor, columns * factor)
+
+
+def _without_mean(count: int, like: Tensor) -> Tensor:
+    """The matrix that takes the mean out of rows of `count` values."""
+    eye = torch.eye(count, dtype=like.dtype, device=like.device)
+    return eye - 1 / count
 
 
 def cut(x: Tensor, cells: int) -> Tensor:
