@@ -155,9 +155,10 @@ class RasterSource:
         try:
             if driver is None and not sidecars:
                 _warn_sidecars(self.path)
-            self._check_size(allow_sparse=allow_sparse)
-            self._describe(nodata, bidx)
-            self._check_meaning()
+            with rasterio.Env():  # GDAL's own words go to the log, not to stderr
+                self._check_size(allow_sparse=allow_sparse)
+                self._describe(nodata, bidx)
+                self._check_meaning()
         except BaseException:
             self._dataset.close()
             raise
@@ -215,10 +216,10 @@ class RasterSource:
         dtype = _numpy_type(d.dtypes[i], self._shown)
         stated = d.nodatavals[i]
         if nodata is not None:
-            if stored_nodata(nodata, dtype) is None:
+            if dtype.kind in "iuf" and stored_nodata(nodata, dtype) is None:
                 raise UsageError(f"nodata {nodata} cannot be stored as {dtype}, the type of band {index}")
             stated = nodata
-        elif stated is not None and dtype.kind != "f" and stored_nodata(stated, dtype) is None:
+        elif stated is not None and dtype.kind in "iu" and stored_nodata(stated, dtype) is None:
             warn("W-NODATA", f"{self._shown} states nodata {stated}, which {dtype} cannot hold: taken as none")
             stated = None
         bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
@@ -273,11 +274,14 @@ class RasterSource:
             warn("W-NOGEO", f"{self._shown} has no transform: the output has none either")
         elif g.crs is None and g.gcp_crs is None and g.rpcs is None:
             warn("W-NOGEO", f"{self._shown} has no CRS: the output has none either")
-        if self._dataset.subdatasets:
-            warn("W-PAGES", f"{self._shown} has {len(self._dataset.subdatasets)} pages: only the first is read")
-        if "GEOLOCATION" in self._dataset.tag_namespaces():
+        with rasterio.Env():
+            pages, domains = len(self._dataset.subdatasets), self._dataset.tag_namespaces()
+            sparse = self._has_absent_blocks()
+        if pages:
+            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read")
+        if "GEOLOCATION" in domains:
             warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
-        if self._has_absent_blocks():
+        if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
 
     def _has_absent_blocks(self) -> bool:
@@ -323,12 +327,13 @@ class RasterSource:
         chosen = self.bands[bands]
         area = RasterioWindow.from_slices(*window.slices())
         try:
-            stored = self._dataset.read([b.index for b in chosen], window=area)
-            shared = self._shared_mask(area)
-            alpha = None
-            if first and self.alpha:
-                alpha = self._dataset.read([b.index for b in self.alpha], window=area)
-            mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
+            with rasterio.Env():
+                stored = self._dataset.read([b.index for b in chosen], window=area)
+                shared = self._shared_mask(area)
+                alpha = None
+                if first and self.alpha:
+                    alpha = self._dataset.read([b.index for b in self.alpha], window=area)
+                mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
         except (RasterioError, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
         valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])

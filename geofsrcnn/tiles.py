@@ -27,6 +27,9 @@ class Window:
     x0: int
     x1: int
 
+    def __str__(self) -> str:
+        return f"rows {self.y0} to {self.y1}, columns {self.x0} to {self.x1}"
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
