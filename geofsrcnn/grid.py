@@ -84,7 +84,8 @@ class Grid:
             rpcs = _copy(rpcs, line_off=rpcs.line_off - y, samp_off=rpcs.samp_off - x)
         affine = self.affine
         if affine is not None and (y or x):
-            affine = affine * Affine.translation(x, y)
+            t = affine
+            affine = Affine(t.a, t.b, t.a * x + t.b * y + t.c, t.d, t.e, t.d * x + t.e * y + t.f)
         return replace(
             self,
             shape=window.shape,

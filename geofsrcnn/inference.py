@@ -31,6 +31,7 @@ class Upsampler(Protocol):
     padding: str
     unit_free: bool
     whole: bool
+    conserving: bool
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
@@ -145,6 +146,7 @@ class Network:
         self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
         self.padding: str = config.padding
         self.unit_free, self.whole = config.unit_free, config.pad_layers
+        self.conserving = config.conserving != "none"
         self.device = torch.device(device)
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         with torch.no_grad():
@@ -187,6 +189,7 @@ class Classical:
     padding = "replicate"
     unit_free = True
     whole = False
+    conserving = False
 
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
         self.method, self.factor, self.device = method, factor, torch.device(device)

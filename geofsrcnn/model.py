@@ -123,8 +123,10 @@ class FSRCNNConfig:
                 raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.bias and self.unit_free:
             raise ConfigError("biases carry units: bias=True needs unit_free=False")
-        if self.pad_layers and (self.unit_free or self.skip != "none"):
-            raise ConfigError("pad_layers is the article's form: it needs unit_free=False and skip='none'")
+        if self.pad_layers and (self.unit_free or self.skip != "none" or self.padding == "reflect"):
+            raise ConfigError(
+                "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"
+            )
 
     @property
     def network_halo(self) -> int:
@@ -331,10 +333,12 @@ def conserve(fine: Tensor, coarse: Tensor, low: float, high: float) -> Tensor:
     Tensor (n, c, f * f, y, x)
     """
     clipped = fine.clamp(low, high)
-    missing = coarse.clamp(low, high).unsqueeze(2) - clipped.mean(2, keepdim=True)
+    target = coarse.clamp(low, high).unsqueeze(2)
+    missing = (target - clipped).mean(2, keepdim=True)
     up = _spread(high - clipped) if np.isfinite(high) else torch.ones_like(clipped)
     down = _spread(clipped - low) if np.isfinite(low) else torch.ones_like(clipped)
-    return (clipped + missing * torch.where(missing > 0, up, down)).clamp(low, high)
+    kept = (clipped + missing * torch.where(missing > 0, up, down)).clamp(low, high)
+    return torch.where((target == low) | (target == high), target, kept)
 
 
 def _spread(room: Tensor) -> Tensor:
@@ -365,7 +369,7 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     Tensor (n, c, factor * y, factor * x), the type of `x`
     """
     n, c, rows, columns = x.shape
-    blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1)
+    blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1).to(x.dtype)
     if conserving != "none":
         blocks = blocks @ _without_mean(factor**2, blocks)[: blocks.shape[-1]]
     parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)

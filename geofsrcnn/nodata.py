@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geofsrcnn.errors import UsageError
+
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
@@ -60,6 +62,41 @@ def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
         return None
     info = np.iinfo(dtype)
     return dtype.type(int(nodata)) if info.min <= int(nodata) <= info.max else None
+
+
+def stored_limits(dtype: np.dtype[Any]) -> tuple[float, float] | None:
+    """Smallest and largest value of an integer type of up to 32 bits; None for types with room to spare.
+
+    Examples
+    --------
+    >>> stored_limits(np.dtype("uint8"))
+    (0.0, 255.0)
+    """
+    if dtype.kind not in "iu" or dtype.itemsize > 4:
+        return None
+    info = np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The part that two ranges share; None stands for no bounds.
+
+    Raises
+    ------
+    UsageError
+        If they share nothing.
+
+    Examples
+    --------
+    >>> within((0.0, 255.0), (-5.0, 100.0))
+    (0.0, 100.0)
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    shared = max(a[0], b[0]), min(a[1], b[1])
+    if shared[0] >= shared[1]:
+        raise UsageError(f"no value lies both from {a[0]} to {a[1]} and from {b[0]} to {b[1]}: check the range")
+    return shared
 
 
 def fill(values: Array, valid: Mask, rings: int) -> Array:
@@ -158,14 +195,12 @@ def encode(
 
 
 def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
-    if values.dtype == dtype:
-        return values.copy()
     info = np.finfo(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype(dtype)
     overflow = valid & np.isinf(stored)
     if overflow.any():
-        stored[overflow] = np.clip(values[overflow], float(info.min), float(info.max)).astype(dtype)
+        stored[overflow] = np.clip(values[overflow], info.min, info.max).astype(dtype)
     return stored
 
 
@@ -187,7 +222,8 @@ def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float]
 def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | None, wanted: Array) -> Array:
     """The stored neighbours of the nodata value, on the side where each wanted value lies."""
     if dtype.kind == "f":
-        up, down = np.nextafter(missing, dtype.type(np.inf)), np.nextafter(missing, dtype.type(-np.inf))
+        with np.errstate(over="ignore"):
+            up, down = np.nextafter(missing, dtype.type(np.inf)), np.nextafter(missing, dtype.type(-np.inf))
         up_ok, down_ok = bool(np.isfinite(up)), bool(np.isfinite(down))
     else:
         info = np.iinfo(dtype)

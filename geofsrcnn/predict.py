@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from geofsrcnn.tiles import Margin, Plan, Tile, Window
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
+Limits = tuple[float, float]
 
 TILE = 160
 """Coarse cells along one side of a tile on a CPU: activations stay in the cache, halos stay cheap."""
@@ -75,13 +76,13 @@ class Job:
         None repeats cells (nearest), whatever their type.
     factor : int
         Fine cells along one side of a coarse cell.
-    value_range : tuple of float, optional
-        Bounds that values keep, in physical units.
+    limits : sequence of tuple of float
+        Bounds that the values of each band keep, in physical units; none if empty.
     """
 
     model: Upsampler | None
     factor: int
-    value_range: tuple[float, float] | None = None
+    limits: Sequence[Limits] = ()
 
     @property
     def reach(self) -> int:
@@ -94,7 +95,7 @@ def upscale_block(
     values: Array,
     valid: Mask,
     margin: Margin,
-    value_range: tuple[float, float] | None = None,
+    limits: Sequence[Limits] = (),
 ) -> Array:
     """Upscale the core of a block.
 
@@ -112,28 +113,33 @@ def upscale_block(
     margin : Margin
         Cells around the core in `values`. A side with fewer than the model's halo is the raster's edge; with
         invalid cells a side has twice the halo, or reaches the edge.
-    value_range : tuple of float, optional
-        Bounds that values keep.
+    limits : sequence of tuple of float
+        Bounds that the values of each band keep; none if empty.
 
     Returns
     -------
-    ndarray (band, factor * y, factor * x), the type of `values` (float64 if cells were filled)
+    ndarray (band, factor * y, factor * x), the type of `values`
         The core on the fine grid; cells of invalid coarse cells hold anything finite.
     """
     halo = model.halo
     if not valid.all():
-        values = fill(values, valid, halo)
+        rings = max(values.shape[1:]) if model.whole else halo
+        values = fill(values, valid, rings).astype(values.dtype, copy=False)
     values = _fit_halo(values, margin, halo, model.padding)
     scale = _safe_scale(values) if model.unit_free else 1.0
     x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
     blocks = [model(group.unsqueeze(0)) for group in groups]
     fine = (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).flatten(0, 1)
-    if value_range is not None:
-        core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
-        fine = _keep_range(fine, core, model.factor, value_range, scale)
+    core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
+    for band, (low, high) in enumerate(limits):
+        _keep_range(model, fine[band], core[band], low * scale, high * scale)
     result: Array = fine.numpy()
-    return result if scale == 1 else result / result.dtype.type(scale)
+    if scale == 1:
+        return result
+    with np.errstate(over="ignore"):
+        unscaled: Array = result / result.dtype.type(scale)
+    return unscaled
 
 
 def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
@@ -153,18 +159,25 @@ def _safe_scale(values: Array) -> float:
     largest = float(np.abs(values).max())
     if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
         return 1.0
-    return 2.0 ** -math.frexp(largest)[1] if largest > 1e-300 else 2.0**900
+    # only as far as needed: small values beside a huge one keep their digits
+    return 2.0 ** (60 - math.frexp(largest)[1]) if largest > 1 else min(2.0 ** (-60 - math.frexp(largest)[1]), 2.0**900)
 
 
-def _keep_range(
-    fine: torch.Tensor, core: torch.Tensor, factor: int, bounds: tuple[float, float], scale: float
-) -> torch.Tensor:
-    blocks = torch.nn.functional.pixel_unshuffle(fine.unsqueeze(1), factor).unsqueeze(1)
-    kept = conserve(blocks, core.unsqueeze(1), bounds[0] * scale, bounds[1] * scale)
-    return torch.nn.functional.pixel_shuffle(kept.squeeze(1), factor).squeeze(1)
+def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, low: float, high: float) -> None:
+    """Bring a band that leaves its bounds back into them, in place; conserving models keep their block means."""
+    smallest, largest = torch.aminmax(fine)
+    if low <= smallest and largest <= high:
+        return
+    with torch.inference_mode():
+        if not model.conserving:
+            fine.clamp_(low, high)
+            return
+        blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
+        kept = conserve(blocks.unsqueeze(1), core[None, None], low, high)
+        fine.copy_(torch.nn.functional.pixel_shuffle(kept.squeeze(1), model.factor)[0, 0])
 
 
-def upscale_tile(job: Job, cells: Cells, tile: Tile) -> Cells:
+def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None)) -> Cells:
     """The fine cells of a tile from the coarse cells read for it.
 
     Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
@@ -175,7 +188,7 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile) -> Cells:
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
     else:
-        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.value_range)
+        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.limits[bands])
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
@@ -236,13 +249,13 @@ def run(
                 if len(pending) >= 2 * workers + 1:
                     finish_one()
                 cells = reader.submit(source.read, tile.read, bands)
-                pending.append((tile, bands, pool.submit(_compute, job, cells, tile)))
+                pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
         while pending:
             finish_one()
 
 
-def _compute(job: Job, cells: Future[Cells], tile: Tile) -> Cells:
-    return upscale_tile(job, cells.result(), tile)
+def _compute(job: Job, cells: Future[Cells], tile: Tile, bands: slice) -> Cells:
+    return upscale_tile(job, cells.result(), tile, bands)
 
 
 def band_groups(count: int, model: Upsampler | None) -> list[slice]:

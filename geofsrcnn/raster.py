@@ -377,6 +377,18 @@ class RasterSource:
             self._infinite = True
             warn("W-INF", f"{self._shown} holds infinite values, which are taken as missing")
 
+    @contextmanager
+    def block_cache(self) -> Iterator[None]:
+        """GDAL's cache just large enough that no block is decoded twice in a run, within bounds.
+
+        By default it is 5 % of the machine's memory, and written blocks fill it. Restored at the end.
+        """
+        d = self._dataset
+        rows, _ = d.block_shapes[0]
+        wanted = 2 * max(rows, 256) * d.width * min(d.count, 16) * self.bands[0].dtype.itemsize
+        with rasterio.Env(GDAL_CACHEMAX=min(max(wanted, CACHE[0]), CACHE[1])):
+            yield
+
     def check_unchanged(self) -> None:
         """Refuse a result of an input that was replaced or changed since it was opened.
 
@@ -446,21 +458,11 @@ def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
 
 def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE[0], **_options(driver, sidecars=sidecars)), quiet():
+        with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)
     except (RasterioError, OSError, ValueError, TypeError, MemoryError) as error:
         raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
-    _set_cache(dataset)
     return dataset
-
-
-def _set_cache(dataset: Any) -> None:
-    """Let GDAL's cache hold two rows of blocks, so that no block is decoded twice, within bounds."""
-    rows, _ = dataset.block_shapes[0]
-    cell = np.dtype(_numpy_type(dataset.dtypes[0], "")).itemsize
-    wanted = 2 * max(rows, 256) * dataset.width * min(dataset.count, 16) * cell
-    with rasterio.Env(GDAL_CACHEMAX=min(max(wanted, CACHE[0]), CACHE[1])):
-        pass
 
 
 def reason(error: BaseException) -> str:

@@ -322,8 +322,9 @@ def _same_site(a: Grid, b: Grid) -> bool:
 def _box(grid: Grid) -> tuple[float, float, float, float]:
     assert grid.affine is not None
     rows, columns = grid.shape
-    corners = [grid.affine * corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
-    x, y = [c[0] for c in corners], [c[1] for c in corners]
+    t, corners = grid.affine, ((0, 0), (columns, 0), (0, rows), (columns, rows))
+    x = [t.a * column + t.b * row + t.c for column, row in corners]
+    y = [t.d * column + t.e * row + t.f for column, row in corners]
     return min(x), min(y), max(x), max(y)
 
 

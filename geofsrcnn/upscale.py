@@ -22,7 +22,7 @@ from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
 from geofsrcnn.methods import Method, check_factor, load_method
-from geofsrcnn.nodata import Mask, encode, valid_mask
+from geofsrcnn.nodata import Mask, encode, stored_limits, valid_mask, within
 from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ def upscale_array(
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
     if valid is not None:
         mask &= _as_mask(np.asarray(valid), coarse.shape)
-    job = Job(method.upsampler, factor, value_range)
+    limits = within(stored_limits(coarse.dtype), value_range)
+    job = Job(method.upsampler, factor, [limits] * bands if limits else ())
     source = _ArraySource(coarse, mask)
     source.raw = method.upsampler is None
     sink = _ArraySink((bands, rows * factor, columns * factor), coarse.dtype, values)
@@ -488,17 +489,29 @@ class _Task:
         from geofsrcnn.predict import Job, band_groups, run
 
         method, source = self.method, self.source
-        job = Job(method.upsampler, method.factor, self.value_range)
+        job = Job(method.upsampler, method.factor, self._limits())
         form = Format(self.dtype, cog, co, _provenance(method))
         grid = source.grid.crop(self.plan.region).refine(method.factor)
         split = len(band_groups(len(source.bands), method.upsampler)) > 1
-        with staged(self.target, overwrite=self.overwrite) as staging:
+        with source.block_cache(), staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
             with GeoTiffSink(staging, source, grid, block, form, split=split) as sink:
                 run(job, source, sink, self.plan, self.workers, progress)
                 sink.finish()
             source.check_unchanged()
             return staging.stat().st_size
+
+    def _limits(self) -> list[tuple[float, float]]:
+        """Bounds of each band in physical units: what its type can store, and the range asked for."""
+        limits = []
+        for band in self.source.bands:
+            dtype = np.dtype(self.dtype or band.dtype)
+            stored = band.limits if band.limits and self.dtype is None else stored_limits(dtype)
+            if stored is not None:
+                low, high = (value * band.scale + band.offset for value in stored)
+                stored = min(low, high), max(low, high)
+            limits.append(within(stored, self.value_range) or (-math.inf, math.inf))
+        return limits
 
     def estimate(self) -> Estimate:
         from geofsrcnn.predict import Job, upscale_tile

@@ -1,0 +1,63 @@
+"""What the README and the examples show is what happens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import rasterio
+
+from geofsrcnn.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    """The geofsrcnn and rio commands of the README, without comments."""
+    blocks = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if re.match(r"(geofsrcnn|rio) ", line)]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_demo_runs_and_the_network_wins(tmp_path):
+    """The demo upscales a real DEM, ranks the network first, keeps the bounds and draws the picture."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "best: geofsrcnn default" in done.stdout
+    assert "same bounds: True" in done.stdout
+    assert (tmp_path / "demo" / "comparison.png").stat().st_size > 50_000
+    with rasterio.open(tmp_path / "demo" / "fine.tif") as fine:
+        assert fine.shape == (342, 402)
+
+
+def test_readme_names_only_commands_and_options_that_exist():
+    """Every command line of the README parses."""
+    found = commands()
+    assert len(found) >= 9
+    for name, *arguments in found:
+        command = cli.commands[name]
+        with click.Context(command) as context:
+            command.make_parser(context).parse_args(list(arguments))
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    """The Python of the README runs as printed and gives the shapes that it states."""
+    monkeypatch.chdir(tmp_path)
+    shape = {"height": 30, "width": 20, "count": 1}
+    transform = rasterio.transform.from_origin(0, 10, 1, 1)
+    with rasterio.open(
+        "in.tif", "w", driver="GTiff", dtype="float32", crs="EPSG:32632", transform=transform, **shape
+    ) as d:
+        d.write(np.random.default_rng(0).normal(size=(1, 30, 20)).astype(np.float32))
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec"), names)  # our own README
+    assert names["fine"].shape == (2, 120, 180)
+    assert names["summary"].fine == (90, 60)

@@ -1,0 +1,159 @@
+"""Masks, filling and encoding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import RUBBISH, masks, seeds, shapes
+
+from geofsrcnn.nodata import encode, fill, stored_nodata, valid_mask
+
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+FLOATS = ("float32", "float64")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("nodata", [None, -9999.0, np.nan, np.inf])
+def test_nan_and_infinities_are_always_missing(dtype, nodata):
+    """NaN and infinities are invalid whatever the nodata value."""
+    values = np.array([1, np.nan, np.inf, -np.inf, 0], dtype)
+    assert valid_mask(values, nodata).tolist() == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("nodata", [-9999.9, 3.4028234663852886e38, -3.4e38, 0.1])
+def test_nodata_is_compared_as_stored(nodata):
+    """A nodata value given as double is found in float32 data that holds its rounding."""
+    values = np.array([nodata, 1.5], np.float32)
+    assert valid_mask(values, nodata).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_nodata_that_a_type_cannot_hold_is_none(dtype):
+    """Fractions, NaN and values beyond the type mask nothing."""
+    info = np.iinfo(dtype)
+    for nodata in (0.5, np.nan, np.inf, float(info.max) * 2 + 2, float(info.min) * 2 - 2):
+        assert stored_nodata(nodata, np.dtype(dtype)) is None
+        assert valid_mask(np.array([0, info.max], dtype), nodata).all()
+    assert stored_nodata(int(info.min), np.dtype(dtype)) == info.min
+
+
+def naive_fill(values, valid, rings):
+    filled, known = np.where(valid, values, 0.0), valid.copy()
+    rows, columns = valid.shape
+    for _ in range(rings):
+        new, now = filled.copy(), known.copy()
+        for y in range(rows):
+            for x in range(columns):
+                near = (slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
+                if not known[y, x] and known[near].any():
+                    new[y, x], now[y, x] = filled[near][known[near]].mean(), True
+        filled, known = new, now
+    return filled
+
+
+@given(shapes, st.integers(0, 5), seeds, st.data())
+def test_fill_is_the_ring_by_ring_mean_of_known_neighbours(shape, rings, seed, data):
+    """Filling equals a plain loop over cells: rings, means of the 8 neighbours, 0 beyond."""
+    valid = data.draw(masks(shape))
+    values = np.random.default_rng(seed).normal(5, 1, shape)
+    found = fill(values[None], valid[None], rings)[0]
+    assert np.allclose(found, naive_fill(values, valid, rings), rtol=1e-12, atol=1e-12)
+    assert np.array_equal(found[valid], values[valid])
+
+
+@given(shapes, st.sampled_from(RUBBISH), seeds, st.data())
+def test_fill_does_not_see_what_stands_under_the_mask(shape, rubbish, seed, data):
+    """Filled values keep their bits whatever the invalid cells held."""
+    valid = data.draw(masks(shape))[None]
+    values = np.random.default_rng(seed).normal(size=(1, *shape)).astype(np.float32)
+    expected = fill(values, valid, 4)
+    assert np.array_equal(fill(np.where(valid, values, np.float32(rubbish)), valid, 4), expected)
+    assert np.isfinite(expected).all()
+
+
+def test_fill_keeps_a_constant_and_treats_bands_apart():
+    """A hole in a constant is filled with that constant, in each band from its own."""
+    valid = np.ones((2, 7, 9), bool)
+    valid[0, 2:5, 3:6] = False
+    values = np.stack([np.full((7, 9), 5000.1), np.full((7, 9), -3.0)])
+    assert np.allclose(fill(values, valid, 3), values, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@given(values=st.lists(st.floats(-1e20, 1e20) | st.floats(-300, 300), min_size=1, max_size=8))
+def test_integers_are_rounded_to_even_and_clipped(dtype, values):
+    """Each value becomes the nearest integer that the type holds, ties to even, as Python's own integers."""
+    info = np.iinfo(dtype)
+    found = encode(np.array(values), np.ones(len(values), bool), np.dtype(dtype))
+    assert [int(v) for v in found] == [min(max(round(v), info.min), info.max) for v in values]
+
+
+def test_values_beyond_the_type_do_not_wrap():
+    """Infinities and the ends of 64-bit integers come out at the type's ends."""
+    values = np.array([np.inf, -np.inf, 2.0**64, -(2.0**64)])
+    for dtype in ("uint64", "int64", "uint8"):
+        info = np.iinfo(dtype)
+        assert encode(values, np.ones(4, bool), np.dtype(dtype)).tolist() == [info.max, info.min] * 2
+
+
+def test_float64_beyond_float32_is_clipped():
+    """A valid value too large for float32 becomes the largest finite one."""
+    found = encode(np.array([1e39, -1e39, 1.0]), np.ones(3, bool), np.dtype("float32"))
+    assert np.array_equal(found, np.array([np.finfo(np.float32).max, np.finfo(np.float32).min, 1], np.float32))
+
+
+def test_limits_narrow_the_type():
+    """With NBITS=4, values stop at 15, and a value that would be the nodata value at the end steps inside."""
+    ones = np.ones(3, bool)
+    assert encode(np.array([20.0, 14.8, -1]), ones, np.dtype("uint8"), limits=(0, 15)).tolist() == [15, 15, 0]
+    assert encode(np.array([20.0, 14.8, 3]), ones, np.dtype("uint8"), 15, (0, 15)).tolist() == [14, 14, 3]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+@given(end=st.sampled_from(["min", "max", "middle"]), seed=seeds)
+def test_no_valid_value_is_encoded_as_nodata(dtype, end, seed):
+    """Valid cells never equal the nodata value, at the type's ends too, and move one step at most."""
+    kind = np.dtype(dtype)
+    info = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    nodata = {"min": float(info.min), "max": float(info.max), "middle": 7.0}[end]
+    missing = stored_nodata(nodata, kind)
+    if missing is None:  # the largest 64-bit integers are no doubles
+        return
+    rng = np.random.default_rng(seed)
+    wanted = np.full(9, float(nodata)) + (rng.uniform(-0.4, 0.4, 9) if end == "middle" and kind.kind != "f" else 0)
+    valid = rng.random(9) < 0.6
+    found = encode(wanted, valid, kind, nodata)
+    assert np.array_equal(found != missing, valid)
+    if kind.kind == "f":
+        assert np.isfinite(found).all()
+        with np.errstate(over="ignore"):
+            nearest = {np.nextafter(missing, kind.type(np.inf)), np.nextafter(missing, kind.type(-np.inf))}
+        assert set(found[valid].tolist()) <= {float(v) for v in nearest}
+    else:
+        assert all(abs(int(v) - int(missing)) == 1 for v in found[valid])
+
+
+def test_an_accident_takes_the_side_of_the_wanted_value():
+    """7.3 beside nodata 7 becomes 8, 6.8 becomes 6."""
+    assert encode(np.array([7.3, 6.8]), np.ones(2, bool), np.dtype("int16"), 7).tolist() == [8, 6]
+
+
+def test_invalid_cells_keep_what_they_hold_without_nodata():
+    """Without a nodata value an invalid cell keeps its value; NaN becomes NaN in floats."""
+    valid = np.array([True, False])
+    assert encode(np.array([1.0, 4.0]), valid, np.dtype("uint8")).tolist() == [1, 4]
+    assert np.isnan(encode(np.array([1.0, np.nan]), valid, np.dtype("float32"))[1])
+    assert np.isnan(encode(np.array([1.0, 5.0]), valid, np.dtype("float32"), np.nan)[1])
+
+
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+def test_encode_returns_an_array_of_its_own(dtype):
+    """Encoding values that have the type already changes neither them nor the input."""
+    values = np.array([1, 2, 3], dtype)
+    found = encode(values, np.array([True, True, False]), np.dtype(dtype), 2)
+    assert values.tolist() == [1, 2, 3]
+    assert found[0] == 1
+    assert found[1] != 2
+    assert found[2] == 2

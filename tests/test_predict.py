@@ -1,0 +1,236 @@
+"""The engine: blocks, tiles, threads and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import factors, masks, seeds, shapes
+
+from geofsrcnn.cells import Cells
+from geofsrcnn.errors import UsageError
+from geofsrcnn.inference import Classical, Network
+from geofsrcnn.predict import BANDS, Job, band_groups, run, upscale_block, upscale_tile
+from geofsrcnn.resample import repeat, resample
+from geofsrcnn.tiles import Margin, Plan, Tile, Window
+
+NO_MARGIN = Margin(0, 0, 0, 0)
+
+
+class Memory:
+    """Source and sink in memory that remember who called and in which order."""
+
+    def __init__(self, values, factor, fail_read=None, fail_write=None):
+        self.values, self.valid = values, np.ones(values.shape, bool)
+        self.fine = np.full((values.shape[0], values.shape[1] * factor, values.shape[2] * factor), np.nan)
+        self.fail_read, self.fail_write = fail_read, fail_write
+        self.reads, self.writes, self.readers, self.writers = 0, [], set(), set()
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    def read(self, window, bands):
+        self.reads += 1
+        self.readers.add(threading.get_ident())
+        if self.reads == self.fail_read:
+            raise OSError("the disk is gone")
+        index = (bands, *window.slices())
+        return Cells(self.values[index], self.valid[index])
+
+    def write(self, window, cells, bands):
+        self.writers.add(threading.get_ident())
+        if len(self.writes) == self.fail_write:
+            raise KeyboardInterrupt
+        self.writes.append((window, bands))
+        self.fine[(bands, *window.slices())] = cells.values
+
+
+def plan_of(shape, tile_size, job):
+    extent = Window(0, shape[0], 0, shape[1])
+    return Plan(extent, extent, tile_size, job.reach, job.factor)
+
+
+# Blocks
+
+
+@given(shapes, factors, st.sampled_from(["bilinear", "cubic", "lanczos", "lanczos-bp"]), seeds)
+def test_a_whole_raster_in_one_block_is_padded_at_its_edges(shape, factor, method, seed):
+    """With no margin every side is the raster's edge: cells there are replicated."""
+    x = np.random.default_rng(seed).normal(size=(1, *shape))
+    found = upscale_block(Classical(method, factor), x, np.ones(x.shape, bool), NO_MARGIN)
+    halo = Classical(method, factor).halo
+    wide = resample(np.pad(x[0], halo, mode="edge"), factor, method)
+    assert found.shape == (1, shape[0] * factor, shape[1] * factor)
+    assert np.allclose(found[0], wide[halo * factor : -halo * factor, halo * factor : -halo * factor], atol=3e-6)
+
+
+@given(st.tuples(*[st.integers(0, 14)] * 4), seeds)
+def test_margins_beyond_the_halo_are_cut_and_shorter_ones_padded(random_network, margins, seed):
+    """A block gives the cells of its core, whatever was read around it."""
+    network = Network(random_network(2).model)
+    halo = network.halo
+    top, bottom, left, right = margins
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1, top + 5 + bottom, left + 6 + right))
+    found = upscale_block(network, x, np.ones(x.shape, bool), Margin(*margins))
+    spare = [max(m - halo, 0) for m in margins]
+    cut = x[:, spare[0] : x.shape[1] - spare[1], spare[2] : x.shape[2] - spare[3]]
+    short = [max(halo - m, 0) for m in margins]
+    padded = np.pad(cut, [(0, 0), tuple(short[:2]), tuple(short[2:])], mode="edge")
+    assert np.array_equal(found, network(torch.from_numpy(padded)[None]).numpy()[0])
+
+
+@pytest.mark.parametrize("padding", ["replicate", "zeros", "reflect"])
+def test_padding_is_the_models(random_network, padding):
+    """Beyond the raster's edge lies what the model was trained with."""
+    network = Network(random_network(3, padding=padding).model)
+    x = np.random.default_rng(0).normal(size=(1, 9, 11)).astype(np.float32)
+    mode = {"replicate": "edge", "zeros": "constant", "reflect": "reflect"}[padding]
+    padded = np.pad(x, [(0, 0), (network.halo,) * 2, (network.halo,) * 2], mode=mode)
+    found = upscale_block(network, x, np.ones(x.shape, bool), NO_MARGIN)
+    assert np.array_equal(found, network(torch.from_numpy(padded)[None]).numpy()[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_block_keeps_its_type_and_its_input(random_network, dtype):
+    """Results have the type of the values, and the values are left as they were."""
+    x = np.random.default_rng(0).normal(size=(2, 9, 11)).astype(dtype)
+    before = x.copy()
+    found = upscale_block(Network(random_network(3).model), x, np.ones(x.shape, bool), NO_MARGIN, [(-1.0, 1.0)] * 2)
+    assert found.dtype == dtype
+    assert np.array_equal(x, before)
+
+
+def test_bands_of_a_single_channel_model_are_upscaled_apart(random_network):
+    """Each band comes out as it would alone; a model of three channels mixes them."""
+    x = np.random.default_rng(0).normal(size=(3, 12, 13)).astype(np.float32)
+    valid = np.ones(x.shape, bool)
+    network = Network(random_network(3).model)
+    together = upscale_block(network, x, valid, NO_MARGIN)
+    for band in range(3):
+        alone = upscale_block(network, x[band : band + 1], valid[:1], NO_MARGIN)
+        assert np.array_equal(alone[0], together[band])
+    joined = Network(random_network(3, channels=3).model)
+    first = upscale_block(joined, x, valid, NO_MARGIN)
+    x[2] *= -1
+    assert not np.allclose(upscale_block(joined, x, valid, NO_MARGIN)[0], first[0], atol=1e-3)
+
+
+# Tiles
+
+
+@given(shapes, factors, st.data())
+def test_a_tile_is_valid_where_its_coarse_cells_are(random_network, shape, factor, data):
+    """Validity is repeated; invalid fine cells hold what the coarse cell holds; valid ones are finite."""
+    mask = data.draw(masks(shape))[None]
+    values = np.where(mask, np.random.default_rng(0).normal(size=(1, *shape)), np.nan)
+    window = Window(0, shape[0], 0, shape[1])
+    job = Job(Network(random_network(factor).model), factor)
+    cells = upscale_tile(job, Cells(values, mask), Tile(window, window, window.refine(factor)))
+    assert np.array_equal(cells.valid, repeat(mask, factor))
+    assert np.array_equal(np.isnan(cells.values), ~cells.valid)
+
+
+def test_alpha_and_mask_are_repeated():
+    """Alpha bands and the dataset's mask of the core are repeated as stored."""
+    values = np.random.default_rng(0).normal(size=(1, 6, 7))
+    alpha, mask = np.arange(42, dtype=np.uint16).reshape(1, 6, 7), np.arange(42, dtype=np.uint8).reshape(6, 7)
+    tile = Tile(Window(2, 4, 1, 6), Window(0, 6, 0, 7), Window(0, 0, 0, 0))
+    cells = upscale_tile(
+        Job(Classical("bilinear", 2), 2), Cells(values, np.ones(values.shape, bool), alpha, mask), tile
+    )
+    assert np.array_equal(cells.alpha, repeat(alpha[:, 2:4, 1:6], 2))
+    assert np.array_equal(cells.mask, repeat(mask[2:4, 1:6], 2))
+    assert cells.values.shape == (1, 4, 10)
+
+
+def test_without_a_model_cells_are_repeated_whatever_their_type():
+    """Nearest repeats stored values, integers and complex numbers alike, and reads no halo."""
+    values = np.array([[[1 + 2j, 3]]])
+    window = Window(0, 1, 0, 2)
+    cells = upscale_tile(Job(None, 3), Cells(values, np.ones(values.shape, bool)), Tile(window, window, window))
+    assert np.array_equal(cells.values, repeat(values, 3))
+    assert Job(None, 3).reach == 0
+    assert Job(Classical("cubic", 3), 3).reach == 4
+
+
+# Runs
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_tiles_are_written_once_in_the_plans_order_by_the_caller(workers):
+    """One thread reads, the calling thread writes in order, progress counts to the end."""
+    memory = Memory(np.random.default_rng(0).normal(size=(BANDS + 3, 11, 14)), 2)
+    job = Job(Classical("cubic", 2), 2)
+    plan, seen = plan_of((11, 14), 4, job), []
+    run(job, memory, memory, plan, workers, lambda done, total: seen.append((done, total)))
+    groups = [slice(0, BANDS), slice(BANDS, BANDS + 3)]
+    assert memory.writes == [(tile.write, bands) for tile in plan for bands in groups]
+    assert memory.writers == {threading.get_ident()}
+    assert len(memory.readers) == 1
+    assert seen == [(i + 1, 2 * len(plan)) for i in range(2 * len(plan))]
+    expected = [resample(band, 2, "cubic") for band in memory.values]
+    inside = (slice(None), slice(4, -4), slice(4, -4))
+    assert np.allclose(memory.fine[inside], np.stack(expected)[inside], atol=1e-5)
+    assert not np.isnan(memory.fine).any()
+
+
+def test_torchs_threads_are_as_before_a_run():
+    """A run leaves torch's number of threads alone."""
+    before = torch.get_num_threads()
+    memory = Memory(np.zeros((1, 9, 9)), 2)
+    job = Job(Classical("cubic", 2), 2)
+    run(job, memory, memory, plan_of((9, 9), 4, job), 2)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "message"),
+    [({"fail_read": 3}, OSError, "the disk is gone"), ({"fail_write": 2}, KeyboardInterrupt, "^$")],
+)
+def test_a_failure_goes_on_and_ends_the_threads(failure, error, message):
+    """An error of the source and an interrupt in the calling thread come through; later tiles are not read."""
+    before = threading.active_count()
+    memory = Memory(np.zeros((1, 40, 40)), 2, **failure)
+    job = Job(Classical("cubic", 2), 2)
+    with pytest.raises(error, match=message):
+        run(job, memory, memory, plan_of((40, 40), 4, job), 2)
+    assert threading.active_count() == before
+    assert len(memory.writes) == 2
+    assert memory.reads < 20
+
+
+def test_what_is_under_way_is_bounded():
+    """No more than a few tiles for each worker are read ahead of what is written."""
+    memory = Memory(np.zeros((1, 60, 60)), 2)
+    ahead = []
+    write = memory.write
+
+    def watch(window, cells, bands):
+        write(window, cells, bands)
+        ahead.append(memory.reads - len(memory.writes))
+
+    memory.write = watch
+    job = Job(Classical("bilinear", 2), 2)
+    run(job, memory, memory, plan_of((60, 60), 4, job), 2)
+    assert len(memory.writes) == 225
+    assert max(ahead) <= 5
+
+
+def test_bands_go_together_only_where_the_model_joins_them(random_network):
+    """A model of one channel takes any number of bands in bounded groups, one of three takes three."""
+    one = Network(random_network(3).model)
+    three = Network(random_network(3, channels=3).model)
+    assert band_groups(2 * BANDS + 1, one) == [
+        slice(0, BANDS),
+        slice(BANDS, 2 * BANDS),
+        slice(2 * BANDS, 2 * BANDS + 1),
+    ]
+    assert band_groups(3, three) == [slice(0, 3)]
+    with pytest.raises(UsageError, match="the model takes 3 bands, the raster has 4"):
+        band_groups(4, three)

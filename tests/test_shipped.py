@@ -1,0 +1,112 @@
+"""The models in the package keep the promises and beat the classical methods on sites they have never seen."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import cbook
+
+from geofsrcnn import load_checkpoint, upscale_array
+from geofsrcnn.checkpoint import shipped_models
+from geofsrcnn.metrics import rmse, scored_mask, shift
+from geofsrcnn.resample import block_mean, resample
+
+ROOT = Path(__file__).parents[1]
+VALIDATION = ROOT.parent / "shared" / "data" / "validation"
+MODELS = [(path.stem, load_checkpoint(path).config.factor) for path in shipped_models()]
+
+
+def dem(factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """matplotlib's Jacksboro fault DEM and its block means; no model is trained on it."""
+    with cbook.get_sample_data("jacksboro_fault_dem.npz") as data:
+        truth = data["elevation"].astype(np.float64)
+    rows, columns = (n // factor * factor for n in truth.shape)
+    truth = truth[:rows, :columns]
+    return truth, block_mean(truth, factor)
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_reproduces_planes(name, factor):
+    """A plane comes out as that plane, away from the edges."""
+    y, x = np.mgrid[0:40.0, 0:44.0]
+    fy, fx = np.mgrid[0 : 40 * factor, 0 : 44 * factor]
+    fine = upscale_array(3 + 2 * x - 5 * y, factor, name)
+    truth = 3 + 2 * ((fx + 0.5) / factor - 0.5) - 5 * ((fy + 0.5) / factor - 0.5)
+    inner = (slice(10 * factor, -10 * factor),) * 2
+    assert np.abs(fine - truth)[inner].max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_is_free_of_units(name, factor):
+    """Metres or feet, any datum: the same field."""
+    _, coarse = dem(factor)
+    coarse = np.round(coarse * 64) / 64
+    base = upscale_array(coarse, factor, name)
+    other = upscale_array(coarse * 4 + 1048576, factor, name)
+    assert np.abs((other - 1048576) / 4 - base).max() < 1e-5 * np.ptp(coarse)
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_conserves_block_means(name, factor):
+    """The mean of each block is its coarse cell."""
+    _, coarse = dem(factor)
+    assert np.abs(block_mean(upscale_array(coarse, factor, name), factor) - coarse).max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_does_not_shift(name, factor):
+    """Against the truth the upscaled field is shifted by less than 0.02 fine cells."""
+    truth, coarse = dem(factor)
+    y, x = shift(upscale_array(coarse, factor, name), truth)
+    assert math.hypot(y, x) < 0.02
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_beats_the_best_classical_method_on_an_unseen_dem(name, factor):
+    """It is at least 1.5 % below lanczos3 with back-projection on a DEM that training has not seen."""
+    truth, coarse = dem(factor)
+    where = scored_mask(np.isfinite(coarse), factor)
+    network = rmse(upscale_array(coarse, factor, name), truth, where)
+    assert network < 0.985 * rmse(resample(coarse, factor, "lanczos-bp"), truth, where)
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_model_loses_little_in_bfloat16(name, factor):
+    """bfloat16 costs at most 0.5 % RMSE and keeps block means."""
+    truth, coarse = dem(factor)
+    where = scored_mask(np.isfinite(coarse), factor)
+    full = rmse(upscale_array(coarse, factor, name), truth, where)
+    half = upscale_array(coarse, factor, name, precision="bfloat16")
+    assert rmse(half, truth, where) < 1.005 * full
+    assert np.abs(block_mean(half, factor) - coarse).max() < 1e-4
+
+
+def test_shipped_models_are_small_and_say_what_they_are():
+    """All files together stay under 5 MB; each card names data with licences, scores and limits."""
+    assert sum(path.stat().st_size for path in shipped_models()) < 5_000_000
+    for path in shipped_models():
+        card = load_checkpoint(path).card
+        assert card.summary
+        assert card.limits
+        assert card.scores
+        assert all(row["name"] and row["licence"] for row in card.data)
+
+
+@pytest.mark.skipif(not VALIDATION.is_dir(), reason="the validation rasters are not beside the project")
+def test_default_x3_on_the_validation_fields():
+    """Geometric means at most 0.95 of the best classical method and 0.90 of bicubic, no field above bicubic."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from score import chosen_bands, mean, score
+    finally:
+        sys.path.pop(0)
+    fields = [field for path in sorted(VALIDATION.glob("*/*.tif")) for field in chosen_bands(path)]
+    rows = [row for field in fields if (row := score(field, 3, "default", "float32"))]
+    assert len(rows) == 22
+    assert mean([row["to_best"] for row in rows]) <= 0.95
+    assert mean([row["to_bicubic"] for row in rows]) <= 0.90
+    assert max(row["to_bicubic"] for row in rows) <= 1.0
