@@ -50,9 +50,8 @@ def main() -> None:
     with rasterio.open(folder / "fine.tif") as fine_raster, rasterio.open(folder / "coarse.tif") as coarse_raster:
         fine = fine_raster.read(1)
         print("same bounds:", fine_raster.bounds == coarse_raster.bounds)
-    print(
-        f"largest difference of a block's mean from its coarse cell: {abs(block_mean(fine, FACTOR) - coarse).max():.1e} m"
-    )
+    drift = abs(block_mean(fine, FACTOR) - coarse).max()
+    print(f"largest difference of a block's mean from its coarse cell: {drift:.1e} m")
     where = scored_mask(np.isfinite(coarse), FACTOR)
     scores = classical_scores(coarse, truth, where, FACTOR)
     print_table(rmse(fine, truth, where), scores)
