@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.resample import CLASSICAL
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ def load_method(
         return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
     if checkpoint.config.factor != factor:
-        raise UsageError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
+        raise ModelError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
     network = Network(checkpoint.model, device, precision)
     return Method(checkpoint.card.name, checkpoint.digest, factor, network, device, checkpoint.config.operations)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from geofsrcnn.cells import Cells
-from geofsrcnn.errors import UsageError
+from geofsrcnn.errors import ModelError
 from geofsrcnn.inference import Upsampler
 from geofsrcnn.model import conserve
 from geofsrcnn.nodata import Mask, fill
@@ -263,13 +263,13 @@ def band_groups(count: int, model: Upsampler | None) -> list[slice]:
 
     Raises
     ------
-    UsageError
+    ModelError
         If the model takes another number of bands.
     """
     if model is None or model.channels == 1:
         return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
     if count != model.channels:
-        raise UsageError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
+        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
     return [slice(0, count)]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import factors, masks, seeds, shapes
 
 from geofsrcnn.cells import Cells
-from geofsrcnn.errors import UsageError
+from geofsrcnn.errors import ModelError
 from geofsrcnn.inference import Classical, Network
 from geofsrcnn.predict import BANDS, Job, band_groups, run, upscale_block, upscale_tile
 from geofsrcnn.resample import repeat, resample
@@ -232,5 +232,5 @@ def test_bands_go_together_only_where_the_model_joins_them(random_network):
         slice(2 * BANDS, 2 * BANDS + 1),
     ]
     assert band_groups(3, three) == [slice(0, 3)]
-    with pytest.raises(UsageError, match="the model takes 3 bands, the raster has 4"):
+    with pytest.raises(ModelError, match="the model takes 3 bands, the raster has 4"):
         band_groups(4, three)

@@ -432,7 +432,7 @@ def test_three_bands_together(random_network, form):
     model = random_network(3, channels=3, **form)
     coarse = np.random.default_rng(11).random((3, 10, 12))
     assert upscale_array(coarse, 3, model).shape == (3, 30, 36)
-    with pytest.raises(UsageError, match="takes 3 bands, the raster has 1"):
+    with pytest.raises(ModelError, match="takes 3 bands, the raster has 1"):
         upscale_array(coarse[0], 3, model)
 
 
@@ -550,7 +550,7 @@ def test_masks_of_another_shape_or_type_are_refused(valid):
 
 def test_a_model_for_another_factor_is_refused(random_network):
     """A checkpoint serves its own factor only; an unknown name lists what there is."""
-    with pytest.raises(UsageError, match="model random is for factor 3, not 2"):
+    with pytest.raises(ModelError, match="model random is for factor 3, not 2"):
         upscale_array(np.zeros((5, 6)), 2, random_network(3))
     with pytest.raises(ModelError, match="is a model for factor 3, not 2"):
         upscale_array(np.zeros((5, 6)), 2, random_network(3).path)
