@@ -149,7 +149,7 @@ class RasterSource:
     ) -> None:
         self.path = local_path(path)
         self._shown = printable(self.path.name)
-        self._raw, self._allow_lossy = raw, allow_lossy
+        self.raw, self._allow_lossy = raw, allow_lossy
         self._identity = _identity(self.path)
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
@@ -252,7 +252,7 @@ class RasterSource:
                     f"complex data in band {band.index} of {self._shown}: "
                     "upscale amplitude and phase's sine and cosine as bands of their own"
                 )
-        if self._raw:
+        if self.raw:
             return
         first = self.bands[0]
         layer = {**self.tags, **first.tags}.get("LAYER_TYPE", "")
@@ -303,7 +303,7 @@ class RasterSource:
     @property
     def working_type(self) -> np.dtype[Any]:
         """Type of the values that `read` returns."""
-        if self._raw:
+        if self.raw:
             return self.bands[0].dtype
         small = all(b.plain and (b.dtype.itemsize <= 2 or b.dtype == np.float32) for b in self.bands)
         return np.dtype(np.float32 if small else np.float64)
@@ -352,7 +352,7 @@ class RasterSource:
         return shared
 
     def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
-        if self._raw:
+        if self.raw:
             return stored
         if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8 and not self._allow_lossy:
             beyond = valid & ((stored > EXACT) | (stored < -EXACT if stored.dtype.kind == "i" else False))
