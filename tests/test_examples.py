@@ -21,7 +21,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def commands() -> list[list[str]]:
     """The geofsrcnn and rio commands of the README, without comments."""
     blocks = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if re.match(r"(geofsrcnn|rio) ", line)]
+    typed = [block for block in blocks if "$ " not in block]  # the others show what is printed
+    lines = [line for block in typed for line in block.splitlines() if re.match(r"(geofsrcnn|rio) ", line)]
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
