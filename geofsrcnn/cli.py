@@ -50,6 +50,28 @@ class Interrupted(BaseException):
         self.exit_code = _SIGNALS[signal.Signals(number)]
 
 
+class _Request:
+    """What signals ask for, and whether it waits for the end of a unit of work."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        self.number: int | None = None
+
+    def take(self, number: int) -> None:
+        """The first signal: note it, or end the run here."""
+        self.number = number
+        if not self.waits:
+            raise Interrupted(number)
+
+    def check(self) -> None:
+        """End the run if a signal asked for it."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+
+_request = _Request()
+
+
 @contextmanager
 def _signals() -> Iterator[None]:
     """The first signal ends the run cleanly, the second at once."""
@@ -57,14 +79,28 @@ def _signals() -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, lambda again, _: os._exit(_SIGNALS[signal.Signals(again)]))
-        raise Interrupted(number)
+        _request.take(number)
 
+    _request.number = None
     before = {each: signal.signal(each, handle) for each in _SIGNALS}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def _stops() -> Iterator[Callable[[], None]]:
+    """Signals wait until the yielded function is called, between two units of work.
+
+    An exception out of the blue would be lost in GDAL's callbacks, or leave a file half published.
+    """
+    _request.waits = True
+    try:
+        yield _request.check
+    finally:
+        _request.waits = False
 
 
 @contextmanager
@@ -107,7 +143,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except GeofsrcnnWarning as warning:
             code = _fail(InputError(f"{warning} (--strict)"), InputError.exit_code, debug=debug)
         except Interrupted as interrupt:
-            click.echo("geofsrcnn: interrupted, nothing was written", err=True)
+            click.echo("geofsrcnn: interrupted, no unfinished file is left", err=True)
             code = interrupt.exit_code
         except click.exceptions.Exit:
             raise
@@ -274,7 +310,13 @@ def _upscale(
     if dry_run:
         _show_estimate(estimate_raster(source, target, **options), as_json=as_json)
         return
-    with _progress("upscaling", shown=not quiet and not as_json) as progress:
+    with _progress("upscaling", shown=not quiet and not as_json) as show, _stops() as check:
+
+        def progress(done: int, total: int) -> None:
+            check()
+            if show is not None:
+                show(done, total)
+
         summary = upscale_raster(source, target, co=dict(co), progress=progress, **options)
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
@@ -574,19 +616,21 @@ def train(
                 err=True,
             )
 
-    result = train_model(
-        fine,
-        factor,
-        out,
-        config=config,
-        options=schedule,
-        validation=validation,
-        card=card,
-        start=start,
-        device=device,
-        overwrite=overwrite,
-        report=report,
-    )
+    with _stops() as check:
+        result = train_model(
+            fine,
+            factor,
+            out,
+            config=config,
+            options=schedule,
+            validation=validation,
+            card=card,
+            start=start,
+            device=device,
+            overwrite=overwrite,
+            report=report,
+            each_step=check,
+        )
     if as_json:
         click.echo(json.dumps(result.__dict__))
         return

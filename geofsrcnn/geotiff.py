@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ import rasterio
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, OutputError, UsageError
 from geofsrcnn.grid import Grid
 from geofsrcnn.nodata import Mask, encode, stored_nodata
-from geofsrcnn.raster import Band, RasterSource, quiet, reason
+from geofsrcnn.raster import GDAL_ERRORS, Band, RasterSource, quiet, reason
 from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -103,7 +102,7 @@ class GeoTiffSink:
             with _writing(), quiet():
                 self._dataset = rasterio.open(path, "w", **options)
                 self._describe()
-        except (RasterioError, OSError, ValueError, TypeError) as error:
+        except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
             raise OutputError(f"cannot create the output ({reason(error)}): check the creation options") from error
 
     def _output_type(self) -> np.dtype[Any]:
@@ -144,7 +143,7 @@ class GeoTiffSink:
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}
-        if wrong := sorted(asked.keys() & options.keys()):
+        if wrong := sorted(asked.keys() & DESCRIBING):
             raise UsageError(f"creation option {wrong[0]} is not yours to set: the input and other options decide it")
         if asked.get("COMPRESS", "").upper() in LOSSY:
             raise UsageError(f"COMPRESS={asked['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
@@ -234,7 +233,7 @@ class GeoTiffSink:
                 if cells.mask is not None:
                     self._dataset.write_mask(cells.mask, window=area)
                     self._checksums.append((window, None, _checksum(cells.mask)))
-        except (RasterioError, OSError, ValueError) as error:
+        except (*GDAL_ERRORS, OSError, ValueError) as error:
             raise OutputError(f"cannot write the output ({reason(error)}): is the disk full?") from error
 
     def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
@@ -258,8 +257,13 @@ class GeoTiffSink:
         limits = band.limits if self._form.dtype is None else None
         return encode(values, valid, self.dtype, self.nodata, limits)
 
-    def finish(self) -> None:
+    def finish(self, each_window: Callable[[], None] = lambda: None) -> None:
         """Close the file, make it a COG if asked, and read back every window that was written.
+
+        Parameters
+        ----------
+        each_window : callable
+            Called after each window that was read back; what it raises ends the run.
 
         Raises
         ------
@@ -271,9 +275,9 @@ class GeoTiffSink:
                 self._dataset.close()
                 if self._form.cog:
                     self._to_cog()
-        except (RasterioError, OSError) as error:
+        except (*GDAL_ERRORS, OSError) as error:
             raise OutputError(f"cannot finish the output ({reason(error)}): is the disk full?") from error
-        self._verify()
+        self._verify(each_window)
 
     def _to_cog(self) -> None:
         plain = self._path.with_name("plain.tif")
@@ -291,7 +295,7 @@ class GeoTiffSink:
         rasterio.shutil.copy(plain, self._path, driver="COG", **options)
         plain.unlink()
 
-    def _verify(self) -> None:
+    def _verify(self, each_window: Callable[[], None]) -> None:
         wrong = "the output read back differs from what was written"
         try:
             with _writing(), quiet(), rasterio.open(self._path, driver="GTiff", sharing=False) as d:
@@ -307,7 +311,8 @@ class GeoTiffSink:
                     stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
                     if _checksum(stored) != checksum:
                         raise OutputError(f"{wrong} ({window}): is the disk full?")
-        except (RasterioError, MemoryError) as error:
+                    each_window()
+        except (*GDAL_ERRORS, MemoryError) as error:
             raise OutputError(f"{wrong} ({reason(error)}): is the disk full?") from error
 
     def __enter__(self) -> GeoTiffSink:
@@ -318,7 +323,7 @@ class GeoTiffSink:
             try:
                 with _writing():
                     self._dataset.close()
-            except (RasterioError, OSError):
+            except (*GDAL_ERRORS, OSError):
                 return  # the first error counts; the file is about to be removed
 
 

@@ -442,6 +442,11 @@ class FSRCNN(nn.Module):
             with torch.no_grad():
                 self.deconvolution.weight *= 0.01
 
+    @property
+    def halo(self) -> int:
+        """Coarse cells that an output depends on around its own cell."""
+        return self.config.halo
+
     def feature_filters(self) -> Tensor:
         """The first layer's filters as applied, ``(d, c, k, k)``: blind to planes if unit-free."""
         weight = self.feature.weight

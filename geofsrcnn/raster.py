@@ -19,6 +19,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
@@ -40,6 +41,9 @@ MAX_RATIO = 1000
 
 CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises for GDAL: some calls let GDAL's own errors through."""
 
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
@@ -334,7 +338,7 @@ class RasterSource:
                 if first and self.alpha:
                     alpha = self._dataset.read([b.index for b in self.alpha], window=area)
                 mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
-        except (RasterioError, OSError, MemoryError) as error:
+        except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
         valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
         if shared is not None:
@@ -460,7 +464,7 @@ def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
     try:
         with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)
-    except (RasterioError, OSError, ValueError, TypeError, MemoryError) as error:
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
         raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
     return dataset
 

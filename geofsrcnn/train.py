@@ -158,6 +158,7 @@ def train_model(
     device: str = "auto",
     overwrite: bool = False,
     report: Report | None = None,
+    each_step: Callable[[], None] = lambda: None,
 ) -> Result:
     """Train a network and keep the best checkpoint.
 
@@ -168,7 +169,8 @@ def train_model(
     factor : int
         Fine cells along one side of a coarse cell.
     out : path
-        Checkpoint to write, ``.safetensors``; replaced whenever validation improves.
+        Checkpoint to write, ``.safetensors``; replaced whenever validation improves on the untrained network, which
+        is written at the end if none was better.
     config : FSRCNNConfig, optional
         Network; its factor must be `factor`.
     options : TrainOptions, optional
@@ -185,6 +187,8 @@ def train_model(
         Replace an existing `out`.
     report : callable, optional
         Gets a dict of figures after each validation.
+    each_step : callable
+        Called before each step; what it raises ends the training.
 
     Returns
     -------
@@ -227,8 +231,10 @@ def train_model(
             raise UsageError("the checkpoint to start from has another configuration")
         model.load_state_dict(given.model.state_dict())
     names = sorted({f.name.split("#")[0] for f in usable})
+    ours = False
 
     def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int, seconds: float) -> None:
+        nonlocal ours
         save_checkpoint(
             target,
             best,
@@ -245,10 +251,11 @@ def train_model(
                 limits=written.get("limits", ""),
                 created=dt.datetime.now(dt.UTC).date().isoformat(),
             ),
-            overwrite=overwrite or step > 0,
+            overwrite=overwrite or ours,
         )
+        ours = True
 
-    return _fit(model, usable, scored, options, device, keep, report, str(target))
+    return _fit(model, usable, scored, options, device, keep, report, each_step, str(target))
 
 
 def _read_card(path: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -443,6 +450,7 @@ def _fit(
     device: str,
     keep: Callable[[FSRCNN, float, dict[str, float], int, float], None],
     report: Report | None,
+    each_step: Callable[[], None],
     out: str,
 ) -> Result:
     start = time.monotonic()
@@ -450,6 +458,7 @@ def _fit(
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.0, betas=(0.9, 0.99))
     patches = iter(_Patches(fields, model.config.factor, model.config.halo, options))
     best, best_fields = math.inf, {}
+    untrained: FSRCNN | None = None  # written at the end only: until then an older checkpoint is worth more
     losses: list[float] = []
     step = 0
     while True:
@@ -460,7 +469,9 @@ def _fit(
             score = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
             if score < best:
                 best, best_fields = score, ratios
-                keep(average, score, ratios, step, seconds)
+                untrained = copy.deepcopy(average) if step == 0 else None
+                if step > 0:
+                    keep(average, score, ratios, step, seconds)
             if report is not None:
                 loss = sum(losses) / max(len(losses), 1)
                 report(
@@ -475,7 +486,10 @@ def _fit(
                 )
             losses = []
         if done >= 1:
+            if untrained is not None:
+                keep(untrained, best, best_fields, 0, seconds)
             return Result(out, best, step, time.monotonic() - start, best_fields)
+        each_step()
         for group in optimiser.param_groups:
             group["lr"] = options.rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         coarse, fine, _ = next(patches)

@@ -344,7 +344,7 @@ def upscale_raster(
         A GeoTIFF, or any GDAL raster with `driver`.
     dst : str or path
         The GeoTIFF to write.
-    factor, model, value_range, tile_size, threads, device, precision, progress
+    factor, model, value_range, tile_size, threads, device, precision
         As for `upscale_array`; the range in physical units.
     bidx : sequence of int
         Bands, counted from 1; all if empty.
@@ -371,6 +371,9 @@ def upscale_raster(
         Accept 64-bit integers beyond 2**53, which lose digits.
     allow_sparse : bool
         Accept files that declare a thousand times their size.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile, and again for each one that is read back; what it raises ends
+        the run, and nothing is written.
 
     Returns
     -------
@@ -492,12 +495,13 @@ class _Task:
         job = Job(method.upsampler, method.factor, self._limits())
         form = Format(self.dtype, cog, co, _provenance(method))
         grid = source.grid.crop(self.plan.region).refine(method.factor)
-        split = len(band_groups(len(source.bands), method.upsampler)) > 1
+        groups = len(band_groups(len(source.bands), method.upsampler))
         with source.block_cache(), staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
-            with GeoTiffSink(staging, source, grid, block, form, split=split) as sink:
+            with GeoTiffSink(staging, source, grid, block, form, split=groups > 1) as sink:
                 run(job, source, sink, self.plan, self.workers, progress)
-                sink.finish()
+                tiles = groups * len(self.plan)
+                sink.finish(lambda: None if progress is None else progress(tiles, tiles))
             source.check_unchanged()
             return staging.stat().st_size
 
