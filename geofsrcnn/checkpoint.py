@@ -214,7 +214,7 @@ def _read(path: Path) -> bytes:
 
 
 def _parse_header(data: bytes, shown: str) -> dict[str, Any]:
-    if data[:2] == b"\x80\x02" or data[:4] == b"PK\x03\x04":
+    if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[1:2] <= b"\x05" and data[8:9] != b"{"):
         raise ModelError(f"{shown} is a pickle (a PyTorch file), which can run code: only .safetensors is read")
     if data.startswith(b"version https://git-lfs"):
         raise ModelError(f"{shown} is a Git LFS pointer, not the model: run git lfs pull")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Drivers that open other files or servers. GDAL reads this once, before its first use in the process.
 _SKIPPED_DRIVERS = (
-    "VRT GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTiles Rasterlite KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI OGR_VRT"
+    "VRT GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTiles Rasterlite KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI"
 )
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -159,9 +159,10 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _harden_gdal() -> None:
-    """GDAL's environment for a process of ours: no drivers that open other files, no network."""
-    os.environ["GDAL_SKIP"] = _SKIPPED_DRIVERS
+def _harden_gdal(driver: str | None = None) -> None:
+    """GDAL's environment for a process of ours: no network, no drivers that open other files but the one asked for."""
+    skipped = [name for name in _SKIPPED_DRIVERS.split() if driver is None or name.upper() != driver.upper()]
+    os.environ["GDAL_SKIP"] = " ".join(skipped)
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
     os.environ["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = ".none"
 
@@ -302,8 +303,7 @@ def _upscale(
     bidx: tuple[int, ...] | None,
     **options: Any,
 ) -> None:
-    if options["driver"] is None:
-        _harden_gdal()
+    _harden_gdal(options["driver"])
     from geofsrcnn.upscale import estimate_raster, upscale_raster
 
     options |= {"bidx": bidx or ()}
@@ -398,8 +398,7 @@ def _show_estimate(e: Estimate, *, as_json: bool) -> None:
 @_guarded
 def info(*, name: str, factor: int | None, driver: str | None, as_json: bool) -> None:
     """Describe a raster as upscale sees it, or a model."""
-    if driver is None:
-        _harden_gdal()
+    _harden_gdal(driver)
     is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
     facts = _model_facts(name, factor) if is_model else _raster_facts(name, driver)
     _show_facts(facts, as_json=as_json)

@@ -6,8 +6,11 @@ Values come in physical units and are stored as ``(value - offset) / scale``, ro
 from __future__ import annotations
 
 import math
+import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,11 @@ Array = npt.NDArray[Any]
 
 LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD")
 """Compressions that change values."""
+
+DIFFERS = "the output read back differs from what was written"
+
+VERIFY_BATCH = 16
+"""Windows that one handle reads back."""
 
 PREDICTED = ("DEFLATE", "ZSTD", "LZW")
 """Compressions that take a predictor."""
@@ -296,24 +304,37 @@ class GeoTiffSink:
         plain.unlink()
 
     def _verify(self, each_window: Callable[[], None]) -> None:
-        wrong = "the output read back differs from what was written"
+        """Compare the file with what was written: its description, then every window, on a few threads."""
+        batches = [self._checksums[i : i + VERIFY_BATCH] for i in range(0, len(self._checksums), VERIFY_BATCH)]
+        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "geofsrcnn-verify")
         try:
-            with _writing(), quiet(), rasterio.open(self._path, driver="GTiff", sharing=False) as d:
-                rows, columns = self._grid.shape
-                same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
-                same &= d.dtypes[0] == self.dtype.name and _same_nodata(d.nodata, self.nodata)
-                same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
-                same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
-                if not same:
-                    raise OutputError(f"{wrong} (size, type, nodata, transform or tags): is the disk full?")
-                for window, indexes, checksum in self._checksums:
-                    area = RasterioWindow.from_slices(*window.slices())
-                    stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
-                    if _checksum(stored) != checksum:
-                        raise OutputError(f"{wrong} ({window}): is the disk full?")
+            with quiet():
+                self._verify_description()
+                for _ in pool.map(self._verify_windows, batches):
                     each_window()
         except (*GDAL_ERRORS, MemoryError) as error:
-            raise OutputError(f"{wrong} ({reason(error)}): is the disk full?") from error
+            raise OutputError(f"{DIFFERS} ({reason(error)}): is the disk full?") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _verify_description(self) -> None:
+        with _reading(self._path) as d:
+            rows, columns = self._grid.shape
+            same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
+            same &= d.dtypes[0] == self.dtype.name and _same_nodata(d.nodata, self.nodata)
+            same &= (d.crs is None) == (self._grid.crs is None or bool(self._grid.gcps))
+            same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
+            same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
+        if not same:
+            raise OutputError(f"{DIFFERS} (size, type, nodata, CRS, transform or tags): is the disk full?")
+
+    def _verify_windows(self, checksums: Sequence[tuple[Window, list[int] | None, int]]) -> None:
+        with _reading(self._path) as d:
+            for window, indexes, checksum in checksums:
+                area = RasterioWindow.from_slices(*window.slices())
+                stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
+                if _checksum(stored) != checksum:
+                    raise OutputError(f"{DIFFERS} ({window}): is the disk full?")
 
     def __enter__(self) -> GeoTiffSink:
         return self
@@ -352,6 +373,13 @@ def _xml(tags: Mapping[str, str]) -> dict[str, str]:
     """A document, which rasterio reads as one value and would write as ``key=value``, cut at its first ``=``."""
     parts = (text.partition("=") for text in tags.values())
     return {key: value for key, sep, value in parts if sep}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """The output opened again, by its path and with a handle of its own."""
+    with _writing(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
+        yield dataset
 
 
 def _checksum(values: Array) -> int:

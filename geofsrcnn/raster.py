@@ -332,7 +332,7 @@ class RasterSource:
         area = RasterioWindow.from_slices(*window.slices())
         try:
             with rasterio.Env():
-                stored = self._dataset.read([b.index for b in chosen], window=area)
+                stored = self._read_bands(chosen, area)
                 shared = self._shared_mask(area)
                 alpha = None
                 if first and self.alpha:
@@ -344,6 +344,13 @@ class RasterSource:
         if shared is not None:
             valid &= shared
         return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+
+    def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
+        """Stored values; of the type that holds them all where bands have several."""
+        if len({b.dtype for b in bands}) == 1:
+            stored: Array = self._dataset.read([b.index for b in bands], window=area)
+            return stored
+        return np.stack([self._dataset.read(b.index, window=area) for b in bands])
 
     def _shared_mask(self, area: RasterioWindow) -> Mask | None:
         """Validity by the alpha band and the dataset's mask, the same for all bands."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.errors import ConfigError, InputError, TrainError, UsageError, printable
+from geofsrcnn.errors import ConfigError, InputError, OutputError, TrainError, UsageError, printable
 from geofsrcnn.files import check_target, local_path, refuse_same
 from geofsrcnn.grid import Grid
 from geofsrcnn.methods import check_device
@@ -93,8 +93,10 @@ class TrainOptions:
         for name in ("steps", "batch", "patch", "check_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes must be positive, got {self.minutes}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
         if not 0 < self.hold_out < 1:
             raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
         if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1):
@@ -268,13 +270,19 @@ def _read_card(path: str | os.PathLike[str] | None) -> dict[str, Any]:
         card = tomllib.loads(found.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"card {printable(found.name)} is not TOML ({printable(error)})") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the card {printable(found.name)} ({error.strerror})") from None
     if unknown := sorted(set(card) - {"summary", "limits", "data"}):
         raise ConfigError(f"card {printable(found.name)} has unknown keys: {', '.join(map(printable, unknown))}")
     texts = all(isinstance(card.get(key, ""), str) for key in ("summary", "limits"))
     rows = card.get("data", [])
-    if not texts or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"card {printable(found.name)}: summary and limits are texts, data a list of tables")
+    if not texts or not isinstance(rows, list) or not all(map(_is_texts, rows)):
+        raise ConfigError(f"card {printable(found.name)}: summary and limits are texts, data a list of tables of texts")
     return card
+
+
+def _is_texts(row: object) -> bool:
+    return isinstance(row, dict) and all(isinstance(value, str) for value in row.values())
 
 
 def read_fields(path: Path) -> list[Field]:
@@ -292,6 +300,8 @@ def _split(
     paths: list[Path], validation: list[Path], factor: int, options: TrainOptions
 ) -> tuple[list[Field], list[Field]]:
     """Fields to train on and fields to validate on, never of the same site."""
+    if both := {path.resolve() for path in paths} & {path.resolve() for path in validation}:
+        raise InputError(f"{printable(both.pop().name)} is to train on and to validate on: choose one")
     files = [read_fields(path) for path in paths]
     if validation:
         return [f for fields in files for f in fields], [f for path in validation for f in read_fields(path)]
@@ -370,7 +380,7 @@ def _prepare(f: Field, factor: int, halo: int) -> _Scored | None:
         return None
     coarse = fill(coarse[None], valid[None], 2 * halo)[0]
     baseline = rmse(resample(coarse, factor, BASELINE), truth, where)
-    if baseline == 0:
+    if baseline <= 1e-9 * float(np.abs(truth[where]).max()):  # constant but for rounding
         return None
     offset = float(coarse.mean())
     padded = np.pad(coarse - offset, halo, mode="edge").astype(np.float32)
@@ -517,7 +527,10 @@ def json_lines(path: Path) -> Report:
     """A report that appends each record to a file as a line of JSON."""
 
     def write(record: dict[str, Any]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {printable(path)} ({error.strerror}): check the log's name") from error
 
     return write

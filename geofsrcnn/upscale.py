@@ -164,6 +164,14 @@ def _check_range(value_range: tuple[float, float] | None) -> None:
         raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
 
 
+def _check_bounds(bounds: tuple[float, float, float, float] | None) -> None:
+    if bounds is None:
+        return
+    west, south, east, north = bounds
+    if not all(map(math.isfinite, bounds)) or not (west < east and south < north):
+        raise UsageError(f"bounds must be four numbers, west below east and south below north, got {bounds}")
+
+
 class _ArraySource:
     """An array ``(band, y, x)`` as a source."""
 
@@ -575,6 +583,7 @@ def _opened(
     """Check everything that can be checked before the first tile, cheap checks first."""
     factor = check_factor(factor)
     _check_range(value_range)
+    _check_bounds(bounds)
     check_tile_size(tile_size)
     workers = _workers(threads)
     if dtype is not None and dtype not in OUTPUT_TYPES:
@@ -619,7 +628,8 @@ def _check_pixels(pixels: int, limit: int | None) -> None:
 def _provenance(method: Method) -> dict[str, str]:
     tags = {
         "GEOFSRCNN_VERSION": geofsrcnn.__version__,
-        "GEOFSRCNN_MODEL": method.name,
+        "GEOFSRCNN_MODEL": printable(method.name),
         "GEOFSRCNN_FACTOR": str(method.factor),
+        "GEOFSRCNN_MODEL_SHA256": method.digest,
     }
-    return tags | ({"GEOFSRCNN_MODEL_SHA256": method.digest} if method.digest else {})
+    return {key: value for key, value in tags.items() if value}

@@ -64,7 +64,7 @@ class Run:
         reply = json.loads(self._connection.recv(65536))
         texts = []
         for pipe in self._pipes:
-            with open(pipe, encoding="utf-8", errors="replace") as file:
+            with os.fdopen(pipe, encoding="utf-8", errors="replace") as file:
                 texts.append(file.read())
         assert not reply["late"], f"not finished after {timeout} s: {texts}"
         return Finished(reply["code"], *texts, reply["peak"] * 1024, time.monotonic() - self._start)

@@ -13,7 +13,7 @@ import processes
 import pytest
 from conftest import TINY, random_model
 from rasterio.enums import ColorInterp, MaskFlags
-from rasters import ODD, NOWHERE, blocks, created, opened, plain, read, state, terrain, write
+from rasters import ODD, blocks, opened, state
 
 from geofsrcnn import upscale_raster
 from geofsrcnn.checkpoint import Card, save_checkpoint
