@@ -30,7 +30,7 @@ from geofsrcnn.errors import (
 from geofsrcnn.raster import RasterSource
 from geofsrcnn.tiles import Window
 
-VRT = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte" band="1">{}</VRTRasterBand></VRTDataset>'
+VRT = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte">{}</VRTRasterBand></VRTDataset>'
 
 
 @pytest.fixture
@@ -382,7 +382,8 @@ def test_sidecars_change_nothing_unless_asked(source, output, name):
     write(source, terrain(), **NOWHERE)
     text = "1\n0\n0\n-1\n100\n200\n"
     if name.endswith("xml"):
-        text = '<PAMDataset><SRS>EPSG:4326</SRS><PAMRasterBand band="1"><NoDataValue>0</NoDataValue></PAMRasterBand></PAMDataset>'
+        band = '<PAMRasterBand band="1"><NoDataValue>0</NoDataValue></PAMRasterBand>'
+        text = f"<PAMDataset><SRS>EPSG:4326</SRS>{band}</PAMDataset>"
     source.with_name(name).write_text(text)
     before = state(source)
     with pytest.warns(GeofsrcnnWarning, match="W-(SIDECAR|NOGEO)") as caught:

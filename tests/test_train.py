@@ -366,9 +366,19 @@ def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
 
 @pytest.mark.parametrize(
     "options",
-    [{"steps": 0}, {"batch": 0}, {"patch": -1}, {"check_every": 0}, {"minutes": 0}, {"minutes": math.nan}]
-    + [{"minutes": math.inf}, {"rate": 0}, {"rate": math.nan}, {"softness": 0}, {"average": 1}, {"hold_out": 0}]
-    + [{"hold_out": 1}, {"seed": -1}],
+    [
+        *(
+            {"steps": 0},
+            {"batch": 0},
+            {"patch": -1},
+            {"check_every": 0},
+            {"seed": -1},
+            {"hold_out": 0},
+            {"hold_out": 1},
+        ),
+        *({"minutes": 0}, {"minutes": math.nan}, {"minutes": math.inf}, {"rate": 0}, {"rate": math.nan}),
+        *({"softness": 0}, {"average": 1}),
+    ],
     ids=str,
 )
 def test_options_that_make_no_sense(options):
