@@ -355,7 +355,7 @@ def test_a_defect_is_one_line_too(source, output):
 
 def test_a_run_prints_one_line(source, output):
     """The summary is one line on stdout, nothing on stderr; the file is the array's result bit for bit."""
-    done = processes.run("upscale", source, output, "-m", "lanczos-bp")
+    done = processes.run("upscale", source, output, "-m", "lanczos-bp", end=True)
     assert (done.code, done.err) == (0, "")
     assert re.fullmatch(
         rf"{output}: 20 x 24 -> 60 x 72, 1 band, [\d.]+ KiB; lanczos-bp on cpu, [\d.]+ s, [\d.]+ million cells a "
@@ -368,7 +368,7 @@ def test_a_run_prints_one_line(source, output):
 
 def test_json(source, output, model):
     """--json is one JSON object that agrees with the file."""
-    done = processes.run("upscale", source, output, "-m", model, "--json")
+    done = processes.run("upscale", source, output, "-m", model, "--json", end=True)
     assert (done.code, done.err) == (0, "")
     facts = json.loads(done.out)
     assert facts["output"] == str(output)

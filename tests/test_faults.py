@@ -85,7 +85,7 @@ class Work:
     def check_next_run(self) -> None:
         """The next run is as good as the first and cleans up; the input never changed."""
         assert state(self.source) == self.before
-        done = self.run("--overwrite")
+        done = self.run("--overwrite", end=True)
         assert (done.code, done.err) == (0, "")
         assert self.check_output()
         assert self.left() == []
@@ -221,7 +221,7 @@ def test_a_signal_ends_the_run_cleanly(work, name, old):
     """SIGINT, SIGTERM, SIGHUP: 130, 143, 129 within a tile's time, nothing left, the old output kept."""
     if old:
         work.output.write_bytes(b"the old one")
-    run = work.start("--overwrite", prelude=SLOW)
+    run = work.start("--overwrite", prelude=SLOW, end=True)
     work.under_way(run)
     begin = time.monotonic()
     run.send(signal.Signals[name])
@@ -258,7 +258,7 @@ def test_signals_at_any_moment(work):
     moments = random.Random(20)
     took = max(work.run("--overwrite", prelude=SLOW.replace("0.02", "0.004")).seconds for _ in range(2))
     codes: Counter[int] = Counter()
-    for _ in range(18):
+    for _ in range(24):
         work.output.unlink(missing_ok=True)
         run = work.start(prelude=SLOW.replace("0.02", "0.004"))
         time.sleep(moments.uniform(0, took))
