@@ -1,92 +1,71 @@
-"""Score a model and the classical methods on fine rasters, field by field.
+"""Score models on fine rasters, field by field, as a Markdown table: RMSE divided by the best classical method's.
 
-Each raster is cut to a multiple of the factor, block-averaged, upscaled and compared with itself over the cells that
-count (geofsrcnn.metrics). Two ratios: to bicubic (a = -0.75) and to the best classical method of that very field.
+Each raster is block-averaged, upscaled and compared with itself (geofsrcnn.evaluate); of a series of bands the first
+and the middle one are taken. The best classical method is the one that turns out best on that very field. Geometric
+means stand below, over all fields that are large enough for the factor.
 
-    python benchmarks/score.py --factor 3 --model default RASTER...
+    python benchmarks/score.py --factor 2 3 4 --model small default large -- RASTER...
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 
-import numpy as np
-
-from geofsrcnn.metrics import BICUBIC, classical_scores, rmse, scored_mask, shift
-from geofsrcnn.nodata import fill
-from geofsrcnn.resample import block_mean
-from geofsrcnn.train import Field, read_fields
-from geofsrcnn.upscale import upscale_array
-
-MIN_SCORED = 400
+from geofsrcnn.checkpoint import shipped_models
+from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster, geometric_mean
 
 
-def chosen_bands(path: Path) -> list[Field]:
-    """The first and the middle band of a series, two bands of multi-band imagery."""
-    fields = read_fields(path)
-    return fields if len(fields) == 1 else [fields[0], fields[len(fields) // 2]]
+def score(paths: list[Path], factor: int, models: list[str], precision: str = "float32") -> list[Evaluation]:
+    """All fields that are large enough, in order of the rasters' names."""
+    return [
+        evaluation
+        for path in sorted(paths, key=lambda path: (path.parent.name, path.name))
+        for evaluation in evaluate_raster(path, factor, models, bidx=chosen_bands(path), precision=precision)
+    ]
 
 
-def score(field: Field, factor: int, model: str, precision: str) -> dict[str, object] | None:
-    """The RMSE of all methods on one field, or None where too few cells count."""
-    rows, columns = (n // factor * factor for n in field.values.shape)
-    truth = field.values[:rows, :columns]
-    coarse = block_mean(truth, factor)
-    valid = np.isfinite(coarse)
-    where = scored_mask(valid, factor)
-    if where.sum() < MIN_SCORED:
-        return None
-    fine = upscale_array(coarse.astype(np.float32), factor, model, precision=precision)
-    scores = classical_scores(fill(coarse[None], valid[None], 16)[0], truth, where, factor)
-    best = min(scores, key=lambda method: scores[method])
-    mine = rmse(fine, truth, where)
-    filled = np.where(where, truth, truth[where].mean())
-    moved = shift(np.where(where, fine, filled), filled)
-    return {
-        "field": field.name,
-        "rmse": mine,
-        "bicubic": scores[BICUBIC],
-        "best": best,
-        "to_bicubic": mine / scores[BICUBIC],
-        "to_best": mine / scores[best],
-        "bias": float((fine[where] - truth[where]).mean()),
-        "shift": moved,
-        "classical": scores,
-    }
-
-
-def mean(values: list[float]) -> float:
-    """Geometric mean."""
-    return math.exp(sum(map(math.log, values)) / len(values))
+def table(columns: dict[tuple[str, int], dict[str, tuple[float, float]]]) -> str:
+    """Markdown: a row a field, a column a model and factor, geometric means below."""
+    fields = sorted({name for scores in columns.values() for name in scores})
+    lines = [
+        "| field | " + " | ".join(f"{model} x{factor}" for model, factor in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for name in fields:
+        cells = [f"{scores[name][0]:.3f}" if name in scores else "" for scores in columns.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for which, label in enumerate(("of the best classical method", "of bicubic")):
+        means = [geometric_mean([s[which] for s in scores.values()]) for scores in columns.values()]
+        lines.append(f"| **geometric mean, {label}** | " + " | ".join(f"**{mean:.3f}**" for mean in means) + " |")
+    worst = [max(s[0] for s in scores.values()) for scores in columns.values()]
+    lines.append("| largest, of the best classical method | " + " | ".join(f"{value:.3f}" for value in worst) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Parse, score, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rasters", nargs="+", type=Path)
-    parser.add_argument("--factor", type=int, default=3)
-    parser.add_argument("--model", default="default")
+    parser.add_argument("--factor", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--model", nargs="+", default=["small", "default", "large"])
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="all scores of all methods")
     options = parser.parse_args()
-    fields = [field for path in sorted(options.rasters) for field in chosen_bands(path)]
-    rows = [row for f in fields if (row := score(f, options.factor, options.model, options.precision))]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-    print(f"{'field':28}{'RMSE':>12}{'bicubic':>12}{'to bicubic':>12}{'to best':>9}  {'best classical':15} shift y, x")
-    for row in rows:
-        y, x = row["shift"]
-        print(
-            f"{row['field']:28}{row['rmse']:12.5g}{row['bicubic']:12.5g}{row['to_bicubic']:12.3f}"
-            f"{row['to_best']:9.3f}  {row['best']:15} {y:+.3f} {x:+.3f}"
-        )
-    for key in ("to_bicubic", "to_best"):
-        values = [row[key] for row in rows]
-        print(f"{key}: geometric mean {mean(values):.4f}, largest {max(values):.4f}, {len(values)} fields")
+    there = {path.stem for path in shipped_models()}
+    columns: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
+    every: list[dict[str, object]] = []
+    for factor in options.factor:
+        models = [m for m in options.model if f"{m}-x{factor}" in there or m.endswith(".safetensors")]
+        if not models:
+            continue
+        for e in score(options.rasters, factor, models, options.precision):
+            every.append(e.to_dict())
+            for model, shown in zip(models, e.models, strict=True):
+                column = columns.setdefault((Path(model).stem, factor), {})
+                column[e.name.replace(".tif band", "")] = (e.to_best(shown), e.to_bicubic(shown))
+    print(json.dumps(every, indent=1) if options.json else table(columns))
 
 
 if __name__ == "__main__":

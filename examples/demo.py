@@ -20,19 +20,9 @@ from matplotlib import cbook
 from matplotlib.colors import LightSource
 from rasterio.transform import from_bounds
 
-from geofsrcnn.metrics import classical_scores, rmse, scored_mask
 from geofsrcnn.resample import block_mean, repeat, resample
 
 FACTOR = 3
-LABELS = {
-    "nearest": "nearest",
-    "bilinear": "bilinear",
-    "cubic": "cubic (a = -0.5, GDAL's)",
-    "cubic-0.75": "cubic (a = -0.75, OpenCV's and torch's bicubic)",
-    "lanczos": "lanczos3",
-    "lanczos-c": "lanczos3, conserving",
-    "lanczos-bp": "lanczos3 with back-projection",
-}
 
 
 def main() -> None:
@@ -41,22 +31,19 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     truth, bounds = read_dem()
     coarse = block_mean(truth, FACTOR).astype(np.float32)
-    write_coarse(folder / "coarse.tif", coarse, bounds)
+    write(folder / "truth.tif", truth.astype(np.float32), bounds)
+    write(folder / "coarse.tif", coarse, bounds)
 
-    command = ["upscale", str(folder / "coarse.tif"), str(folder / "fine.tif"), "--factor", str(FACTOR)]
-    print("$ geofsrcnn", *command, flush=True)
-    subprocess.run([sys.executable, "-m", "geofsrcnn", *command, "--overwrite"], check=True)
-
+    geofsrcnn("upscale", folder / "coarse.tif", folder / "fine.tif", "--factor", FACTOR, "--overwrite")
     with rasterio.open(folder / "fine.tif") as fine_raster, rasterio.open(folder / "coarse.tif") as coarse_raster:
         fine = fine_raster.read(1)
         print("same bounds:", fine_raster.bounds == coarse_raster.bounds)
     drift = abs(block_mean(fine, FACTOR) - coarse).max()
-    print(f"largest difference of a block's mean from its coarse cell: {drift:.1e} m")
-    where = scored_mask(np.isfinite(coarse), FACTOR)
-    scores = classical_scores(coarse, truth, where, FACTOR)
-    print_table(rmse(fine, truth, where), scores)
+    print(f"largest difference of a block's mean from its coarse cell: {drift:.1e} m\n")
+
+    geofsrcnn("evaluate", folder / "truth.tif", "--factor", FACTOR)
     draw(folder / "comparison.png", truth, coarse, fine)
-    print(f"picture: {folder / 'comparison.png'}")
+    print(f"\npicture: {folder / 'comparison.png'}")
 
 
 def read_dem() -> tuple[np.ndarray, tuple[float, float, float, float]]:
@@ -69,25 +56,21 @@ def read_dem() -> tuple[np.ndarray, tuple[float, float, float, float]]:
     return elevation[:rows, :columns], (west, north - rows * dy, west + columns * dx, north)
 
 
-def write_coarse(path: Path, coarse: np.ndarray, bounds: tuple[float, float, float, float]) -> None:
+def geofsrcnn(*arguments: object) -> None:
+    """Run a command, and show it."""
+    words = [str(argument) for argument in arguments]
+    print("$ geofsrcnn", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "geofsrcnn", *words], check=True)
+
+
+def write(path: Path, field: np.ndarray, bounds: tuple[float, float, float, float]) -> None:
     """A GeoTIFF as anyone would have it."""
-    rows, columns = coarse.shape
+    rows, columns = field.shape
     transform = from_bounds(*bounds, columns, rows)
     shape = {"height": rows, "width": columns, "count": 1}
     with rasterio.open(path, "w", driver="GTiff", dtype="float32", crs="EPSG:4326", transform=transform, **shape) as d:
-        d.write(coarse, 1)
+        d.write(field, 1)
         d.set_band_unit(1, "m")
-
-
-def print_table(network: float, scores: dict[str, float]) -> None:
-    """RMSE of all methods, best first."""
-    rows = {label: scores[method] for method, label in LABELS.items()} | {"geofsrcnn default": network}
-    bicubic = scores["cubic-0.75"]
-    print(f"\n{'method':50}{'RMSE, m':>9}{'of bicubic':>12}")
-    for label, value in sorted(rows.items(), key=lambda row: row[1]):
-        print(f"{label:50}{value:9.2f}{value / bicubic:12.3f}")
-    best = min(rows, key=lambda label: rows[label])
-    print(f"\nbest: {best}\n")
 
 
 def draw(path: Path, truth: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> None:

@@ -160,8 +160,16 @@ def save_checkpoint(path: str | os.PathLike[str], model: FSRCNN, card: Card, *, 
     body = {"config": model.config.to_dict(), **card.__dict__}
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
     with staged(path, overwrite=overwrite) as staging:
-        staging.write_bytes(save_tensors(tensors, metadata))
+        staging.write_bytes(_ordered(save_tensors(tensors, metadata)))
         return _load(staging).digest
+
+
+def _ordered(data: bytes) -> bytes:
+    """A safetensors file with its header in order: the library writes metadata in a random one."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
 def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
@@ -179,7 +187,7 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
         if name in shipped:
             return shipped[name]
     names = ", ".join(shipped) or "none"
-    others = "nearest, bilinear, cubic, lanczos and lanczos-bp serve every factor"
+    others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
     what = f"{printable(text)!r}" if factor is None else f"{printable(text)!r} for factor {factor}"
     raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
 

@@ -6,10 +6,12 @@ Results go to stdout, everything else to stderr. An error is one line; its class
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import signal
 import sys
-import time
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +28,8 @@ from geofsrcnn.errors import (
     GeofsrcnnWarning,
     InputError,
     InternalError,
+    ModelError,
+    OutputError,
     UsageError,
     printable,
 )
@@ -33,6 +37,7 @@ from geofsrcnn.errors import (
 if TYPE_CHECKING:
     from types import FrameType
 
+    from geofsrcnn.evaluate import Evaluation, Score
     from geofsrcnn.upscale import Estimate, Summary
 
 # Drivers that open other files or servers. GDAL reads this once, before its first use in the process.
@@ -44,6 +49,8 @@ _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 class Interrupted(BaseException):
     """A signal asks the run to end; work under way is cleaned up on the way out."""
+
+    left = "no unfinished file is left"
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -143,10 +150,16 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except GeofsrcnnWarning as warning:
             code = _fail(InputError(f"{warning} (--strict)"), InputError.exit_code, debug=debug)
         except Interrupted as interrupt:
-            click.echo("geofsrcnn: interrupted, no unfinished file is left", err=True)
+            click.echo(f"geofsrcnn: interrupted, {interrupt.left}", err=True)
             code = interrupt.exit_code
         except click.exceptions.Exit:
             raise
+        except BrokenPipeError:  # as of any filter whose reader has gone
+            code = 141
+        except OSError as error:
+            code = _fail(
+                OutputError(f"cannot print ({error.strerror}): free space?"), OutputError.exit_code, debug=debug
+            )
         except Exception as error:  # noqa: BLE001  a defect: one line for the user, all of it with --debug
             text = f"internal error: {type(error).__name__}: {printable(error)}: please report it with --debug"
             if debug:
@@ -174,10 +187,17 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f": see {context.command_path} --help" if context else ""
         code = _fail(UsageError(printable(error.format_message().rstrip(".")) + hint), 2, debug=debug)
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads on, or the disk is full: said already, or not worth saying
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -234,8 +254,7 @@ def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
             "-m",
             default="default",
             show_default=True,
-            help="A shipped model (see geofsrcnn models), a .safetensors file, or a classical method: "
-            "nearest, bilinear, cubic, lanczos, lanczos-bp.",
+            help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
         ),
         click.option("--bidx", "-b", type=_Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
         click.option(
@@ -308,7 +327,7 @@ def _upscale(
 
     options |= {"bidx": bidx or ()}
     if dry_run:
-        _show_estimate(estimate_raster(source, target, **options), as_json=as_json)
+        _show_estimate(estimate_raster(source, target, co=dict(co), **options), as_json=as_json)
         return
     with _progress("upscaling", shown=not quiet and not as_json) as show, _stops() as check:
 
@@ -362,6 +381,12 @@ def _size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def _shape(shape: tuple[int, int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
@@ -372,8 +397,8 @@ def _bands(count: int) -> str:
 
 def _show_summary(s: Summary) -> None:
     click.echo(
-        f"{s.output}: {_shape(s.coarse)} -> {_shape(s.fine)}, {_bands(s.bands)}, {_size(s.output_bytes)}; {s.model} on "
-        f"{s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.1f} million cells a second, "
+        f"{printable(s.output)}: {_shape(s.coarse)} -> {_shape(s.fine)}, {_bands(s.bands)}, {_size(s.output_bytes)}; "
+        f"{s.model} on {s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.2g} million cells a second, "
         f"peak memory {_size(s.peak_memory)}"
     )
 
@@ -382,9 +407,10 @@ def _show_estimate(e: Estimate, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(e.to_dict()))
         return
-    click.echo(f"size     {_shape(e.coarse)} -> {_shape(e.fine)} cells, {_bands(e.bands)}, {e.tiles} tiles")
+    tiles = "1 tile" if e.tiles == 1 else f"{e.tiles} tiles"
+    click.echo(f"size     {_shape(e.coarse)} -> {_shape(e.fine)} cells, {_bands(e.bands)}, {tiles}")
     click.echo(f"memory   about {_size(e.memory)}")
-    click.echo(f"time     about {e.seconds:.1f} s of computing with {e.model} on {e.device}")
+    click.echo(f"time     about {_duration(e.seconds)} of computing with {e.model} on {e.device}")
     click.echo(f"disk     at most {_size(e.disk)}, {_size(e.disk_free)} free")
 
 
@@ -401,12 +427,20 @@ def info(*, name: str, factor: int | None, driver: str | None, as_json: bool) ->
     _harden_gdal(driver)
     is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
     facts = _model_facts(name, factor) if is_model else _raster_facts(name, driver)
-    _show_facts(facts, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps(facts, allow_nan=True))
+    elif is_model:
+        _show_card(facts)
+    else:
+        _show_facts(facts)
 
 
 def _model_facts(name: str, factor: int | None) -> dict[str, Any]:
     from geofsrcnn.checkpoint import load_checkpoint
+    from geofsrcnn.resample import CLASSICAL
 
+    if name in CLASSICAL:
+        raise ModelError(f"{name} is a classical method, which has no card: geofsrcnn models says what there is")
     checkpoint = load_checkpoint(name, factor)
     config, card = checkpoint.config, checkpoint.card
     return {
@@ -432,6 +466,11 @@ def _model_facts(name: str, factor: int | None) -> dict[str, Any]:
 def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
     from geofsrcnn.raster import RasterSource
 
+    refused = None
+    try:
+        RasterSource(name, driver=driver).close()
+    except InputError as error:
+        refused = str(error)
     with RasterSource(name, driver=driver, raw=True) as source:
         source.check_georeference()
         grid = source.grid
@@ -459,14 +498,74 @@ def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
                 for b in (*source.bands, *source.alpha)
             ],
             "mask": source.has_mask,
+            "refused": refused,
             "tags": {printable(k): printable(v) for k, v in source.tags.items()},
         }
 
 
-def _show_facts(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(facts, allow_nan=True))
+def _show_card(facts: dict[str, Any]) -> None:
+    """A model's card: what it is, what it is not for, how good it is where, what it was made of."""
+    network = facts["network"]
+    click.echo(f"{printable(facts['name'])}: {printable(facts['summary']) or 'no summary'}\n")
+    sizes = f"(d, s, m) = ({network['d']}, {network['s']}, {network['m']})"
+    _show_text(
+        "network",
+        f"FSRCNN x{facts['factor']}, {_bands(facts['bands'])}, {sizes}, {facts['operations']:,} multiply-adds a coarse "
+        f"cell, {facts['parameters']:,} weights, halo {facts['halo']} cells, conserving {network['conserving']}",
+    )
+    if facts["limits"]:
+        _show_text("limits", printable(facts["limits"]))
+    scores = facts["scores"]
+    plain = {k: v for k, v in scores.items() if not isinstance(v, dict)}
+    if plain:
+        _show_text(
+            "scores",
+            "; ".join(f"{k.replace('_', ' ')} {_plain(v)}" if k != "what" else _plain(v) for k, v in plain.items()),
+        )
+    for table in (v for v in scores.values() if isinstance(v, dict)):
+        _show_table(table)
+    training = ", ".join(f"{k} {_plain(v)}" for k, v in facts["training"].items() if v is not None)
+    _show_text("training", training)
+    licences: dict[str, list[str]] = {}
+    for row in facts["data"]:
+        licences.setdefault(printable(row.get("licence", "")), []).append(printable(row.get("name", "")))
+    for number, (licence, names) in enumerate(licences.items()):
+        _show_text("data" if number == 0 else "", f"{licence or 'no licence stated'}: {', '.join(names)}")
+    _show_text("file", f"{_size(facts['file_bytes'])}, created {facts['created']} by geofsrcnn {facts['version']}")
+    _show_text("sha256", facts["sha256"])
+
+
+def _show_text(label: str, text: str) -> None:
+    """A paragraph beside its label, as wide as the terminal."""
+    width = max(60, shutil.get_terminal_size((110, 24)).columns)
+    lines = textwrap.wrap(text, width - 10, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        click.echo(f"{label if number == 0 else '':10}{line}")
+
+
+def _show_table(table: dict[str, Any]) -> None:
+    """Figures by row; of tables in a table, the inner names are the rows and the outer the columns."""
+    if not all(isinstance(column, dict) for column in table.values()):
+        _show_text("", ", ".join(f"{printable(name)} {_plain(value)}" for name, value in table.items()))
         return
+    names = list(dict.fromkeys(name for column in table.values() for name in column))
+    names.sort(key=lambda name: sum(_number(column.get(name)) for column in table.values()))
+    widths = [max(len(printable(head)), 6) + 2 for head in table]
+    heads = "".join(f"{printable(head):>{width}}" for head, width in zip(table, widths, strict=True))
+    click.echo(f"{'':10}{'':14}{heads}")
+    for name in names:
+        cells = "".join(
+            f"{_plain(column.get(name, '')):>{width}}" for column, width in zip(table.values(), widths, strict=True)
+        )
+        click.echo(f"{'':10}{printable(name):14}{cells}")
+
+
+def _number(value: Any) -> float:
+    """A figure of a card, for sorting; what is none comes last."""
+    return float(value) if isinstance(value, int | float) else math.inf
+
+
+def _show_facts(facts: dict[str, Any]) -> None:
     for key, value in facts.items():
         label = f"{key.replace('_', ' '):11}"
         if isinstance(value, dict):
@@ -492,6 +591,9 @@ def _plain(value: Any) -> str:
     return printable(value)
 
 
+_RATIOS = {"of_bicubic": 12, "of_best_classical": 9}
+
+
 @cli.command("models")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -509,6 +611,8 @@ def models(*, as_json: bool) -> None:
                 "name": path.stem.rsplit("-x", 1)[0],
                 "factor": checkpoint.config.factor,
                 "operations": checkpoint.config.operations,
+                "of_bicubic": checkpoint.card.scores.get("of_bicubic"),
+                "of_best_classical": checkpoint.card.scores.get("of_best_classical"),
                 "file_bytes": path.stat().st_size,
                 "summary": checkpoint.card.summary,
             }
@@ -516,13 +620,134 @@ def models(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"models": rows, "classical": list(CLASSICAL)}))
         return
-    click.echo(f"{'name':10}{'factor':>8}{'multiply-adds a cell':>22}{'file':>12}  summary")
+    rows.sort(key=lambda row: (row["factor"], row["operations"]))
+    head = f"{'name':10}{'factor':>7}{'operations':>12}{'of bicubic':>12}{'of best':>9}{'file':>11}"
+    click.echo(f"{head}  summary")
     for row in rows:
+        figures = (f"{_plain(row[key]) if row[key] is not None else '':>{width}}" for key, width in _RATIOS.items())
         click.echo(
-            f"{row['name']:10}{row['factor']:>8}{row['operations']:>22,}{_size(row['file_bytes']):>12}  "
-            f"{printable(row['summary'])}"
+            f"{row['name']:10}{row['factor']:>7}{row['operations']:>12,}{''.join(figures)}"
+            f"{_size(row['file_bytes']):>11}  {printable(row['summary'])}"
         )
-    click.echo(f"\nclassical methods, any factor from 2 to 8: {', '.join(CLASSICAL)}")
+    click.echo(
+        "\noperations: multiply-adds a coarse cell; of bicubic, of best: RMSE on fields of sources not trained on,\n"
+        "divided by bicubic's and by that of the best classical method of each field (geofsrcnn info NAME -f FACTOR)"
+    )
+    click.echo(
+        f"\nclassical methods, any factor from 2 to 8 (-c: block means kept, -bp: back-projection):\n"
+        f"{', '.join(CLASSICAL)}"
+    )
+
+
+@cli.command("evaluate")
+@click.argument("rasters", nargs=-1, required=True, metavar="RASTER...")
+@click.option("--factor", "-f", type=_Factor(), default=3, show_default=True, help="How many times finer, 2-8.")
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    help="As for upscale; several times to compare several.",
+)
+@click.option("--bidx", "-b", type=_Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]")
+@click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's.")
+@click.option("--driver", default=None, help="GDAL driver of rasters that are no GeoTIFF.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
+@click.option("--strict", is_flag=True, help="Take warnings as errors.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@_guarded
+def evaluate(
+    *,
+    rasters: tuple[str, ...],
+    factor: int,
+    models: tuple[str, ...],
+    bidx: tuple[int, ...] | None,
+    as_json: bool,
+    driver: str | None,
+    **options: Any,
+) -> None:
+    """Is it any good on my data? Each RASTER is block-averaged, upscaled, and compared with itself.
+
+    Beside the models stand all classical methods: nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each
+    plain, with conservation (-c) and with back-projection (-bp). RMSE, MAE and bias are in the raster's units.
+    """
+    _harden_gdal(driver)
+    from geofsrcnn.evaluate import evaluate_raster
+
+    found: list[Evaluation] = []
+    with _stops() as check:
+        for raster in rasters:
+            found += evaluate_raster(raster, factor, models, bidx=bidx or (), driver=driver, each_part=check, **options)
+    if not found:
+        raise InputError("no raster has enough valid cells to judge by, or any structure")
+    if as_json:
+        click.echo(json.dumps([evaluation.to_dict() for evaluation in found]))
+    elif len(found) == 1:
+        _show_evaluation(found[0])
+    else:
+        _show_evaluations(found)
+
+
+def _show_evaluation(e: Evaluation) -> None:
+    """All methods on one field, best first, and the verdict."""
+    from geofsrcnn.resample import BICUBIC
+
+    unit = f", {printable(e.unit)}" if e.unit else ""
+    windows = ", on windows spread over the raster" if e.windowed else ""
+    click.echo(f"{printable(e.name)}, x{e.factor}: {e.cells:,} fine cells count{windows}\n")
+    click.echo(f"{'method':18}{'RMSE' + unit:>16}{'MAE':>12}{'bias':>12}{'of bicubic':>12}")
+    bicubic = e.classical[BICUBIC].rmse
+    rows = sorted((e.classical | e.models).items(), key=lambda row: row[1].rmse)
+    for name, score in rows:
+        click.echo(f"{name:18}{score.rmse:16.5g}{score.mae:12.5g}{_bias(score):>12}{score.rmse / bicubic:12.3f}")
+    click.echo(
+        "\ncubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back"
+    )
+    click.echo(f"\n{e.verdict()}")
+
+
+def _bias(score: Score) -> str:
+    """The mean error; what is only rounding is 0."""
+    return "0" if abs(score.bias) < 1e-9 * score.rmse else f"{score.bias:.1g}"
+
+
+def _show_evaluations(found: list[Evaluation]) -> None:
+    """A line a field and model, means over the fields, and the verdict for each model."""
+    from geofsrcnn.evaluate import geometric_mean
+
+    width = max(len(printable(e.name)) for e in found) + 2
+    head = f"{'field':{width}}{'model':14}{'RMSE':>11}{'MAE':>11}{'bias':>10}{'of bicubic':>12}{'of best':>9}"
+    click.echo(f"{head}  best classical")
+    for e in found:
+        for model, score in e.models.items():
+            click.echo(
+                f"{printable(e.name):{width}}{model:14}{score.rmse:11.4g}{score.mae:11.4g}{_bias(score):>10}"
+                f"{e.to_bicubic(model):12.3f}{e.to_best(model):9.3f}  {e.best_classical}"
+            )
+    click.echo("")
+    for model in found[0].models:
+        ratios = [e.to_best(model) for e in found]
+        worst = max(found, key=lambda e: e.to_best(model))
+        better = sum(ratio < 1 for ratio in ratios)
+        click.echo(
+            f"{model} is better than the best classical method of each field on {better} of {len(found)} fields: RMSE "
+            f"{geometric_mean(ratios):.3f} of it and {geometric_mean([e.to_bicubic(model) for e in found]):.3f} of "
+            f"bicubic (geometric means), at worst {worst.to_best(model):.3f} of it ({printable(worst.name)})."
+        )
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """An interrupted training says how it goes on."""
+    try:
+        yield
+    except Interrupted as interrupt:
+        interrupt.left = "the same command with --resume goes on"
+        raise
 
 
 @cli.command("train")
@@ -531,10 +756,10 @@ def models(*, as_json: bool) -> None:
 @click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 @click.option(
     "--size",
-    type=click.Choice(["default", "small"]),
+    type=click.Choice(["default", "small", "large"]),
     default="default",
     show_default=True,
-    help="Of the network: (d, s, m) = (64, 32, 4) or (32, 5, 1).",
+    help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 8).",
 )
 @click.option(
     "--prelu",
@@ -555,14 +780,49 @@ def models(*, as_json: bool) -> None:
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Patches in a step.")
 @click.option("--patch", type=click.IntRange(4), default=32, show_default=True, help="Coarse cells along a patch.")
 @click.option("--rate", type=float, default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--loss",
+    type=click.Choice(["charbonnier", "l1", "mse"]),
+    default="charbonnier",
+    show_default=True,
+    help="Of errors in units of a patch's roughness.",
+)
+@click.option("--softness", type=float, default=0.3, show_default=True, help="Of the Charbonnier loss.")
+@click.option(
+    "--balance", type=float, default=0.5, show_default=True, help="Draw files by their number of cells to this power."
+)
+@click.option(
+    "--coarser", type=click.IntRange(0, 6), default=0, show_default=True, help="Halve fields so often for more fields."
+)
+@click.option("--blur", type=float, default=0.0, show_default=True, help="Share of patches that are smoothed first.")
+@click.option("--branches", is_flag=True, help="Train each mapping layer as 3x3 + 1x1 + identity, folded when kept.")
+@click.option(
+    "--frozen", type=click.IntRange(0), default=0, show_default=True, help="First steps of the last layer only."
+)
 @click.option("--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times.")
-@click.option("--hold-out", type=float, default=0.15, show_default=True, help="Share of sites to validate on else.")
-@click.option("--start", default=None, metavar="M.safetensors", help="Checkpoint to start from.")
+@click.option(
+    "--hold-out",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Share of the sites to validate on without --validation.",
+)
+@click.option("--start", default=None, metavar="M.safetensors", help="Checkpoint to start from, of any factor.")
+@click.option("--teacher", default=None, metavar="MODEL", help="Learn from this model as well.")
+@click.option("--teacher-weight", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")
 @click.option("--card", default=None, metavar="TOML", help="summary, limits and [[data]] for the model card.")
 @click.option("--log", default=None, metavar="FILE", help="Append figures as JSON lines.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, patches and held-out sites.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of weights, patches and held-out sites.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
+@click.option("--resume", is_flag=True, help="Go on with a training that was stopped, exactly.")
+@click.option("--save-minutes", type=float, default=5.0, show_default=True, help="Minutes between saved states.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--strict", is_flag=True, help="Take warnings as errors.")
@@ -578,18 +838,29 @@ def train(
     conserving: str,
     validation: tuple[str, ...],
     start: str | None,
+    teacher: str | None,
     card: str | None,
     log: str | None,
     device: str,
     overwrite: bool,
+    resume: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a network on the fine rasters FINE: coarse ones are their block means."""
+    """Train a network on fine rasters.
+
+    FINE are rasters of the resolution that is wanted; the coarse ones are made from them by block means.
+    """
     _harden_gdal()
+    from geofsrcnn.files import check_target, refuse_same
     from geofsrcnn.model import PRESETS, FSRCNNConfig
     from geofsrcnn.train import TrainOptions, json_lines, train_model
+
+    if log is not None:
+        inputs = (*fine, *validation, *(name for name in (start, teacher, card, out) if name is not None))
+        refuse_same(Path(log).absolute(), *(Path(name).absolute() for name in inputs))
+        check_target(Path(log).absolute(), overwrite=True)
 
     config = FSRCNNConfig.from_dict(
         {
@@ -601,21 +872,20 @@ def train(
     )
     schedule = TrainOptions(**options)
     write = None if log is None else json_lines(Path(log))
-    begin = time.monotonic()
 
     def report(record: dict[str, Any]) -> None:
         if write is not None:
             write(record)
         if not quiet:
-            spent = time.monotonic() - begin
-            left = "" if record["done"] == 0 else f", {spent / record['done'] * (1 - record['done']) / 60:.1f} min left"
+            spent, done = record["seconds"], record["done"]
+            left = "" if done == 0 else f", {spent / done * (1 - done) / 60:.1f} min left"
             click.echo(
                 f"step {record['step']:6d}  loss {record['loss']:.4f}  held out {record['score']:.4f} of lanczos-bp "
                 f"(best {record['best']:.4f}){left}",
                 err=True,
             )
 
-    with _stops() as check:
+    with _stops() as check, _resumable():
         result = train_model(
             fine,
             factor,
@@ -625,16 +895,19 @@ def train(
             validation=validation,
             card=card,
             start=start,
+            teacher=teacher,
             device=device,
             overwrite=overwrite,
+            resume=resume,
             report=report,
             each_step=check,
         )
     if as_json:
         click.echo(json.dumps(result.__dict__))
         return
-    verdict = "better" if result.score < 1 else "no better"
+    verdict = "better than" if result.score < 0.999 else "no better than" if result.score < 1.001 else "worse than"
     click.echo(
-        f"{printable(result.out)}: RMSE {result.score:.4f} of lanczos-bp on {len(result.fields)} held-out fields "
-        f"({verdict} than the best classical method), {result.steps} steps, {result.seconds / 60:.1f} min"
+        f"{printable(result.out)}: {verdict} lanczos-bp, the strongest classical method on most data: RMSE "
+        f"{result.score:.4f} of it on {len(result.fields)} held-out fields; {result.steps} steps, "
+        f"{result.seconds / 60:.1f} min"
     )

@@ -194,6 +194,8 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     try:
         if target.is_dir():
             raise OutputError(f"output is a folder: {shown}: give a file name")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"output is a device or pipe, not a file: {shown}: give a file name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"output exists: {shown}: use --overwrite")
         if not target.parent.is_dir():

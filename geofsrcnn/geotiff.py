@@ -5,6 +5,7 @@ Values come in physical units and are stored as ``(value - offset) / scale``, ro
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import zlib
@@ -21,10 +22,11 @@ import rasterio
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn.cells import Cells
-from geofsrcnn.errors import InputError, OutputError, UsageError
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.grid import Grid
 from geofsrcnn.nodata import Mask, encode, stored_nodata
 from geofsrcnn.raster import GDAL_ERRORS, Band, RasterSource, quiet, reason
@@ -32,10 +34,22 @@ from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
 
-LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD")
+LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
 """Compressions that change values."""
 
+REFUSED = {
+    **dict.fromkeys(("DISCARD_LSB", "NBITS", "MAX_Z_ERROR"), "changes the values"),
+    **dict.fromkeys(
+        ("TILING_SCHEME", "TARGET_SRS", "RES", "EXTENT", "ALIGNED_LEVELS", "ADD_ALPHA"), "changes the grid"
+    ),
+    **dict.fromkeys(("PROFILE", "TFW", "RPB", "RPCTXT", "WORLDFILE"), "moves metadata out of the file"),
+}
+"""Creation options against what the output promises."""
+
 DIFFERS = "the output read back differs from what was written"
+
+ALPHA_TYPES = ("uint8", "uint16")
+"""Types whose alpha bands readers take for a mask."""
 
 VERIFY_BATCH = 16
 """Windows that one handle reads back."""
@@ -116,6 +130,11 @@ class GeoTiffSink:
     def _output_type(self) -> np.dtype[Any]:
         types = {b.dtype for b in self._bands.values()}
         if self._form.dtype is not None:
+            if self._source.alpha and self._form.dtype not in ALPHA_TYPES:
+                raise UsageError(
+                    f"an alpha band cannot be {self._form.dtype}: take uint8 or uint16, or leave it out with --bidx (a "
+                    "mask is written instead)"
+                )
             return np.dtype(self._form.dtype)
         if len(types) > 1:
             names = ", ".join(sorted(t.name for t in types))
@@ -151,10 +170,7 @@ class GeoTiffSink:
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}
-        if wrong := sorted(asked.keys() & DESCRIBING):
-            raise UsageError(f"creation option {wrong[0]} is not yours to set: the input and other options decide it")
-        if asked.get("COMPRESS", "").upper() in LOSSY:
-            raise UsageError(f"COMPRESS={asked['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
+        check_options(self._form, self.dtype)
         options |= {
             "BIGTIFF": "IF_SAFER",
             "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
@@ -236,8 +252,12 @@ class GeoTiffSink:
             with _writing():
                 self._put(stored, indexes, window, area)
                 if cells.alpha is not None:
-                    alpha = cells.alpha.astype(self.dtype, copy=False)
-                    self._put(alpha, [self._position[b.index] for b in self._source.alpha], window, area)
+                    self._put(
+                        _alpha(cells.alpha, self.dtype),
+                        [self._position[b.index] for b in self._source.alpha],
+                        window,
+                        area,
+                    )
                 if cells.mask is not None:
                     self._dataset.write_mask(cells.mask, window=area)
                     self._checksums.append((window, None, _checksum(cells.mask)))
@@ -346,6 +366,66 @@ class GeoTiffSink:
                     self._dataset.close()
             except (*GDAL_ERRORS, OSError):
                 return  # the first error counts; the file is about to be removed
+
+
+def check_options(form: Format, dtype: np.dtype[Any]) -> None:
+    """Refuse creation options that break a promise, and those of which GDAL warns on a tiny raster in memory.
+
+    On a large one it would pass over what it does not know, or fail after all the work.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot be.
+    """
+    if not form.options:
+        return
+    asked = {key.upper(): value for key, value in form.options.items()}
+    if wrong := sorted(asked.keys() & DESCRIBING):
+        raise UsageError(f"creation option {wrong[0]} is not yours to set: the input and other options decide it")
+    if asked.get("COMPRESS", "").upper() in LOSSY:
+        raise UsageError(f"COMPRESS={asked['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
+    if wrong := sorted(asked.keys() & REFUSED.keys()):
+        raise UsageError(f"creation option {wrong[0]} {REFUSED[wrong[0]]}: leave it out")
+    options = {key.lower(): value for key, value in form.options.items()}
+    plain = {} if form.cog else options
+    heard = _Heard()
+    try:
+        with _writing(), quiet(), heard, MemoryFile() as memory:
+            with memory.open(driver="GTiff", width=32, height=32, count=1, dtype=dtype.name, **plain) as tiny:
+                tiny.write(np.zeros((1, 32, 32), dtype))
+            if form.cog:
+                with MemoryFile() as copy:
+                    rasterio.shutil.copy(memory.name, copy.name, driver="COG", **options)
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
+        raise UsageError(f"GDAL refuses the creation options ({reason(error)}): mend --co") from None
+    if heard.words:
+        raise UsageError(f"GDAL does not take the creation options ({printable(heard.words[0])}): mend --co")
+
+
+class _Heard(logging.Handler):
+    """GDAL's warnings, which rasterio logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.words.append(record.getMessage().split(" in ", 1)[-1])
+
+    def __enter__(self) -> None:
+        logging.getLogger("rasterio._env").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("rasterio._env").removeHandler(self)
+
+
+def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
+    """Alpha in the output's type: opaque stays opaque."""
+    if alpha.dtype == dtype or alpha.dtype.kind != "u":
+        return alpha.astype(dtype, copy=False)
+    share = alpha / np.iinfo(alpha.dtype).max
+    return np.rint(share * np.iinfo(dtype).max).astype(dtype)
 
 
 def _compression(asked: Mapping[str, str], dtype: np.dtype[Any], odd_bits: bool) -> dict[str, Any]:

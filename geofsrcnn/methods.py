@@ -95,7 +95,7 @@ def load_method(
     ----------
     model : str, path or Checkpoint
         ``default``, a ``.safetensors`` file, what `load_checkpoint` gave, or one of
-        nearest, bilinear, cubic, lanczos, lanczos-bp.
+        `geofsrcnn.resample.CLASSICAL`.
     factor : int
         Factor that it must serve.
     device : str

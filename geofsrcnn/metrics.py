@@ -6,25 +6,19 @@ cells, so that no method is judged by how it treats edges.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geofsrcnn.resample import KERNELS, repeat, resample
+from geofsrcnn.resample import repeat
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 MARGIN = 4
 """Coarse cells between a scored cell and the nearest edge or invalid cell."""
-
-BICUBIC = "cubic-0.75"
-"""What OpenCV and torch call bicubic."""
-
-BASELINES = tuple(f"{kernel}{suffix}" for kernel in KERNELS for suffix in ("", "-c", "-bp") if kernel != "nearest")
-BASELINES = ("nearest", *BASELINES)
-"""Classical methods that a network is compared with."""
 
 
 def scored_mask(valid: Mask, factor: int, margin: int = MARGIN) -> Mask:
@@ -56,30 +50,47 @@ def scored_mask(valid: Mask, factor: int, margin: int = MARGIN) -> Mask:
 
 def rmse(estimate: Array, truth: Array, where: Mask) -> float:
     """Root of the mean squared error over the cells of `where`, in the field's units."""
-    error = estimate[where].astype(np.float64) - truth[where]
-    return float(np.sqrt(np.mean(error**2)))
+    errors = Errors()
+    errors.add(estimate, truth, where)
+    return errors.rmse
 
 
-def classical_scores(coarse: Array, truth: Array, where: Mask, factor: int) -> dict[str, float]:
-    """RMSE of each of `BASELINES`.
+class Errors:
+    """Errors of an estimate, gathered part by part.
 
-    Parameters
-    ----------
-    coarse : ndarray (y, x)
-        Finite values (fill missing cells first).
-    truth : ndarray (factor * y, factor * x)
-        The true fine field.
-    where : ndarray (factor * y, factor * x) of bool
-        Cells that count.
-    factor : int
-        Fine cells along one side of a coarse cell.
-
-    Returns
-    -------
-    dict of str to float
-        Method: RMSE, in the field's units.
+    Examples
+    --------
+    >>> errors = Errors()
+    >>> errors.add(np.array([1.0, 5.0]), np.array([1.0, 2.0]), np.array([True, True]))
+    >>> errors.mae, errors.bias, errors.count
+    (1.5, 1.5, 2)
     """
-    return {method: rmse(resample(coarse, factor, method), truth, where) for method in BASELINES}
+
+    def __init__(self) -> None:
+        self.count, self._squares, self._sizes, self._sum = 0, 0.0, 0.0, 0.0
+
+    def add(self, estimate: Array, truth: Array, where: Mask) -> None:
+        """Take in the cells of `where`."""
+        error = estimate[where].astype(np.float64) - truth[where]
+        self.count += error.size
+        self._squares += float(np.square(error).sum())
+        self._sizes += float(np.abs(error).sum())
+        self._sum += float(error.sum())
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean squared error, in the field's units."""
+        return math.sqrt(self._squares / self.count)
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error, in the field's units."""
+        return self._sizes / self.count
+
+    @property
+    def bias(self) -> float:
+        """Mean error, estimate less truth, in the field's units."""
+        return self._sum / self.count
 
 
 def shift(estimate: Array, truth: Array) -> tuple[float, float]:

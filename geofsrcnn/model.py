@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.resample import filter_bank, offsets
@@ -190,6 +191,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"d": 64, "s": 32, "m": 4},
     "small": {"d": 32, "s": 5, "m": 1},
+    "large": {"d": 64, "s": 48, "m": 8},
     "paper": {
         "d": 56,
         "s": 12,
@@ -202,7 +204,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "padding": "zeros",
     },
 }
-"""Sizes by name: the article's, the paper's FSRCNN-s, and the paper's own form."""
+"""Sizes by name: the article's, the paper's FSRCNN-s, four times the article's operations, the paper's own form."""
 
 
 def differences(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -539,12 +541,34 @@ class Layer:
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve and activate."""
         x = F.conv2d(x, self.weight, self.bias)
-        return x if self.slopes is None else F.prelu(x, self.slopes)
+        return x if self.slopes is None else activate(x, self.slopes)
 
     @property
     def radius(self) -> int:
         """Cells that the kernel reaches on each side."""
         return self.weight.shape[-1] // 2
+
+
+def activate(x: Tensor, slopes: Tensor) -> Tensor:
+    """PReLU. With a single slope, training takes a third of the time of torch's, which keeps a gradient a cell."""
+    if slopes.numel() == 1 and torch.is_grad_enabled():
+        result: Tensor = _SingleSlope.apply(x, slopes)  # type: ignore[no-untyped-call]
+        return result
+    return F.prelu(x, slopes)
+
+
+class _SingleSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.leaky_relu(x, float(slope))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        of_x = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
+        return of_x, (gradient * x.clamp_max(0)).sum().reshape(slope.shape)
 
 
 class Convolution(Protocol):

@@ -16,8 +16,15 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Magnitude beyond which a double stands for a missing cell."""
+
+
 def valid_mask(values: Array, nodata: float | None) -> Mask:
-    """Cells that are finite and not the nodata value.
+    """Cells that are finite, not the nodata value, and no larger than float32 can be.
+
+    Doubles beyond that (1.8e308 and the like) stand for missing cells whatever the file says; taken as values they
+    would drown their neighbourhood.
 
     Parameters
     ----------
@@ -36,7 +43,13 @@ def valid_mask(values: Array, nodata: float | None) -> Mask:
     >>> valid_mask(np.array([1, -9999, 3]), -9999)
     array([ True, False,  True])
     """
-    mask: Mask = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    mask: Mask
+    if values.dtype.kind != "f":
+        mask = np.ones(values.shape, bool)
+    elif values.dtype.itemsize == 8:
+        mask = np.abs(values) <= LARGEST
+    else:
+        mask = np.isfinite(values)
     stored = stored_nodata(nodata, values.dtype)
     if stored is not None and not np.isnan(stored):
         mask &= values != stored
@@ -208,7 +221,8 @@ def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float]
     info = np.iinfo(dtype)
     low, high = limits if limits is not None else (info.min, info.max)
     if values.dtype.kind != "f":
-        return values.astype(dtype)
+        own = np.iinfo(values.dtype)
+        return np.clip(values, max(low, own.min), min(high, own.max)).astype(dtype)
     rounded = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
     stored = np.clip(rounded, low, high)
     # the largest 64-bit integers are not exact in float64 and would wrap when cast

@@ -28,7 +28,7 @@ from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import head, local_path, sniff
 from geofsrcnn.grid import Grid
-from geofsrcnn.nodata import Mask, stored_nodata, valid_mask
+from geofsrcnn.nodata import LARGEST, Mask, stored_nodata, valid_mask
 from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -154,6 +154,7 @@ class RasterSource:
         self.path = local_path(path)
         self._shown = printable(self.path.name)
         self.raw, self._allow_lossy = raw, allow_lossy
+        self._warned: set[str] = set()
         self._identity = _identity(self.path)
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
@@ -200,6 +201,7 @@ class RasterSource:
         self.alpha = [self._band(i, None) for i in chosen if i in alpha]
         self.order = list(chosen)
         self._alpha_index = alpha[0] if alpha else None
+        self.alpha_as_mask = bool(alpha) and not self.alpha
         if not self.bands:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
@@ -337,7 +339,11 @@ class RasterSource:
                 alpha = None
                 if first and self.alpha:
                     alpha = self._dataset.read([b.index for b in self.alpha], window=area)
-                mask = self._dataset.read_masks(chosen[0].index, window=area) if first and self.has_mask else None
+                mask = None
+                if first and self.has_mask:
+                    mask = self._dataset.read_masks(chosen[0].index, window=area)
+                elif first and self.alpha_as_mask:
+                    mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
         valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
@@ -373,20 +379,22 @@ class RasterSource:
                     "--allow-lossy, or subtract an offset first"
                 )
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-            self._warn_infinite(stored)
+            self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
             stored = np.where(np.isinf(stored), np.nan, stored)
+        if stored.dtype == np.float64:
+            huge = np.abs(stored) > LARGEST
+            stated = [b.nodata for b in bands if b.nodata is not None]
+            self._warn_once("W-HUGE", huge & ~np.isin(stored, stated), "holds values beyond 3.4e38, taken as missing")
         values = stored.astype(self.working_type)
         for i, band in enumerate(bands):
             if not band.plain:
                 values[i] = values[i] * band.scale + band.offset
         return values
 
-    _infinite = False
-
-    def _warn_infinite(self, stored: Array) -> None:
-        if not self._infinite and np.isinf(stored).any():
-            self._infinite = True
-            warn("W-INF", f"{self._shown} holds infinite values, which are taken as missing")
+    def _warn_once(self, code: str, found: Mask, words: str) -> None:
+        if code not in self._warned and found.any():
+            self._warned.add(code)
+            warn(code, f"{self._shown} {words}")
 
     @contextmanager
     def block_cache(self) -> Iterator[None]:

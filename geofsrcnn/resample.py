@@ -28,9 +28,6 @@ Array = npt.NDArray[Any]
 BACK_PROJECTIONS = 3
 """Rounds of back-projection of the ``-bp`` methods."""
 
-CLASSICAL = ("nearest", "bilinear", "cubic", "lanczos", "lanczos-bp")
-"""Methods that the command line offers by name beside the networks."""
-
 
 def _triangle(t: Array) -> Array:
     result: Array = np.maximum(1 - np.abs(t), 0)
@@ -67,6 +64,12 @@ KERNELS: dict[str, tuple[int, Callable[[Array], Array]]] = {
 }
 """Name: (radius in coarse cells, kernel). ``cubic`` is GDAL's; ``cubic-0.75`` is OpenCV's and torch's."""
 
+CLASSICAL = ("nearest", *(f"{kernel}{form}" for kernel in KERNELS if kernel != "nearest" for form in ("", "-c", "-bp")))
+"""All methods by name: what the command line offers beside the networks, and what they are compared with."""
+
+BICUBIC = "cubic-0.75"
+"""What OpenCV and torch call bicubic."""
+
 
 def offsets(factor: int) -> Array:
     """Centres of the fine cells, in coarse cells from the coarse cell's centre.
@@ -93,7 +96,7 @@ def split_method(method: str) -> tuple[str, str]:
             return kernel, suffix
     if method in KERNELS:
         return method, ""
-    raise UsageError(f"no resampling method {method!r}: take one of {', '.join(KERNELS)}, plain or with -c or -bp")
+    raise UsageError(f"no resampling method {method!r}: take one of {', '.join(CLASSICAL)}")
 
 
 def taps(kernel: str, factor: int) -> Array:

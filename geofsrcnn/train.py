@@ -1,13 +1,14 @@
 """Train a network on fine rasters: coarse patches are block means of fine ones.
 
-Each patch is taken at any fine offset, so blocks fall everywhere; only patches without missing cells are used.
-A patch's error counts in units of its own roughness (standard deviation of fine minus coarse), so that no domain's
-units dominate. Whole sites are held out for validation.
+The schedule is AdamW with a warm-up and a cosine; what is kept is the moving average of the weights, whenever it does
+better on the held-out fields. A step's batch depends on the seed and the step alone, so a training that was stopped
+goes on exactly as if it had not been (`resume`).
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime as dt
 import json
 import math
@@ -15,27 +16,28 @@ import os
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils import deterministic
 
 from geofsrcnn.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, TrainError, UsageError, printable
 from geofsrcnn.files import check_target, local_path, refuse_same
-from geofsrcnn.grid import Grid
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import rmse, scored_mask
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
 from geofsrcnn.nodata import fill
-from geofsrcnn.raster import RasterSource
+from geofsrcnn.patches import Field, Patches, digest, split
 from geofsrcnn.resample import block_mean, resample
-from geofsrcnn.tiles import Window
+from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
 
 Array = npt.NDArray[Any]
 Report = Callable[[dict[str, Any]], None]
@@ -48,6 +50,15 @@ MIN_SCORED = 400
 
 MAX_VALIDATION = 768
 """Fine rows and columns of a validation field that are scored; its middle is taken."""
+
+WARM_UP = 200
+"""Steps in which the learning rate rises."""
+
+BAD_IN_A_ROW = 3
+BAD_SHARE = 0.01
+"""Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
+
+LOSSES = ("charbonnier", "l1", "mse")
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,29 @@ class TrainOptions:
         Coarse cells along one side of what a patch is scored on.
     rate : float
         Peak learning rate (AdamW), after a warm-up of 200 steps, then a cosine to 0.
+    loss : {"charbonnier", "l1", "mse"}
+        Of errors in units of a patch's roughness.
     softness : float
-        Of the Charbonnier loss ``sqrt(e^2 + softness^2)``, in units of a patch's roughness.
+        Of the Charbonnier loss ``sqrt(e^2 + softness^2)``.
     average : float
         Decay of the moving average of the weights, which is what is kept.
+    balance : float
+        Files are drawn in proportion to their number of cells to this power.
+    coarser : int
+        How many times fields are halved (block means) to serve as further fields.
+    blur : float
+        Share of the patches that are smoothed by a random amount.
+    branches : bool
+        Train each mapping convolution as the sum of a k x k, a 1 x 1 and an identity (Ding et al. 2021), folded
+        into one when it is kept.
+    frozen : int
+        First steps in which only the last layer and the skip are trained; for `start` from another factor.
+    teacher_weight : float
+        Share of the loss that is taken against the teacher's result instead of the truth.
     check_every : int
         Steps between validations.
+    save_minutes : float
+        Minutes between saved states, from which a stopped training goes on.
     seed : int
         Of weights, patches and held-out sites.
     hold_out : float
@@ -83,43 +111,39 @@ class TrainOptions:
     batch: int = 16
     patch: int = 32
     rate: float = 1e-3
+    loss: str = "charbonnier"
     softness: float = 0.3
     average: float = 0.999
+    balance: float = 0.5
+    coarser: int = 0
+    blur: float = 0.0
+    branches: bool = False
+    frozen: int = 0
+    teacher_weight: float = 0.5
     check_every: int = 500
+    save_minutes: float = 5.0
     seed: int = 0
     hold_out: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "patch", "check_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, low in {"steps": 1, "batch": 1, "patch": 1, "check_every": 1, "coarser": 0, "frozen": 0}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes must be positive, got {self.minutes}")
+        if not 0 < self.save_minutes < math.inf:
+            raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, got {self.seed}")
         if not 0 < self.hold_out < 1:
             raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
+        if self.loss not in LOSSES:
+            raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        for name in ("blur", "teacher_weight", "balance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1):
             raise ConfigError("rate and softness must be positive, average from 0 to below 1")
-
-
-@dataclass
-class Field:
-    """One band of a raster in memory.
-
-    Parameters
-    ----------
-    name : str
-        File stem and band.
-    grid : Grid
-        Of the file.
-    values : ndarray (y, x), float64
-        NaN where missing.
-    """
-
-    name: str
-    grid: Grid
-    values: Array
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,7 @@ class Result:
     steps : int
         Steps taken; the best checkpoint may be an earlier one.
     seconds : float
-        Wall time.
+        Wall time, that before a resume included.
     fields : dict
         The ratio for each validation field.
     """
@@ -155,10 +179,12 @@ def train_model(
     config: FSRCNNConfig | None = None,
     options: TrainOptions | None = None,
     validation: Sequence[str | os.PathLike[str]] = (),
-    card: str | os.PathLike[str] | None = None,
+    card: str | os.PathLike[str] | dict[str, Any] | None = None,
     start: str | os.PathLike[str] | Checkpoint | None = None,
+    teacher: str | os.PathLike[str] | Checkpoint | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     report: Report | None = None,
     each_step: Callable[[], None] = lambda: None,
 ) -> Result:
@@ -179,18 +205,22 @@ def train_model(
         How to train.
     validation : sequence of path
         Rasters to validate on instead of held-out sites.
-    card : path, optional
-        TOML with ``summary``, ``limits`` and ``[[data]]`` (name, source, licence) for the model card.
+    card : path or dict, optional
+        TOML with ``summary``, ``limits``, ``created`` and ``[[data]]`` (name, source, licence) for the model card.
     start : path or Checkpoint, optional
-        Weights to start from, of the same configuration.
+        Weights to start from. From another factor, the last layer and the skip are new, the rest is kept.
+    teacher : path or Checkpoint, optional
+        Network of the same factor to learn from beside the truth (Hinton et al. 2015).
     device : str
         ``auto``, ``cpu``, ``cuda``.
     overwrite : bool
         Replace an existing `out`.
+    resume : bool
+        Go on from the state that a stopped training left beside `out`; from the start if there is none.
     report : callable, optional
         Gets a dict of figures after each validation.
     each_step : callable
-        Called before each step; what it raises ends the training.
+        Called before each step; what it raises ends the training, its state saved.
 
     Returns
     -------
@@ -211,31 +241,55 @@ def train_model(
     if target.suffix != ".safetensors":
         raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
     paths = [local_path(path) for path in fine]
-    refuse_same(target, *paths)
-    check_target(target, overwrite=overwrite)
+    others = (*validation, *(x for x in (start, teacher, card) if isinstance(x, (str, os.PathLike))))
+    refuse_same(target, *paths, *(Path(other) for other in others))
+    if has_states(target) and not (resume or overwrite):
+        raise OutputError(f"an unfinished training lies in {printable(folder_of(target))}: use --resume or --overwrite")
+    unfinished = load_state(target) if resume else None
+    check_target(target, overwrite=overwrite or unfinished is not None)
     written = _read_card(card)
     device = check_device(device)
 
-    training, held_out = _split(paths, [local_path(p) for p in validation], factor, options)
-    size = factor * (options.patch + 2 * config.halo)
-    usable = [f for f in training if min(f.values.shape) >= size]
-    if not usable:
-        raise InputError(f"no raster of {size} x {size} fine cells or more to train on: take a smaller --patch")
-    scored = [s for s in (_prepare(f, factor, config.halo) for f in held_out) if s is not None]
+    training, held_out = split(
+        paths, [local_path(p) for p in validation], factor, hold_out=options.hold_out, seed=options.seed
+    )
+    anchored = config.conserving == "positive"
+    scored = [s for s in (_prepare(f, factor, config.halo, anchored=anchored) for f in held_out) if s is not None]
     if not scored:
-        raise InputError("no validation field has enough valid cells: give --validation rasters")
-
+        raise InputError("no validation field has enough valid cells and any structure: give --validation rasters")
+    patches = Patches(
+        training,
+        factor,
+        config.halo,
+        patch=options.patch,
+        batch=options.batch,
+        balance=options.balance,
+        coarser=options.coarser,
+        blur=options.blur,
+        seed=options.seed,
+        anchored=anchored,
+    )
     torch.manual_seed(options.seed)
-    model = FSRCNN(config).to(device)
+    model = FSRCNN(config)
     if start is not None:
-        given = start if isinstance(start, Checkpoint) else load_checkpoint(start, factor)
-        if given.config != config:
-            raise UsageError("the checkpoint to start from has another configuration")
-        model.load_state_dict(given.model.state_dict())
-    names = sorted({f.name.split("#")[0] for f in usable})
-    ours = False
+        _start_from(model, start)
+    if options.branches:
+        _add_branches(model)
+    guide = None if teacher is None else _teacher(teacher, config).to(device)
+    identity = {
+        "config": config.to_dict(),
+        "options": {**dataclasses.asdict(options), "save_minutes": None},
+        "data": digest(training + held_out),
+        "teacher": None if guide is None else guide.digest,
+    }
+    run = _Run(model.to(device), options)
+    if unfinished is not None:
+        run.restore(unfinished, identity)
+    else:
+        remove_states(target)
+    ours = unfinished is not None
 
-    def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int, seconds: float) -> None:
+    def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int) -> None:
         nonlocal ours
         save_checkpoint(
             target,
@@ -243,41 +297,56 @@ def train_model(
             Card(
                 name=target.stem,
                 summary=written.get("summary", ""),
-                data=written.get("data") or [{"name": n, "source": "", "licence": ""} for n in names],
+                data=written.get("data") or [{"name": n, "source": "", "licence": ""} for n in patches.files],
                 scores={
                     "what": f"RMSE divided by that of {BASELINE}, held-out sites",
                     "geometric_mean": round(score, 4),
                     "fields": {n: round(v, 4) for n, v in fields.items()},
                 },
-                training={**options.__dict__, "step": step, "taken_minutes": round(seconds / 60, 1)},
+                training={**dataclasses.asdict(options), "step": step},
                 limits=written.get("limits", ""),
-                created=dt.datetime.now(dt.UTC).date().isoformat(),
+                created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
             ),
             overwrite=overwrite or ours,
         )
         ours = True
 
-    return _fit(model, usable, scored, options, device, keep, report, each_step, str(target))
+    def save() -> None:
+        save_state(target, run.state(identity))
+
+    with _deterministic():
+        result = _fit(run, patches, scored, device, guide, keep, save, report, each_step, str(target))
+    remove_states(target)
+    return result
 
 
-def _read_card(path: str | os.PathLike[str] | None) -> dict[str, Any]:
-    if path is None:
+def _read_card(card: str | os.PathLike[str] | dict[str, Any] | None) -> dict[str, Any]:
+    if card is None:
         return {}
-    found = local_path(path)
+    if not isinstance(card, dict):
+        return _check_card(*_read_toml(local_path(card)))
+    return _check_card(card, "the model")
+
+
+def _read_toml(found: Path) -> tuple[dict[str, Any], str]:
+    shown = printable(found.name)
     if found.stat().st_size > 2**20:
         raise ConfigError(f"card is larger than 1 MiB: {printable(found)}")
     try:
-        card = tomllib.loads(found.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(found.read_text(encoding="utf-8-sig")), shown
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"card {printable(found.name)} is not TOML ({printable(error)})") from None
+        raise ConfigError(f"card {shown} is not TOML ({printable(error)})") from None
     except OSError as error:
-        raise ConfigError(f"cannot read the card {printable(found.name)} ({error.strerror})") from None
-    if unknown := sorted(set(card) - {"summary", "limits", "data"}):
-        raise ConfigError(f"card {printable(found.name)} has unknown keys: {', '.join(map(printable, unknown))}")
-    texts = all(isinstance(card.get(key, ""), str) for key in ("summary", "limits"))
+        raise ConfigError(f"cannot read the card {shown} ({error.strerror})") from None
+
+
+def _check_card(card: dict[str, Any], shown: str) -> dict[str, Any]:
+    if unknown := sorted(set(card) - {"summary", "limits", "created", "data"}):
+        raise ConfigError(f"card {shown} has unknown keys: {', '.join(map(printable, unknown))}")
+    texts = all(isinstance(card.get(key, ""), str) for key in ("summary", "limits", "created"))
     rows = card.get("data", [])
     if not texts or not isinstance(rows, list) or not all(map(_is_texts, rows)):
-        raise ConfigError(f"card {printable(found.name)}: summary and limits are texts, data a list of tables of texts")
+        raise ConfigError(f"card {shown}: summary and limits are texts, data a list of tables of texts")
     return card
 
 
@@ -285,75 +354,68 @@ def _is_texts(row: object) -> bool:
     return isinstance(row, dict) and all(isinstance(value, str) for value in row.values())
 
 
-def read_fields(path: Path) -> list[Field]:
-    """All bands of a raster, in memory, NaN where missing."""
-    with RasterSource(path) as source:
-        bands, rows, columns = source.shape
-        cells = source.read(Window(0, rows, 0, columns), slice(0, bands))
-        values = np.where(cells.valid, cells.values.astype(np.float64), np.nan)
-        return [
-            Field(f"{path.stem}#{band.index}", source.grid, v) for band, v in zip(source.bands, values, strict=True)
-        ]
+# ----------------------------------------------------------------------------------------------------- network
 
 
-def _split(
-    paths: list[Path], validation: list[Path], factor: int, options: TrainOptions
-) -> tuple[list[Field], list[Field]]:
-    """Fields to train on and fields to validate on, never of the same site."""
-    if both := {path.resolve() for path in paths} & {path.resolve() for path in validation}:
-        raise InputError(f"{printable(both.pop().name)} is to train on and to validate on: choose one")
-    files = [read_fields(path) for path in paths]
-    if validation:
-        return [f for fields in files for f in fields], [f for path in validation for f in read_fields(path)]
-    sites = _sites([fields[0].grid for fields in files])
-    count = len(set(sites))
-    if count == 1:
-        return _split_one(files, factor)
-    order = np.random.default_rng(options.seed).permutation(sorted(set(sites)))
-    out = set(order[: max(1, round(options.hold_out * count))].tolist())
-    training = [f for site, fields in zip(sites, files, strict=True) if site not in out for f in fields]
-    held_out = [f for site, fields in zip(sites, files, strict=True) if site in out for f in fields]
-    return training, held_out
+def _start_from(model: FSRCNN, start: str | os.PathLike[str] | Checkpoint) -> None:
+    """The weights of a checkpoint; from another factor, all but the last layer and the skip."""
+    given = start if isinstance(start, Checkpoint) else load_checkpoint(start)
+    if dataclasses.replace(given.config, factor=model.config.factor) != model.config:
+        raise UsageError("the checkpoint to start from has another configuration")
+    weights = given.model.state_dict()
+    if given.config.factor != model.config.factor:
+        weights = {k: v for k, v in weights.items() if not k.startswith(("deconvolution.", "skip"))}
+    model.load_state_dict(weights, strict=False)
 
 
-def _sites(grids: list[Grid]) -> list[int]:
-    """A number for each grid; grids that overlap at comparable resolution, or are equal, share it."""
-    number = list(range(len(grids)))
-    for i, a in enumerate(grids):
-        for j, b in enumerate(grids[:i]):
-            if _same_site(a, b):
-                old, new = number[i], number[j]
-                number = [new if n == old else n for n in number]
-    return number
+@dataclass(frozen=True)
+class _Teacher:
+    model: FSRCNN
+    halo: int
+    digest: str
+
+    def to(self, device: str) -> _Teacher:
+        return dataclasses.replace(self, model=self.model.to(device))
 
 
-def _same_site(a: Grid, b: Grid) -> bool:
-    if a.affine is None or b.affine is None or a.crs != b.crs:
-        return a.shape == b.shape and a.affine == b.affine and a.crs == b.crs
-    if not 1 / 8 < abs(a.affine.determinant / b.affine.determinant) ** 0.5 < 8:
-        return False
-    (al, ab, ar, at), (bl, bb, br, bt) = (_box(g) for g in (a, b))
-    return al < br and bl < ar and ab < bt and bb < at
+def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig) -> _Teacher:
+    given = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, config.factor)
+    if given.config.factor != config.factor or given.config.channels != 1:
+        raise UsageError("the teacher must have the same factor and one band")
+    return _Teacher(given.model, given.config.halo, given.digest)
 
 
-def _box(grid: Grid) -> tuple[float, float, float, float]:
-    assert grid.affine is not None
-    rows, columns = grid.shape
-    t, corners = grid.affine, ((0, 0), (columns, 0), (0, rows), (columns, rows))
-    x = [t.a * column + t.b * row + t.c for column, row in corners]
-    y = [t.d * column + t.e * row + t.f for column, row in corners]
-    return min(x), min(y), max(x), max(y)
+class _Branches(nn.Module):
+    """A k x k convolution's weight plus a 1 x 1 one's plus the identity's: one weight, three ways to learn it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        channels = weight.shape[0]
+        self.point = nn.Parameter(torch.zeros(channels, channels))
+        self.straight = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        centre = weight.shape[-1] // 2
+        added = self.point + torch.diag(self.straight)
+        return weight + nn.functional.pad(added[:, :, None, None], [centre] * 4)
 
 
-def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list[Field]]:
-    """One site: the right quarter validates, with a strip between that neither side uses."""
-    training, held_out = [], []
-    for f in (f for fields in files for f in fields):
-        columns = f.values.shape[1]
-        cut, gap = columns * 3 // 4, 16 * factor
-        training.append(Field(f.name, f.grid, f.values[:, : max(cut - gap, 0)]))
-        held_out.append(Field(f.name, f.grid, f.values[:, cut:]))
-    return training, held_out
+def _add_branches(model: FSRCNN) -> None:
+    for layer in model.mapping:
+        parametrize.register_parametrization(layer, "weight", _Branches(layer.weight))  # type: ignore[arg-type]
+
+
+def folded(model: FSRCNN) -> FSRCNN:
+    """The plain network that gives the same: branches summed into single convolutions."""
+    weights = {name: tensor for name, tensor in model.state_dict().items() if ".parametrizations." not in name}
+    for i, layer in enumerate(model.mapping):
+        weights[f"mapping.{i}.weight"] = layer.weight.detach()  # type: ignore[operator]
+    plain = FSRCNN(model.config)
+    plain.load_state_dict(weights)
+    return plain
+
+
+# -------------------------------------------------------------------------------------------------- validation
 
 
 @dataclass
@@ -368,8 +430,8 @@ class _Scored:
     baseline: float
 
 
-def _prepare(f: Field, factor: int, halo: int) -> _Scored | None:
-    """Block means, filled and padded; None where too few cells count."""
+def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | None:
+    """Block means, filled and padded, counted from 0 if anchored there; None where too few cells count."""
     rows, columns = (min(n, MAX_VALIDATION) // factor * factor for n in f.values.shape)
     y, x = ((n - m) // 2 for n, m in zip(f.values.shape, (rows, columns), strict=True))
     truth = f.values[y : y + rows, x : x + columns]
@@ -382,7 +444,7 @@ def _prepare(f: Field, factor: int, halo: int) -> _Scored | None:
     baseline = rmse(resample(coarse, factor, BASELINE), truth, where)
     if baseline <= 1e-9 * float(np.abs(truth[where]).max()):  # constant but for rounding
         return None
-    offset = float(coarse.mean())
+    offset = 0.0 if anchored else float(coarse.mean())
     padded = np.pad(coarse - offset, halo, mode="edge").astype(np.float32)
     return _Scored(f.name, torch.from_numpy(padded)[None, None], offset, truth, where, baseline)
 
@@ -397,130 +459,208 @@ def _validate(model: FSRCNN, fields: list[_Scored], device: str) -> dict[str, fl
     return scores
 
 
-class _Patches:
-    """Endless random patches: coarse input with halo, fine truth, and the roughness that scales the error."""
+# -------------------------------------------------------------------------------------------------------- loop
 
-    def __init__(self, fields: list[Field], factor: int, halo: int, options: TrainOptions) -> None:
-        self._fields, self._factor, self._halo = fields, factor, halo
-        self._size = factor * (options.patch + 2 * halo)
-        self._batch = options.batch
-        self._random = np.random.default_rng(options.seed)
-        bands: dict[str, int] = {}
-        for f in fields:
-            bands[f.name.split("#")[0]] = bands.get(f.name.split("#")[0], 0) + 1
-        weights = np.array([math.sqrt(f.values.size) / bands[f.name.split("#")[0]] for f in fields])
-        self._weights = weights / weights.sum()
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        with ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(self._draw_batch)
-            while True:
-                batch = following.result()
-                following = ahead.submit(self._draw_batch)
-                yield batch
+class _Run:
+    """All that changes while a network is trained."""
 
-    def _draw_batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        patches = [self._draw() for _ in range(self._batch)]
-        coarse = np.stack([p[0] for p in patches])[:, None]
-        fine = np.stack([p[1] for p in patches])[:, None]
-        roughness = np.array([p[2] for p in patches])[:, None, None, None]
-        return (
-            torch.from_numpy((coarse / roughness).astype(np.float32)),
-            torch.from_numpy((fine / roughness).astype(np.float32)),
-            torch.from_numpy(roughness.astype(np.float32)),
+    def __init__(self, model: FSRCNN, options: TrainOptions) -> None:
+        self.options = options
+        self.model = model
+        self.average = copy.deepcopy(model)
+        self.untrained = folded(model)
+        self.parameters = dict(model.named_parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.parameters.values(), lr=options.rate, weight_decay=0.0, betas=(0.9, 0.99)
         )
+        self.step = 0
+        self.best, self.best_fields, self.best_step = math.inf, dict[str, float](), 0
+        self.checked = -1
+        self.losses, self.counted = 0.0, 0
+        self.bad, self.bad_in_a_row = 0, 0
+        self._before, self._start = 0.0, time.monotonic()
 
-    def _draw(self) -> tuple[Array, Array, float]:
-        for _ in range(1000):
-            f = self._fields[self._random.choice(len(self._fields), p=self._weights)]
-            rows, columns = f.values.shape
-            y = int(self._random.integers(rows - self._size + 1))
-            x = int(self._random.integers(columns - self._size + 1))
-            fine = f.values[y : y + self._size, x : x + self._size]
-            if not np.isfinite(fine).all():
-                continue
-            turns, mirror = int(self._random.integers(4)), bool(self._random.integers(2))
-            fine = np.rot90(fine[:, ::-1] if mirror else fine, turns)
-            fine = fine - fine.mean()
-            coarse = block_mean(fine, self._factor)
-            edge = self._factor * self._halo
-            core = fine[edge:-edge, edge:-edge]
-            inner = coarse[self._halo : -self._halo, self._halo : -self._halo]
-            roughness = float((core - np.kron(inner, np.ones((self._factor, self._factor)))).std())
-            if roughness > 1e-6 * float(np.abs(fine).max()):
-                return coarse, core, roughness
-        raise InputError("found no patch without missing cells and with any structure in 1000 draws")
+    @property
+    def seconds(self) -> float:
+        """Wall time of training, that before a resume included."""
+        return self._before + time.monotonic() - self._start
+
+    @property
+    def done(self) -> float:
+        """Share of the schedule, 0 to 1."""
+        minutes = self.options.minutes
+        return min(1.0, self.step / self.options.steps if minutes is None else self.seconds / 60 / minutes)
+
+    def take(self, loss: Tensor, batch: list[str]) -> None:
+        """One optimiser step; one with a loss or gradient that is not finite changes nothing."""
+        options = self.options
+        rate = options.rate * min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.step < options.frozen:
+            for name, parameter in self.parameters.items():
+                if not name.startswith(("deconvolution.", "skip")):
+                    parameter.grad = None
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        value = loss.item()
+        if not (math.isfinite(value) and math.isfinite(norm.item())):
+            self._left_out(batch)
+            return
+        self.bad_in_a_row = 0
+        self.losses += value
+        self.counted += 1
+        self.optimiser.step()
+        self._follow(min(options.average, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+
+    def _left_out(self, batch: list[str]) -> None:
+        self.bad += 1
+        self.bad_in_a_row += 1
+        self.step += 1
+        if self.bad_in_a_row > BAD_IN_A_ROW or self.bad > max(BAD_IN_A_ROW, BAD_SHARE * self.step):
+            raise TrainError(
+                f"the loss or its gradient is not finite at step {self.step - 1}, {self.bad} steps so far: take a "
+                f"smaller --rate, or look at {printable('; '.join(batch))}"
+            )
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the averaged weights a little towards the model's."""
+        for a, b in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            a.lerp_(b, 1 - decay)
+
+    def state(self, identity: dict[str, Any]) -> State:
+        """All of it as tensors and plain values."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{key}.{name}"] = value
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return State(self.step, tensors, {**plain, "seconds": self.seconds, "identity": identity})
+
+    def restore(self, state: State, identity: dict[str, Any]) -> None:
+        """Go on from a saved state of the same training."""
+        saved = state.values.get("identity", {})
+        if differing := [key for key in identity if saved.get(key) != json.loads(json.dumps(identity[key]))]:
+            raise UsageError(
+                f"the unfinished training had other {' and '.join(_WORDS[k] for k in differing)}: give it the same, or "
+                "start anew with --overwrite"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        for name, tensor in state.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        self.average.load_state_dict(parts["average"])
+        for name, tensor in parts["optimiser"].items():
+            key, _, parameter = name.partition(".")
+            owner = self.parameters[parameter]
+            self.optimiser.state[owner][key] = tensor if key == "step" else tensor.to(owner.device)
+        for name in _PLAIN:
+            setattr(self, name, state.values[name])
+        self._before, self._start = float(state.values["seconds"]), time.monotonic()
+
+
+_PLAIN = ("step", "checked", "best", "best_fields", "best_step", "losses", "counted", "bad", "bad_in_a_row")
+_WORDS = {"config": "network sizes", "options": "options", "data": "rasters", "teacher": "teacher"}
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Only operations that give the same each time; what was set before is set again after."""
+    settings = cast("Any", deterministic)  # its attribute is set up where type checkers do not see it
+    before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        settings.fill_uninitialized_memory = before[1]
 
 
 def _fit(
-    model: FSRCNN,
-    fields: list[Field],
+    run: _Run,
+    patches: Patches,
     scored: list[_Scored],
-    options: TrainOptions,
     device: str,
-    keep: Callable[[FSRCNN, float, dict[str, float], int, float], None],
+    guide: _Teacher | None,
+    keep: Callable[[FSRCNN, float, dict[str, float], int], None],
+    save: Callable[[], None],
     report: Report | None,
     each_step: Callable[[], None],
     out: str,
 ) -> Result:
-    start = time.monotonic()
-    average = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.0, betas=(0.9, 0.99))
-    patches = iter(_Patches(fields, model.config.factor, model.config.halo, options))
-    best, best_fields = math.inf, {}
-    untrained: FSRCNN | None = None  # written at the end only: until then an older checkpoint is worth more
-    losses: list[float] = []
-    step = 0
-    while True:
-        seconds = time.monotonic() - start
-        done = step / options.steps if options.minutes is None else seconds / 60 / options.minutes
-        if step % options.check_every == 0 or done >= 1:
-            ratios = _validate(average, scored, device)
-            score = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
-            if score < best:
-                best, best_fields = score, ratios
-                untrained = copy.deepcopy(average) if step == 0 else None
-                if step > 0:
-                    keep(average, score, ratios, step, seconds)
+    options = run.options
+    saved = time.monotonic()
+    for batch in patches.batches(run.step):
+        done = run.done
+        if run.checked != run.step and (run.step % options.check_every == 0 or done >= 1):
+            ratios = _validate(run.average, scored, device)
+            score = math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios.values()) / len(ratios))
+            if score < run.best:
+                run.best, run.best_fields, run.best_step = score, ratios, run.step
+                if run.step > 0:  # the untrained one at the end only: until then an older checkpoint is worth more
+                    keep(folded(run.average), score, ratios, run.step)
             if report is not None:
-                loss = sum(losses) / max(len(losses), 1)
                 report(
                     {
-                        "step": step,
-                        "done": min(done, 1.0),
-                        "seconds": round(seconds, 1),
-                        "loss": round(loss, 5),
+                        "step": run.step,
+                        "done": done,
+                        "seconds": round(run.seconds, 1),
+                        "loss": round(run.losses / max(run.counted, 1), 5),
                         "score": round(score, 5),
-                        "best": round(best, 5),
+                        "best": round(run.best, 5),
                     }
                 )
-            losses = []
+            run.losses, run.counted, run.checked = 0.0, 0, run.step
         if done >= 1:
-            if untrained is not None:
-                keep(untrained, best, best_fields, 0, seconds)
-            return Result(out, best, step, time.monotonic() - start, best_fields)
-        each_step()
-        for group in optimiser.param_groups:
-            group["lr"] = options.rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-        coarse, fine, _ = next(patches)
-        error = model(coarse.to(device)) - fine.to(device)
-        loss_now = (error.square() + options.softness**2).sqrt().mean() - options.softness
-        if not math.isfinite(loss_now.item()):
-            raise TrainError(f"the loss is not finite at step {step}: take a smaller --rate")
-        losses.append(loss_now.item())
-        optimiser.zero_grad(set_to_none=True)
-        loss_now.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        _follow(average, model, min(options.average, (1 + step) / (10 + step)))
-        step += 1
+            if run.best_step == 0:
+                keep(run.untrained, run.best, run.best_fields, 0)
+            return Result(out, run.best, run.step, run.seconds, run.best_fields)
+        try:
+            each_step()
+        except BaseException:
+            save()
+            raise
+        if time.monotonic() - saved > 60 * options.save_minutes:
+            save()
+            saved = time.monotonic()
+        coarse = torch.from_numpy(batch.coarse).to(device)
+        fine = torch.from_numpy(batch.fine).to(device)
+        valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(device)
+        run.take(_loss(run.model, coarse, fine, valid, guide, options), batch.origins)
+    raise AssertionError("batches do not end")
 
 
-@torch.no_grad()
-def _follow(average: FSRCNN, model: FSRCNN, decay: float) -> None:
-    """Move the averaged weights a little towards the model's."""
-    for a, b in zip(average.parameters(), model.parameters(), strict=True):
-        a.lerp_(b, 1 - decay)
+def _loss(
+    model: FSRCNN, coarse: Tensor, fine: Tensor, valid: Tensor | None, guide: _Teacher | None, options: TrainOptions
+) -> Tensor:
+    """The loss against the truth, or partly against the teacher, over the cells that count."""
+    result = model(coarse)
+    loss = _penalty(result - fine, valid, options)
+    if guide is None:
+        return loss
+    with torch.no_grad():
+        spare = guide.halo - model.halo
+        given = coarse if spare <= 0 else nn.functional.pad(coarse, [spare] * 4, mode="replicate")
+        taught = guide.model(given if spare >= 0 else given[..., -spare:spare, -spare:spare])
+    weight = options.teacher_weight
+    return (1 - weight) * loss + weight * _penalty(result - taught, valid, options)
+
+
+def _penalty(error: Tensor, valid: Tensor | None, options: TrainOptions) -> Tensor:
+    if options.loss == "mse":
+        each = error.square()
+    elif options.loss == "l1":
+        each = error.abs()
+    else:
+        each = (error.square() + options.softness**2).sqrt() - options.softness
+    return each.mean() if valid is None else each.where(valid, torch.zeros_like(each)).sum() / valid.sum()
 
 
 def json_lines(path: Path) -> Report:

@@ -19,14 +19,15 @@ import numpy.typing as npt
 
 import geofsrcnn
 from geofsrcnn.cells import Cells
-from geofsrcnn.errors import InputError, LimitError, UsageError, printable
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
 from geofsrcnn.methods import Method, check_factor, load_method
-from geofsrcnn.nodata import Mask, encode, stored_limits, valid_mask, within
+from geofsrcnn.nodata import Mask, encode, stored_limits, stored_nodata, valid_mask, within
 from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
+    from geofsrcnn.raster import RasterSource
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -35,6 +36,10 @@ OUTPUT_TYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float32", "float64"),
 )
+
+
+SUFFIXES = (".tif", ".tiff")
+"""Endings of names that a GeoTIFF may have."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +149,25 @@ def check_tile_size(tile_size: int | None) -> None:
     UsageError
         If it is not a positive whole number.
     """
-    if tile_size is not None and (not isinstance(tile_size, int) or isinstance(tile_size, bool) or tile_size < 1):
+    if tile_size is not None and (
+        not isinstance(tile_size, (int, np.integer)) or isinstance(tile_size, bool) or tile_size < 1
+    ):
         raise UsageError(f"tile size must be a positive whole number, got {tile_size!r}")
 
 
 def _workers(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or threads < 1:
         raise UsageError(f"threads must be a positive whole number, got {threads!r}")
-    return threads
+    return int(threads)
 
 
-def _check_range(value_range: tuple[float, float] | None) -> None:
+def _check_range(value_range: tuple[float, float] | None, model: object) -> None:
     if value_range is None:
         return
+    if model == "nearest":
+        raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")
     low, high = value_range
     if math.isnan(low) or math.isnan(high) or not low < high:
         raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
@@ -190,6 +199,32 @@ class _ArraySource:
         index = (bands, *window.slices())
         values = self._array[index]
         return Cells(values if self.raw else values.astype(self._type), self._valid[index])
+
+
+class _Watched:
+    """A source that warns of values outside the range that the result is to keep."""
+
+    def __init__(self, source: _ArraySource | RasterSource, value_range: tuple[float, float] | None, name: str) -> None:
+        self._source, self._range, self._name = source, value_range, name
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self._source.shape
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        cells = self._source.read(window, bands)
+        if self._range is not None:
+            low, high = self._range
+            outside = cells.valid & ((cells.values < low) | (cells.values > high))
+            if outside.any():
+                self._range = None
+                found = cells.values[outside]
+                warn(
+                    "W-RANGE",
+                    f"{self._name} holds values outside the range {low:g} to {high:g}, such as {found[0]:g}: they come "
+                    "out at its bounds, and their cells' means with them",
+                )
+        return cells
 
 
 class _ArraySink:
@@ -229,7 +264,7 @@ def upscale_array(
         Fine cells along one side of a coarse cell, 2 to 8.
     model : str, path or Checkpoint
         Name of a shipped model, a ``.safetensors`` file, a loaded checkpoint, or a classical method:
-        nearest, bilinear, cubic, lanczos, lanczos-bp.
+        one of `geofsrcnn.resample.CLASSICAL` (nearest, bilinear, cubic, lanczos, lanczos-bp, ...).
     nodata : float or sequence of float, optional
         Value of missing cells, for all bands or each; NaN is always missing. Written to missing fine cells.
     valid : array_like of bool, optional
@@ -267,24 +302,28 @@ def upscale_array(
     """
     from geofsrcnn.predict import Job, run
 
-    _check_range(value_range)
+    factor = check_factor(factor)
+    _check_range(value_range, model)
     workers = _workers(threads)
     check_tile_size(tile_size)
     method = load_method(model, factor, device=device, precision=precision)
     coarse, flat = _as_bands(np.asarray(array), raw=method.upsampler is None)
     bands, rows, columns = coarse.shape
-    values = _per_band(nodata, bands)
+    values = _per_band(nodata, bands, coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
     if valid is not None:
         mask &= _as_mask(np.asarray(valid), coarse.shape)
+    if isinstance(array, np.ma.MaskedArray):
+        mask &= _as_mask(~np.ma.getmaskarray(array), coarse.shape)
     limits = within(stored_limits(coarse.dtype), value_range)
     job = Job(method.upsampler, factor, [limits] * bands if limits else ())
     source = _ArraySource(coarse, mask)
     source.raw = method.upsampler is None
+    watched = _Watched(source, value_range, "the array")
     sink = _ArraySink((bands, rows * factor, columns * factor), coarse.dtype, values)
     extent = Window(0, rows, 0, columns)
     size = _tile_size(tile_size, method, (rows, columns))
-    run(job, source, sink, Plan(extent, extent, size, job.reach, factor), workers, progress)
+    run(job, watched, sink, Plan(extent, extent, size, job.reach, factor), workers, progress)
     return sink.array[0] if flat else sink.array
 
 
@@ -301,12 +340,17 @@ def _as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
     return (array[None], True) if array.ndim == 2 else (array, False)
 
 
-def _per_band(nodata: float | Sequence[float | None] | None, bands: int) -> list[float | None]:
-    if nodata is None or isinstance(nodata, (int, float, np.number)):
-        return [None if nodata is None else float(nodata)] * bands
-    values = [None if value is None else float(value) for value in nodata]
-    if len(values) != bands:
-        raise UsageError(f"{len(values)} nodata values for {bands} bands: give one, or one for each band")
+def _per_band(nodata: float | Sequence[float | None] | None, bands: int, dtype: np.dtype[Any]) -> list[float | None]:
+    given = [nodata] * bands if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
+    if len(given) != bands:
+        raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
+    try:
+        values = [None if value is None else float(value) for value in given]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UsageError(f"nodata must be a number, or one for each band, got {nodata!r}") from None
+    for value in values:
+        if value is not None and stored_nodata(value, dtype) is None:
+            raise UsageError(f"nodata {value} cannot be stored as {dtype}, the array's type")
     return values
 
 
@@ -451,9 +495,12 @@ def estimate_raster(
     GeofsrcnnError
         As `upscale_raster` would before its first tile, but for a disk that is too small.
     """
-    for name in ("cog", "co", "progress"):
-        options.pop(name, None)
+    from geofsrcnn.geotiff import Format, check_options
+
+    options.pop("progress", None)
+    cog, co = bool(options.pop("cog", False)), dict(options.pop("co", None) or {})
     with _opened(src, dst, factor, model, **options) as task:
+        check_options(Format(task.dtype, cog, co), np.dtype(task.dtype or task.source.bands[0].dtype))
         return task.estimate()
 
 
@@ -507,7 +554,8 @@ class _Task:
         with source.block_cache(), staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
             with GeoTiffSink(staging, source, grid, block, form, split=groups > 1) as sink:
-                run(job, source, sink, self.plan, self.workers, progress)
+                watched = _Watched(source, self.value_range, printable(source.path.name))
+                run(job, watched, sink, self.plan, self.workers, progress)
                 tiles = groups * len(self.plan)
                 sink.finish(lambda: None if progress is None else progress(tiles, tiles))
             source.check_unchanged()
@@ -526,12 +574,14 @@ class _Task:
         return limits
 
     def estimate(self) -> Estimate:
-        from geofsrcnn.predict import Job, upscale_tile
+        from geofsrcnn.predict import Job, band_groups, upscale_tile
         from geofsrcnn.tiles import Tile
 
         job = Job(self.method.upsampler, self.method.factor)
+        group = band_groups(len(self.source.bands), self.method.upsampler)[0]
+        together = group.stop - group.start if job.model is not None and job.model.channels > 1 else 1
         shape = [min(n, self.plan.tile_size) + 2 * job.reach for n in self.plan.region.shape]
-        noise = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+        noise = np.random.default_rng(0).normal(size=(together, *shape)).astype(np.float32)
         core = Window(job.reach, shape[0] - job.reach, job.reach, shape[1] - job.reach)
         tile = Tile(core, Window(0, shape[0], 0, shape[1]), core)
         cells = Cells(noise, np.ones(noise.shape, bool))
@@ -549,7 +599,7 @@ class _Task:
             coarse=self.plan.region.shape,
             fine=self.fine,
             tiles=len(self.plan),
-            seconds=seconds * len(self.plan) * bands / self.workers,
+            seconds=seconds * len(self.plan) * bands / together / self.workers,
             memory=running + pending,
             disk=self.output_bytes,
             disk_free=free_bytes(self.target),
@@ -582,7 +632,7 @@ def _opened(
 ) -> _Task:
     """Check everything that can be checked before the first tile, cheap checks first."""
     factor = check_factor(factor)
-    _check_range(value_range)
+    _check_range(value_range, model)
     _check_bounds(bounds)
     check_tile_size(tile_size)
     workers = _workers(threads)
@@ -592,6 +642,8 @@ def _opened(
     models = [Path(model)] if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else []
     refuse_same(target, path, *models)
     check_target(Path(os.path.realpath(target)), overwrite=overwrite)
+    if Path(dst).suffix.lower() not in SUFFIXES:
+        raise UsageError(f"the output is a GeoTIFF, its name must end in {' or '.join(SUFFIXES)}: {printable(dst)}")
     method = load_method(model, factor, device=device, precision=precision)
     if tile_size is not None:
         _tile_size(tile_size, method, (tile_size, tile_size))

@@ -16,7 +16,7 @@ import numpy as np
 import processes
 import pytest
 from conftest import TINY, random_model
-from rasters import NOWHERE, opened, read, state, terrain, write
+from rasters import NOWHERE, created, opened, read, state, terrain, write
 
 from geofsrcnn import __version__, upscale_array
 from geofsrcnn.checkpoint import Card, save_checkpoint
@@ -264,7 +264,11 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
         ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--minutes", "-1"),
         "must be positive",
     ),
-    "train seed": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--seed", "-1"), "seed must be"),
+    "train seed": (
+        2,
+        ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--seed", "-1"),
+        "-1 is not in the range",
+    ),
     "train share": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--hold-out", "1"), "between 0 and 1"),
     "train out": (5, ("train", IN, "-f", "3", "-o", "{folder}/none/m.safetensors"), "output folder is missing"),
     "train input": (3, ("train", "nowhere.tif", "-f", "3", "-o", "{folder}/m.safetensors"), "no such file"),
@@ -289,7 +293,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "train log": (
         5,
         ("train", "{big}", "-f", "3", "-o", "{folder}/m.safetensors", "--patch", "4", "--log", "{folder}/no/log.jsonl"),
-        "cannot write .*log.jsonl",
+        "output folder is missing: .*/no: make it first",
     ),
 }
 
@@ -397,7 +401,7 @@ def test_dry_run_writes_nothing(source, output, model):
     assert facts["disk"] == 60 * 72 * 4
     assert facts["seconds"] > 0
     done = processes.run("upscale", source, output, "-m", model, "--dry-run")
-    assert "20 x 24 -> 60 x 72 cells, 1 band, 1 tiles" in done.out
+    assert "20 x 24 -> 60 x 72 cells, 1 band, 1 tile" in done.out
     assert list(output.parent.iterdir()) == []
     output.write_bytes(b"old")
     assert "output exists" in processes.run("upscale", source, output, "-m", model, "--dry-run").refused(5)
@@ -587,3 +591,72 @@ def test_output_that_nobody_reads(source, output):
         done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=120)
     assert read(output, 1).shape == (60, 72)
     assert "Traceback" not in done.stderr
+
+
+def test_the_bare_command_shows_its_help():
+    """Without arguments the help is printed as help, exit 2."""
+    done = processes.run()
+    assert done.code == 2
+    assert "Usage: " in done.err
+    assert "\\x0a" not in done.err
+    assert "error:" not in done.err
+
+
+def test_a_reader_that_goes_is_no_defect(tmp_path):
+    """A closed pipe and a full disk behind stdout are no internal errors."""
+    command = f"{sys.executable} -m geofsrcnn info default"
+    done = subprocess.run(["bash", "-c", f"{command} | true"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True)
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["o.png", "x.nc", "plain", "-", "o.tif.gz"])
+def test_an_output_has_the_name_of_a_geotiff(source, tmp_path, name):
+    """Names of other formats, and none, are refused before any work."""
+    message = processes.run("upscale", source, tmp_path / name, *CLASSICAL).refused(2)
+    assert message.startswith("the output is a GeoTIFF, its name must end in .tif or .tiff: ")
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--co", "COMPRESS=FOO"), "'FOO' is an unexpected value for COMPRESS"),
+        (("--co", "NOSUCH=1"), "does not support creation option NOSUCH"),
+        (("--co", "BIGTIFF=foo"), "'foo' is an unexpected value for BIGTIFF"),
+        (("--co", "ZSTD_LEVEL=99", "--co", "COMPRESS=ZSTD"), "ZSTD_LEVEL=99 value not recognised"),
+        (("--co", "PREDICTOR=7", "--co", "COMPRESS=DEFLATE"), "PREDICTOR=7 is not supported"),
+        (("--co", "NBITS=3"), "creation option NBITS changes the values"),
+        (("--co", "DISCARD_LSB=4"), "creation option DISCARD_LSB changes the values"),
+        (("--co", "TFW=YES"), "creation option TFW moves metadata out of the file"),
+        (("--co", "PROFILE=BASELINE"), "creation option PROFILE moves metadata"),
+        (("--co", "COMPRESS=CCITTFAX4"), "COMPRESS=CCITTFAX4 changes the values"),
+        (("--cog", "--co", "COMPRESS=FOO"), "'FOO' is an unexpected value for COMPRESS"),
+        (("--cog", "--co", "TARGET_SRS=EPSG:4326"), "creation option TARGET_SRS changes the grid"),
+        (("--cog", "--co", "TILING_SCHEME=GoogleMapsCompatible"), "creation option TILING_SCHEME changes the grid"),
+        (("--cog", "--co", "BLOCKSIZE=100"), "GDAL refuses the creation options|does not take the creation options"),
+    ],
+    ids=str,
+)
+def test_creation_options_that_cannot_be(source, tmp_path, options, words, dry):
+    """Options that GDAL would pass over, or that break a promise, are refused before any work, in a dry run too."""
+    out = tmp_path / "o.tif"
+    assert re.search(words, processes.run("upscale", source, out, *CLASSICAL, *options, *dry).refused(2))
+    assert not out.exists()
+
+
+def test_info_says_what_upscale_would_refuse(tmp_path):
+    """A palette raster is described, with the words in which upscale refuses it; a plain one without."""
+    path = tmp_path / "classes.tif"
+    with created(path, (9, 8), "uint8") as d:
+        d.write(np.ones((1, 9, 8), "uint8"))
+        d.write_colormap(1, {0: (0, 0, 0, 255), 1: (10, 200, 30, 255)})
+    facts = json.loads(processes.run("info", path, "--json").out)
+    assert facts["refused"].startswith("categorical raster (palette): classes.tif")
+    assert "categorical raster" in processes.run("info", path).out
+    plain = write(tmp_path / "plain.tif", np.ones((9, 8), "uint8"))
+    assert json.loads(processes.run("info", plain, "--json").out)["refused"] is None
+    assert "cubic is a classical method" in processes.run("info", "cubic").refused(4)

@@ -371,3 +371,15 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     ):
         pass
     assert names(tmp_path) == []
+
+
+def test_a_pipe_is_never_replaced(tmp_path):
+    """An output that exists and is no file, a pipe or a device, is refused with --overwrite too, and stays."""
+    pipe = tmp_path / "pipe.tif"
+    os.mkfifo(pipe)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"output is a device or pipe, not a file: .*pipe.tif"):
+            check_target(pipe, overwrite=overwrite)
+        with pytest.raises(OutputError, match="device or pipe"), staged(pipe, overwrite=overwrite):
+            pass
+    assert pipe.is_fifo()

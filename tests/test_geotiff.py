@@ -336,6 +336,56 @@ def test_alpha_is_repeated_and_transparent_cells_have_no_influence(paths, dtype,
     assert not np.array_equal(results[0], results[1])
 
 
+@pytest.mark.parametrize("bidx", [(1, 2, 3), (3, 1)], ids=str)
+def test_alpha_that_is_left_out_becomes_a_mask(paths, bidx):
+    """Of RGBA without its alpha the output carries a mask: cells that were transparent stay missing."""
+    data = np.rint(terrain((4, 10, 11), low=10, high=200)).astype("uint8")
+    data[-1] = np.random.default_rng(3).choice([0, 255], size=(10, 11))
+    write(paths[0], data, alpha="YES", photometric="RGB")
+    upscale_raster(*paths, 2, "bilinear", bidx=bidx)
+    with opened(paths[1]) as d:
+        assert d.count == len(bidx)
+        assert ColorInterp.alpha not in d.colorinterp
+        assert np.array_equal(d.read_masks(1), data[-1].repeat(2, 0).repeat(2, 1))
+
+
+def test_alpha_in_another_type_stays_opaque(paths):
+    """255 of uint8 is 65535 of uint16 and back; a type that readers take for no mask is refused."""
+    data = np.rint(terrain((4, 10, 11), low=10, high=200)).astype("uint8")
+    data[-1] = np.random.default_rng(3).choice([0, 51, 255], size=(10, 11))
+    write(paths[0], data, alpha="YES", photometric="RGB")
+    upscale_raster(*paths, 2, "bilinear", dtype="uint16")
+    alpha = read(paths[1], 4)
+    assert np.array_equal(alpha, data[-1].astype("uint16").repeat(2, 0).repeat(2, 1) * 257)
+    for dtype in ("int8", "float32"):
+        with pytest.raises(UsageError, match=f"an alpha band cannot be {dtype}: take uint8 or uint16, or leave it out"):
+            upscale_raster(*paths, 2, "bilinear", dtype=dtype, overwrite=True)
+    upscale_raster(*paths, 2, "bilinear", dtype="float32", bidx=(1, 2, 3), overwrite=True)
+    with opened(paths[1]) as d:
+        assert np.array_equal(d.read_masks(1) == 0, data[-1].repeat(2, 0).repeat(2, 1) == 0)
+
+
+def test_nearest_into_a_narrower_type_is_clipped(paths):
+    """300, -5 and 1000 are 255, 0 and 255 as uint8, not 44, 251 and 232."""
+    write(paths[0], np.array([[300, -5], [70, 1000]], "int16"))
+    upscale_raster(*paths, 2, "nearest", dtype="uint8")
+    assert read(paths[1], 1)[::2, ::2].tolist() == [[255, 0], [70, 255]]
+
+
+def test_doubles_beyond_float32_are_missing_and_said(paths):
+    """An undeclared -1.797e308 in doubles is missing, with a warning; a declared one is nodata, without."""
+    values = terrain((20, 21))
+    values[4, 5] = -1.7976931348623157e308
+    write(paths[0], values)
+    with pytest.warns(GeofsrcnnWarning, match="holds values beyond 3.4e38, taken as missing"):
+        upscale_raster(*paths, 2, "bilinear")
+    write(paths[0], values, nodata=-1.7976931348623157e308)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        upscale_raster(*paths, 2, "bilinear", overwrite=True)
+    assert (read(paths[1], 1)[8:10, 10:12] == -1.7976931348623157e308).all()
+
+
 def test_a_colour_table_goes_with_nearest(paths):
     """Classes are repeated by nearest with their colours; any other model refuses them."""
     colours = {0: (0, 0, 0, 255), 1: (10, 200, 30, 255), 2: (250, 0, 0, 255)}

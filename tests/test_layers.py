@@ -18,9 +18,10 @@ LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files"},
     {"cells", "nodata", "resample", "metrics", "methods"},
-    {"model", "inference", "checkpoint", "raster"},
-    {"geotiff", "predict"},
+    {"model", "inference", "checkpoint", "resume", "raster"},
+    {"geotiff", "predict", "patches"},
     {"upscale", "train"},
+    {"evaluate"},
     {"cli"},
     {"__main__"},
 )
@@ -73,7 +74,7 @@ def reached(module: str, *, everywhere: bool = True) -> tuple[set[str], set[str]
     return seen, packages
 
 
-@pytest.mark.parametrize("module", ["model", "checkpoint", "inference", "predict"])
+@pytest.mark.parametrize("module", ["model", "checkpoint", "inference", "predict", "resume"])
 def test_networks_never_reach_files_of_rasters(module):
     """What runs torch imports neither raster nor geotiff nor rasterio, not even through others."""
     modules, packages = reached(module)
@@ -81,7 +82,7 @@ def test_networks_never_reach_files_of_rasters(module):
     assert "rasterio" not in packages
 
 
-@pytest.mark.parametrize("module", ["raster", "geotiff"])
+@pytest.mark.parametrize("module", ["raster", "geotiff", "patches"])
 def test_files_of_rasters_never_reach_networks(module):
     """What reads and writes rasters imports no torch, not even through others."""
     modules, packages = reached(module)
@@ -89,7 +90,7 @@ def test_files_of_rasters_never_reach_networks(module):
     assert not packages & {"torch", "safetensors"}
 
 
-@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods"])
+@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods", "evaluate"])
 def test_heavy_parts_are_imported_where_they_are_used(module):
     """Importing these modules loads neither torch nor rasterio, directly or through others."""
     _, packages = reached(module, everywhere=False)

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import factors, masks, shapes
 
-from geofsrcnn.metrics import BASELINES, classical_scores, rmse, scored_mask, shift
-from geofsrcnn.resample import block_mean, resample
+from geofsrcnn.metrics import Errors, rmse, scored_mask, shift
 
 
 def test_rmse_by_hand():
@@ -38,15 +37,13 @@ def test_scored_mask_is_a_square_of_valid_cells(shape, factor, margin, data):
             assert (block == (inside and square.all())).all()
 
 
-def test_classical_scores_are_the_rmse_of_each_baseline():
-    """Every baseline is scored, each with its own resampling."""
-    truth = np.random.default_rng(0).normal(size=(60, 66)).cumsum(0).cumsum(1)
-    coarse, where = block_mean(truth, 3), scored_mask(np.ones((20, 22), bool), 3)
-    scores = classical_scores(coarse, truth, where, 3)
-    assert tuple(scores) == BASELINES
-    for method in ("nearest", "cubic-0.75", "lanczos-bp"):
-        assert scores[method] == pytest.approx(rmse(resample(coarse, 3, method), truth, where))
-    assert scores["lanczos-bp"] < scores["nearest"]
+def test_errors_gathered_in_parts_are_those_of_the_whole():
+    """RMSE, MAE and bias by hand, in two parts."""
+    errors = Errors()
+    errors.add(np.array([3.0, 9.0]), np.array([0.0, 0.0]), np.array([True, False]))
+    errors.add(np.array([[-4.0]]), np.array([[0.0]]), np.array([[True]]))
+    assert (errors.count, errors.mae, errors.bias) == (2, 3.5, -0.5)
+    assert errors.rmse == pytest.approx(12.5**0.5)
 
 
 def moved(seed: int, dy: float, dx: float, size: int = 192) -> tuple[np.ndarray, np.ndarray]:

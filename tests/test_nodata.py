@@ -157,3 +157,20 @@ def test_encode_returns_an_array_of_its_own(dtype):
     assert found[0] == 1
     assert found[1] != 2
     assert found[2] == 2
+
+
+@pytest.mark.parametrize(("source", "target"), [("int16", "uint8"), ("uint16", "int8"), ("int64", "int32")])
+def test_integers_are_clipped_not_wrapped(source, target):
+    """Integers stored in a narrower type stop at its ends, as floats do."""
+    info, own = np.iinfo(target), np.iinfo(source)
+    values = np.array([own.min, info.min, 0, 7, info.max, own.max]).astype(source)
+    stored = encode(values, np.ones(6, bool), np.dtype(target), None)
+    assert stored.tolist() == np.clip(values.astype(object), info.min, info.max).tolist()
+
+
+def test_doubles_beyond_float32_are_missing():
+    """1.8e308 and the like stand for missing cells; float32's largest value does not."""
+    largest = float(np.finfo(np.float32).max)
+    values = np.array([1.0, largest, -largest, 1e39, -1.797e308, np.nan])
+    assert valid_mask(values, None).tolist() == [True, True, True, False, False, False]
+    assert valid_mask(values[:3].astype("float32"), None).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -15,19 +16,15 @@ import numpy as np
 import processes
 import pytest
 import torch
-from affine import Affine
-from hypothesis import given
-from hypothesis import strategies as st
 from rasters import digest, read, state, terrain, write
 
-from geofsrcnn import upscale_array, upscale_raster
+from geofsrcnn import train, upscale_array, upscale_raster
 from geofsrcnn.checkpoint import load_checkpoint
-from geofsrcnn.errors import ConfigError, InputError, OutputError, TrainError, UsageError
-from geofsrcnn.grid import Grid
+from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
 from geofsrcnn.metrics import rmse, scored_mask
-from geofsrcnn.model import FSRCNNConfig
+from geofsrcnn.model import FSRCNN, FSRCNNConfig
 from geofsrcnn.resample import block_mean, resample
-from geofsrcnn.train import TrainOptions, _sites, _split, read_fields, train_model
+from geofsrcnn.train import TrainOptions, train_model
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=1)
 QUICK = {"steps": 30, "batch": 4, "patch": 8, "check_every": 15}
@@ -149,7 +146,7 @@ def test_overwriting(fine, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
-    """A rate of a million ends in TrainError, exit 8, and a good checkpoint under that name stays as it was."""
+    """An absurd rate ends in TrainError, exit 8, and a good checkpoint under that name stays as it was."""
     out = tmp_path / "m.safetensors"
     trained(fine, out)
     before = digest(out)
@@ -164,18 +161,23 @@ def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
         "--steps",
         4000,
         "--rate",
-        "1e6",
+        "1e30",
         "--overwrite",
         "-q",
         timeout=120,
         prelude=ALONE,
     )
-    assert re.fullmatch(r"the loss is not finite at step \d+: take a smaller --rate", done.refused(8))
+    message = done.refused(8)
+    assert re.fullmatch(
+        r"the loss or its gradient is not finite at step \d+, 4 steps so far: take a smaller --rate, or look at "
+        r"site#1 rows \d+-\d+ columns \d+-\d+(; site#1 rows \d+-\d+ columns \d+-\d+)*",
+        message,
+    )
     assert digest(out) == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
     new = tmp_path / "new.safetensors"
-    with pytest.raises(TrainError, match=r"the loss is not finite at step [1-9]"):
-        trained(fine, new, rate=1e6, steps=4000)
+    with pytest.raises(TrainError, match=r"not finite at step [1-9]"):
+        trained(fine, new, rate=1e30, steps=4000)
     if new.exists():
         assert all(torch.isfinite(t).all() for t in load_checkpoint(new).model.state_dict().values())
 
@@ -205,10 +207,10 @@ def test_a_signal_keeps_the_best_checkpoint_so_far(fine, tmp_path, name):
     run.send(signal.Signals[name])
     done = run.wait()
     assert done.code == 128 + signal.Signals[name]
-    assert done.err == "geofsrcnn: interrupted, no unfinished file is left\n"
+    assert done.err == "geofsrcnn: interrupted, the same command with --resume goes on\n"
     assert time.monotonic() - begin < 3
     assert load_checkpoint(out, 2).card.training["step"] > 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m.safetensors", "m.training"]
 
 
 def test_sigkill_during_training(fine, tmp_path):
@@ -230,109 +232,6 @@ def test_sigkill_during_training(fine, tmp_path):
     assert len(seen) == 5
     train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK), overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
-
-
-# ------------------------------------------------------------------------------------------------------- sites
-
-boxes = st.tuples(*[st.integers(0, 12)] * 2, st.integers(1, 6), st.integers(1, 6), st.sampled_from([0.5, 1.0, 2.0]))
-
-
-def grid(box: tuple[int, int, int, int, float]) -> Grid:
-    """A grid of the box ``x, y, width, height`` at some resolution."""
-    x, y, width, height, step = box
-    return Grid((int(height / step), int(width / step)), Affine(step, 0, x, 0, -step, y), "EPSG:32633")
-
-
-def overlap(a: Grid, b: Grid) -> bool:
-    """Whether two grids share an area."""
-    (al, ab, ar, at), (bl, bb, br, bt) = a.bounds, b.bounds
-    return min(ar, br) > max(al, bl) and min(at, bt) > max(ab, bb)
-
-
-@given(st.lists(boxes, min_size=1, max_size=8))
-def test_grids_that_overlap_are_one_site(found):
-    """Grids that overlap share a site; those of different sites never do, however they are chained."""
-    grids = [grid(box) for box in found]
-    sites = _sites(grids)
-    for i, a in enumerate(grids):
-        for j, b in enumerate(grids):
-            if overlap(a, b):
-                assert sites[i] == sites[j]
-
-
-def test_a_chain_of_overlaps_is_one_site():
-    """Sites are joined through what lies between them, whatever the order; touching edges do not join."""
-    left, middle, right = grid((0, 4, 4, 4, 1.0)), grid((3, 4, 4, 4, 1.0)), grid((6, 4, 4, 4, 1.0))
-    apart = grid((10, 4, 2, 4, 1.0))
-    for order in ([left, middle, right, apart], [right, left, apart, middle], [apart, left, right, middle]):
-        sites = dict(zip(map(id, order), _sites(order), strict=True))
-        assert sites[id(left)] == sites[id(middle)] == sites[id(right)] != sites[id(apart)]
-
-
-@pytest.fixture(scope="module")
-def mosaic(tmp_path_factory) -> list[Path]:
-    """Rasters of seven places, two of them twice."""
-    folder = tmp_path_factory.mktemp("mosaic")
-    paths = []
-    for number, x in enumerate([0, 1000, 2000, 3000, 4000, 5000, 6000, 2010, 5010]):
-        values = terrain((30, 40), seed=number)
-        transform = Affine(10, 0, 500_000 + x, 0, -10, 6_000_000)
-        paths.append(write(folder / f"{number}.tif", values, transform=transform))
-    return paths
-
-
-@given(seed=st.integers(0, 2**31), share=st.floats(0.01, 0.99), order=st.permutations(range(9)))
-def test_held_out_sites_never_overlap_training_sites(mosaic, seed, share, order):
-    """Whatever the seed, the share and the order, no held-out field shares an area with a training field."""
-    paths = [mosaic[i] for i in order]
-    options = TrainOptions(seed=seed, hold_out=share)
-    training, held_out = _split(paths, [], 2, options)
-    assert held_out
-    assert len(training) + len(held_out) == 9
-    assert not any(overlap(a.grid, b.grid) for a in training for b in held_out)
-
-
-def test_one_site_is_cut_with_a_gap(fine):
-    """Of a single site the right quarter is held out, and a strip between is used by neither."""
-    training, held_out = _split([fine], [], 2, TrainOptions())
-    whole = read(fine, 1)
-    left, right = training[0].values, held_out[0].values
-    assert np.array_equal(left, whole[:, : left.shape[1]])
-    assert np.array_equal(right, whole[:, -right.shape[1] :])
-    assert whole.shape[1] - left.shape[1] - right.shape[1] == 32
-    assert right.shape[1] == 65
-
-
-def test_fields_hold_nan_where_cells_are_missing(tmp_path):
-    """Fields are float64 in physical units, NaN where missing, one a band."""
-    values = np.rint(terrain((2, 9, 10), low=1, high=99)).astype("int16")
-    values[1, 3, 4] = -7
-    path = write(tmp_path / "a.tif", values, nodata=-7)
-    first, second = read_fields(path)
-    assert (first.name, second.name) == ("a#1", "a#2")
-    assert np.array_equal(first.values, values[0])
-    assert np.argwhere(np.isnan(second.values)).tolist() == [[3, 4]]
-
-
-def test_missing_cells_are_in_no_patch(tmp_path):
-    """Training on a raster with missing cells and rubbish under them gives the weights of any other rubbish."""
-    results = []
-    for rubbish in (-9999.0, 12345.0):
-        values = terrain((200, 260), high=300).astype("float32")
-        values[60:64, 60:64] = rubbish
-        path = write(tmp_path / f"{rubbish}.tif", values, nodata=rubbish)
-        results.append(trained(path, tmp_path / f"{rubbish}.safetensors"))
-    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
-
-
-def test_a_raster_is_not_both_trained_on_and_validated_on(fine, tmp_path):
-    """The same file on both sides is refused, under another name too."""
-    link = tmp_path / "other.tif"
-    link.symlink_to(fine)
-    for validation in (fine, link):
-        with pytest.raises(InputError, match=r"site.tif is to train on and to validate on: choose one"):
-            train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, validation=[validation])
-    assert not (tmp_path / "m.safetensors").exists()
 
 
 # ----------------------------------------------------------------------------------------------------- refusals
@@ -383,9 +282,9 @@ def test_a_card_with_a_mark_and_a_wrong_key_on_the_command_line(fine, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "fill", "words"),
     [
-        ((40, 40), None, "no raster of 54 x 54 fine cells or more to train on: take a smaller --patch"),
-        ((200, 200), math.nan, "no validation field has enough valid cells|found no patch"),
-        ((200, 200), 7.0, "no validation field has enough valid cells|found no patch"),
+        ((15, 40), None, "no validation field has enough valid cells|no raster of 16 x 16 fine cells or more"),
+        ((200, 200), math.nan, "no validation field has enough valid cells|found too few patches"),
+        ((200, 200), 7.0, "no validation field has enough valid cells|found too few patches"),
     ],
 )
 def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
@@ -410,7 +309,8 @@ def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
             {"hold_out": 1},
         ),
         *({"minutes": 0}, {"minutes": math.nan}, {"minutes": math.inf}, {"rate": 0}, {"rate": math.nan}),
-        *({"softness": 0}, {"average": 1}),
+        *({"softness": 0}, {"average": 1}, {"loss": "huber"}, {"balance": 2}, {"blur": -0.1}, {"coarser": -1}),
+        *({"frozen": -1}, {"teacher_weight": 1.5}, {"save_minutes": 0}),
     ],
     ids=str,
 )
@@ -434,6 +334,96 @@ def test_networks_that_cannot_be_trained_here(fine, tmp_path, config, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_step_that_is_not_finite_is_left_out(fine, tmp_path, monkeypatch):
+    """A loss that is not finite changes no weight, is counted, and the training goes on; four in a row end it."""
+    losses = iter([*[1.0] * 5, math.nan, math.inf, *[1.0] * 23])
+    real = train._penalty
+    monkeypatch.setattr(train, "_penalty", lambda *a: real(*a) * next(losses))
+    result = train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, options=TrainOptions(**QUICK))
+    assert result.steps == 30
+    losses = iter([*[1.0] * 5, *[math.nan] * 4])
+    with pytest.raises(TrainError, match=r"not finite at step 8, 4 steps so far: .* look at site#1 rows"):
+        train_model([fine], 2, tmp_path / "n.safetensors", config=TINY, options=TrainOptions(**QUICK))
+
+
+def test_the_loss_counts_valid_cells_only():
+    """Each loss by hand, over the cells that count."""
+    error, valid = torch.tensor([3.0, -4.0, 100.0]), torch.tensor([True, True, False])
+    for loss, expected in (("mse", 12.5), ("l1", 3.5), ("charbonnier", (13**0.5 + 20**0.5) / 2 - 2)):
+        options = TrainOptions(loss=loss, softness=2.0)
+        assert float(train._penalty(error, valid, options)) == pytest.approx(expected)
+    assert float(train._penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
+
+
+def test_branches_fold_into_one_convolution():
+    """3 x 3 + 1 x 1 + identity is one 3 x 3 convolution: the folded network gives the same, and is a plain one."""
+    torch.manual_seed(0)
+    model = FSRCNN(FSRCNNConfig(factor=3, d=8, s=4, m=3))
+    plain = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train._add_branches(model)
+    x = torch.randn(2, 1, 20, 22)
+    with torch.no_grad():
+        assert torch.equal(train.folded(model)(x), model(x))
+        for layer in model.mapping:
+            branches = layer.parametrizations["weight"][0]
+            branches.point.normal_()
+            branches.straight.normal_()
+        hidden = torch.randn(2, 4, 9, 9)
+        layer = model.mapping[1]
+        branches, original = layer.parametrizations["weight"][0], layer.parametrizations["weight"].original
+        apart = (
+            torch.nn.functional.conv2d(hidden, original)
+            + torch.nn.functional.conv2d(hidden[..., 1:-1, 1:-1], branches.point[:, :, None, None])
+            + hidden[..., 1:-1, 1:-1] * branches.straight[:, None, None]
+        )
+        assert torch.allclose(layer(hidden), apart, atol=1e-5)
+        assert torch.allclose(train.folded(model)(x), model(x), atol=1e-5)
+    assert set(train.folded(model).state_dict()) == set(plain)
+    assert not torch.equal(train.folded(model).mapping[1].weight, plain["mapping.1.weight"])
+
+
+def test_branches_are_trained_and_folded(fine, tmp_path):
+    """A training with branches gives a plain checkpoint, other than one without."""
+    with_branches = trained(fine, tmp_path / "a.safetensors", branches=True)
+    without = trained(fine, tmp_path / "b.safetensors")
+    assert set(with_branches) == set(without)
+    assert not torch.equal(with_branches["mapping.0.weight"], without["mapping.0.weight"])
+
+
+def test_another_factor_keeps_the_trunk(fine, tmp_path):
+    """From x2 to x3: all but the last layer and the skip come from the checkpoint; while frozen they stay."""
+    start, out = tmp_path / "x2.safetensors", tmp_path / "x3.safetensors"
+    old = trained(fine, start)
+    config = dataclasses.replace(TINY, factor=3)
+    options = TrainOptions(**{**QUICK, "frozen": 30})
+    train_model([fine], 3, out, config=config, options=options, start=start)
+    new = load_checkpoint(out, 3).model.state_dict()
+    kept = {name for name in old if not name.startswith(("deconvolution", "skip"))}
+    assert len(kept) >= 8
+    assert all(torch.equal(old[name], new[name]) for name in kept)
+    assert new["deconvolution.weight"].shape[0] == 9
+    train_model([fine], 3, out, config=config, options=TrainOptions(**QUICK), start=start, overwrite=True)
+    assert not torch.equal(load_checkpoint(out, 3).model.state_dict()["feature.weight"], old["feature.weight"])
+
+
+def test_a_teacher_is_followed(fine, tmp_path):
+    """With all of the loss on the teacher, the network comes nearer to the teacher than to the truth it never sees."""
+    teacher = tmp_path / "teacher.safetensors"
+    train_model([fine], 2, teacher, config=FSRCNNConfig(factor=2, d=8, s=4, m=3), options=TrainOptions(**QUICK))
+    weights = {}
+    for share in (0.0, 1.0):
+        options = TrainOptions(**{**QUICK, "teacher_weight": share})
+        out = tmp_path / f"{share}.safetensors"
+        train_model([fine], 2, out, config=TINY, options=options, teacher=teacher)
+        weights[share] = load_checkpoint(out).model.state_dict()
+    alone = trained(fine, tmp_path / "alone.safetensors")
+    assert all(torch.equal(alone[name], weights[0.0][name]) for name in alone)
+    assert not torch.equal(alone["feature.weight"], weights[1.0]["feature.weight"])
+    config = dataclasses.replace(TINY, factor=3)
+    with pytest.raises(ModelError, match="is a model for factor 2, not 3"):
+        train_model([fine], 3, tmp_path / "x.safetensors", config=config, teacher=teacher)
+
+
 def test_minutes_end_a_training(fine, tmp_path):
     """A training of a few seconds ends after them and says how many steps it took."""
     begin = time.monotonic()
@@ -446,3 +436,31 @@ def test_minutes_end_a_training(fine, tmp_path):
     upscale_raster(fine, upscaled, 2, out)
     assert read(upscaled, 1).shape == (280, 520)
     assert result.out == str(out)
+
+
+def test_a_positive_network_is_trained_on_positive_fields(fine, tmp_path):
+    """With conserving='positive' zero stays where it is: training starts at lanczos-bp, not far off it."""
+    config = dataclasses.replace(TINY, conserving="positive")
+    scores = []
+    options = TrainOptions(**QUICK)
+    out = tmp_path / "m.safetensors"
+    result = train_model(
+        [fine], 2, out, config=config, options=options, report=lambda record: scores.append(record["score"])
+    )
+    assert scores[0] == pytest.approx(1, abs=0.02)
+    assert result.score <= scores[0]
+
+
+def test_no_output_of_a_training_is_one_of_its_inputs(fine, tmp_path):
+    """--log and --out never name a raster, a card or a checkpoint that is read, and the log is not the checkpoint."""
+    card, start, out = tmp_path / "card.toml", tmp_path / "start.safetensors", tmp_path / "m.safetensors"
+    card.write_text('summary = "x"\n')
+    trained(fine, start)
+    other = write(tmp_path / "other.tif", terrain((140, 260), seed=5).astype("float32"))
+    before = [state(path) for path in (fine, card, start, other)]
+    line = ("train", fine, "-f", 2, *LINE, "--card", card, "--start", start, "-v", other, "--overwrite")
+    for log in (fine, card, start, other, out):
+        assert "output is the input" in processes.run(*line, "-o", out, "--log", log).refused(2)
+    assert "output is the input" in processes.run(*line, "-o", start).refused(2)
+    assert "output folder is missing" in processes.run(*line, "-o", out, "--log", tmp_path / "no" / "log").refused(5)
+    assert [state(path) for path in (fine, card, start, other)] == before

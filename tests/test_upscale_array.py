@@ -12,7 +12,7 @@ from scipy import ndimage
 from strategies import RUBBISH, factors, fields, magnitudes, masks, seeds, shapes, tile_sizes
 
 from geofsrcnn import upscale_array
-from geofsrcnn.errors import InputError, ModelError, UsageError
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.model import PRESETS
 from geofsrcnn.resample import CLASSICAL, block_mean, repeat
 
@@ -556,3 +556,67 @@ def test_a_model_for_another_factor_is_refused(random_network):
         upscale_array(np.zeros((5, 6)), 2, random_network(3).path)
     with pytest.raises(ModelError, match="no model 'best' for factor 3 in the package"):
         upscale_array(np.zeros((5, 6)), 3, "best")
+
+
+def test_a_masked_array_keeps_its_mask():
+    """What numpy masks is missing: it harms nothing, and holds what it held."""
+    values = np.arange(60.0).reshape(6, 10)
+    values[2, 3] = -9999
+    masked = upscale_array(np.ma.masked_equal(values, -9999), 2, "bilinear")
+    expected = upscale_array(values, 2, "bilinear", valid=values != -9999)
+    assert np.array_equal(masked, expected)
+    assert masked[:4].min() >= 0
+
+
+def test_a_huge_double_harms_only_itself():
+    """One cell of -1.797e308 in a field of doubles changes nothing beyond its neighbourhood, at any tile size."""
+    clean = np.random.default_rng(0).normal(size=(90, 110)).cumsum(0).cumsum(1)
+    dirty = clean.copy()
+    dirty[45, 55] = -1.797e308
+    expected = upscale_array(clean, 2, "lanczos-bp")
+    far = np.ones(expected.shape, bool)
+    far[2 * 20 : 2 * 70, 2 * 30 : 2 * 80] = False
+    for tile_size in (None, 20):
+        found = upscale_array(dirty, 2, "lanczos-bp", tile_size=tile_size)
+        assert np.abs(found - expected)[far].max() < 1e-4
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    """numpy's integers serve as factor, tile size and threads; a whole float serves as a factor."""
+    values = np.arange(80.0).reshape(8, 10)
+    expected = upscale_array(values, 3, "cubic", tile_size=6, threads=1)
+    found = upscale_array(values, np.int64(3), "cubic", tile_size=np.int64(6), threads=np.int64(1))
+    assert np.array_equal(found, expected)
+    assert np.array_equal(upscale_array(values, 3.0, "cubic", tile_size=6, threads=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "words"),
+    [
+        ("uint8", -9999, "nodata -9999.0 cannot be stored as uint8"),
+        ("uint8", 3.5, "nodata 3.5 cannot be stored as uint8"),
+        ("float32", "abc", "nodata must be a number, or one for each band, got 'abc'"),
+        ("float32", [1, 2], "2 nodata values for 1 bands"),
+    ],
+)
+def test_nodata_that_cannot_be(dtype, nodata, words):
+    """A nodata value that the array cannot hold is an error, not silence."""
+    with pytest.raises(UsageError, match=words):
+        upscale_array(np.ones((4, 4), dtype), 2, "bilinear", nodata=nodata)
+
+
+def test_a_nodata_of_numpy_is_a_number():
+    """An array without dimensions serves as nodata."""
+    values = np.array([[1.0, -9999.0], [3.0, 4.0]])
+    found = upscale_array(values, 2, "bilinear", nodata=np.array(-9999.0))
+    assert (found[:2, 2:] == -9999).all()
+
+
+def test_a_range_that_the_input_leaves_is_said():
+    """Values outside the range are named in a warning; nearest, which keeps to none, is refused with one."""
+    values = np.array([[1.0, -5.0], [3.0, 4.0]])
+    with pytest.warns(GeofsrcnnWarning, match="the array holds values outside the range 0 to inf, such as -5"):
+        found = upscale_array(values, 2, "bilinear", value_range=(0, np.inf))
+    assert found.min() == 0
+    with pytest.raises(UsageError, match="nearest repeats cells as they are and keeps to no range"):
+        upscale_array(values, 2, "nearest", value_range=(0, 2))

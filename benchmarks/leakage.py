@@ -1,0 +1,107 @@
+"""Does any training raster show a validation site? Checked by extent and by correlation.
+
+*Extent*: both georeferenced, overlapping in longitude and latitude, cell sizes within a factor of 8. Such a pair is
+printed; whether it is leakage depends on what it shows (global fields of other variables all overlap).
+
+*Correlation*: the roughest 48 x 48 cells of each validation band, high-passed, are searched for in each training
+raster (first and middle band) at its own, half and double cell size, upright and upside down. Unrelated fields
+reach 0.5; what is above --limit is printed as a match.
+
+    python benchmarks/leakage.py --validation VALIDATION... --train RASTER...
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.warp import transform_bounds
+from skimage.feature import match_template
+from skimage.filters import gaussian
+
+from geofsrcnn.evaluate import chosen_bands
+from geofsrcnn.patches import Field, read_fields
+from geofsrcnn.resample import block_mean, repeat
+
+TILE = 48
+
+
+def main() -> None:
+    """Print pairs, and the largest correlation for each validation band."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--validation", nargs="+", type=Path, required=True)
+    parser.add_argument("--train", nargs="+", type=Path, required=True)
+    parser.add_argument("--limit", type=float, default=0.7)
+    options = parser.parse_args()
+    for a in options.validation:
+        for b in options.train:
+            if overlap(a, b):
+                print(f"extent: {b.stem} covers ground of {a.stem}")
+    fields = [(f.name, tile) for path in options.validation for f in bands(path) if (tile := roughest(f)) is not None]
+    best = {name: (0.0, "") for name, _ in fields}
+    for path in options.train:
+        for f in bands(path):
+            for size, image in sizes(filled(f.values)):
+                for name, tile in fields:
+                    for turn, searched in (("", tile), (", upside down", tile[::-1])):
+                        found = float(match_template(image, searched).max())
+                        if found > best[name][0]:
+                            best[name] = found, f"{f.name} at {size} of its cell size{turn}"
+    for name, (value, where) in best.items():
+        print(f"{'MATCH' if value > options.limit else 'correlation'} {name}: {value:.2f} in {where}")
+
+
+def bands(path: Path) -> list[Field]:
+    """The first and the middle band."""
+    fields = read_fields(path)
+    return [fields[index - 1] for index in chosen_bands(path)]
+
+
+def overlap(a: Path, b: Path) -> bool:
+    """Whether two rasters share ground at comparable cell size."""
+    boxes = []
+    for path in (a, b):
+        with rasterio.open(path) as dataset:
+            if dataset.crs is None:
+                return False
+            box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+            boxes.append((*box, (box[2] - box[0]) / dataset.width))
+    (w1, s1, e1, n1, d1), (w2, s2, e2, n2, d2) = boxes
+    if not 1 / 8 < d1 / d2 < 8 or min(n1, n2) <= max(s1, s2):
+        return False
+    return any(min(e1, e2 + turn) > max(w1, w2 + turn) for turn in (-360, 0, 360))
+
+
+def filled(values: np.ndarray) -> np.ndarray:
+    """Less what is smooth, missing cells at 0."""
+    valid = np.isfinite(values)
+    known = np.where(valid, values, values[valid].mean())
+    rest = np.where(valid, known - gaussian(known, 4), 0)
+    return rest / max(rest.std(), 1e-30)
+
+
+def sizes(image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """At its own, double and half cell size, where a tile fits; large images cut."""
+    image = image[:1600, :1600]
+    found = [(1.0, image), (2.0, block_mean(image, 2)), (0.5, repeat(image[:600, :600], 2))]
+    return [(size, each) for size, each in found if min(each.shape) >= TILE + 8]
+
+
+def roughest(f: Field) -> np.ndarray | None:
+    """The square of cells with the largest standard deviation, of those without missing cells."""
+    image = filled(f.values)
+    squares = [
+        image[y : y + TILE, x : x + TILE]
+        for y in range(0, image.shape[0] - TILE + 1, TILE // 2)
+        for x in range(0, image.shape[1] - TILE + 1, TILE // 2)
+        if np.isfinite(f.values[y : y + TILE, x : x + TILE]).all()
+    ]
+    return max(squares, key=np.std) if squares else None
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()

@@ -1,0 +1,214 @@
+"""A training that was stopped goes on exactly as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasters import digest, terrain, write
+
+from geofsrcnn.checkpoint import load_checkpoint
+from geofsrcnn.errors import GeofsrcnnWarning, OutputError, TrainError, UsageError
+from geofsrcnn.model import FSRCNNConfig
+from geofsrcnn.resume import State, folder_of, load_state, save_state
+from geofsrcnn.train import Result, TrainOptions, train_model
+
+TINY = FSRCNNConfig(factor=2, d=8, s=4, m=2)
+OPTIONS = {"steps": 24, "batch": 3, "patch": 8, "check_every": 5, "blur": 0.3, "coarser": 1, "branches": True}
+ALWAYS = 1e-9
+"""Minutes between saved states: one after each step."""
+
+
+class StopError(Exception):
+    """Ends a training from within."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """One torch thread: the same numbers whatever else the machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory) -> Path:
+    """A raster to train on."""
+    return write(tmp_path_factory.mktemp("fine") / "site.tif", terrain((140, 260), seed=3, high=500).astype("float32"))
+
+
+def train(fine: Path, out: Path, *, stop: int | None = None, **more: object) -> Result:
+    """A short training, stopped before a step if told so."""
+    steps = 0
+
+    def each_step() -> None:
+        nonlocal steps
+        if steps == stop:
+            raise StopError
+        steps += 1
+
+    options = TrainOptions(**{**OPTIONS, **{k: more.pop(k) for k in list(more) if k in TrainOptions.__annotations__}})
+    return train_model([fine], 2, out, **{"config": TINY, "options": options, "each_step": each_step, **more})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(fine, tmp_path_factory) -> Path:
+    """The checkpoint of the training that nothing stopped."""
+    out = tmp_path_factory.mktemp("undisturbed") / "m.safetensors"
+    train(fine, out)
+    return out
+
+
+@settings(max_examples=6)
+@given(stops=st.lists(st.integers(0, 23), min_size=1, max_size=3))
+def test_stopped_and_resumed_is_the_same_file(fine, undisturbed, tmp_path_factory, stops):
+    """Stopped at any steps and resumed, the checkpoint is that of the undisturbed training, byte for byte."""
+    out = tmp_path_factory.mktemp("stopped") / "m.safetensors"
+    for stop in stops:
+        with suppress(StopError):
+            train(fine, out, stop=stop, resume=True, overwrite=True)
+    train(fine, out, resume=True, overwrite=True)
+    assert digest(out) == digest(undisturbed)
+    assert [p.name for p in out.parent.iterdir()] == ["m.safetensors"]
+
+
+def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
+    """The same for SIGKILL at random moments, on the command line."""
+    line = ("--size", "small", "--steps", 60, "--patch", 8, "--batch", 4, "-q", "--save-minutes", ALWAYS)
+    alone = "import torch; torch.set_num_threads(1)\n"
+    whole, out, moments = tmp_path / "whole.safetensors", tmp_path / "m.safetensors", random.Random(7)
+    assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone, timeout=120).code == 0
+    kills = 0
+    for _ in range(3):
+        before = {p.name for p in folder_of(out).glob("state-*")}
+        run = processes.start("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone)
+        deadline = time.monotonic() + 60
+        while {p.name for p in folder_of(out).glob("state-*")} == before:
+            assert time.monotonic() < deadline, run.wait(1)
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.15))
+        run.send(signal.SIGKILL)
+        kills += run.wait().code == -signal.SIGKILL
+    assert processes.run("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone, timeout=120).code == 0
+    assert kills >= 2
+    first, second = (load_checkpoint(p, 2) for p in (whole, out))
+    assert first.card.scores == second.card.scores
+    weights = second.model.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in first.model.state_dict().items())
+
+
+def test_a_signal_saves_the_state_and_says_how_to_go_on(fine, tmp_path):
+    """SIGTERM ends a training after its step with exit 143, its state saved to that very step."""
+    out, log = tmp_path / "m.safetensors", tmp_path / "log.jsonl"
+    line = ("--size", "small", "--steps", 100_000, "--patch", 8, "--batch", 4, "-q", "--log", log)
+    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude="import torch; torch.set_num_threads(1)\n")
+    deadline = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    run.send(signal.SIGTERM)
+    done = run.wait()
+    assert done.code == 143
+    assert done.err == "geofsrcnn: interrupted, the same command with --resume goes on\n"
+    state = load_state(out)
+    assert state is not None
+    assert state.step > 0
+    assert processes.run("train", fine, "-f", 2, "-o", out, *line).refused(5).endswith("use --resume or --overwrite")
+
+
+def stopped(fine: Path, out: Path, at: int = 12) -> list[Path]:
+    """States of a training that was stopped, newest first."""
+    with pytest.raises(StopError):
+        train(fine, out, stop=at, save_minutes=ALWAYS)
+    found = sorted(folder_of(out).iterdir(), reverse=True)
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"cut"], ids=["empty", "zeros", "cut"])
+def test_a_damaged_state_is_passed_over(fine, undisturbed, tmp_path, damage):
+    """If the newest state is damaged, the one before it serves, with a warning; the result is the same."""
+    out = tmp_path / "m.safetensors"
+    newest, older = stopped(fine, out)
+    newest.write_bytes(newest.read_bytes()[:-40] if damage == b"cut" else damage)
+    with pytest.warns(GeofsrcnnWarning, match=rf"state {newest.name} is damaged .* and passed over"):
+        train(fine, out, resume=True)
+    assert digest(out) == digest(undisturbed)
+    assert not older.exists()
+
+
+def test_no_sound_state_is_an_error_until_overwritten(fine, undisturbed, tmp_path):
+    """Nothing is begun silently over the remains of a training; overwrite begins anew, remains included."""
+    out = tmp_path / "m.safetensors"
+    for path in stopped(fine, out):
+        path.write_bytes(b"rubbish")
+    with pytest.raises(TrainError, match=r"no sound state in .*: remove it, or start with"), pytest.warns():
+        train(fine, out, resume=True)
+    train(fine, out, overwrite=True)
+    assert digest(out) == digest(undisturbed)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_overwriting_does_not_mix_with_older_states(fine, undisturbed, tmp_path):
+    """A training begun anew and stopped early is resumed from its own state, not from the later one before it."""
+    out = tmp_path / "m.safetensors"
+    stopped(fine, out, at=20)
+    with pytest.raises(StopError):
+        train(fine, out, stop=3, overwrite=True, save_minutes=ALWAYS)
+    state = load_state(out)
+    assert state is not None
+    assert state.step == 3
+    train(fine, out, resume=True)
+    assert digest(out) == digest(undisturbed)
+
+
+def test_resume_of_another_training_is_refused(fine, tmp_path):
+    """Other options, sizes or rasters are not what was begun; the state stays for the right command."""
+    out = tmp_path / "m.safetensors"
+    stopped(fine, out)
+    other = write(tmp_path / "other.tif", terrain((140, 260), seed=4).astype("float32"))
+    for more, words in [
+        ({"rate": 0.5}, "the unfinished training had other options: give it the same"),
+        ({"config": FSRCNNConfig(factor=2, d=8, s=4, m=1)}, "had other network sizes"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            train(fine, out, resume=True, **more)
+    with pytest.raises(UsageError, match="had other rasters"):
+        train(other, out, resume=True)
+    with pytest.raises(OutputError, match=r"an unfinished training lies in .*m.training: use --resume or --overwrite"):
+        train(fine, out)
+    assert load_state(out) is not None
+
+
+def test_a_state_with_numbers_that_are_not_finite_is_not_saved(tmp_path):
+    """NaN never reaches a state, and one in a file is not taken up."""
+    out = tmp_path / "m.safetensors"
+    bad = State(7, {"model.feature.weight": torch.tensor([1.0, float("nan")])}, {})
+    with pytest.raises(TrainError, match=r"model.feature.weight is not finite at step 7"):
+        save_state(out, bad)
+    assert load_state(out) is None
+
+
+def test_states_hold_all_that_decides_the_rest(fine, tmp_path):
+    """Weights, their average, both moments, steps, the best score, and what tells this training from others."""
+    out = tmp_path / "m.safetensors"
+    stopped(fine, out)
+    state = load_state(out)
+    assert state is not None
+    names = {name.split(".")[0] for name in state.tensors}
+    assert names == {"model", "average", "optimiser"}
+    moments = {name.split(".")[1] for name in state.tensors if name.startswith("optimiser")}
+    assert moments == {"step", "exp_avg", "exp_avg_sq"}
+    assert set(state.values["identity"]) == {"config", "options", "data", "teacher"}
+    assert json.loads(json.dumps(state.values))["step"] == state.step
