@@ -795,6 +795,7 @@ def _resumable() -> Iterator[None]:
     "--coarser", type=click.IntRange(0, 6), default=0, show_default=True, help="Halve fields so often for more fields."
 )
 @click.option("--blur", type=float, default=0.0, show_default=True, help="Share of patches that are smoothed first.")
+@click.option("--mix", type=float, default=0.0, show_default=True, help="Share of patches with part of another added.")
 @click.option("--branches", is_flag=True, help="Train each mapping layer as 3x3 + 1x1 + identity, folded when kept.")
 @click.option(
     "--frozen", type=click.IntRange(0), default=0, show_default=True, help="First steps of the last layer only."

@@ -232,6 +232,9 @@ class Patches:
         How many times the fields are halved (2 x 2 block means) to serve as further fields.
     blur : float
         Share of the patches that are smoothed by a random amount first.
+    mix : float
+        Share of the patches to which up to as much of the next one of the step is added, after both were brought to
+        the same contrast: textures that no source has.
     seed : int
         Of all draws.
     anchored : bool
@@ -249,11 +252,12 @@ class Patches:
         balance: float,
         coarser: int,
         blur: float,
+        mix: float,
         seed: int,
         anchored: bool = False,
     ) -> None:
-        self._factor, self._halo, self._batch, self._seed, self._blur = factor, halo, batch, seed, blur
-        self._anchored = anchored
+        self._factor, self._halo, self._batch, self._seed = factor, halo, batch, seed
+        self._blur, self._mix, self._anchored = blur, mix, anchored
         self._size = factor * (patch + 2 * halo)
         self._fields = [g for f in fields for g in _pyramid(f, coarser) if min(g.values.shape) >= factor * SMALLEST]
         if not self._fields:
@@ -288,7 +292,7 @@ class Patches:
                 patches.append(patch)
                 origins.append(origin)
             if len(patches) == self._batch:
-                return self._assemble(np.stack(patches), origins)
+                return self._assemble(*self._mixed(np.stack(patches), origins, random))
         raise InputError("found too few patches with valid cells and any structure in 1000 draws")
 
     def _cut(self, random: np.random.Generator) -> tuple[Array | None, str]:
@@ -305,8 +309,7 @@ class Patches:
             fine, whole = self._padded(fine), False
         finite = None if whole else np.isfinite(fine)
         if finite is not None:
-            edge = self._factor * self._halo
-            if finite[edge : self._size - edge, edge : self._size - edge].mean() < VALID_SHARE:
+            if self._core(finite).mean() < VALID_SHARE:
                 return None, origin
         level = fine.mean() if finite is None else fine[finite].mean()
         fine = fine - (0.0 if self._anchored else level)
@@ -318,6 +321,22 @@ class Patches:
         fine = (fine / contrast).astype(np.float32)
         return np.rot90(fine[:, ::-1] if mirror else fine, turns), origin
 
+    def _mixed(self, fine: Array, origins: list[str], random: np.random.Generator) -> tuple[Array, list[str]]:
+        """Some patches with a part of the next one added, where enough cells are valid in both."""
+        sums, names = fine.copy(), list(origins)
+        for i, (drawn, weight) in enumerate(random.uniform(size=(len(fine), 2))):
+            other = (i + 1) % len(fine)
+            both = fine[i] + np.float32(weight) * fine[other]
+            if drawn < self._mix and np.isfinite(self._core(both)).mean() >= VALID_SHARE:
+                sums[i], names[i] = both, f"{origins[i]} + {origins[other]}"
+        return sums, names
+
+    def _core(self, fine: Array) -> Array:
+        """Of a patch ``(..., y, x)``, what is scored."""
+        edge = self._factor * self._halo
+        core: Array = fine[..., edge : self._size - edge, edge : self._size - edge]
+        return core
+
     def _padded(self, fine: Array) -> Array:
         """A field smaller than a patch, missing cells around it, its blocks where they were."""
         before = [(self._size - n) // 2 // self._factor * self._factor for n in fine.shape]
@@ -327,12 +346,11 @@ class Patches:
     def _assemble(self, fine: Array, origins: list[str]) -> Batch:
         """Coarse versions and units of roughness, for all patches at once."""
         f, halo = self._factor, self._halo
-        edge = f * halo
         coarse: Array = np.zeros_like(fine[:, ::f, ::f])
         for i, j in np.ndindex(f, f):
             coarse += fine[:, i::f, j::f] / np.float32(f * f)
         inner = coarse[:, halo : coarse.shape[1] - halo, halo : coarse.shape[2] - halo]
-        core = fine[:, edge : self._size - edge, edge : self._size - edge]
+        core = self._core(fine)
         valid = None
         holes = np.isnan(coarse).any((1, 2))
         if holes.any():

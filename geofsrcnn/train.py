@@ -89,6 +89,8 @@ class TrainOptions:
         How many times fields are halved (block means) to serve as further fields.
     blur : float
         Share of the patches that are smoothed by a random amount.
+    mix : float
+        Share of the patches to which a part of another one is added.
     branches : bool
         Train each mapping convolution as the sum of a k x k, a 1 x 1 and an identity (Ding et al. 2021), folded
         into one when it is kept.
@@ -117,6 +119,7 @@ class TrainOptions:
     balance: float = 0.5
     coarser: int = 0
     blur: float = 0.0
+    mix: float = 0.0
     branches: bool = False
     frozen: int = 0
     teacher_weight: float = 0.5
@@ -139,7 +142,7 @@ class TrainOptions:
             raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
         if self.loss not in LOSSES:
             raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        for name in ("blur", "teacher_weight", "balance"):
+        for name in ("blur", "mix", "teacher_weight", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1):
@@ -266,6 +269,7 @@ def train_model(
         balance=options.balance,
         coarser=options.coarser,
         blur=options.blur,
+        mix=options.mix,
         seed=options.seed,
         anchored=anchored,
     )

@@ -138,14 +138,16 @@ def patches(values: np.ndarray | list[np.ndarray], factor: int = 2, **options: o
     """Patches of fields given as arrays."""
     arrays = values if isinstance(values, list) else [values]
     fields = [Field(f"f{i}#1", Grid(v.shape, None, None), v) for i, v in enumerate(arrays)]
-    plain = {"patch": 8, "batch": 3, "balance": 0.5, "coarser": 0, "blur": 0.0, "seed": 0, "halo": 4}
+    plain = {"patch": 8, "batch": 3, "balance": 0.5, "coarser": 0, "blur": 0.0, "mix": 0.0, "seed": 0, "halo": 4}
     return Patches(fields, factor, **{**plain, **options})
 
 
-@given(factor=st.integers(2, 5), seed=st.integers(0, 1000), blur=st.sampled_from([0.0, 1.0]))
-def test_coarse_is_the_block_mean_of_fine(factor, seed, blur):
+@given(
+    factor=st.integers(2, 5), seed=st.integers(0, 1000), blur=st.sampled_from([0.0, 1.0]), mix=st.sampled_from([0.0, 1.0])
+)
+def test_coarse_is_the_block_mean_of_fine(factor, seed, blur, mix):
     """The inner part of the input is the block mean of the truth, in the same units, for each patch."""
-    made = patches(terrain((90, 120), seed=seed, high=400) + 101325, factor, blur=blur, seed=seed)
+    made = patches(terrain((90, 120), seed=seed, high=400) + 101325, factor, blur=blur, mix=mix, seed=seed)
     batch = made.draw(0)
     assert batch.coarse.shape == (3, 1, 16, 16)
     assert batch.fine.shape == (3, 1, 8 * factor, 8 * factor)
@@ -174,6 +176,31 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert np.array_equal(next(stream).fine, later.fine)
     assert not np.array_equal(made.draw(8).fine, later.fine)
     assert not np.array_equal(patches(terrain((90, 120)), seed=1).draw(7).fine, later.fine)
+
+
+def test_mixed_patches_are_sums_of_two():
+    """The first is wholly in it, the next one of the step at most as much; what it is made of is named."""
+    y, x = np.mgrid[0:60, 0:60]
+    made = [patches([np.sin(3.0 * x * x), 1e6 * np.cos(2.0 * y * y)], patch=8, mix=mix, batch=6) for mix in (0.0, 1.0)]
+    plain, mixed = (m.draw(2) for m in made)
+    assert mixed.origins == [f"{a} + {b}" for a, b in zip(plain.origins, np.roll(plain.origins, -1), strict=True)]
+    for i, both in enumerate(mixed.fine[:, 0]):
+        parts = np.stack([plain.fine[i].ravel(), plain.fine[(i + 1) % 6].ravel()], axis=1)
+        weights, rest, *_ = np.linalg.lstsq(parts, both.ravel(), rcond=None)
+        assert rest.size == 0 or rest[0] < 1e-6 * (both**2).sum()
+        assert (weights > -1e-5).all()
+
+
+def test_a_patch_is_not_mixed_with_one_that_has_too_few_cells():
+    """Sums whose cells are mostly missing are not made."""
+    rng = np.random.default_rng(0)
+    values = terrain((60, 120))
+    values[:, 60:][rng.random((60, 60)) < 0.6] = np.nan
+    made = patches(values, patch=8, mix=1.0, batch=6)
+    origins = [origin for step in range(20) for origin in made.draw(step).origins]
+    shares = [" + " in origin for origin in origins]
+    assert any(shares)
+    assert not all(shares)
 
 
 def test_patches_are_turned_and_mirrored():

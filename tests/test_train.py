@@ -309,7 +309,7 @@ def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
             {"hold_out": 1},
         ),
         *({"minutes": 0}, {"minutes": math.nan}, {"minutes": math.inf}, {"rate": 0}, {"rate": math.nan}),
-        *({"softness": 0}, {"average": 1}, {"loss": "huber"}, {"balance": 2}, {"blur": -0.1}, {"coarser": -1}),
+        *({"softness": 0}, {"average": 1}, {"loss": "huber"}, {"balance": 2}, {"blur": -0.1}, {"mix": 1.5}, {"coarser": -1}),
         *({"frozen": -1}, {"teacher_weight": 1.5}, {"save_minutes": 0}),
     ],
     ids=str,
