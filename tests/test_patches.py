@@ -143,7 +143,10 @@ def patches(values: np.ndarray | list[np.ndarray], factor: int = 2, **options: o
 
 
 @given(
-    factor=st.integers(2, 5), seed=st.integers(0, 1000), blur=st.sampled_from([0.0, 1.0]), mix=st.sampled_from([0.0, 1.0])
+    factor=st.integers(2, 5),
+    seed=st.integers(0, 1000),
+    blur=st.sampled_from([0.0, 1.0]),
+    mix=st.sampled_from([0.0, 1.0]),
 )
 def test_coarse_is_the_block_mean_of_fine(factor, seed, blur, mix):
     """The inner part of the input is the block mean of the truth, in the same units, for each patch."""

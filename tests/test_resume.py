@@ -23,7 +23,16 @@ from geofsrcnn.resume import State, folder_of, load_state, save_state
 from geofsrcnn.train import Result, TrainOptions, train_model
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=2)
-OPTIONS = {"steps": 24, "batch": 3, "patch": 8, "check_every": 5, "blur": 0.3, "mix": 0.5, "coarser": 1, "branches": True}
+OPTIONS = {
+    "steps": 24,
+    "batch": 3,
+    "patch": 8,
+    "check_every": 5,
+    "blur": 0.3,
+    "mix": 0.5,
+    "coarser": 1,
+    "branches": True,
+}
 ALWAYS = 1e-9
 """Minutes between saved states: one after each step."""
 
