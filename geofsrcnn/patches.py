@@ -308,9 +308,8 @@ class Patches:
         if fine.shape != (self._size, self._size):
             fine, whole = self._padded(fine), False
         finite = None if whole else np.isfinite(fine)
-        if finite is not None:
-            if self._core(finite).mean() < VALID_SHARE:
-                return None, origin
+        if finite is not None and self._core(finite).mean() < VALID_SHARE:
+            return None, origin
         level = fine.mean() if finite is None else fine[finite].mean()
         fine = fine - (0.0 if self._anchored else level)
         if smooth < self._blur:

@@ -87,7 +87,7 @@ name = "small-x2"
 size = "small"
 factor = 2
 summary = "first"
-options = { steps = 12, batch = 2, patch = 8, check_every = 6, blur = 0.5, mix = 0.5, coarser = 1, softness = 0.1, rate = 3e-3 }
+options = { steps = 12, batch = 2, patch = 8, check_every = 6, blur = 0.5, mix = 0.5, coarser = 1, rate = 3e-3 }
 
 [[model]]
 name = "small-x3"
