@@ -7,8 +7,9 @@
 
 Rasters go to OUT/rasters, models and logs to OUT. A run that was stopped goes on where it was; a model whose file is
 there already is not trained again. The same sources and seed give the same files on the same machine with the same
-number of threads; with one thread each, two models train beside each other in less time than one after the other.
-Nothing of the packages is installed, and no code of theirs is run.
+number of threads, which is a model's `threads` in the recipe: two models with one thread each, started beside each
+other, take less time than one after the other with two. Nothing of the packages is installed, and no code of theirs
+is run.
 
 Needs the extra `recipe` (pip install "geofsrcnn[recipe]"), pip, npm, and on Debian or Ubuntu apt-get and dpkg-deb.
 
@@ -69,7 +70,6 @@ def main() -> None:
     parser.add_argument("--fetch-only", action="store_true")
     parser.add_argument("--only", nargs="+", help="names of models")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    parser.add_argument("--threads", type=int, default=1, help="that torch computes with; 1 made the shipped models")
     parser.add_argument("--score", type=Path, metavar="DIR", help="score on DIR/DOMAIN/*.tif for the model cards")
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
@@ -77,7 +77,6 @@ def main() -> None:
     print(f"{len(rasters)} of {len(recipe['source'])} sources", flush=True)
     if options.fetch_only:
         return
-    torch.set_num_threads(options.threads)
     for model in recipe["model"]:
         if options.only is None or model["name"] in options.only:
             train(model, recipe["card"], rasters, options.out, options.steps)
@@ -241,6 +240,7 @@ def train(
     used = [source for source, _ in rasters if not source.get("held_out")]
     rows = [{"name": s["name"], "source": s.get("origin") or s["repository"], "licence": s["licence"]} for s in used]
     settings = model["options"] if steps is None else {**model["options"], "steps": steps}
+    torch.set_num_threads(model.get("threads", 1))
     log = json_lines(out / f"{model['name']}.jsonl")
 
     def report(record: dict[str, Any]) -> None:

@@ -759,7 +759,7 @@ def _resumable() -> Iterator[None]:
     type=click.Choice(["default", "small", "large"]),
     default="default",
     show_default=True,
-    help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 8).",
+    help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 12).",
 )
 @click.option(
     "--prelu",

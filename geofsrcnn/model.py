@@ -191,7 +191,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"d": 64, "s": 32, "m": 4},
     "small": {"d": 32, "s": 5, "m": 1},
-    "large": {"d": 64, "s": 48, "m": 8},
+    "large": {"d": 64, "s": 48, "m": 12},
     "paper": {
         "d": 56,
         "s": 12,
