@@ -258,7 +258,7 @@ def evaluate_raster(
             try:
                 results.append(_evaluate(parts(index), factor, names, device, precision, about))
             except TooFewCells as error:
-                warn("cells", f"left out: {error}")
+                warn("W-CELLS", f"left out: {error}")
     return results
 
 

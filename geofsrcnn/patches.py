@@ -123,7 +123,7 @@ def split(
         if pairs:
             a, b = pairs[0]
             warn(
-                "overlap",
+                "W-OVERLAP",
                 f"{printable(b.file)} is validated on and covers ground of {printable(a.file)}, which is trained on "
                 f"({len(pairs)} such pairs): unless variable or time differ, scores will look too good",
             )

@@ -103,7 +103,7 @@ def load_state(checkpoint: Path) -> State | None:
         try:
             return _read(path)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            warn("state", f"state {printable(path.name)} is damaged ({printable(error)}) and passed over")
+            warn("W-STATE", f"state {printable(path.name)} is damaged ({printable(error)}) and passed over")
     if found:
         raise TrainError(f"no sound state in {printable(folder_of(checkpoint))}: remove it, or start with --overwrite")
     return None

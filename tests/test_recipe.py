@@ -18,7 +18,8 @@ import torch
 from affine import Affine
 from rasters import read, terrain, write
 
-from geofsrcnn.checkpoint import load_checkpoint
+from geofsrcnn.checkpoint import load_checkpoint, shipped_models
+from geofsrcnn.model import PRESETS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -230,11 +231,18 @@ def test_the_recipe_names_its_sources():
     assert 5 < sum(bool(source.get("held_out")) for source in REAL["source"]) < 30
 
 
-def test_the_shipped_models_are_those_of_the_recipe():
-    """Names, factors and sizes of the recipe's models are those of the files in the package."""
-    from geofsrcnn.model import PRESETS
-
-    for model in REAL["model"]:
-        config = load_checkpoint(model["name"]).config.to_dict()
-        assert config["factor"] == model["factor"]
-        assert {key: config[key] for key in PRESETS[model["size"]]} == PRESETS[model["size"]]
+@pytest.mark.parametrize("path", shipped_models(), ids=lambda path: path.stem)
+def test_a_shipped_model_is_the_recipes(path):
+    """Factor, sizes, options, words and data of each file in the package are those of the recipe."""
+    (model,) = (model for model in REAL["model"] if model["name"] == path.stem)
+    checkpoint = load_checkpoint(path)
+    config, card = checkpoint.config.to_dict(), checkpoint.card
+    assert config["factor"] == model["factor"]
+    assert {key: config[key] for key in PRESETS[model["size"]]} == PRESETS[model["size"]]
+    assert {key: card.training[key] for key in model["options"]} == model["options"]
+    assert (card.summary, card.limits, card.created) == (
+        model["summary"],
+        REAL["card"]["limits"],
+        REAL["card"]["created"],
+    )
+    assert [row["name"] for row in card.data] == [s["name"] for s in REAL["source"] if not s.get("held_out")]

@@ -112,7 +112,7 @@ def validated(name: str, factor: int) -> list[Evaluation]:
 
 
 @pytest.mark.skipif(not VALIDATION.is_dir(), reason="the validation rasters are not beside the project")
-@pytest.mark.filterwarnings("ignore:left out")
+@pytest.mark.filterwarnings("ignore:W-CELLS")
 @pytest.mark.parametrize(("name", "factor"), MODELS)
 def test_shipped_model_on_the_validation_fields(name, factor):
     """The card states what anyone measures; default keeps its limits, and no field is above the best classical one."""
