@@ -314,7 +314,7 @@ class Patches:
         fine = fine - (0.0 if self._anchored else level)
         if smooth < self._blur:
             fine = _smooth(fine, sigma)
-        contrast = max(np.nanmax(fine), -np.nanmin(fine)) if finite is not None else max(fine.max(), -fine.min())
+        contrast = float(np.max(np.abs(fine), where=whole or np.isfinite(fine), initial=0.0))
         if not contrast > 1e-9 * abs(level):
             return None, origin
         fine = (fine / contrast).astype(np.float32)

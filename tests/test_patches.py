@@ -206,6 +206,15 @@ def test_a_patch_is_not_mixed_with_one_that_has_too_few_cells():
     assert not all(shares)
 
 
+def test_smoothing_that_leaves_no_cell_says_nothing():
+    """Isolated cells are gone after smoothing: such a patch is passed over, without numpy's warnings."""
+    values = np.full((60, 120), np.nan)
+    values[:, :60] = terrain((60, 60))
+    values[::2, 60::2] = 1.0
+    made = patches(values, patch=8, halo=4, blur=1.0, batch=6)
+    assert all("f0" in origin for step in range(20) for origin in made.draw(step).origins)
+
+
 def test_patches_are_turned_and_mirrored():
     """All eight orientations of a ramp come up, and nothing else."""
     y, x = np.mgrid[0:40, 0:40]
