@@ -6,6 +6,7 @@ thread writes. What is under way is bounded, so memory does not depend on the ra
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +65,46 @@ class Sink(Protocol):
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         """Take the cells of a window."""
         ...
+
+
+class AroundGlobe:
+    """A source whose columns go around the globe: as many as are read around a tile stand on either side again.
+
+    Parameters
+    ----------
+    source : Source
+        Its first column's neighbour is the column `period` - 1, and column `period` is the first again.
+    period : int
+        Columns around the globe: all of the source's, less last ones that repeat the first.
+    margin : int
+        Columns to add on either side.
+    """
+
+    def __init__(self, source: Source, period: int, margin: int) -> None:
+        self._source, self._period, self._margin = source, period, margin
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns with those added."""
+        bands, rows, columns = self._source.shape
+        return bands, rows, columns + 2 * self._margin
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        """The cells of a window, in as many pieces as it takes."""
+        columns = self._source.shape[2]
+        index = np.arange(window.x0, window.x1) - self._margin
+        index = np.where((index >= 0) & (index < columns), index, index % self._period)
+        starts = [0, *(np.flatnonzero(np.diff(index) != 1) + 1), index.size]
+        pieces = [
+            self._source.read(Window(window.y0, window.y1, int(index[a]), int(index[b - 1]) + 1), bands)
+            for a, b in itertools.pairwise(starts)
+        ]
+        if len(pieces) == 1:
+            return pieces[0]
+        return Cells(
+            np.concatenate([piece.values for piece in pieces], axis=-1),
+            np.concatenate([piece.valid for piece in pieces], axis=-1),
+        )
 
 
 @dataclass(frozen=True)
@@ -252,6 +293,18 @@ def run(
                 pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
         while pending:
             finish_one()
+
+
+def run_here(job: Job, source: Source, sink: Sink, plan: Plan) -> None:
+    """The same as `run` in the calling thread alone, with one torch thread: for workers that others schedule."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for tile in plan:
+            for bands in band_groups(source.shape[0], job.model):
+                sink.write(tile.write, upscale_tile(job, source.read(tile.read, bands), tile, bands), bands)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compute(job: Job, cells: Future[Cells], tile: Tile, bands: slice) -> Cells:

@@ -248,6 +248,7 @@ def upscale_array(
     nodata: float | Sequence[float | None] | None = None,
     valid: npt.ArrayLike | None = None,
     value_range: tuple[float, float] | None = None,
+    around: int = 0,
     tile_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -271,6 +272,9 @@ def upscale_array(
         True where valid, the shape of `array` or ``(y, x)``; together with `nodata`.
     value_range : tuple of float, optional
         Smallest and largest value; results keep to it and blocks keep their means.
+    around : int
+        Columns that go around the globe, so that the first is the last one's neighbour: all columns, less last ones
+        that repeat the first. 0 for none.
     tile_size : int, optional
         Coarse cells along one side of a tile; chosen for the device if not given. No effect on the result
         beyond 1e-5 of the local range.
@@ -300,31 +304,85 @@ def upscale_array(
     >>> upscale_array(coarse, 2, "bilinear").shape
     (4, 4)
     """
-    from geofsrcnn.predict import Job, run
-
     factor = check_factor(factor)
     _check_range(value_range, model)
     workers = _workers(threads)
     check_tile_size(tile_size)
     method = load_method(model, factor, device=device, precision=precision)
     coarse, flat = _as_bands(np.asarray(array), raw=method.upsampler is None)
-    bands, rows, columns = coarse.shape
-    values = _per_band(nodata, bands, coarse.dtype)
+    values = _per_band(nodata, len(coarse), coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
     if valid is not None:
         mask &= _as_mask(np.asarray(valid), coarse.shape)
     if isinstance(array, np.ma.MaskedArray):
         mask &= _as_mask(~np.ma.getmaskarray(array), coarse.shape)
-    limits = within(stored_limits(coarse.dtype), value_range)
-    job = Job(method.upsampler, factor, [limits] * bands if limits else ())
-    source = _ArraySource(coarse, mask)
-    source.raw = method.upsampler is None
-    watched = _Watched(source, value_range, "the array")
-    sink = _ArraySink((bands, rows * factor, columns * factor), coarse.dtype, values)
-    extent = Window(0, rows, 0, columns)
-    size = _tile_size(tile_size, method, (rows, columns))
-    run(job, watched, sink, Plan(extent, extent, size, job.reach, factor), workers, progress)
-    return sink.array[0] if flat else sink.array
+    _check_around(around, coarse.shape[2])
+    extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
+    task = ArrayTask(method, within(stored_limits(coarse.dtype), value_range), value_range, around, tile_size)
+    fine = task.upscale(coarse, mask, extent, values, workers, progress)
+    return fine[0] if flat else fine
+
+
+@dataclass(frozen=True)
+class ArrayTask:
+    """How arrays are upscaled, everything checked.
+
+    Parameters
+    ----------
+    method : Method
+        What with.
+    limits : tuple of float, optional
+        That every result keeps.
+    value_range : tuple of float, optional
+        That the input is expected to keep.
+    around : int
+        Columns around the globe, or 0.
+    tile_size : int, optional
+        Coarse cells along one side of a tile.
+    """
+
+    method: Method
+    limits: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
+    around: int = 0
+    tile_size: int | None = None
+
+    def upscale(
+        self,
+        coarse: Array,
+        mask: Mask,
+        region: Window,
+        nodata: Sequence[float | None],
+        workers: int,
+        progress: Progress | None = None,
+    ) -> Array:
+        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it; 0 workers: this thread."""
+        from geofsrcnn.predict import AroundGlobe, Job, Source, run, run_here
+
+        method, factor = self.method, self.method.factor
+        bands, rows, columns = coarse.shape
+        job = Job(method.upsampler, factor, [self.limits] * bands if self.limits else ())
+        source = _ArraySource(coarse, mask)
+        source.raw = method.upsampler is None
+        watched: Source = _Watched(source, self.value_range, "the array")
+        extent = Window(0, rows, 0, columns)
+        if self.around and job.reach and not (method.upsampler and method.upsampler.whole):
+            watched = AroundGlobe(watched, self.around, job.reach)
+            extent = Window(0, rows, 0, columns + 2 * job.reach)
+            region = region.shift(0, job.reach)
+        fine = tuple(n * factor for n in region.shape)
+        sink = _ArraySink((bands, *fine), coarse.dtype, nodata)
+        plan = Plan(extent, region, _tile_size(self.tile_size, method, region.shape), job.reach, factor)
+        if workers:
+            run(job, watched, sink, plan, workers, progress)
+        else:
+            run_here(job, watched, sink, plan)
+        return sink.array
+
+
+def _check_around(around: int, columns: int) -> None:
+    if around and not columns // 2 < around <= columns:
+        raise UsageError(f"around must be 0, or all columns, {columns}, less those that repeat the first, got {around}")
 
 
 def _as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:

@@ -17,11 +17,13 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files"},
-    {"cells", "nodata", "resample", "metrics", "methods"},
-    {"model", "inference", "checkpoint", "resume", "raster"},
+    {"cells", "nodata", "resample", "metrics", "methods", "axes"},
+    {"model", "inference", "checkpoint", "resume", "raster", "cf"},
     {"geotiff", "predict", "patches"},
     {"upscale", "train"},
-    {"evaluate"},
+    {"evaluate", "chunked"},
+    {"dataset"},
+    {"accessor"},
     {"cli"},
     {"__main__"},
 )
@@ -76,13 +78,13 @@ def reached(module: str, *, everywhere: bool = True) -> tuple[set[str], set[str]
 
 @pytest.mark.parametrize("module", ["model", "checkpoint", "inference", "predict", "resume"])
 def test_networks_never_reach_files_of_rasters(module):
-    """What runs torch imports neither raster nor geotiff nor rasterio, not even through others."""
+    """What runs torch imports neither raster, geotiff nor cf, neither rasterio nor xarray, not even through others."""
     modules, packages = reached(module)
-    assert not modules & {"raster", "geotiff"}
-    assert "rasterio" not in packages
+    assert not modules & {"raster", "geotiff", "cf"}
+    assert not packages & {"rasterio", "xarray", "dask"}
 
 
-@pytest.mark.parametrize("module", ["raster", "geotiff", "patches"])
+@pytest.mark.parametrize("module", ["raster", "geotiff", "patches", "cf"])
 def test_files_of_rasters_never_reach_networks(module):
     """What reads and writes rasters imports no torch, not even through others."""
     modules, packages = reached(module)
@@ -94,7 +96,7 @@ def test_files_of_rasters_never_reach_networks(module):
 def test_heavy_parts_are_imported_where_they_are_used(module):
     """Importing these modules loads neither torch nor rasterio, directly or through others."""
     _, packages = reached(module, everywhere=False)
-    assert not packages & {"torch", "rasterio", "safetensors", "rich"}
+    assert not packages & {"torch", "rasterio", "safetensors", "rich", "xarray", "dask"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -130,7 +132,8 @@ def test_public_names_are_exact():
     assert set(dir(geofsrcnn)) == set(geofsrcnn.__all__)
     assert set(geofsrcnn.__all__) == {
         *("FSRCNN", "FSRCNNConfig", "GeofsrcnnError", "GeofsrcnnWarning", "__version__"),
-        *("load_checkpoint", "save_checkpoint", "upscale_array", "upscale_raster"),
+        *("load_checkpoint", "save_checkpoint"),
+        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_raster"),
     }
     for name in geofsrcnn.__all__:
         assert getattr(geofsrcnn, name) is not None

@@ -1,0 +1,109 @@
+"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from geofsrcnn.cf import CFGrid, find_grid
+from geofsrcnn.dataset import Range, upscale_dataarray, upscale_dataset
+
+if TYPE_CHECKING:
+    from geofsrcnn.checkpoint import Checkpoint
+
+
+@xr.register_dataset_accessor("fsrcnn")
+class DatasetAccessor:
+    """Upscale a Dataset: ``ds.fsrcnn.upscale(3)``."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def grid(self) -> CFGrid:
+        """The horizontal grid that was found."""
+        return find_grid(self._dataset)
+
+    def upscale(
+        self,
+        factor: int = 3,
+        model: str | os.PathLike[str] | Checkpoint = "default",
+        *,
+        variables: Iterable[str] | None = None,
+        x: str | None = None,
+        y: str | None = None,
+        value_range: Range | None = None,
+        tile_size: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> xr.Dataset:
+        """The same fields on a finer grid; arguments as for `geofsrcnn.upscale_dataset`.
+
+        Returns
+        -------
+        Dataset
+            Lazy where the input was.
+        """
+        return upscale_dataset(
+            self._dataset,
+            factor,
+            model,
+            variables=variables,
+            x=x,
+            y=y,
+            value_range=value_range,
+            tile_size=tile_size,
+            threads=threads,
+            device=device,
+            precision=precision,
+        )
+
+
+@xr.register_dataarray_accessor("fsrcnn")
+class DataArrayAccessor:
+    """Upscale a DataArray: ``da.fsrcnn.upscale(3)``."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    @property
+    def grid(self) -> CFGrid:
+        """The horizontal grid that was found."""
+        return find_grid(self._array.to_dataset(name="field"))
+
+    def upscale(
+        self,
+        factor: int = 3,
+        model: str | os.PathLike[str] | Checkpoint = "default",
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        value_range: Range | None = None,
+        tile_size: int | None = None,
+        threads: int | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> xr.DataArray:
+        """The same field on a finer grid; arguments as for `geofsrcnn.upscale_dataarray`.
+
+        Returns
+        -------
+        DataArray
+            Lazy where the input was.
+        """
+        return upscale_dataarray(
+            self._array,
+            factor,
+            model,
+            x=x,
+            y=y,
+            value_range=value_range,
+            tile_size=tile_size,
+            threads=threads,
+            device=device,
+            precision=precision,
+        )

@@ -1,0 +1,211 @@
+"""Upscale xarray objects: fields go through the engine, eagerly or lazily as they came; metadata after CF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+import geofsrcnn
+from geofsrcnn.cf import Refinement, fine_attrs, fine_encoding, limits_of, packing_of, refine, repeated
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.methods import Method, check_factor, load_method
+from geofsrcnn.nodata import valid_mask, within
+from geofsrcnn.upscale import upscale_array
+
+if TYPE_CHECKING:
+    from geofsrcnn.checkpoint import Checkpoint
+
+Range = tuple[float, float]
+
+
+def upscale_dataset(
+    dataset: xr.Dataset,
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    *,
+    variables: Iterable[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    value_range: Range | None = None,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+) -> xr.Dataset:
+    """Upscale the fields of a dataset, and put them onto the finer grid.
+
+    Coordinates, bounds, auxiliary latitude and longitude, cell areas and GeoTransform are those of the finer grid;
+    variables without both horizontal dimensions pass as they are; categories are repeated, which is said.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Fields of any dimensions besides the horizontal ones, in memory or of dask chunks. Missing cells are NaN, or
+        what ``_FillValue`` and ``missing_value`` say where they are not decoded.
+    factor : int
+        Fine cells along one side of a coarse cell, 2 to 8.
+    model : str, path or Checkpoint
+        As for `geofsrcnn.upscale_array`.
+    variables : iterable of str, optional
+        Fields to upscale; the others on the grid are left out. All if not given.
+    x, y : str, optional
+        Horizontal dimensions, where they cannot be found.
+    value_range : tuple of float, optional
+        Smallest and largest value of all fields. Without it: what a field's type can store, its ``valid_range``, and
+        what its standard name allows (precipitation is never negative).
+    tile_size, threads, device, precision
+        As for `geofsrcnn.upscale_array`; with dask, its scheduler decides on threads.
+
+    Returns
+    -------
+    Dataset
+        Lazy where the input was. Types, units, names, attributes and packing are kept; ``history`` is longer.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        If there is no grid, an argument is wrong, or there is no such model.
+    """
+    if not isinstance(dataset, xr.Dataset):
+        raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
+    factor = check_factor(factor)
+    loaded = _loaded(model, factor)
+    method = load_method(loaded, factor, device=device, precision=precision)
+    plan = refine(dataset, factor, variables=variables, x=x, y=y)
+
+    def fine(name: str) -> xr.Variable:
+        variable = dataset.variables[name]
+        role = plan.roles[name]
+        if role == "made":
+            return plan.made[name]
+        if role == "repeated":
+            return repeated(variable, plan.grid, factor)
+        return _fine_field(
+            dataset,
+            name,
+            plan,
+            loaded,
+            method,
+            total=role == "total",
+            value_range=value_range,
+            options={"tile_size": tile_size, "device": device, "precision": precision},
+            threads=threads,
+        )
+
+    kept = [str(name) for name in dataset.variables if plan.roles[str(name)] != "dropped"]
+    changed = {name: fine(name) for name in kept if plan.roles[name] != "same"}
+    changed |= {name: variable for name, variable in plan.made.items() if name not in changed}
+    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in kept])
+    coordinates = {name for name in changed if name in dataset.coords}
+    result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
+    result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
+    order = [name for name in map(str, dataset.data_vars) if name in result.data_vars]
+    result = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
+    result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method)}
+    result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
+    return result
+
+
+def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **options: Any) -> xr.DataArray:
+    """Upscale a DataArray; arguments as for `upscale_dataset`, less `variables`.
+
+    Returns
+    -------
+    DataArray
+        On the finer grid, with its coordinates.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        As for `upscale_dataset`.
+    """
+    if not isinstance(array, xr.DataArray):
+        raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
+    name = "field" if array.name is None or array.name in array.coords else str(array.name)
+    dataset = array.rename(name).to_dataset()
+    fine = upscale_dataset(dataset, factor, *args, variables=[name], **options)
+    return fine[name].rename(array.name)
+
+
+def history(before: object, method: Method) -> str:
+    """The history attribute with a line more; without the time, so that the same run gives the same file."""
+    digest = f", sha256 {method.digest}" if method.digest else ""
+    line = f"geofsrcnn {geofsrcnn.__version__}: upscaled {method.factor} times, model {printable(method.name)}{digest}"
+    return f"{before}\n{line}" if before else line
+
+
+def _loaded(model: str | os.PathLike[str] | Checkpoint, factor: int) -> str | Checkpoint:
+    """A checkpoint, read once for all fields, or the name of a classical method."""
+    from geofsrcnn.resample import CLASSICAL
+
+    if isinstance(model, str) and model in (*CLASSICAL, "nearest"):
+        return model
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    from geofsrcnn.checkpoint import load_checkpoint
+
+    return load_checkpoint(model, factor)
+
+
+def _fine_field(
+    dataset: xr.Dataset,
+    name: str,
+    plan: Refinement,
+    model: str | Checkpoint,
+    method: Method,
+    *,
+    total: bool,
+    value_range: Range | None,
+    options: dict[str, Any],
+    threads: int | None,
+) -> xr.Variable:
+    """One field on the finer grid."""
+    variable = dataset.variables[name]
+    grid = plan.grid
+    if 0 in variable.shape:
+        raise InputError(f"variable {printable(name)} has no cells: {dict(variable.sizes)}")
+    turned = variable.transpose(..., grid.y, grid.x)
+    limits = None if method.upsampler is None else field_limits(variable, value_range)
+    undecoded = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
+    nodata = packing_of(variable).nodata if undecoded else ()
+    data = turned.data
+    if total and variable.dtype.kind in "iu":
+        data = data.astype(np.float64)
+    if isinstance(data, np.ndarray):
+        bands = data.reshape(-1, *data.shape[-2:])
+        done = upscale_array(
+            bands,
+            plan.factor,
+            model,
+            nodata=nodata[0] if nodata else None,
+            valid=np.logical_and.reduce([valid_mask(bands, mark) for mark in nodata]) if nodata else None,
+            value_range=limits,
+            around=grid.around,
+            threads=threads,
+            **options,
+        )
+        fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
+    else:
+        from geofsrcnn.chunked import Recipe, upscale_chunks
+
+        recipe = Recipe(model, plan.factor, limits, nodata, grid.around, **options)
+        fine = upscale_chunks(data, recipe, method)  # type: ignore[assignment]
+    if total:
+        fine = fine / plan.factor**2
+    result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), fine_encoding(variable))
+    return result.transpose(*variable.dims)
+
+
+def field_limits(variable: xr.Variable, value_range: Range | None) -> Range | None:
+    """The range that a field keeps, in the units that its values are in."""
+    packing = packing_of(variable)
+    limits = limits_of(variable) if value_range is None else within(packing.limits, value_range)
+    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
+    if limits is None or not packed:
+        return limits
+    ends = sorted((end - packing.offset) / packing.scale for end in limits)
+    return ends[0], ends[1]

@@ -1,0 +1,293 @@
+"""Datasets on the finer grid: numbers of the engine, metadata that other tools read right, and the accessor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import cf_xarray  # noqa: F401  registers ds.cf
+import dask
+import numpy as np
+import odc.geo.xr  # noqa: F401  registers ds.odc
+import pytest
+import rasterio
+import rioxarray  # noqa: F401  registers ds.rio
+import xarray as xr
+from grids import GAUSSIAN, curvilinear, globe, projected, regular
+from rasters import terrain
+
+import geofsrcnn
+from geofsrcnn import upscale_array, upscale_dataarray, upscale_dataset
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.resample import block_mean
+
+MODEL = "small"
+
+
+# ----------------------------------------------------------------------------------------------------- numbers
+
+
+def test_the_numbers_are_the_engines():
+    """Array, Dataset, DataArray and dask in any chunking give the same."""
+    dataset = regular()
+    expected = upscale_array(dataset["tas"].to_numpy(), 3, MODEL, threads=1)
+    assert np.array_equal(upscale_dataset(dataset, 3, MODEL)["tas"], expected)
+    assert np.array_equal(upscale_dataarray(dataset["tas"], 3, MODEL), expected)
+    assert np.array_equal(dataset["tas"].fsrcnn.upscale(3, MODEL), expected)
+    lazy = dataset.chunk(time=1, lat=13, lon=17).fsrcnn.upscale(3, MODEL)
+    assert dask.is_dask_collection(lazy["tas"].data)
+    assert np.allclose(lazy["tas"], expected, atol=1e-5 * 50)
+
+
+def test_dimensions_may_stand_in_any_order():
+    """Longitude first, time last: as they were."""
+    dataset = regular().transpose("lon", "time", "lat", ...)
+    fine = upscale_dataset(dataset, 2, MODEL)
+    assert fine["tas"].dims == ("lon", "time", "lat")
+    straight = upscale_dataset(regular(), 2, MODEL)
+    assert np.array_equal(fine["tas"].transpose("time", "lat", "lon"), straight["tas"])
+
+
+@pytest.mark.parametrize("chunks", [None, {"lat": 10, "lon": 20}])
+@pytest.mark.parametrize("repeat", [0, 1, 2])
+def test_there_is_no_seam_at_the_date_line(chunks, repeat):
+    """A global field rolled by k columns gives the same result rolled; columns that repeat stay the same."""
+    dataset = globe(repeat=repeat)
+    dataset = dataset if chunks is None else dataset.chunk(chunks)
+    whole = upscale_dataset(dataset, 3, MODEL)["z"].to_numpy()
+    assert np.allclose(whole[:, 64 * 3 :], whole[:, : 3 * repeat], atol=1e-6)
+    rolled = globe()
+    rolled["z"] = rolled["z"].roll(lon=17, roll_coords=False)
+    rolled = rolled if chunks is None else rolled.chunk(chunks)
+    again = upscale_dataset(rolled, 3, MODEL)["z"].to_numpy()
+    assert np.allclose(np.roll(whole[:, : 64 * 3], 51, axis=1), again, atol=1e-6)
+
+
+def test_block_means_are_kept_and_missing_stays_missing():
+    """Plain block means equal the input; NaN cells are NaN in their parts alone."""
+    dataset = regular()
+    dataset["tas"][0, 3:5, 7] = np.nan
+    fine = upscale_dataset(dataset, 4, MODEL)["tas"].to_numpy()
+    coarse = dataset["tas"].to_numpy()
+    assert np.allclose(block_mean(fine, 4), coarse, atol=1e-4, equal_nan=True)
+    assert np.array_equal(np.isnan(fine), np.repeat(np.repeat(np.isnan(coarse), 4, 1), 4, 2))
+
+
+def test_ranges_by_name_type_and_argument():
+    """Rain is never negative, packed values stay storable, an argument decides over names."""
+    dataset = regular()
+    dry = np.maximum(terrain((2, 24, 30), low=-1, high=1), 0)
+    dataset["pr"] = (("time", "lat", "lon"), dry, {"standard_name": "precipitation_flux", "units": "kg m-2 s-1"})
+    free = upscale_array(dry, 3, MODEL)
+    assert free.min() < 0
+    fine = upscale_dataset(dataset, 3, MODEL)
+    assert fine["pr"].min() >= 0
+    assert np.allclose(block_mean(fine["pr"].to_numpy(), 3), dry, atol=1e-6)
+    dataset["tas"].encoding = {"dtype": "int16", "scale_factor": 0.0005, "add_offset": 275.0}
+    with pytest.warns(GeofsrcnnWarning, match="W-RANGE"):
+        packed = upscale_dataset(dataset, 3, MODEL)["tas"]
+    assert packed.max() <= 275 + 16.3835 + 1e-4
+    with pytest.warns(GeofsrcnnWarning, match="W-RANGE"):
+        assert upscale_dataset(dataset[["pr"]], 3, MODEL, value_range=(0.2, 0.5))["pr"].max() <= 0.5
+
+
+def test_totals_are_shared_out():
+    """What a cell holds in all is divided among its parts, integers too; sums are kept."""
+    dataset = projected()
+    people = (terrain((20, 26)) * 1000).astype("int32")
+    dataset["people"] = (("y", "x"), people, {"cell_methods": "area: sum", "grid_mapping": "spatial_ref"})
+    fine = upscale_dataset(dataset, 3, MODEL)["people"].to_numpy()
+    assert fine.dtype == np.float64
+    assert np.allclose(fine.reshape(20, 3, 26, 3).sum((1, 3)), people)
+
+
+def test_categories_are_repeated_and_said():
+    """Flags keep their values and type, lazily too."""
+    dataset = projected()
+    kinds = np.random.default_rng(0).integers(0, 9, (20, 26)).astype("uint8")
+    dataset["cover"] = (("y", "x"), kinds, {"flag_values": np.arange(9, dtype="uint8"), "flag_meanings": "a b c"})
+    for given in (dataset, dataset.chunk()):
+        with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*cover"):
+            fine = upscale_dataset(given, 2, MODEL)["cover"]
+        assert fine.dtype == np.uint8
+        assert np.array_equal(fine, np.repeat(np.repeat(kinds, 2, 0), 2, 1))
+
+
+def test_undecoded_marks_are_missing():
+    """Where _FillValue and missing_value were not decoded, both count, and scale and offset do no harm."""
+    dataset = projected()
+    stored = (terrain((20, 26)) * 3000).astype("int16")
+    stored[4, 5], stored[9, 9] = -32768, -1
+    attrs = {"_FillValue": np.int16(-32768), "missing_value": np.int16(-1), "scale_factor": 0.1, "add_offset": 5.0}
+    dataset["packed"] = (("y", "x"), stored, attrs)
+    for given in (dataset, dataset.chunk(y=9)):
+        fine = upscale_dataset(given, 3, MODEL)["packed"]
+        assert fine.dtype == np.int16
+        assert (fine == -32768).sum() == 18
+        rest = fine.to_numpy()[fine.to_numpy() != -32768]
+        assert rest.min() > -400
+        assert fine.attrs == attrs
+
+
+# ---------------------------------------------------------------------------------------------------- metadata
+
+
+def test_everything_else_passes():
+    """Time and its calendar, scalars, attributes of fields, attributes of the dataset; history is longer."""
+    dataset = regular()
+    fine = upscale_dataset(dataset, 3, MODEL)
+    assert fine["tas"].attrs == dataset["tas"].attrs
+    xr.testing.assert_identical(fine["time"], dataset["time"])
+    xr.testing.assert_identical(fine["height"], dataset["height"])
+    assert list(fine.data_vars) == list(dataset.data_vars)
+    assert set(fine.coords) == set(dataset.coords)
+    assert fine.attrs["title"] == "made up"
+    first, second = fine.attrs["history"].split("\n")
+    assert first == "made"
+    assert second.startswith(f"geofsrcnn {geofsrcnn.__version__}: upscaled 3 times, model small-x3, sha256 ")
+
+
+def test_the_input_is_not_touched():
+    """Values, attributes and encodings are as they were, and so is what the result shares with it."""
+    dataset = regular()
+    dataset["tas"].encoding = {"chunksizes": (1, 24, 30), "zlib": True, "source": "x"}
+    before = dataset.copy(deep=True)
+    fine = upscale_dataset(dataset, 3, MODEL)
+    fine["tas"].attrs["units"] = fine["lat"].attrs["units"] = fine.attrs["title"] = "changed"
+    xr.testing.assert_identical(dataset, before)
+    assert dataset["tas"].encoding == {"chunksizes": (1, 24, 30), "zlib": True, "source": "x"}
+    assert fine["tas"].encoding == {"zlib": True}
+
+
+def test_other_indexes_survive():
+    """A MultiIndex along another dimension is still one."""
+    dataset = regular().stack(event=["time"])
+    fine = upscale_dataset(dataset, 2, MODEL)
+    assert fine.indexes["event"].equals(dataset.indexes["event"])
+    assert fine.indexes["lat"].size == 48
+
+
+def test_cf_xarray_finds_the_axes():
+    """Axes, coordinates and bounds are where CF says."""
+    fine = upscale_dataset(regular(), 3, MODEL)
+    assert fine.cf.coordinates["latitude"] == ["lat"]
+    assert fine.cf.bounds["longitude"] == ["lon_bnds"]
+    assert fine.cf["latitude"].size == 72
+
+
+def test_rioxarray_odc_geo_and_gdal_read_the_georeference(tmp_path):
+    """Three tools, one transform: the input's, cells a third as large."""
+    fine = upscale_dataset(projected(), 3, MODEL)
+    expected = rasterio.Affine(10, 0, 500_000, 0, -10, 6_000_000)
+    assert fine["dem"].rio.transform() == expected
+    assert fine["dem"].rio.crs.to_epsg() == 32633
+    assert fine["dem"].odc.geobox.affine.almost_equals(expected)
+    assert fine["dem"].odc.geobox.crs.epsg == 32633
+    path = tmp_path / "fine.nc"
+    fine.to_netcdf(path, engine="netcdf4")
+    script = (
+        "import rasterio, sys\n"
+        "with rasterio.open(sys.argv[1], driver='netCDF') as d:\n"
+        "    print(d.shape, d.crs.to_epsg(), *(round(n, 6) for n in d.transform[:6]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"netcdf:{path}:dem"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[0] == "(60, 78) 32633 10.0 0.0 500000.0 0.0 -10.0 6000000.0"
+
+
+@pytest.mark.parametrize("dataset", [regular(), globe(latitude=GAUSSIAN), projected(), curvilinear()])
+def test_the_result_can_be_stored_and_read(tmp_path, dataset):
+    """NetCDF and back: identical, bounds and places included."""
+    fine = upscale_dataset(dataset, 2, MODEL)
+    fine.to_netcdf(tmp_path / "fine.nc", engine="netcdf4")
+    with xr.open_dataset(tmp_path / "fine.nc", engine="netcdf4", decode_times=False) as again:
+        assert set(again.variables) == set(fine.variables)
+        for name in fine.variables:
+            assert np.array_equal(again[name], fine[name]), name
+
+
+def test_packing_that_would_lose_cells_is_dropped():
+    """A mark of missing cells amid the stored values could be hit by accident: such a field is stored unpacked."""
+    dataset = projected()
+    dataset["dem"].encoding = {"dtype": "int16", "_FillValue": 0, "zlib": True}
+    assert upscale_dataset(dataset, 2, MODEL)["dem"].encoding == {"zlib": True}
+    dataset["dem"].encoding = {"dtype": "int16", "_FillValue": -32768, "scale_factor": 0.1}
+    assert upscale_dataset(dataset, 2, MODEL)["dem"].encoding == {
+        "dtype": "int16",
+        "_FillValue": -32768,
+        "scale_factor": 0.1,
+    }
+
+
+# ------------------------------------------------------------------------------------------------ the accessor
+
+
+def test_chosen_variables():
+    """Others on the grid are left out, others off it stay."""
+    dataset = regular()
+    dataset["other"] = dataset["tas"] * 2
+    fine = dataset.fsrcnn.upscale(2, MODEL, variables=["other"])
+    assert "tas" not in fine
+    assert {"other", "height", "lat_bnds"} <= set(fine.data_vars)
+
+
+def test_the_grid_is_shown():
+    """What was found, in a line."""
+    assert repr(regular().fsrcnn.grid).startswith("24 x 30 cells along (lat, lon), latitude (lat) and longitude (lon)")
+    assert regular()["tas"].fsrcnn.grid.even
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda: regular().fsrcnn.upscale(9, MODEL), UsageError, "factor must be a whole number from 2 to 8"),
+        (lambda: regular().fsrcnn.upscale(3, "nosuch"), ModelError, "no model 'nosuch'"),
+        (lambda: regular().fsrcnn.upscale(3, MODEL, x="a", y="lat"), UsageError, "no dimension a"),
+        (lambda: upscale_dataset(regular()["tas"], 3), UsageError, "a Dataset is needed, got DataArray"),
+        (lambda: upscale_dataarray(regular(), 3), UsageError, "a DataArray is needed, got Dataset"),
+        (lambda: regular().isel(time=slice(0, 0)).fsrcnn.upscale(3, MODEL), InputError, "tas has no cells"),
+        (
+            lambda: xr.DataArray(np.zeros((3, 4)), dims=("a", "b")).fsrcnn.upscale(2),
+            UsageError,
+            r"cannot tell .*\(a, b\)",
+        ),
+        (lambda: xr.DataArray(np.zeros(3), dims="a").fsrcnn.upscale(2), InputError, "no variable with two"),
+        (lambda: regular()["tas"].stack(z=["lat", "lon"]).fsrcnn.upscale(2), InputError, "both lie along z"),
+    ],
+)
+def test_wrong_calls(call, kind, words):
+    """One line each, of the class that fits."""
+    with pytest.raises(kind, match=words):
+        call()
+
+
+def test_dataarrays_of_any_name():
+    """Without a name, or with that of a coordinate, they keep it."""
+    array = regular()["tas"]
+    assert array.rename(None).fsrcnn.upscale(2, MODEL).name is None
+    assert projected()["x"].expand_dims(y=4).rename("y2").fsrcnn.upscale(2, MODEL).name == "y2"
+
+
+@pytest.mark.parametrize("order", ["import geofsrcnn, xarray as xr", "import xarray as xr, geofsrcnn"])
+def test_the_accessor_is_there_after_import(order):
+    """Whichever is imported first; geofsrcnn itself imports neither xarray nor torch."""
+    script = f"{order}\nimport sys\nassert 'torch' not in sys.modules\nxr.Dataset.fsrcnn, xr.DataArray.fsrcnn"
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+    alone = "import geofsrcnn, sys\nassert not {'torch', 'xarray', 'dask'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", alone], check=True)
+
+
+def test_nothing_is_computed_from_dask():
+    """The call itself reads no field."""
+
+    def touched(block: np.ndarray) -> np.ndarray:
+        raise AssertionError("computed")
+
+    dataset = regular().chunk(lat=12)
+    dataset["tas"] = dataset["tas"].copy(data=dataset["tas"].data.map_blocks(touched, dtype="float32"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine = dataset.fsrcnn.upscale(3, MODEL)
+    assert fine["tas"].shape == (2, 72, 90)
