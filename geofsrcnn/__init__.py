@@ -62,16 +62,22 @@ def __dir__() -> list[str]:
 class _WithXarray(importlib.abc.MetaPathFinder):
     """Registers the accessor when xarray is imported: importing it here would cost whoever does not use it a second."""
 
+    looking = False
+
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
-        if fullname != "xarray":
+        if fullname != "xarray" or self.looking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        self.looking = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self.looking = False
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_and_register(module: ModuleType) -> None:
                 load(module)
+                sys.meta_path.remove(self)
                 _register()
 
             spec.loader.exec_module = load_and_register  # type: ignore[method-assign]

@@ -270,9 +270,16 @@ def test_dataarrays_of_any_name():
     assert projected()["x"].expand_dims(y=4).rename("y2").fsrcnn.upscale(2, MODEL).name == "y2"
 
 
-@pytest.mark.parametrize("order", ["import geofsrcnn, xarray as xr", "import xarray as xr, geofsrcnn"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        "import geofsrcnn, xarray as xr",
+        "import xarray as xr, geofsrcnn",
+        "import geofsrcnn, importlib.util; importlib.util.find_spec('xarray'); import xarray as xr",
+    ],
+)
 def test_the_accessor_is_there_after_import(order):
-    """Whichever is imported first; geofsrcnn itself imports neither xarray nor torch."""
+    """Whichever is imported first, or only looked for; geofsrcnn itself imports neither xarray nor torch."""
     script = f"{order}\nimport sys\nassert 'torch' not in sys.modules\nxr.Dataset.fsrcnn, xr.DataArray.fsrcnn"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
     alone = "import geofsrcnn, sys\nassert not {'torch', 'xarray', 'dask'} & set(sys.modules)"

@@ -31,7 +31,7 @@ def test_demo_runs_and_the_network_wins(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "demo.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "best: geofsrcnn default" in done.stdout
+    assert "default-x3 is best" in done.stdout
     assert "same bounds: True" in done.stdout
     assert (tmp_path / "demo" / "comparison.png").stat().st_size > 50_000
     with rasterio.open(tmp_path / "demo" / "fine.tif") as fine:
@@ -57,8 +57,15 @@ def test_readme_python_runs(tmp_path, monkeypatch):
         "in.tif", "w", driver="GTiff", dtype="float32", crs="EPSG:32632", transform=transform, **shape
     ) as d:
         d.write(np.random.default_rng(0).normal(size=(1, 30, 20)).astype(np.float32))
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
     names: dict = {}
     exec(compile(snippet, "README.md", "exec"), names)  # our own README
     assert names["fine"].shape == (2, 120, 180)
     assert names["summary"].fine == (90, 60)
+
+
+def test_readme_accessor_prints_what_it_shows(capsys):
+    """The grid and the Dataset on the finer grid are printed as the README has them."""
+    ((snippet, shown),) = re.findall(r"```python\n([^`]*xarray[^`]*)```\n\n```\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(snippet, "README.md", "exec"), {})  # our own README
+    assert capsys.readouterr().out == shown
