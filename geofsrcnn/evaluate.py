@@ -182,7 +182,7 @@ def evaluate_array(
     >>> y, x = np.mgrid[0:60, 0:60]
     >>> evaluation = evaluate_array(np.sin(x / 7) + np.cos(y / 5), 2, ["bilinear"])
     >>> evaluation.best_classical
-    'lanczos-bp'
+    'bilinear-bp'
     """
     field = np.asarray(truth, dtype=np.float64)
     if field.ndim != 2:

@@ -68,11 +68,13 @@ def test_shipped_model_does_not_shift(name, factor):
 
 @pytest.mark.parametrize(("name", "factor"), MODELS)
 def test_shipped_model_beats_the_best_classical_method_on_an_unseen_dem(name, factor):
-    """It is at least 1.5 % below lanczos3 with back-projection on a DEM that training has not seen."""
+    """It is at least 1.5 %, small 1 %, below lanczos3 with back-projection on a DEM that training has not seen."""
     truth, coarse = dem(factor)
     where = scored_mask(np.isfinite(coarse), factor)
     network = rmse(upscale_array(coarse, factor, name), truth, where)
-    assert network < 0.985 * rmse(resample(coarse, factor, "lanczos-bp"), truth, where)
+    assert network < (0.99 if name.startswith("small") else 0.985) * rmse(
+        resample(coarse, factor, "lanczos-bp"), truth, where
+    )
 
 
 @pytest.mark.parametrize(("name", "factor"), MODELS)

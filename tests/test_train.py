@@ -218,8 +218,8 @@ def test_sigkill_during_training(fine, tmp_path):
     out, moments = tmp_path / "m.safetensors", random.Random(22)
     trained(fine, out)
     seen = {digest(out)}
-    for _ in range(4):
-        line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--rate", 0.01)
+    for seed in range(4):
+        line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--rate", 0.01, "--seed", seed + 1)
         run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN)
         deadline = time.monotonic() + 60
         while digest(out) in seen:

@@ -227,6 +227,7 @@ def test_positive_models_keep_means_and_never_go_below_zero(random_network, dtyp
     assert_means_kept(fine, coarse, factor, span=2 * coarse.max())
 
 
+@pytest.mark.filterwarnings("ignore:W-RANGE")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(
     factor=factors,
