@@ -104,7 +104,8 @@ def upscale_dataset(
     result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
     result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
     order = [name for name in map(str, dataset.data_vars) if name in result.data_vars]
-    result = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
+    ordered = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
+    result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method)}
     result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
     return result

@@ -128,7 +128,14 @@ class Estimate:
         return asdict(self)
 
 
-def _tile_size(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
+def tile_size_of(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
+    """Coarse cells along one side of a tile: those asked for, or what suits the device; all if the model needs them.
+
+    Raises
+    ------
+    UsageError
+        If it is not a positive whole number, or below the model's halo.
+    """
     from geofsrcnn.predict import DEVICE_TILE, TILE
 
     if method.upsampler is not None and method.upsampler.whole:
@@ -155,7 +162,14 @@ def check_tile_size(tile_size: int | None) -> None:
         raise UsageError(f"tile size must be a positive whole number, got {tile_size!r}")
 
 
-def _workers(threads: int | None) -> int:
+def workers_of(threads: int | None) -> int:
+    """Threads that compute: those asked for, or one for each core.
+
+    Raises
+    ------
+    UsageError
+        If it is not a positive whole number.
+    """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or threads < 1:
@@ -306,7 +320,7 @@ def upscale_array(
     """
     factor = check_factor(factor)
     _check_range(value_range, model)
-    workers = _workers(threads)
+    workers = workers_of(threads)
     check_tile_size(tile_size)
     method = load_method(model, factor, device=device, precision=precision)
     coarse, flat = _as_bands(np.asarray(array), raw=method.upsampler is None)
@@ -372,7 +386,7 @@ class ArrayTask:
             region = region.shift(0, job.reach)
         fine = tuple(n * factor for n in region.shape)
         sink = _ArraySink((bands, *fine), coarse.dtype, nodata)
-        plan = Plan(extent, region, _tile_size(self.tile_size, method, region.shape), job.reach, factor)
+        plan = Plan(extent, region, tile_size_of(self.tile_size, method, region.shape), job.reach, factor)
         if workers:
             run(job, watched, sink, plan, workers, progress)
         else:
@@ -693,7 +707,7 @@ def _opened(
     _check_range(value_range, model)
     _check_bounds(bounds)
     check_tile_size(tile_size)
-    workers = _workers(threads)
+    workers = workers_of(threads)
     if dtype is not None and dtype not in OUTPUT_TYPES:
         raise UsageError(f"type {printable(dtype)!r} cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
     path, target = local_path(src), Path(dst).absolute()
@@ -704,7 +718,7 @@ def _opened(
         raise UsageError(f"the output is a GeoTIFF, its name must end in {' or '.join(SUFFIXES)}: {printable(dst)}")
     method = load_method(model, factor, device=device, precision=precision)
     if tile_size is not None:
-        _tile_size(tile_size, method, (tile_size, tile_size))
+        tile_size_of(tile_size, method, (tile_size, tile_size))
     from geofsrcnn.raster import RasterSource
 
     source = RasterSource(
@@ -722,7 +736,7 @@ def _opened(
         extent = Window(0, rows, 0, columns)
         region = extent if bounds is None else source.grid.window(bounds)
         _check_pixels(math.prod(region.shape) * factor**2, max_pixels)
-        size = _tile_size(tile_size, method, region.shape)
+        size = tile_size_of(tile_size, method, region.shape)
         plan = Plan(extent, region, size, 2 * method.halo, factor)
     except BaseException:
         source.close()

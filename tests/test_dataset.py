@@ -160,6 +160,16 @@ def test_the_input_is_not_touched():
     assert fine["tas"].encoding == {"zlib": True}
 
 
+def test_coordinates_that_no_field_uses_survive():
+    """A coordinate along a dimension of its own is not lost, a grid mapping stored so included."""
+    dataset = projected().assign_coords(member=("member", [1, 2]))
+    mapping = dataset["spatial_ref"].attrs
+    dataset = dataset.drop_vars("spatial_ref").assign_coords(crs=("crs", [3], mapping))
+    fine = upscale_dataset(dataset, 3, MODEL)
+    assert fine["member"].values.tolist() == [1, 2]
+    assert fine["crs"].attrs["GeoTransform"].split()[1] == "10.0"
+
+
 def test_other_indexes_survive():
     """A MultiIndex along another dimension is still one."""
     dataset = regular().stack(event=["time"])
