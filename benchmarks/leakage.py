@@ -99,13 +99,13 @@ def sizes(image: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def roughest(f: Field) -> np.ndarray | None:
-    """The square of cells with the largest standard deviation, of those without missing cells."""
+    """The square of cells with the largest standard deviation, of those with at most a quarter missing."""
     image = filled(f.values)
     squares = [
         image[y : y + TILE, x : x + TILE]
         for y in range(0, image.shape[0] - TILE + 1, TILE // 2)
         for x in range(0, image.shape[1] - TILE + 1, TILE // 2)
-        if np.isfinite(f.values[y : y + TILE, x : x + TILE]).all()
+        if np.isfinite(f.values[y : y + TILE, x : x + TILE]).mean() >= 0.75
     ]
     return max(squares, key=np.std) if squares else None
 
