@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from geofsrcnn.checkpoint import load_checkpoint, save_checkpoint
     from geofsrcnn.dataset import upscale_dataarray, upscale_dataset
+    from geofsrcnn.dispatch import upscale_file
     from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning
     from geofsrcnn.model import FSRCNN, FSRCNNConfig
     from geofsrcnn.upscale import upscale_array, upscale_raster
@@ -30,6 +31,7 @@ _HOME = {
     "upscale_array": "upscale",
     "upscale_dataarray": "dataset",
     "upscale_dataset": "dataset",
+    "upscale_file": "dispatch",
     "upscale_raster": "upscale",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "upscale_array",
     "upscale_dataarray",
     "upscale_dataset",
+    "upscale_file",
     "upscale_raster",
 ]
 

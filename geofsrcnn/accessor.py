@@ -1,4 +1,7 @@
-"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.dataset`."""
+"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.dataset`.
+
+It is registered while xarray is being imported, perhaps by a module of ours, so it imports those when it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from geofsrcnn.cf import CFGrid, find_grid
-from geofsrcnn.dataset import Range, upscale_dataarray, upscale_dataset
-
 if TYPE_CHECKING:
+    from geofsrcnn.cf import CFGrid
     from geofsrcnn.checkpoint import Checkpoint
+    from geofsrcnn.dataset import Range
 
 
 @xr.register_dataset_accessor("fsrcnn")
@@ -25,6 +27,8 @@ class DatasetAccessor:
     @property
     def grid(self) -> CFGrid:
         """The horizontal grid that was found."""
+        from geofsrcnn.cf import find_grid
+
         return find_grid(self._dataset)
 
     def upscale(
@@ -48,6 +52,8 @@ class DatasetAccessor:
         Dataset
             Lazy where the input was.
         """
+        from geofsrcnn.dataset import upscale_dataset
+
         return upscale_dataset(
             self._dataset,
             factor,
@@ -73,6 +79,8 @@ class DataArrayAccessor:
     @property
     def grid(self) -> CFGrid:
         """The horizontal grid that was found."""
+        from geofsrcnn.cf import find_grid
+
         return find_grid(self._array.to_dataset(name="field"))
 
     def upscale(
@@ -95,6 +103,8 @@ class DataArrayAccessor:
         DataArray
             Lazy where the input was.
         """
+        from geofsrcnn.dataset import upscale_dataarray
+
         return upscale_dataarray(
             self._array,
             factor,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from cf_xarray.criteria import coordinate_criteria
 
 from geofsrcnn.axes import Axis, axis_of, columns_around, mesh_around, mesh_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
-from geofsrcnn.nodata import stored_limits, within
+from geofsrcnn.nodata import Missing, stored_limits, within
 
 Array = npt.NDArray[Any]
 Kind = Literal["latitude-longitude", "projected", "rotated", "curvilinear", "index"]
@@ -292,6 +292,8 @@ def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) ->
         raise InputError(f"grid without cells: {printable(y)} has {shape[0]}, {printable(x)} has {shape[1]}")
     rows, columns = _coordinate(dataset, y, ("Y", "latitude")), _coordinate(dataset, x, ("X", "longitude"))
     place = next((pair for pair in _places(dataset) if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
+    if place[0] is not None:  # which say it better than rows that are not numbered in order
+        rows, columns = (n if n is not None and _in_order(dataset[n]) else None for n in (rows, columns))
     kind: Kind
     if rows is not None and columns is not None:
         degrees = [_degrees_of(dataset[n], n) is not None for n in (rows, columns)]
@@ -321,7 +323,11 @@ def _mapping(variable: xr.DataArray) -> str | None:
 
 def _coordinate(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> str | None:
     """The variable along a dimension that says where its cells are."""
-    along = [str(n) for n, v in dataset.variables.items() if v.dims == (dim,) and v.dtype.kind in "iuf"]
+    along = [
+        str(name)
+        for name, v in dataset.variables.items()
+        if v.dims == (dim,) and v.dtype.kind in "iuf" and np.isfinite(v.to_numpy()).all()
+    ]
     if dim in along:
         return dim
     return next((name for role in roles for name in along if _is(dataset[name], role)), None)
@@ -333,6 +339,12 @@ def _counts(variable: xr.DataArray) -> bool:
         return False
     values = variable.to_numpy().astype(np.float64)
     return bool(np.all(np.diff(values) == 1) and np.all(values == np.rint(values)))
+
+
+def _in_order(variable: xr.DataArray) -> bool:
+    """Whether a coordinate rises or falls throughout."""
+    steps = np.diff(variable.to_numpy().astype(np.float64))
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _degrees_of(variable: xr.DataArray, name: str) -> str | None:
@@ -449,6 +461,8 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
         for name, variable in ((str(n), dataset[n]) for n, v in dataset.variables.items() if v.dims == (dim,)):
             places = any(_is(variable, role) for role in coordinate_criteria if role in HORIZONTAL)
             if name in made or not (name == main or places) or variable.dtype.kind not in "iuf":
+                continue
+            if name != main and not _in_order(variable):
                 continue
             if _counts(variable) and grid.kind in ("curvilinear", "index"):
                 first = variable.to_numpy()[0]
@@ -606,12 +620,15 @@ class Packing:
         Value = scale * stored + offset.
     nodata : tuple of float
         Stored values of missing cells.
+    valid : tuple of float, optional
+        Smallest and largest stored value of valid cells, where the file says so.
     """
 
     dtype: np.dtype[Any]
     scale: float = 1.0
     offset: float = 0.0
     nodata: tuple[float, ...] = ()
+    valid: tuple[float, float] | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -636,17 +653,40 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     dtype = np.dtype(variable.encoding.get("dtype", variable.dtype))
     if dtype.kind not in "iuf":
         dtype = variable.dtype
-    if str(_said(variable, "_Unsigned")).lower() == "true" and dtype.kind == "i":
-        dtype = np.dtype(f"u{dtype.itemsize}")
+    unsigned = str(_said(variable, "_Unsigned")).lower()
+    if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
+        dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
     scale, offset = (_said(variable, key) for key in ("scale_factor", "add_offset"))
     marks = [np.ravel(mark) for key in ("_FillValue", "missing_value") if (mark := _said(variable, key)) is not None]
-    nodata = [float(dtype.type(m)) if dtype.kind == "f" else float(m) for mark in marks for m in mark]
-    return Packing(
+    packing = Packing(
         dtype,
         1.0 if scale is None else float(np.ravel(scale)[0]),
         0.0 if offset is None else float(np.ravel(offset)[0]),
-        tuple(dict.fromkeys(nodata)),
+        tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark)),
     )
+    return replace(packing, valid=_valid_range(variable, packing))
+
+
+def _stored(number: Any, dtype: np.dtype[Any]) -> float:
+    """A mark in the type that counts: -1 of a signed type stands for 255 where bytes are unsigned."""
+    if dtype.kind == "f":
+        return float(dtype.type(number))
+    if dtype.kind == "u" and np.asarray(number).dtype.kind == "i" and number < 0:
+        return float(int(number) + 2 ** (8 * dtype.itemsize))
+    return float(number)
+
+
+def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
+    """Which values of a variable are missing, decoded or not."""
+    packing = packing_of(variable)
+    packed = any(key in variable.attrs for key in ("scale_factor", "add_offset"))
+    marked = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
+    limits = packing.valid
+    if limits is not None and not packed:  # by half a step more: decoding rounds
+        step = abs(packing.scale) / 2 if (packing.scale, packing.offset) != (1.0, 0.0) else 0.0
+        ends = sorted(end * packing.scale + packing.offset for end in limits)
+        limits = ends[0] - step, ends[1] + step
+    return Missing(packing.nodata if marked else (), limits)
 
 
 def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
@@ -664,7 +704,11 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | Non
     """
     packing = packing_of(variable)
     limits = packing.limits
-    for bounds in (_valid_range(variable, packing), _natural(variable)):
+    valid = None
+    if packing.valid is not None:
+        ends = sorted(end * packing.scale + packing.offset for end in packing.valid)
+        valid = ends[0], ends[1]
+    for bounds in (valid, _natural(variable)):
         try:
             limits = within(limits, bounds)
         except UsageError:  # a range that the type cannot store: wrong, and no reason to stop
@@ -673,7 +717,7 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | Non
 
 
 def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tuple[float, float] | None:
-    """`valid_range`, or `valid_min` and `valid_max`, which count packed units where the type is the packed one."""
+    """`valid_range`, or `valid_min` and `valid_max`, as stored: of the packed type they count packed units."""
     given = variable.attrs.get("valid_range")
     pair = (
         (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")) if given is None else tuple(np.ravel(given))
@@ -685,10 +729,12 @@ def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tupl
     except (TypeError, ValueError):
         return None
     stored = next(np.asarray(end).dtype for end in pair if end is not None)
-    if stored.kind in "iu" and (packing.scale, packing.offset) != (1.0, 0.0):
-        ends = low * packing.scale + packing.offset, high * packing.scale + packing.offset
-        low, high = min(ends), max(ends)
-    return (low, high) if low < high else None
+    if stored.kind not in "iu" and (packing.scale, packing.offset) != (1.0, 0.0):
+        low, high = sorted((end - packing.offset) / packing.scale for end in (low, high))
+    elif stored.kind == "i" and math.isfinite(low) and math.isfinite(high):
+        low, high = (_stored(stored.type(end), packing.dtype) for end in (low, high))
+    least, most = stored_limits(packing.dtype) or (-math.inf, math.inf)
+    return (low, high) if low < high and low < most and high > least else None
 
 
 def _natural(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:

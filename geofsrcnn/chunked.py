@@ -10,7 +10,7 @@ import itertools
 import operator
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.array as da
@@ -20,7 +20,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from geofsrcnn.methods import Method, load_method
-from geofsrcnn.nodata import valid_mask
+from geofsrcnn.nodata import Missing
 from geofsrcnn.tiles import Window
 from geofsrcnn.upscale import ArrayTask
 
@@ -43,8 +43,8 @@ class Recipe:
         Fine cells along one side of a coarse cell.
     limits : tuple of float, optional
         That every result keeps.
-    nodata : tuple of float
-        Values of missing cells besides NaN; the first is written.
+    missing : Missing
+        Values of missing cells besides NaN.
     around : int
         Columns around the globe, or 0.
     tile_size : int, optional
@@ -56,7 +56,7 @@ class Recipe:
     model: str | Checkpoint
     factor: int
     limits: tuple[float, float] | None = None
-    nodata: tuple[float, ...] = ()
+    missing: Missing = field(default_factory=Missing)
     around: int = 0
     tile_size: int | None = None
     device: str = "auto"
@@ -66,7 +66,7 @@ class Recipe:
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
-        rest = self.limits, self.nodata, self.around, self.tile_size
+        rest = self.limits, self.missing.marks, self.missing.limits, self.around, self.tile_size
         return model, self.factor, self.device, self.precision, *rest
 
     @property
@@ -204,6 +204,5 @@ def _upscale(
     bands = whole.reshape(-1, *whole.shape[-2:])
     task = ArrayTask(recipe.method, recipe.limits, None, 0 if turning else recipe.around, recipe.tile_size)
     region = Window(top, top + rows, left, left + columns)
-    mask = np.logical_and.reduce([valid_mask(bands, mark) for mark in recipe.nodata or (None,)])
-    fine = task.upscale(bands, mask, region, [recipe.nodata[0] if recipe.nodata else None] * len(bands), 0)
+    fine = task.upscale(bands, recipe.missing.valid(bands), region, recipe.missing, 0)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -234,6 +234,18 @@ class _Indexes(click.ParamType[tuple[int, ...]]):
         return indexes
 
 
+class _Names(click.ParamType[tuple[str, ...]]):
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} is not a list of names such as tas,pr", param, ctx)
+        return names
+
+
 class _Option(click.ParamType[tuple[str, str]]):
     name = "KEY=VALUE"
 
@@ -257,6 +269,15 @@ def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
             help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
         ),
         click.option("--bidx", "-b", type=_Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
+        click.option(
+            "--variables",
+            type=_Names(),
+            default=None,
+            help="Fields of a NetCDF or Zarr, such as tas,pr.  [all]",
+        ),
+        click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several."),
+        click.option("--x", default=None, help="Horizontal dimension of a NetCDF or Zarr, where it is not found."),
+        click.option("--y", default=None, help="The other one."),
         click.option(
             "--bounds",
             type=float,
@@ -289,7 +310,7 @@ def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Of the network's arithmetic.",
         ),
-        click.option("--dtype", default=None, help="Type of the output.  [default: the input's]"),
+        click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
         click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
         click.option("--co", type=_Option(), multiple=True, help="GDAL creation option; may be given several times."),
         click.option("--overwrite", is_flag=True, help="Replace an existing output."),
@@ -323,11 +344,11 @@ def _upscale(
     **options: Any,
 ) -> None:
     _harden_gdal(options["driver"])
-    from geofsrcnn.upscale import estimate_raster, upscale_raster
+    from geofsrcnn.dispatch import estimate_file, upscale_file
 
     options |= {"bidx": bidx or ()}
     if dry_run:
-        _show_estimate(estimate_raster(source, target, co=dict(co), **options), as_json=as_json)
+        _show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
         return
     with _progress("upscaling", shown=not quiet and not as_json) as show, _stops() as check:
 
@@ -336,7 +357,7 @@ def _upscale(
             if show is not None:
                 show(done, total)
 
-        summary = upscale_raster(source, target, co=dict(co), progress=progress, **options)
+        summary = upscale_file(source, target, co=dict(co), progress=progress, **options)
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     elif not quiet:
@@ -347,14 +368,14 @@ def _upscale(
 @_upscale_options
 @_guarded
 def upscale(**options: Any) -> None:
-    """Make the raster INPUT finer and write it to the GeoTIFF OUTPUT."""
+    """Make the raster or dataset INPUT (GeoTIFF, NetCDF, Zarr) finer and write it to OUTPUT (.tif, .nc, .zarr)."""
     _upscale(**options)
 
 
 @click.command("upscale")
 @_upscale_options
 def rio_upscale(**options: Any) -> None:
-    """Make the raster INPUT finer and write it to the GeoTIFF OUTPUT (geofsrcnn)."""
+    """Make the raster INPUT finer and write it to OUTPUT, a .tif, .nc or .zarr (geofsrcnn)."""
     _guarded(_upscale)(**options)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 
 import geofsrcnn
-from geofsrcnn.cf import Refinement, fine_attrs, fine_encoding, limits_of, packing_of, refine, repeated
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.cf import Refinement, fine_attrs, fine_encoding, limits_of, missing_of, packing_of, refine, repeated
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.methods import Method, check_factor, load_method
-from geofsrcnn.nodata import valid_mask, within
-from geofsrcnn.upscale import upscale_array
+from geofsrcnn.nodata import stored_limits, within
+from geofsrcnn.tiles import Window
+from geofsrcnn.upscale import ArrayTask, as_bands, check_range, check_tile_size, workers_of
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
@@ -73,8 +74,12 @@ def upscale_dataset(
     if not isinstance(dataset, xr.Dataset):
         raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
     factor = check_factor(factor)
+    check_range(value_range, model)
+    check_tile_size(tile_size)
+    workers_of(threads)
     loaded = _loaded(model, factor)
     method = load_method(loaded, factor, device=device, precision=precision)
+    check_bands(method)
     plan = refine(dataset, factor, variables=variables, x=x, y=y)
 
     def fine(name: str) -> xr.Variable:
@@ -92,8 +97,10 @@ def upscale_dataset(
             method,
             total=role == "total",
             value_range=value_range,
-            options={"tile_size": tile_size, "device": device, "precision": precision},
+            tile_size=tile_size,
             threads=threads,
+            device=device,
+            precision=precision,
         )
 
     kept = [str(name) for name in dataset.variables if plan.roles[str(name)] != "dropped"]
@@ -132,6 +139,18 @@ def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **option
     return fine[name].rename(array.name)
 
 
+def check_bands(method: Method) -> None:
+    """Refuse models of several bands: fields are upscaled one by one.
+
+    Raises
+    ------
+    ModelError
+        If it takes more than one.
+    """
+    if method.upsampler is not None and method.upsampler.channels != 1:
+        raise ModelError(f"model {method.name} takes {method.upsampler.channels} bands: fields are upscaled one by one")
+
+
 def history(before: object, method: Method) -> str:
     """The history attribute with a line more; without the time, so that the same run gives the same file."""
     digest = f", sha256 {method.digest}" if method.digest else ""
@@ -161,8 +180,10 @@ def _fine_field(
     *,
     total: bool,
     value_range: Range | None,
-    options: dict[str, Any],
+    tile_size: int | None,
     threads: int | None,
+    device: str,
+    precision: str,
 ) -> xr.Variable:
     """One field on the finer grid."""
     variable = dataset.variables[name]
@@ -171,32 +192,28 @@ def _fine_field(
         raise InputError(f"variable {printable(name)} has no cells: {dict(variable.sizes)}")
     turned = variable.transpose(..., grid.y, grid.x)
     limits = None if method.upsampler is None else field_limits(variable, value_range)
-    undecoded = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
-    nodata = packing_of(variable).nodata if undecoded else ()
+    missing = missing_of(variable)
     data = turned.data
     if total and variable.dtype.kind in "iu":
         data = data.astype(np.float64)
     if isinstance(data, np.ndarray):
-        bands = data.reshape(-1, *data.shape[-2:])
-        done = upscale_array(
-            bands,
-            plan.factor,
-            model,
-            nodata=nodata[0] if nodata else None,
-            valid=np.logical_and.reduce([valid_mask(bands, mark) for mark in nodata]) if nodata else None,
-            value_range=limits,
-            around=grid.around,
-            threads=threads,
-            **options,
+        coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]), raw=method.upsampler is None)
+        task = ArrayTask(method, within(stored_limits(coarse.dtype), limits), limits, grid.around, tile_size)
+        done = task.upscale(
+            coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, workers_of(threads)
         )
         fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
     else:
         from geofsrcnn.chunked import Recipe, upscale_chunks
 
-        recipe = Recipe(model, plan.factor, limits, nodata, grid.around, **options)
+        limits = within(stored_limits(data.dtype), limits)
+        recipe = Recipe(model, plan.factor, limits, missing, grid.around, tile_size, device, precision)
         fine = upscale_chunks(data, recipe, method)  # type: ignore[assignment]
     if total:
-        fine = fine / plan.factor**2
+        parts = fine / plan.factor**2
+        for mark in missing.marks:
+            parts = np.where(fine == mark, fine, parts)
+        fine = parts
     result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), fine_encoding(variable))
     return result.transpose(*variable.dims)
 

@@ -6,6 +6,8 @@ its name. The work folder is locked while its process lives, so a later run can 
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import secrets
@@ -17,11 +19,14 @@ from typing import Literal
 
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError, printable
 
-Kind = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "GRIB", "unknown"]
+Kind = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 SUFFIX = ".part"
+
+_AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # of renameat2(2)
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:
@@ -108,8 +113,7 @@ def sniff(path: Path) -> Kind:
         If it cannot be read.
     """
     if path.is_dir():
-        marks = (".zarray", ".zgroup", "zarr.json")
-        return "Zarr" if any((path / mark).exists() for mark in marks) else "unknown"
+        return "Zarr" if _is_zarr(path) else "unknown"
     start = head(path)
     if start[:4] in TIFF_MAGIC:
         return "GeoTIFF"
@@ -117,7 +121,13 @@ def sniff(path: Path) -> Kind:
         return "HDF5"
     if start[:3] == b"CDF" and start[3:4] in (b"\1", b"\2", b"\5"):
         return "NetCDF"
+    if start[:4] == b"PK\3\4":
+        return "ZIP"
     return "GRIB" if start[:4] == b"GRIB" else "unknown"
+
+
+def _is_zarr(folder: Path) -> bool:
+    return any((folder / mark).exists() for mark in ZARR_MARKS)
 
 
 def refuse_same(output: Path, *inputs: Path) -> None:
@@ -135,10 +145,12 @@ def refuse_same(output: Path, *inputs: Path) -> None:
                 same = output.samefile(path)
         if same:
             raise UsageError(f"output is the input: {printable(output)}: give another name")
+        if path.is_dir() and _is_zarr(path) and Path(os.path.realpath(path)) in Path(os.path.realpath(output)).parents:
+            raise UsageError(f"output lies within the input: {printable(output)}: give another folder")
 
 
 @contextmanager
-def staged(target: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def staged(target: str | os.PathLike[str], *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
     """A path to write to, published as `target` if the block ends well, removed if not.
 
     Parameters
@@ -147,19 +159,21 @@ def staged(target: str | os.PathLike[str], *, overwrite: bool = False) -> Iterat
         Final name. If it is a link, the file that it points to is replaced.
     overwrite : bool
         Replace an existing file; without it, one that exists, or appears meanwhile, is an error.
+    folder : bool
+        The output is a folder, a Zarr store, and may replace one.
 
     Yields
     ------
     Path
-        A file name in a new, locked folder on the target's file system; not yet existing.
+        A name in a new, locked folder on the target's file system; not yet existing.
 
     Raises
     ------
     OutputError
-        If the target exists, is a folder, or cannot be written.
+        If the target exists, is of the wrong kind, or cannot be written.
     """
     final = Path(os.path.realpath(target))
-    check_target(final, overwrite=overwrite)
+    check_target(final, overwrite=overwrite, folder=folder)
     _remove_leftovers(final)
     work, lock = _work_folder(final)
     try:
@@ -180,22 +194,26 @@ def staged(target: str | os.PathLike[str], *, overwrite: bool = False) -> Iterat
             os.close(lock)
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None:
     """Refuse a target that cannot become the output, before any work is done.
 
     Raises
     ------
     OutputError
-        If it is a folder, exists without `overwrite`, or its folder is missing or not writable.
+        If it exists without `overwrite`, is a folder (of anything but Zarr, where the output is one), or its folder
+        is missing or not writable.
     """
     shown = printable(target)
     if len(os.fsencode(target.name)) > 255:
         raise OutputError(f"output name is longer than 255 bytes: {shown[:80]}...")
     try:
-        if target.is_dir():
-            raise OutputError(f"output is a folder: {shown}: give a file name")
-        if target.exists() and not target.is_file():
+        if target.is_dir() and not (folder and _is_zarr(target)):
+            what = "output is a folder that holds no Zarr" if folder else "output is a folder"
+            raise OutputError(f"{what}: {shown}: give {'another' if folder else 'a file'} name")
+        if target.exists() and not folder and not target.is_file():
             raise OutputError(f"output is a device or pipe, not a file: {shown}: give a file name")
+        if target.exists() and folder and not target.is_dir():
+            raise OutputError(f"output is a file, not a folder: {shown}: give another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"output exists: {shown}: use --overwrite")
         if not target.parent.is_dir():
@@ -262,35 +280,87 @@ def _remove_leftovers(final: Path) -> None:
 
 
 def _publish(staging: Path, final: Path, *, overwrite: bool) -> None:
-    """Put a finished file onto its name and make both durable."""
-    with staging.open("rb") as file:
-        os.fsync(file.fileno())
+    """Put a finished file or folder onto its name and make both durable."""
+    if staging.is_dir():
+        for folder, _, names in os.walk(staging, topdown=False):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+        _publish_folder(staging, final, overwrite=overwrite)
+    else:
+        _sync(staging)
+        _publish_file(staging, final, overwrite=overwrite)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's or a folder's content durable."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _publish_file(staging: Path, final: Path, *, overwrite: bool) -> None:
     if overwrite:
         with suppress(FileNotFoundError):
             staging.chmod(final.stat().st_mode & 0o7777)
         staging.replace(final)
-    else:
-        try:
-            os.link(staging, final)
-        except FileExistsError:
-            raise OutputError(f"output exists: {printable(final)}: another run made it; use --overwrite") from None
-        except OSError:
-            _rename_new(staging, final)
-    folder = os.open(final.parent, os.O_RDONLY)
+        return
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        os.link(staging, final)
+    except FileExistsError:
+        raise _appeared(final) from None
+    except OSError:
+        _rename_new(staging, final)
+
+
+def _publish_folder(staging: Path, final: Path, *, overwrite: bool) -> None:
+    """One rename: onto a free name, or the old folder changes places with the new one and goes with the work folder."""
+    if overwrite and final.exists():
+        if not _rename_at(staging, final, _EXCHANGE):
+            raise OutputError(f"this file system cannot replace a folder at once: remove {printable(final)} first")
+        return
+    try:
+        if not _rename_at(staging, final, _NO_REPLACE):
+            _rename_new(staging, final)
+    except FileExistsError:
+        raise _appeared(final) from None
+
+
+def _rename_at(old: Path, new: Path, flags: int) -> bool:
+    """``renameat2``; False where the system or the file system has none."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(new))
 
 
 def _rename_new(staging: Path, final: Path) -> None:
-    """For file systems without hard links: take the name exclusively, then rename onto it."""
+    """Where there are no hard links or flags: take the name exclusively, then rename onto it."""
     try:
-        os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        if staging.is_dir():
+            final.mkdir()
+        else:
+            os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
-        raise OutputError(f"output exists: {printable(final)}: another run made it; use --overwrite") from None
+        raise _appeared(final) from None
     try:
         staging.replace(final)
     except BaseException:
-        final.unlink(missing_ok=True)
+        if staging.is_dir():
+            with suppress(OSError):
+                final.rmdir()
+        else:
+            final.unlink(missing_ok=True)
         raise
+
+
+def _appeared(final: Path) -> OutputError:
+    return OutputError(f"output exists: {printable(final)}: another run made it; use --overwrite")

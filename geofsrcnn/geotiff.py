@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.grid import Grid
 from geofsrcnn.nodata import Mask, encode, stored_nodata
-from geofsrcnn.raster import GDAL_ERRORS, Band, RasterSource, quiet, reason
+from geofsrcnn.raster import GDAL_ERRORS, Band, quiet, reason
 from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -85,6 +85,50 @@ class Format:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+class Described(Protocol):
+    """What the output takes its description from, a raster or what stands for one."""
+
+    @property
+    def bands(self) -> Sequence[Band]:
+        """Bands with values."""
+        ...
+
+    @property
+    def alpha(self) -> Sequence[Band]:
+        """Bands that are a mask."""
+        ...
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Indexes of all bands, as they follow each other."""
+        ...
+
+    @property
+    def interleave(self) -> str:
+        """Whether bands lie cell by cell (pixel) or one after the other."""
+        ...
+
+    @property
+    def colourmap(self) -> Mapping[int, Any] | None:
+        """Colours of categories."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Of the file."""
+        ...
+
+    @property
+    def domains(self) -> Mapping[str, dict[str, str]]:
+        """Tags of other domains."""
+        ...
+
+    @property
+    def raw(self) -> bool:
+        """Whether values come as stored."""
+        ...
+
+
 class GeoTiffSink:
     """A GeoTIFF written in windows and verified.
 
@@ -92,7 +136,7 @@ class GeoTiffSink:
     ----------
     path : Path
         A new file, in a folder of its own.
-    source : RasterSource
+    source : Described
         What the output takes its description from.
     grid : Grid
         The fine grid.
@@ -110,11 +154,11 @@ class GeoTiffSink:
     """
 
     def __init__(
-        self, path: Path, source: RasterSource, grid: Grid, block: int, form: Format, *, split: bool = False
+        self, path: Path, source: Described, grid: Grid, block: int, form: Format, *, split: bool = False
     ) -> None:
         self._path, self._source, self._grid, self._form = path, source, grid, form
         self._bands = {b.index: b for b in (*source.bands, *source.alpha)}
-        self._order = source.order
+        self._order = list(source.order)
         self._position = {index: place for place, index in enumerate(self._order, 1)}
         self.dtype = self._output_type()
         self.nodata = self._output_nodata()
@@ -360,7 +404,12 @@ class GeoTiffSink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not self._dataset.closed:
+        if kind is not None:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the file, whatever state it is in."""
+        if not self._dataset.closed:
             try:
                 with _writing():
                     self._dataset.close()

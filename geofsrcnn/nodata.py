@@ -5,6 +5,7 @@ A mask is True where a cell is valid, as in GDAL. Arrays are ``(..., y, x)``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,45 @@ def valid_mask(values: Array, nodata: float | None) -> Mask:
     if stored is not None and not np.isnan(stored):
         mask &= values != stored
     return mask
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Which stored values of a CF variable stand for missing cells, besides NaN and infinities (CF 2.5.1).
+
+    Parameters
+    ----------
+    marks : tuple of float
+        ``_FillValue`` and ``missing_value``.
+    limits : tuple of float, optional
+        The valid range: cells outside it are missing too.
+    """
+
+    marks: tuple[float, ...] = ()
+    limits: tuple[float, float] | None = None
+
+    def valid(self, stored: Array) -> Mask:
+        """Cells that are not missing."""
+        mask = valid_mask(stored, None)
+        for mark in self.marks:
+            value = stored_nodata(mark, stored.dtype)
+            if value is not None and not np.isnan(value):
+                mask &= stored != value
+        if self.limits is not None:
+            low, high = (stored.dtype.type(end) if stored.dtype.kind == "f" else end for end in self.limits)
+            with np.errstate(invalid="ignore"):
+                mask &= (stored >= low) & (stored <= high)
+        return mask
+
+    def keep_clear(self, stored: Array, valid: Mask, wanted: Array) -> None:
+        """Move valid cells off the marks that rounding brought them onto, in place."""
+        for mark in self.marks:
+            value = stored_nodata(mark, stored.dtype)
+            if value is None or np.isnan(value):
+                continue
+            accident = valid & (stored == value)
+            if accident.any():
+                stored[accident] = _next_to(value, stored.dtype, None, wanted[accident])
 
 
 def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:

@@ -101,9 +101,13 @@ class AroundGlobe:
         ]
         if len(pieces) == 1:
             return pieces[0]
+        alphas = [piece.alpha for piece in pieces if piece.alpha is not None]
+        masks = [piece.mask for piece in pieces if piece.mask is not None]
         return Cells(
             np.concatenate([piece.values for piece in pieces], axis=-1),
             np.concatenate([piece.valid for piece in pieces], axis=-1),
+            np.concatenate(alphas, axis=-1) if alphas else None,
+            np.concatenate(masks, axis=-1) if masks else None,
         )
 
 
@@ -252,10 +256,12 @@ def run(
     plan: Plan,
     workers: int,
     progress: Progress | None = None,
+    groups: Sequence[slice] = (),
 ) -> None:
     """Upscale all tiles of a plan from a source to a sink.
 
-    Tiles are written in the plan's order. On an error, or an interrupt in the calling thread, tiles under way
+    Tiles are written in the plan's order, all bands of one before the next; with `groups`, all tiles of a group of
+    bands before the next. On an error, or an interrupt in the calling thread, tiles under way
     are finished and dropped, the others never started, and the exception goes on.
 
     Parameters
@@ -270,9 +276,12 @@ def run(
         Threads that compute.
     progress : callable, optional
         ``progress(done, total)`` after each tile, in the calling thread.
+    groups : sequence of slice
+        Bands that go through a tile together; chosen here if not given.
     """
-    groups = band_groups(source.shape[0], job.model)
-    total = len(plan) * len(groups)
+    together = groups or band_groups(source.shape[0], job.model)
+    work = itertools.product(groups, plan) if groups else ((b, tile) for tile in plan for b in together)
+    total = len(plan) * len(together)
     done = 0
     with _threads(workers) as (reader, pool):
         pending: deque[tuple[Tile, slice, Future[Cells]]] = deque()
@@ -285,12 +294,11 @@ def run(
             if progress is not None:
                 progress(done, total)
 
-        for tile in plan:
-            for bands in groups:
-                if len(pending) >= 2 * workers + 1:
-                    finish_one()
-                cells = reader.submit(source.read, tile.read, bands)
-                pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
+        for bands, tile in work:
+            if len(pending) >= 2 * workers + 1:
+                finish_one()
+            cells = reader.submit(source.read, tile.read, bands)
+            pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
         while pending:
             finish_one()
 

@@ -307,6 +307,15 @@ class RasterSource:
         return len(self.bands), *self.grid.shape
 
     @property
+    def around(self) -> int:
+        """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not."""
+        t, crs = self.grid.affine, self.grid.crs
+        if t is None or t.b or t.d or crs is None or not crs.is_geographic:
+            return 0
+        columns = self.grid.shape[1]
+        return columns if abs(abs(t.a) * columns - 360) < 1e-3 * abs(t.a) else 0
+
+    @property
     def working_type(self) -> np.dtype[Any]:
         """Type of the values that `read` returns."""
         if self.raw:
@@ -455,6 +464,8 @@ def _check_driver(path: Path, driver: str | None) -> str:
         start = head(path)
         found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
         raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
+    if kind == "GRIB":
+        raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with --driver GRIB")
     raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
 
 

@@ -22,12 +22,12 @@ from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
 from geofsrcnn.methods import Method, check_factor, load_method
-from geofsrcnn.nodata import Mask, encode, stored_limits, stored_nodata, valid_mask, within
+from geofsrcnn.nodata import Mask, Missing, encode, stored_limits, stored_nodata, valid_mask, within
 from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
-    from geofsrcnn.raster import RasterSource
+    from geofsrcnn.predict import Source
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -177,7 +177,14 @@ def workers_of(threads: int | None) -> int:
     return int(threads)
 
 
-def _check_range(value_range: tuple[float, float] | None, model: object) -> None:
+def check_range(value_range: tuple[float, float] | None, model: object) -> None:
+    """Refuse ranges that are none, or that the model cannot keep.
+
+    Raises
+    ------
+    UsageError
+        If the two numbers are not in order, or cells are only repeated.
+    """
     if value_range is None:
         return
     if model == "nearest":
@@ -187,7 +194,26 @@ def _check_range(value_range: tuple[float, float] | None, model: object) -> None
         raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
 
 
-def _check_bounds(bounds: tuple[float, float, float, float] | None) -> None:
+def check_dtype(dtype: str | None) -> None:
+    """Refuse types that no output has.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    if dtype is not None and dtype not in OUTPUT_TYPES:
+        raise UsageError(f"type {printable(dtype)!r} cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
+
+
+def check_bounds(bounds: tuple[float, float, float, float] | None) -> None:
+    """Refuse bounds that are none.
+
+    Raises
+    ------
+    UsageError
+        If they are not four numbers in order.
+    """
     if bounds is None:
         return
     west, south, east, north = bounds
@@ -215,17 +241,19 @@ class _ArraySource:
         return Cells(values if self.raw else values.astype(self._type), self._valid[index])
 
 
-class _Watched:
+class Watched:
     """A source that warns of values outside the range that the result is to keep."""
 
-    def __init__(self, source: _ArraySource | RasterSource, value_range: tuple[float, float] | None, name: str) -> None:
+    def __init__(self, source: Source, value_range: tuple[float, float] | None, name: str) -> None:
         self._source, self._range, self._name = source, value_range, name
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Of the source."""
         return self._source.shape
 
     def read(self, window: Window, bands: slice) -> Cells:
+        """The source's cells, after a look at them."""
         cells = self._source.read(window, bands)
         if self._range is not None:
             low, high = self._range
@@ -244,14 +272,21 @@ class _Watched:
 class _ArraySink:
     """An array ``(band, y, x)`` of the input's type as a sink."""
 
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: Sequence[float | None]) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: Sequence[float | None] | Missing
+    ) -> None:
         self.array: Array = np.empty(shape, dtype)
         self._nodata = nodata
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         chosen = range(*bands.indices(self.array.shape[0]))
         for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
-            self.array[(band, *window.slices())] = encode(values, valid, self.array.dtype, self._nodata[band])
+            if isinstance(self._nodata, Missing):
+                stored = encode(values, valid, self.array.dtype)
+                self._nodata.keep_clear(stored, valid, values)
+            else:
+                stored = encode(values, valid, self.array.dtype, self._nodata[band])
+            self.array[(band, *window.slices())] = stored
 
 
 def upscale_array(
@@ -319,11 +354,11 @@ def upscale_array(
     (4, 4)
     """
     factor = check_factor(factor)
-    _check_range(value_range, model)
+    check_range(value_range, model)
     workers = workers_of(threads)
     check_tile_size(tile_size)
     method = load_method(model, factor, device=device, precision=precision)
-    coarse, flat = _as_bands(np.asarray(array), raw=method.upsampler is None)
+    coarse, flat = as_bands(np.asarray(array), raw=method.upsampler is None)
     values = _per_band(nodata, len(coarse), coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
     if valid is not None:
@@ -366,19 +401,23 @@ class ArrayTask:
         coarse: Array,
         mask: Mask,
         region: Window,
-        nodata: Sequence[float | None],
+        nodata: Sequence[float | None] | Missing,
         workers: int,
         progress: Progress | None = None,
     ) -> Array:
-        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it; 0 workers: this thread."""
-        from geofsrcnn.predict import AroundGlobe, Job, Source, run, run_here
+        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it.
+
+        Missing cells get the nodata value of their band; where several marks are missing cells, they keep theirs.
+        0 workers: this thread.
+        """
+        from geofsrcnn.predict import AroundGlobe, Job, run, run_here
 
         method, factor = self.method, self.method.factor
         bands, rows, columns = coarse.shape
         job = Job(method.upsampler, factor, [self.limits] * bands if self.limits else ())
         source = _ArraySource(coarse, mask)
         source.raw = method.upsampler is None
-        watched: Source = _Watched(source, self.value_range, "the array")
+        watched: Source = Watched(source, self.value_range, "the array")
         extent = Window(0, rows, 0, columns)
         if self.around and job.reach and not (method.upsampler and method.upsampler.whole):
             watched = AroundGlobe(watched, self.around, job.reach)
@@ -399,7 +438,14 @@ def _check_around(around: int, columns: int) -> None:
         raise UsageError(f"around must be 0, or all columns, {columns}, less those that repeat the first, got {around}")
 
 
-def _as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
+def as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
+    """An array as ``(band, y, x)``, and whether it had no bands.
+
+    Raises
+    ------
+    InputError
+        If its type or its shape cannot be upscaled.
+    """
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise InputError(f"array of type {array.dtype} cannot be upscaled: convert it to float32 first")
     if array.ndim not in (2, 3):
@@ -583,7 +629,9 @@ class _Task:
     source: Any
     target: Path
     method: Method
+    region: Window
     plan: Plan
+    around: int
     workers: int
     dtype: str | None
     value_range: tuple[float, float] | None
@@ -616,17 +664,19 @@ class _Task:
 
     def write(self, *, cog: bool, co: Mapping[str, str], progress: Progress | None) -> int:
         from geofsrcnn.geotiff import Format, GeoTiffSink
-        from geofsrcnn.predict import Job, band_groups, run
+        from geofsrcnn.predict import AroundGlobe, Job, band_groups, run
 
         method, source = self.method, self.source
         job = Job(method.upsampler, method.factor, self._limits())
-        form = Format(self.dtype, cog, co, _provenance(method))
-        grid = source.grid.crop(self.plan.region).refine(method.factor)
+        form = Format(self.dtype, cog, co, provenance(method))
+        grid = source.grid.crop(self.region).refine(method.factor)
         groups = len(band_groups(len(source.bands), method.upsampler))
         with source.block_cache(), staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
             with GeoTiffSink(staging, source, grid, block, form, split=groups > 1) as sink:
-                watched = _Watched(source, self.value_range, printable(source.path.name))
+                watched: Source = Watched(source, self.value_range, printable(source.path.name))
+                if self.around:
+                    watched = AroundGlobe(watched, self.around, job.reach)
                 run(job, watched, sink, self.plan, self.workers, progress)
                 tiles = groups * len(self.plan)
                 sink.finish(lambda: None if progress is None else progress(tiles, tiles))
@@ -646,25 +696,15 @@ class _Task:
         return limits
 
     def estimate(self) -> Estimate:
-        from geofsrcnn.predict import Job, band_groups, upscale_tile
-        from geofsrcnn.tiles import Tile
+        from geofsrcnn.predict import band_groups
 
-        job = Job(self.method.upsampler, self.method.factor)
-        group = band_groups(len(self.source.bands), self.method.upsampler)[0]
-        together = group.stop - group.start if job.model is not None and job.model.channels > 1 else 1
-        shape = [min(n, self.plan.tile_size) + 2 * job.reach for n in self.plan.region.shape]
-        noise = np.random.default_rng(0).normal(size=(together, *shape)).astype(np.float32)
-        core = Window(job.reach, shape[0] - job.reach, job.reach, shape[1] - job.reach)
-        tile = Tile(core, Window(0, shape[0], 0, shape[1]), core)
-        cells = Cells(noise, np.ones(noise.shape, bool))
-        upscale_tile(job, cells, tile)
-        start = time.perf_counter()
-        for _ in range(3):
-            upscale_tile(job, cells, tile)
-        seconds = (time.perf_counter() - start) / 3
-        bands = len(self.source.bands)
+        bands, model = len(self.source.bands), self.method.upsampler
+        group = band_groups(bands, model)[0]
+        together = group.stop - group.start if model is not None and model.channels > 1 else 1
+        rows, columns = (min(n, self.plan.tile_size) for n in self.plan.region.shape)
+        seconds = time_of_tile(self.method, (rows, columns), together)
         running = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        fine = core.shape[0] * core.shape[1] * self.method.factor**2
+        fine = rows * columns * self.method.factor**2
         pending = (2 * self.workers + 2) * min(bands, 16) * fine * 8
         return Estimate(
             bands=bands,
@@ -678,6 +718,24 @@ class _Task:
             model=self.method.name,
             device=self.method.device,
         )
+
+
+def time_of_tile(method: Method, shape: tuple[int, int], bands: int) -> float:
+    """Seconds that a tile of noise takes here and now, on one thread."""
+    from geofsrcnn.predict import Job, upscale_tile
+    from geofsrcnn.tiles import Tile
+
+    job = Job(method.upsampler, method.factor)
+    rows, columns = (n + 2 * job.reach for n in shape)
+    noise = np.random.default_rng(0).normal(size=(bands, rows, columns)).astype(np.float32)
+    core = Window(job.reach, rows - job.reach, job.reach, columns - job.reach)
+    tile = Tile(core, Window(0, rows, 0, columns), core)
+    cells = Cells(noise, np.ones(noise.shape, bool))
+    upscale_tile(job, cells, tile)
+    start = time.perf_counter()
+    for _ in range(3):
+        upscale_tile(job, cells, tile)
+    return (time.perf_counter() - start) / 3
 
 
 def _opened(
@@ -704,12 +762,11 @@ def _opened(
 ) -> _Task:
     """Check everything that can be checked before the first tile, cheap checks first."""
     factor = check_factor(factor)
-    _check_range(value_range, model)
-    _check_bounds(bounds)
+    check_range(value_range, model)
+    check_bounds(bounds)
     check_tile_size(tile_size)
+    check_dtype(dtype)
     workers = workers_of(threads)
-    if dtype is not None and dtype not in OUTPUT_TYPES:
-        raise UsageError(f"type {printable(dtype)!r} cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
     path, target = local_path(src), Path(dst).absolute()
     models = [Path(model)] if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else []
     refuse_same(target, path, *models)
@@ -735,21 +792,34 @@ def _opened(
         rows, columns = source.grid.shape
         extent = Window(0, rows, 0, columns)
         region = extent if bounds is None else source.grid.window(bounds)
-        _check_pixels(math.prod(region.shape) * factor**2, max_pixels)
+        check_pixels(math.prod(region.shape) * factor**2, max_pixels)
         size = tile_size_of(tile_size, method, region.shape)
-        plan = Plan(extent, region, size, 2 * method.halo, factor)
+        reach = 2 * method.halo
+        around = source.around if method.upsampler is not None and not method.upsampler.whole else 0
+        if around:
+            plan = Plan(Window(0, rows, 0, columns + 2 * reach), region.shift(0, reach), size, reach, factor)
+        else:
+            plan = Plan(extent, region, size, reach, factor)
     except BaseException:
         source.close()
         raise
-    return _Task(source, target, method, plan, workers, dtype, value_range, overwrite)
+    return _Task(source, target, method, region, plan, around, workers, dtype, value_range, overwrite)
 
 
-def _check_pixels(pixels: int, limit: int | None) -> None:
+def check_pixels(pixels: int, limit: int | None) -> None:
+    """Refuse an output of more cells than allowed.
+
+    Raises
+    ------
+    LimitError
+        If it has more.
+    """
     if limit is not None and pixels > limit:
         raise LimitError(f"the output has {pixels} cells, --max-pixels allows {limit}")
 
 
-def _provenance(method: Method) -> dict[str, str]:
+def provenance(method: Method) -> dict[str, str]:
+    """Tags that say how an output was made."""
     tags = {
         "GEOFSRCNN_VERSION": geofsrcnn.__version__,
         "GEOFSRCNN_MODEL": printable(method.name),

@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Any
 
 SELF = Path(__file__)
-PRELOADED = ("checkpoint", "cli", "geotiff", "inference", "methods", "predict", "raster", "train", "upscale")
+PRELOADED = (
+    *("checkpoint", "cli", "geotiff", "inference", "methods", "predict", "raster", "train", "upscale"),
+    *("dispatch", "gridded", "netcdf", "rastergrid", "zarrstore"),
+)
 
 
 @dataclass(frozen=True)

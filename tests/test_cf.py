@@ -286,3 +286,7 @@ def test_packing():
     assert not packing.fits
     assert packing_of(variable(encoding={"dtype": "int16", "_FillValue": 32767})).fits
     assert packing_of(variable(encoding={"dtype": "float32", "_FillValue": 1e20})).fits
+    unsigned = packing_of(variable({"_Unsigned": "true", "_FillValue": np.int16(-1)}, dtype="int16"))
+    assert (unsigned.dtype, unsigned.nodata) == (np.uint16, (65535.0,))
+    signed = packing_of(variable({"_Unsigned": "false", "valid_range": np.array([-90, 90], "int8")}, dtype="uint8"))
+    assert (signed.dtype, signed.valid) == (np.int8, (-90, 90))

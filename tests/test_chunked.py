@@ -16,6 +16,7 @@ from rasters import terrain
 from geofsrcnn import load_checkpoint, upscale_array
 from geofsrcnn.chunked import Recipe, _at_least, upscale_chunks
 from geofsrcnn.methods import load_method
+from geofsrcnn.nodata import Missing
 
 SMALL = load_checkpoint("small", 3)
 METHOD = load_method(SMALL, 3)
@@ -71,7 +72,7 @@ def test_limits_and_nodata_are_kept():
     rng = np.random.default_rng(0)
     field = np.maximum(rng.normal(size=(40, 50)).cumsum(1), 0).astype("float32")
     field[10, 30] = -999
-    lazy = chunked(field, (20, 25), limits=(0.0, np.inf), nodata=(-999.0,))
+    lazy = chunked(field, (20, 25), limits=(0.0, np.inf), missing=Missing((-999.0,)))
     result = lazy.compute(scheduler="synchronous")
     expected = upscale_array(field, 3, SMALL, nodata=-999, value_range=(0, np.inf), threads=1)
     assert np.abs(result - expected).max() < 1e-5

@@ -18,8 +18,9 @@ import pytest
 from conftest import TINY, random_model
 from rasters import NOWHERE, created, opened, read, state, terrain, write
 
-from geofsrcnn import __version__, upscale_array
+from geofsrcnn import __version__, upscale_array, upscale_raster
 from geofsrcnn.checkpoint import Card, save_checkpoint
+from geofsrcnn.errors import UsageError
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -612,11 +613,13 @@ def test_a_reader_that_goes_is_no_defect(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["o.png", "x.nc", "plain", "-", "o.tif.gz"])
-def test_an_output_has_the_name_of_a_geotiff(source, tmp_path, name):
+@pytest.mark.parametrize("name", ["o.png", "x.grib", "plain", "-", "o.tif.gz"])
+def test_an_output_has_the_name_of_its_format(source, tmp_path, name):
     """Names of other formats, and none, are refused before any work."""
     message = processes.run("upscale", source, tmp_path / name, *CLASSICAL).refused(2)
-    assert message.startswith("the output is a GeoTIFF, its name must end in .tif or .tiff: ")
+    assert message.startswith("the output's name must end in .tif, .tiff, .nc, .nc4, .zarr: ")
+    with pytest.raises(UsageError, match="the output is a GeoTIFF, its name must end in"):
+        upscale_raster(source, tmp_path / name, 3, "nearest")
     assert not (tmp_path / name).exists()
 
 

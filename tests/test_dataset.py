@@ -115,7 +115,7 @@ def test_categories_are_repeated_and_said():
 
 
 def test_undecoded_marks_are_missing():
-    """Where _FillValue and missing_value were not decoded, both count, and scale and offset do no harm."""
+    """Where marks were not decoded, each stays what it is, and no valid cell becomes one."""
     dataset = projected()
     stored = (terrain((20, 26)) * 3000).astype("int16")
     stored[4, 5], stored[9, 9] = -32768, -1
@@ -124,10 +124,34 @@ def test_undecoded_marks_are_missing():
     for given in (dataset, dataset.chunk(y=9)):
         fine = upscale_dataset(given, 3, MODEL)["packed"]
         assert fine.dtype == np.int16
-        assert (fine == -32768).sum() == 18
-        rest = fine.to_numpy()[fine.to_numpy() != -32768]
+        assert (fine == -32768).sum() == (fine == -1).sum() == 9
+        rest = fine.to_numpy()[~np.isin(fine.to_numpy(), (-32768, -1))]
         assert rest.min() > -400
         assert fine.attrs == attrs
+
+
+@pytest.mark.parametrize("chunks", [None, {"y": 9}])
+@pytest.mark.parametrize("stored", [True, False])
+def test_cells_outside_the_valid_range_harm_nothing(chunks, stored):
+    """They are missing (CF 2.5.1): none of them reaches its neighbours, and they come out as they are."""
+    dataset = projected()
+    field = np.round(terrain((20, 26)) * 3000)
+    field[4, 5] = 32764
+    attrs = {"valid_range": np.array([0, 10000], "int16"), "scale_factor": 0.1}
+    dataset["ndvi"] = (("y", "x"), field.astype("int16"), attrs)
+    if not stored:
+        decoded = dataset["ndvi"].astype("float32") * np.float32(0.1)
+        decoded.attrs, decoded.encoding = {"valid_range": attrs["valid_range"]}, {"scale_factor": 0.1, "dtype": "int16"}
+        dataset["ndvi"] = decoded
+    fine = upscale_dataset(dataset if chunks is None else dataset.chunk(chunks), 3, MODEL)["ndvi"].to_numpy()
+    scale = 1 if stored else 0.1
+    assert np.allclose(fine[12:15, 15:18], 32764 * scale)
+    field[4, 5] = 0
+    valid = np.ones(field.shape, bool)
+    valid[4, 5] = False
+    expected = upscale_array(field * scale, 3, MODEL, valid=valid, value_range=(0, 10000 * scale))
+    expected[12:15, 15:18] = fine[12:15, 15:18]
+    assert np.allclose(fine, expected, atol=0.51 if stored else 2e-3)
 
 
 # ---------------------------------------------------------------------------------------------------- metadata
@@ -286,10 +310,14 @@ def test_dataarrays_of_any_name():
         "import geofsrcnn, xarray as xr",
         "import xarray as xr, geofsrcnn",
         "import geofsrcnn, importlib.util; importlib.util.find_spec('xarray'); import xarray as xr",
+        "from geofsrcnn import upscale_dataset; import xarray as xr",
+        "from geofsrcnn import upscale_file, upscale_dataarray; import xarray as xr",
+        "import geofsrcnn.cf; import xarray as xr",
+        "import geofsrcnn.chunked; import xarray as xr",
     ],
 )
 def test_the_accessor_is_there_after_import(order):
-    """Whichever is imported first, or only looked for; geofsrcnn itself imports neither xarray nor torch."""
+    """Whichever is imported first, xarray or a part of ours; geofsrcnn itself imports neither xarray nor torch."""
     script = f"{order}\nimport sys\nassert 'torch' not in sys.modules\nxr.Dataset.fsrcnn, xr.DataArray.fsrcnn"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
     alone = "import geofsrcnn, sys\nassert not {'torch', 'xarray', 'dask'} & set(sys.modules)"

@@ -18,12 +18,13 @@ LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files"},
     {"cells", "nodata", "resample", "metrics", "methods", "axes"},
-    {"model", "inference", "checkpoint", "resume", "raster", "cf"},
-    {"geotiff", "predict", "patches"},
-    {"upscale", "train"},
+    {"model", "inference", "checkpoint", "resume", "raster", "cf", "store"},
+    {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
+    {"upscale", "train", "rastergrid"},
     {"evaluate", "chunked"},
     {"dataset"},
-    {"accessor"},
+    {"accessor", "gridded"},
+    {"dispatch"},
     {"cli"},
     {"__main__"},
 )
@@ -84,7 +85,7 @@ def test_networks_never_reach_files_of_rasters(module):
     assert not packages & {"rasterio", "xarray", "dask"}
 
 
-@pytest.mark.parametrize("module", ["raster", "geotiff", "patches", "cf"])
+@pytest.mark.parametrize("module", ["raster", "geotiff", "patches", "cf", "store", "netcdf", "zarrstore", "rastergrid"])
 def test_files_of_rasters_never_reach_networks(module):
     """What reads and writes rasters imports no torch, not even through others."""
     modules, packages = reached(module)
@@ -92,7 +93,7 @@ def test_files_of_rasters_never_reach_networks(module):
     assert not packages & {"torch", "safetensors"}
 
 
-@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods", "evaluate"])
+@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods", "evaluate", "dispatch"])
 def test_heavy_parts_are_imported_where_they_are_used(module):
     """Importing these modules loads neither torch nor rasterio, directly or through others."""
     _, packages = reached(module, everywhere=False)
@@ -133,7 +134,7 @@ def test_public_names_are_exact():
     assert set(geofsrcnn.__all__) == {
         *("FSRCNN", "FSRCNNConfig", "GeofsrcnnError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint"),
-        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_raster"),
+        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_file", "upscale_raster"),
     }
     for name in geofsrcnn.__all__:
         assert getattr(geofsrcnn, name) is not None

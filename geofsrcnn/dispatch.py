@@ -1,0 +1,413 @@
+"""Any file into any other: which way it goes, by its first bytes and by the output's suffix.
+
+From GeoTIFF to GeoTIFF it goes as a raster; all else goes as a CF dataset.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable
+from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, sniff, staged
+from geofsrcnn.methods import Method, check_factor, load_method
+from geofsrcnn.upscale import (
+    Estimate,
+    Progress,
+    Summary,
+    check_bounds,
+    check_dtype,
+    check_pixels,
+    check_range,
+    check_tile_size,
+    estimate_raster,
+    provenance,
+    time_of_tile,
+    upscale_raster,
+    workers_of,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geofsrcnn.cf import Refinement
+    from geofsrcnn.checkpoint import Checkpoint
+    from geofsrcnn.geotiff import Format
+    from geofsrcnn.grid import Grid
+    from geofsrcnn.gridded import Engine, Field
+    from geofsrcnn.store import Writer
+
+Path_ = str | os.PathLike[str]
+Range = tuple[float, float]
+Kind = Literal["GeoTIFF", "NetCDF", "Zarr"]
+
+ENDINGS: dict[str, Kind] = {".tif": "GeoTIFF", ".tiff": "GeoTIFF", ".nc": "NetCDF", ".nc4": "NetCDF", ".zarr": "Zarr"}
+"""What an output is, by the end of its name."""
+
+_KINDS: dict[str, Kind] = {"HDF5": "NetCDF", "NetCDF": "NetCDF", "Zarr": "Zarr", "ZIP": "Zarr"}
+
+_RASTER_ONLY = {
+    "bounds": "--bounds cuts rasters: cut a dataset before (xarray's sel, or ncks)",
+    "cog": "--cog needs a GeoTIFF output",
+    "co": "--co needs a GeoTIFF output",
+    "allow_lossy": "--allow-lossy is for rasters",
+}
+_RASTER_INPUT = {
+    "bidx": "--bidx is for rasters: choose fields with --variables",
+    "nodata": "--nodata is for rasters: a dataset says with _FillValue which cells are missing",
+    "sidecars": "--sidecars is for rasters",
+    "allow_sparse": "--allow-sparse is for rasters",
+}
+_DATASET_INPUT = {
+    "variables": "--variables is for NetCDF and Zarr: choose bands with --bidx",
+    "x": "--x and --y are for NetCDF and Zarr",
+    "y": "--x and --y are for NetCDF and Zarr",
+    "group": "--group is for NetCDF and Zarr",
+}
+
+
+def upscale_file(
+    src: Path_,
+    dst: Path_,
+    factor: int = 3,
+    model: Path_ | Checkpoint = "default",
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Summary:
+    """Upscale a GeoTIFF, NetCDF or Zarr into any of the three.
+
+    The output appears under its name only when it is whole and verified; a failed run leaves nothing, and the
+    input is never touched.
+
+    Parameters
+    ----------
+    src : str or path
+        A GeoTIFF, NetCDF of any kind, a Zarr group of version 2 or 3, or any GDAL raster with `driver`. What it is,
+        its first bytes say.
+    dst : str or path
+        Ends in ``.tif`` or ``.tiff``, ``.nc`` or ``.nc4``, or ``.zarr``.
+    factor, model
+        As for `geofsrcnn.upscale_array`.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile; what it raises ends the run, and nothing is written.
+    **options
+        For all: `value_range`, `tile_size`, `threads`, `device`, `precision`, `dtype`, `overwrite`, `max_pixels`.
+        For raster inputs: `bidx`, `nodata`, `driver`, `sidecars`, `allow_sparse`. For GeoTIFF outputs: `cog`, `co`.
+        From raster to GeoTIFF: `bounds`, `allow_lossy`. All as for `geofsrcnn.upscale_raster`. For NetCDF and Zarr:
+        `variables`, `x` and `y` as for `geofsrcnn.upscale_dataset`, and `group`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    GeofsrcnnError
+        One of its classes, with nothing written; see `geofsrcnn.errors`.
+    """
+    kinds = _checked(src, dst, factor, model, options)
+    if kinds == ("GeoTIFF", "GeoTIFF"):
+        return upscale_raster(src, dst, factor, model, progress=progress, **_without(options, _DATASET_INPUT))
+    start = time.perf_counter()
+    with _opened(src, dst, factor, model, kinds, options) as task:
+        task.check_disk()
+        written = task.write(progress)
+    seconds = time.perf_counter() - start
+    coarse, fine = task.shapes
+    return Summary(
+        output=str(task.target),
+        model=task.engine.method.name,
+        digest=task.engine.method.digest,
+        factor=task.engine.plan.factor,
+        bands=task.bands,
+        coarse=coarse,
+        fine=fine,
+        seconds=seconds,
+        cells_per_second=task.cells / seconds,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        device=task.engine.method.device,
+        output_bytes=written,
+    )
+
+
+def estimate_file(
+    src: Path_, dst: Path_, factor: int = 3, model: Path_ | Checkpoint = "default", **options: Any
+) -> Estimate:
+    """What `upscale_file` would take, with the same checks and arguments; nothing is written.
+
+    Raises
+    ------
+    GeofsrcnnError
+        As `upscale_file` would before its first tile, but for a disk that is too small.
+    """
+    options.pop("progress", None)
+    kinds = _checked(src, dst, factor, model, options)
+    if kinds == ("GeoTIFF", "GeoTIFF"):
+        return estimate_raster(src, dst, factor, model, **_without(options, _DATASET_INPUT))
+    with _opened(src, dst, factor, model, kinds, options) as task:
+        return task.estimate()
+
+
+def _without(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in names}
+
+
+def _checked(
+    src: Path_, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
+) -> tuple[Kind, Kind]:
+    """What input and output are, after all checks that need no look into files but their first bytes."""
+    check_factor(factor)
+    check_range(options.get("value_range"), model)
+    check_bounds(options.get("bounds"))
+    check_tile_size(options.get("tile_size"))
+    check_dtype(options.get("dtype"))
+    workers_of(options.get("threads"))
+    path, target, suffix = local_path(src), Path(dst).absolute(), Path(dst).suffix.lower()
+    models = [Path(model)] if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else []
+    refuse_same(target, path, *models)
+    folder = ENDINGS.get(suffix) == "Zarr"
+    check_target(Path(os.path.realpath(target)), overwrite=bool(options.get("overwrite")), folder=folder)
+    if suffix not in ENDINGS:
+        raise UsageError(f"the output's name must end in {', '.join(ENDINGS)}: {printable(os.fspath(dst))}")
+    found = _KINDS.get(sniff(path), "GeoTIFF") if options.get("driver") is None else "GeoTIFF"
+    kinds = found, ENDINGS[suffix]
+    wrong = _DATASET_INPUT if found == "GeoTIFF" else _RASTER_INPUT
+    if kinds != ("GeoTIFF", "GeoTIFF"):
+        wrong = wrong | (_without(_RASTER_ONLY, {"cog": "", "co": ""}) if kinds[1] == "GeoTIFF" else _RASTER_ONLY)
+    for key, words in wrong.items():
+        value = options.get(key)
+        if not (value is None or value is False or (isinstance(value, (Mapping, Sequence)) and not value)):
+            raise UsageError(words)
+    return kinds
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A run with everything opened and checked."""
+
+    dataset: xr.Dataset
+    source: Path
+    kinds: tuple[Kind, Kind]
+    target: Path
+    engine: Engine
+    fields: Sequence[Field]
+    overwrite: bool
+    identity: tuple[int, ...]
+    form: Format | None = None
+    grid: Grid | None = None
+
+    @property
+    def cells(self) -> int:
+        """Of the output's fields."""
+        return sum(each.fine_cells for each in self.fields)
+
+    @property
+    def bands(self) -> int:
+        """Horizontal slices of all fields."""
+        return sum(each.bands for each in self.fields)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of the output's fields, before compression."""
+        return sum(each.fine_cells * each.dtype.itemsize for each in self.fields)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns before and after."""
+        (rows, columns), factor = self.engine.plan.grid.shape, self.engine.plan.factor
+        return (rows, columns), (rows * factor, columns * factor)
+
+    def check_disk(self) -> None:
+        """Refuse an output that the disk has no room for."""
+        free = free_bytes(self.target)
+        if self.output_bytes > 0.9 * free:
+            raise LimitError(
+                f"the output has {self.output_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
+                "make room, take a smaller --factor or fewer --variables"
+            )
+
+    def write(self, progress: Progress | None) -> int:
+        """Do it; the size of the output."""
+        parts = self.engine.parts(self.fields)
+
+        def step(done: int, _: int = 0) -> None:
+            if progress is not None:
+                progress(done, parts)
+
+        with staged(self.target, overwrite=self.overwrite, folder=self.kinds[1] == "Zarr") as staging:
+            writer = self._writer(staging)
+            try:
+                self.engine.define(self.dataset, self.fields, writer)
+                self.engine.run(self.fields, writer, step)
+                writer.finish(lambda: step(parts))
+            finally:
+                writer.close()
+            if _identity(self.source) != self.identity:
+                raise InputError(f"{printable(self.source.name)} was changed while it was read: run again")
+            return _size(staging)
+
+    def _writer(self, staging: Path) -> Writer:
+        from geofsrcnn.gridded import rest_of
+
+        dataset, plan = self.dataset, self.engine.plan
+        if self.form is not None and self.grid is not None:
+            from geofsrcnn.rastergrid import GeoTIFFWriter
+
+            return GeoTIFFWriter(staging, dataset, self.grid.refine(plan.factor), self.form)
+        rest = rest_of(dataset, plan, self.fields, self.engine.method)
+        if self.kinds[1] == "Zarr":
+            from geofsrcnn.zarrstore import ZarrWriter, version_of
+
+            return ZarrWriter(staging, rest, version_of(self.source) if self.kinds[0] == "Zarr" else 3)
+        from geofsrcnn.netcdf import DEFAULT_FORM, NetCDFWriter, form_of
+
+        model = form_of(self.source, self.output_bytes) if self.kinds[0] == "NetCDF" else DEFAULT_FORM
+        return NetCDFWriter(staging, rest, model, list(dataset.encoding.get("unlimited_dims", ())))
+
+    def estimate(self) -> Estimate:
+        """Sizes, and the time of a tile of noise, computed here and now."""
+        method, (coarse, fine) = self.engine.method, self.shapes
+        tile = min(coarse[0], self.engine.tile), min(coarse[1], self.engine.tile)
+        seconds = time_of_tile(method, tile, 1)
+        running = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        cells = math.prod(tile) * method.factor**2
+        return Estimate(
+            bands=self.bands,
+            coarse=coarse,
+            fine=fine,
+            tiles=self.engine.parts(self.fields),
+            seconds=seconds * self.cells / cells / self.engine.workers,
+            memory=running + (2 * self.engine.workers + 2) * max(4 * 2**20, cells * 4) * 2,
+            disk=self.output_bytes,
+            disk_free=free_bytes(self.target),
+            model=method.name,
+            device=method.device,
+        )
+
+
+@contextmanager
+def _opened(
+    src: Path_,
+    dst: Path_,
+    factor: int,
+    model: Path_ | Checkpoint,
+    kinds: tuple[Kind, Kind],
+    options: Mapping[str, Any],
+) -> Iterator[_Task]:
+    """Check everything that can be checked before the first tile, cheap checks first."""
+    given = dict(options)
+    value_range: Range | None = given.get("value_range")
+    workers, unpacked = workers_of(given.get("threads")), _unpacked(given.get("dtype"))
+    path, target, overwrite = local_path(src), Path(dst).absolute(), bool(given.get("overwrite"))
+    method = load_method(
+        model, factor, device=given.get("device") or "auto", precision=given.get("precision") or "float32"
+    )
+    _need_xarray()
+    from geofsrcnn.cf import refine
+    from geofsrcnn.dataset import check_bands
+    from geofsrcnn.gridded import Engine, fields_of
+
+    check_bands(method)
+    identity = _identity(path)
+    with _dataset(path, kinds[0], method, given) as dataset:
+        plan = refine(dataset, factor, variables=given.get("variables") or None, x=given.get("x"), y=given.get("y"))
+        fields = fields_of(dataset, plan, unpacked)
+        engine = Engine(method, plan, value_range, given.get("tile_size"), workers)
+        check_pixels(sum(each.fine_cells for each in fields), given.get("max_pixels"))
+        form, grid = _geotiff(dataset, plan, fields, method, given) if kinds[1] == "GeoTIFF" else (None, None)
+        if kinds[0] == "Zarr":
+            from geofsrcnn.zarrstore import warn_of_missing_chunks
+
+            warn_of_missing_chunks(path, given.get("group"), [each.name for each in fields])
+        yield _Task(dataset, path, kinds, target, engine, fields, overwrite, identity, form, grid)
+
+
+def _geotiff(
+    dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], method: Method, options: Mapping[str, Any]
+) -> tuple[Format, Grid]:
+    """How a GeoTIFF is written, and its grid before refinement."""
+    from geofsrcnn.geotiff import Format, check_options
+    from geofsrcnn.rastergrid import grid_of
+
+    if len(fields) > 1:
+        names = printable(", ".join(each.name for each in fields))
+        raise UsageError(f"a GeoTIFF holds one field, there are {names}: use --variables")
+    form = Format(None, bool(options.get("cog")), dict(options.get("co") or {}), provenance(method))
+    check_options(form, fields[0].dtype)
+    return form, grid_of(dataset, plan.grid)
+
+
+@contextmanager
+def _dataset(path: Path, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
+    """The input as it is stored."""
+    if kind == "NetCDF":
+        from geofsrcnn import netcdf
+
+        with netcdf.opened(path, options.get("group")) as dataset:
+            yield dataset
+    elif kind == "Zarr":
+        from geofsrcnn import zarrstore
+
+        with zarrstore.opened(path, options.get("group")) as dataset:
+            yield dataset
+    else:
+        from geofsrcnn.raster import RasterSource
+        from geofsrcnn.rastergrid import dataset_of
+
+        with RasterSource(
+            path,
+            nodata=options.get("nodata"),
+            bidx=tuple(options.get("bidx") or ()),
+            driver=options.get("driver"),
+            sidecars=bool(options.get("sidecars")),
+            raw=method.upsampler is None,
+            allow_sparse=bool(options.get("allow_sparse")),
+        ) as source:
+            source.check_georeference()
+            with source.block_cache():
+                yield dataset_of(source)
+
+
+def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    if dtype not in ("float32", "float64"):
+        raise UsageError(
+            f"type {printable(dtype)!r}: with NetCDF or Zarr, fields keep their type and packing, or become float32 or "
+            "float64 with --dtype"
+        )
+    return np.dtype(dtype)
+
+
+def _need_xarray() -> None:
+    try:
+        import cf_xarray
+        import xarray
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[netcdf,zarr]'") from None
+    assert cf_xarray is not None
+    assert xarray is not None
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced or written; of a folder, its metadata's."""
+    marks = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    states = [mark.stat() for mark in marks]
+    return tuple(n for s in states for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(path) for name in names)

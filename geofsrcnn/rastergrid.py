@@ -1,0 +1,318 @@
+"""Rasters as CF datasets and back: a GeoTIFF on its way to NetCDF or Zarr, a field on its way to a GeoTIFF.
+
+The grid mapping is written as CF 1.11 and as GDAL read it: parameters, ``crs_wkt``, ``spatial_ref`` and
+``GeoTransform``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.crs
+import xarray as xr
+from affine import Affine
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from geofsrcnn.cells import Cells
+from geofsrcnn.cf import CFGrid, missing_of, packing_of
+from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.geotiff import Format, GeoTiffSink
+from geofsrcnn.grid import Grid
+from geofsrcnn.nodata import Missing
+from geofsrcnn.raster import Band, RasterSource
+from geofsrcnn.store import Index, NewField
+from geofsrcnn.tiles import Window
+
+Array = npt.NDArray[Any]
+
+NAME = "band_data"
+"""The variable that a raster becomes, as in rioxarray."""
+
+MAPPING = "spatial_ref"
+"""Its grid mapping, as in rioxarray."""
+
+
+# ------------------------------------------------------------------------------------------- a raster as dataset
+
+
+class _Stored(BackendArray):
+    """The stored values of a raster's bands, read when they are asked for."""
+
+    def __init__(self, source: RasterSource, mark: float | None) -> None:
+        self._source, self._mark = source, mark
+        self.shape, self.dtype = source.shape, source.bands[0].dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
+        return np.asarray(
+            indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Array:
+        parts = [
+            slice(k, k + 1) if isinstance(k, int) else slice(*k.indices(n))
+            for k, n in zip(key, self.shape, strict=True)
+        ]
+        bands, rows, columns = parts
+        cells = self._source.read(Window(rows.start, rows.stop, columns.start, columns.stop), bands)
+        values = cells.values
+        if self._mark is not None and not cells.valid.all():
+            values = np.where(cells.valid, values, values.dtype.type(self._mark))
+        return values[tuple(0 if isinstance(k, int) else slice(None, None, k.step) for k in key)]
+
+
+def dataset_of(source: RasterSource) -> xr.Dataset:
+    """A raster as a CF dataset, its cells not read: `band_data` along band, y and x, and a grid mapping.
+
+    Parameters
+    ----------
+    source : RasterSource
+        Opened; reads stored values from here on.
+
+    Raises
+    ------
+    InputError
+        If the raster holds what a CF grid cannot say: rotation, control points, bands of several types or packings.
+    """
+    shown = printable(source.path.name)
+    grid, first = source.grid, source.bands[0]
+    if grid.gcps or grid.rpcs is not None:
+        raise InputError(f"{shown} is placed by control points, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    t = grid.affine
+    if t is not None and (t.b or t.d):
+        raise InputError(f"{shown} is rotated, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    for what in ("dtype", "nodata", "scale", "offset"):
+        if len({repr(getattr(band, what)) for band in source.bands}) > 1:
+            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with --bidx")
+    mark = first.nodata
+    if mark is None and (source.has_mask or source.alpha_as_mask):
+        if first.dtype.kind != "f":
+            raise InputError(f"{shown} has a mask and no nodata value: say with --nodata what stands for missing cells")
+        mark = float("nan")
+    source.raw = True
+    attrs: dict[str, Any] = {}
+    if mark is not None:
+        attrs["_FillValue"] = first.dtype.type(mark)
+    if not first.plain:
+        attrs |= {"scale_factor": first.scale, "add_offset": first.offset}
+    if first.unit:
+        attrs["units"] = first.unit
+    if first.description:
+        attrs["long_name"] = first.description if len(source.bands) == 1 else shown
+    values = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(_Stored(source, mark)), attrs)
+    variables: dict[str, xr.Variable] = {}
+    if len(source.bands) == 1:
+        values = values.isel(band=0)
+    else:
+        variables["band"] = xr.Variable("band", np.array([b.index for b in source.bands], "int32"))
+        if any(b.description for b in source.bands):
+            names = [b.description or f"band {b.index}" for b in source.bands]
+            variables["band_name"] = xr.Variable("band", np.array(names, object))
+            values.attrs["coordinates"] = "band_name"
+    if t is not None:
+        values.attrs["grid_mapping"] = MAPPING
+        crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
+        variables |= _coordinates(t, grid.shape, crs)
+    variables[NAME] = values
+    return xr.Dataset(variables, attrs={"Conventions": "CF-1.11", "source": shown})
+
+
+def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:
+    """Places of rows and columns, and the grid mapping."""
+    rows, columns = shape
+    if crs is not None and crs.is_geographic:
+        about = (
+            {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
+            {"units": "degrees_east", "standard_name": "longitude", "axis": "X"},
+        )
+    else:
+        unit = "m" if crs is None or not crs.axis_info else crs.axis_info[0].unit_name
+        unit = {"metre": "m"}.get(unit, unit)
+        about = (
+            {"units": unit, "standard_name": "projection_y_coordinate", "axis": "Y"},
+            {"units": unit, "standard_name": "projection_x_coordinate", "axis": "X"},
+        )
+    mapping = {} if crs is None else {**crs.to_cf(), "spatial_ref": crs.to_wkt("WKT1_GDAL")}
+    mapping["GeoTransform"] = " ".join(repr(float(n)) for n in (t.c, t.a, t.b, t.f, t.d, t.e))
+    return {
+        "y": xr.Variable("y", t.f + t.e * (np.arange(rows) + 0.5), about[0]),
+        "x": xr.Variable("x", t.c + t.a * (np.arange(columns) + 0.5), about[1]),
+        MAPPING: xr.Variable((), np.int32(0), mapping),
+    }
+
+
+# ------------------------------------------------------------------------------------------- a field as GeoTIFF
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What a GeoTIFF takes from a field: what `GeoTiffSink` asks of a raster."""
+
+    bands: list[Band]
+    alpha: list[Band] = field(default_factory=list)
+    interleave: str = "band"
+    colourmap: None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    raw: bool = True
+
+    @property
+    def order(self) -> list[int]:
+        """Bands as they follow each other."""
+        return [band.index for band in self.bands]
+
+
+class GeoTIFFWriter:
+    """A GeoTIFF of one field, a band for each index of its other dimensions.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet existing.
+    dataset : Dataset
+        The coarse one, for labels of bands.
+    grid : Grid
+        Of the fine cells; see `grid_of`.
+    form : Format
+        How to write.
+
+    Raises
+    ------
+    OutputError, UsageError, InputError
+        If it cannot be written, or an option is wrong.
+    """
+
+    bands_first = True
+
+    def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
+        self._path, self._dataset, self._grid, self._form = path, dataset, grid, form
+        self._sink: GeoTiffSink | None = None
+        self._missing = Missing()
+        self._lead: tuple[int, ...] = ()
+
+    def define(self, new: NewField) -> None:
+        """The field."""
+        if self._sink is not None:
+            raise UsageError("a GeoTIFF holds one field: choose it with --variables")
+        variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
+        packing, self._missing = packing_of(variable), missing_of(variable)
+        if packing.dtype not in {new.dtype, new.dtype.newbyteorder("=")}:
+            raise InputError(f"{printable(new.name)} holds its values under another sign: give --dtype float32")
+        nodata = packing.nodata[0] if packing.nodata else float("nan") if new.dtype.kind == "f" else None
+        lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
+        self._lead = tuple(size for _, size in lead)
+        labels = [_labels(self._dataset, dim, size) for dim, size in lead]
+        name = str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)
+        bands = [
+            Band(
+                index=index,
+                dtype=new.dtype.newbyteorder("="),
+                nodata=nodata,
+                scale=packing.scale,
+                offset=packing.offset,
+                description=", ".join((name, *words)),
+                unit=str(new.attrs["units"]) if "units" in new.attrs else None,
+                colour=ColorInterp.gray if index == 1 else ColorInterp.undefined,
+                bits=None,
+            )
+            for index, words in enumerate(itertools.product(*labels), 1)
+        ]
+        tags = {k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str)}
+        source = _Description(bands, tags={k: v for k, v in tags.items() if k != "history"})
+        self._sink = GeoTiffSink(self._path, source, self._grid, new.chunks[-1], self._form)
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """Some bands of a window."""
+        assert self._sink is not None, name
+        rows, columns = index[-2:]
+        window = Window(rows.start, rows.stop, columns.start, columns.stop)
+        bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
+        layers = values.reshape(-1, *values.shape[-2:])
+        for band, layer in zip(bands, layers, strict=True):
+            cells = Cells(layer[None], self._missing.valid(layer)[None])
+            self._sink.write(window, cells, slice(int(band), int(band) + 1))
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Close the file, and compare it with what was written."""
+        assert self._sink is not None
+        self._sink.finish(each_part)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._sink is not None:
+            self._sink.abandon()
+
+
+def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
+    """What stands along a dimension, dates as such."""
+    if dim not in dataset.variables or dataset.variables[dim].ndim != 1:
+        return [f"{dim} {i}" for i in range(size)]
+    alone = dataset[[dim]]
+    try:
+        values = xr.decode_cf(alone)[dim]
+    except (ValueError, OverflowError, KeyError):
+        values = alone[dim]
+    unit = values.attrs.get("units", "")
+    if values.dtype.kind == "M":
+        return [f"{dim} {np.datetime_as_string(v, 's')}" for v in values.to_numpy()]
+    if values.dtype.kind == "f":
+        return [f"{dim} {v:g} {unit}".strip() for v in values.to_numpy()]
+    return [printable(f"{dim} {v} {unit}".strip()) for v in values.to_numpy()]
+
+
+def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
+    """The grid of a dataset's cells as a GeoTIFF can say it.
+
+    Raises
+    ------
+    InputError
+        If it cannot: cells that are uneven, rotated pole, latitude and longitude of two dimensions, no coordinates.
+    """
+    why = {
+        "rotated": "a rotated pole",
+        "curvilinear": "latitude and longitude of two dimensions",
+        "index": "no coordinates",
+    }.get(grid.kind)
+    if why is None and not grid.even:
+        why = "unevenly spaced rows or columns (cells at the poles are cut at 90 degrees)"
+    if why is not None:
+        raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
+    crs = _crs(dataset, grid)
+    ends = []
+    for name, size in ((grid.y_coordinate, grid.shape[0]), (grid.x_coordinate, grid.shape[1])):
+        variable = dataset[str(name)]
+        values = variable.to_numpy().astype(np.float64)
+        values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+        if size < 2:
+            raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
+        step = (values[-1] - values[0]) / (size - 1)
+        unit = 1000.0 if str(variable.attrs.get("units", "")) in ("km", "kilometer", "kilometre") else 1.0
+        ends.append((unit * (values[0] - step / 2), unit * step))
+    (top, down), (left, right) = ends
+    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), crs)
+
+
+def _crs(dataset: xr.Dataset, grid: CFGrid) -> rasterio.crs.CRS | None:
+    """The CRS that the grid mapping states; WGS 84 for latitude and longitude without one, which is said."""
+    if grid.mapping is not None:
+        attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
+        text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+        try:
+            crs = CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
+            return rasterio.crs.CRS.from_wkt(crs.to_wkt())
+        except (CRSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error
+    if grid.kind == "latitude-longitude":
+        warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
+        return rasterio.crs.CRS.from_epsg(4326)
+    warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
+    return None

@@ -1,0 +1,156 @@
+"""What NetCDF, Zarr and GeoTIFF have in common as stores of named fields: what is written, and its comparison.
+
+A store is opened as it is: nothing decoded, nothing read before it is asked for. It is written field by field and part
+by part, and read back.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from geofsrcnn.errors import InputError, LimitError, OutputError, UsageError, printable
+
+Array = npt.NDArray[Any]
+Index = tuple[slice, ...]
+
+MAX_BLOCK = 256 * 2**20
+"""Bytes of one chunk: it is held whole to read one value of it, and small files can declare chunks of gigabytes."""
+
+
+@dataclass(frozen=True)
+class NewField:
+    """A field to be written.
+
+    Parameters
+    ----------
+    name : str
+        Its variable.
+    sizes : dict of str to int
+        Its dimensions, in their order.
+    dtype : numpy.dtype
+        As stored.
+    attrs : dict
+        Packing and missing marks included.
+    chunks : tuple of int
+        Cells that are written together, along each dimension.
+    encoding : dict
+        How the coarse field was stored.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    dtype: np.dtype[Any]
+    attrs: Mapping[str, Any]
+    chunks: Sequence[int]
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Writer(Protocol):
+    """What a format offers for writing."""
+
+    bands_first: bool
+    """Whether rows and columns must be the last dimensions."""
+
+    def define(self, new: NewField) -> None:
+        """A field to come."""
+        ...
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """A part of a field, as stored."""
+        ...
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Make it whole, and compare it with what was written, part by part."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Checksums:
+    """Checksums of what was written, to compare with what can be read."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[str, Index, int]] = []
+
+    def add(self, name: str, index: Index, values: Array) -> None:
+        """Note a part of a field."""
+        self._sums.append((name, index, _checksum(values)))
+
+    def compare(self, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
+        """Read all parts again.
+
+        Raises
+        ------
+        OutputError
+            If one is not what was written.
+        """
+        for name, index, expected in self._sums:
+            if _checksum(read(name, index)) != expected:
+                raise OutputError(f"the output read back differs from what was written ({printable(name)}): disk full?")
+            each_part()
+
+
+def _checksum(values: Array) -> int:
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return zlib.crc32(np.ascontiguousarray(native).view(np.uint8).data)
+
+
+def check_variables(dataset: xr.Dataset, shown: str) -> None:
+    """Refuse what cannot be held or copied, before anything is read.
+
+    Raises
+    ------
+    InputError
+        If a variable has a compound type.
+    LimitError
+        If a chunk is too large.
+    """
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "V":
+            raise InputError(f"variable {printable(name)} of {shown} has a compound type: take it out first")
+        encoding = variable.encoding
+        chunk = encoding.get("shards") or encoding.get("chunksizes") or encoding.get("chunks") or (1,)
+        size = math.prod(chunk) * variable.dtype.itemsize
+        if size > MAX_BLOCK:
+            raise LimitError(
+                f"chunk of {size / 2**20:.0f} MiB of {printable(name)} in {shown} (limit {MAX_BLOCK // 2**20}): "
+                "rechunk it first"
+            )
+
+
+def choose_group(found: Iterable[str], wanted: str | None, shown: str) -> str | None:
+    """The group to read: the one asked for, else the root, else the only one that has variables.
+
+    Parameters
+    ----------
+    found : iterable of str
+        Groups that have variables; "" is the root.
+    wanted : str, optional
+        As the user typed it.
+    shown : str
+        The file, for messages.
+
+    Raises
+    ------
+    UsageError
+        If it is not there, or several are and none was chosen.
+    """
+    names = list(found)
+    listed = printable(", ".join(name or "/" for name in names)) or "none"
+    if wanted is not None:
+        if wanted.strip("/") not in names:
+            raise UsageError(f"no group {printable(wanted)} with variables in {shown}: there are {listed}")
+        return wanted.strip("/") or None
+    if len(names) > 1 and "" not in names:
+        raise UsageError(f"several groups in {shown}: {listed}: choose one with --group")
+    return None if not names or "" in names else names[0]

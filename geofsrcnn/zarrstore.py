@@ -1,0 +1,226 @@
+"""Zarr stores in and out: opened as they are stored, written chunk by chunk, read back."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+from zarr.storage import ZipStore
+
+from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, printable, warn
+from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group
+
+Array = npt.NDArray[Any]
+
+LOSSLESS = ("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma")
+"""Codecs that an output keeps; others it replaces by Zarr's default."""
+
+MAX_ZIP = 2**36
+"""Bytes that a zipped store may declare."""
+
+
+@contextmanager
+def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
+    """A store's variables as they are stored: nothing decoded, nothing read before it is asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of a Zarr group, version 2 or 3, or a zip of one.
+    group : str, optional
+        Group within it, where there are several.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    LimitError
+        If a chunk is too large to be held.
+    UsageError
+        If there are several groups with arrays, and none or a missing one is named.
+    """
+    shown = printable(path.name)
+    store: Any = path
+    if path.is_file():
+        _check_zip(path)
+        store = ZipStore(path, mode="r")
+    try:
+        with _quiet():
+            _refuse_array(store, shown)
+            group = choose_group(_groups(store), group, shown)
+            dataset = xr.open_dataset(
+                store, engine="zarr", group=group, decode_cf=False, cache=False, consolidated=False, chunks=None
+            )
+    except GeofsrcnnError:
+        raise
+    except Exception as error:  # zarr and its codecs raise anything
+        raise InputError(f"cannot read {shown} ({_reason(error)}): a Zarr group is needed") from error
+    with dataset:
+        check_variables(dataset, shown)
+        yield dataset
+
+
+def _refuse_array(store: Any, shown: str) -> None:
+    if isinstance(zarr.open(store, mode="r"), zarr.Array):
+        raise InputError(f"{shown} is one Zarr array without coordinates: give a group, as xarray writes it")
+
+
+def _groups(store: Any) -> list[str]:
+    """Groups that have arrays; "" is the root."""
+    root: Any = zarr.open_group(store, mode="r", use_consolidated=False)
+    found = {name.rpartition("/")[0] for name, member in root.members(max_depth=None) if isinstance(member, zarr.Array)}
+    return sorted(found)
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse archives whose names leave it, or that declare too much."""
+    shown = printable(path.name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"cannot read {shown} ({printable(error)}): a Zarr group is needed") from error
+    if any(part.filename.startswith("/") or ".." in part.filename.split("/") for part in parts):
+        raise InputError(f"{shown} holds names that lead out of it: unpack it with care")
+    if sum(part.file_size for part in parts) > MAX_ZIP:
+        raise LimitError(f"{shown} declares more than {MAX_ZIP // 2**30} GiB: unpack it first")
+
+
+def _reason(error: BaseException) -> str:
+    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)[:300]
+
+
+def warn_of_missing_chunks(path: Path, group: str | None, names: Sequence[str]) -> None:
+    """Say how many chunks of fields are not there and read as their fill value."""
+    if path.is_file():
+        return
+    with _quiet():
+        group = choose_group(_groups(path), group, path.name)
+        root: Any = zarr.open_group(path, path=group or "", mode="r", use_consolidated=False)
+        for name in names:
+            array = root[name]
+            missing = array.nchunks - array.nchunks_initialized
+            if missing > 0:
+                warn(
+                    "W-MISSING-CHUNK",
+                    f"{printable(name)} lacks {missing} of {array.nchunks} chunks, which read as its fill value",
+                )
+
+
+def version_of(path: Path) -> Literal[2, 3]:
+    """Zarr format of a store."""
+    return 2 if path.is_file() or not (path / "zarr.json").exists() else 3
+
+
+class ZarrWriter:
+    """A new store: what is small at once, fields chunk by chunk, then read back and compared.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet existing.
+    rest : Dataset
+        Everything but the fields, as it is to be stored.
+    version : {2, 3}
+        Zarr format.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+
+    bands_first = False
+
+    def __init__(self, path: Path, rest: xr.Dataset, version: Literal[2, 3]) -> None:
+        self._path, self._version = path, version
+        self._attrs = rest.attrs
+        self._arrays: dict[str, Any] = {}
+        self._sums = Checksums()
+        for variable in rest.variables.values():
+            variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
+        with _writing():
+            rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
+
+    def define(self, new: NewField) -> None:
+        """A field to come, with the compression of the coarse one."""
+        sizes = tuple(new.sizes.values())
+        plan = da.zeros(sizes, chunks=-1, dtype=new.dtype)
+        variable = xr.Variable(tuple(new.sizes), plan, new.attrs)
+        encoding: dict[str, Any] = {"chunks": tuple(min(c, n) for c, n in zip(new.chunks, sizes, strict=True))}
+        codecs = new.encoding.get("compressors") or ()
+        if codecs and all(_codec(codec) in LOSSLESS for codec in codecs):
+            encoding["compressors"] = codecs
+        with _writing():
+            xr.Dataset({new.name: variable}, attrs=self._attrs).to_zarr(
+                self._path,
+                mode="a",
+                compute=False,
+                consolidated=False,
+                zarr_format=self._version,
+                encoding={new.name: encoding},
+            )
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                root: Any = zarr.open_group(self._path, mode="r+", zarr_format=self._version, use_consolidated=False)
+                self._arrays[new.name] = root[new.name]
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """Whole chunks of a field, as stored."""
+        with _writing():
+            self._arrays[name][index] = values
+        self._sums.add(name, index, values)
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Read back and compare all that was written, then the metadata of all arrays in one place.
+
+        Raises
+        ------
+        OutputError
+            If a part is not what was written: the disk may be full.
+        """
+        with _writing():
+            root: Any = zarr.open_group(self._path, mode="r", use_consolidated=False)
+            for name, array in self._arrays.items():
+                if root[name].nchunks_initialized != array.nchunks:
+                    raise OutputError(f"chunks of {printable(name)} are missing in the output: disk full?")
+            self._sums.compare(lambda name, index: np.asarray(root[name][index]), each_part)
+            zarr.consolidate_metadata(self._path, zarr_format=self._version)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _codec(codec: Any) -> str:
+    """The name of a compressor, of zarr's own or numcodecs'."""
+    name = getattr(codec, "codec_id", None) or codec.to_dict().get("name", "")
+    return str(name).removeprefix("numcodecs.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without zarr's warnings on what lies beside arrays, and on metadata that no standard describes yet."""
+    with warnings.catch_warnings():
+        for module in ("zarr", "xarray"):
+            warnings.filterwarnings("ignore", module=module)
+        warnings.filterwarnings("ignore", message="Consolidated metadata|Object at|.*data type.*")
+        yield
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except GeofsrcnnError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the output ({printable(error)}): is the disk full?") from error
