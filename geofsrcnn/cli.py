@@ -320,6 +320,13 @@ def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
             "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
         ),
         click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
+        click.option(
+            "--allow-remote",
+            type=_Names(),
+            default=(),
+            metavar="HOST[,HOST]",
+            help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
+        ),
         click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
         click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),
         click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),

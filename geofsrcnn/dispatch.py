@@ -20,6 +20,7 @@ import numpy as np
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, sniff, staged
 from geofsrcnn.methods import Method, check_factor, load_method
+from geofsrcnn.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.upscale import (
     Estimate,
     Progress,
@@ -81,6 +82,7 @@ def upscale_file(
     factor: int = 3,
     model: Path_ | Checkpoint = "default",
     *,
+    allow_remote: Sequence[str] = (),
     progress: Progress | None = None,
     **options: Any,
 ) -> Summary:
@@ -98,6 +100,9 @@ def upscale_file(
         Ends in ``.tif`` or ``.tiff``, ``.nc`` or ``.nc4``, or ``.zarr``.
     factor, model
         As for `geofsrcnn.upscale_array`.
+    allow_remote : sequence of str
+        Hosts and buckets that `src` may be fetched from: a URL with https, s3 or gs. A file is fetched whole into the
+        folder of temporary files; the chunks of a store whose URL ends in ``.zarr`` are read as they are needed.
     progress : callable, optional
         ``progress(done, total)`` after each tile; what it raises ends the run, and nothing is written.
     **options
@@ -115,8 +120,22 @@ def upscale_file(
     GeofsrcnnError
         One of its classes, with nothing written; see `geofsrcnn.errors`.
     """
+    if is_remote(src):
+        with fetched(os.fspath(src), allow_remote, lambda: None if progress is None else progress(0, 1)) as place:
+            return _upscale(place, dst, factor, model, progress, options)
+    return _upscale(src, dst, factor, model, progress, options)
+
+
+def _upscale(
+    src: Path_ | RemoteZarr,
+    dst: Path_,
+    factor: int,
+    model: Path_ | Checkpoint,
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> Summary:
     kinds = _checked(src, dst, factor, model, options)
-    if kinds == ("GeoTIFF", "GeoTIFF"):
+    if kinds == ("GeoTIFF", "GeoTIFF") and not isinstance(src, RemoteZarr):
         return upscale_raster(src, dst, factor, model, progress=progress, **_without(options, _DATASET_INPUT))
     start = time.perf_counter()
     with _opened(src, dst, factor, model, kinds, options) as task:
@@ -141,7 +160,13 @@ def upscale_file(
 
 
 def estimate_file(
-    src: Path_, dst: Path_, factor: int = 3, model: Path_ | Checkpoint = "default", **options: Any
+    src: Path_,
+    dst: Path_,
+    factor: int = 3,
+    model: Path_ | Checkpoint = "default",
+    *,
+    allow_remote: Sequence[str] = (),
+    **options: Any,
 ) -> Estimate:
     """What `upscale_file` would take, with the same checks and arguments; nothing is written.
 
@@ -151,8 +176,17 @@ def estimate_file(
         As `upscale_file` would before its first tile, but for a disk that is too small.
     """
     options.pop("progress", None)
+    if is_remote(src):
+        with fetched(os.fspath(src), allow_remote) as place:
+            return _estimate(place, dst, factor, model, options)
+    return _estimate(src, dst, factor, model, options)
+
+
+def _estimate(
+    src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
+) -> Estimate:
     kinds = _checked(src, dst, factor, model, options)
-    if kinds == ("GeoTIFF", "GeoTIFF"):
+    if kinds == ("GeoTIFF", "GeoTIFF") and not isinstance(src, RemoteZarr):
         return estimate_raster(src, dst, factor, model, **_without(options, _DATASET_INPUT))
     with _opened(src, dst, factor, model, kinds, options) as task:
         return task.estimate()
@@ -163,7 +197,7 @@ def _without(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 
 def _checked(
-    src: Path_, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
+    src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
 ) -> tuple[Kind, Kind]:
     """What input and output are, after all checks that need no look into files but their first bytes."""
     check_factor(factor)
@@ -172,14 +206,17 @@ def _checked(
     check_tile_size(options.get("tile_size"))
     check_dtype(options.get("dtype"))
     workers_of(options.get("threads"))
-    path, target, suffix = local_path(src), Path(dst).absolute(), Path(dst).suffix.lower()
-    models = [Path(model)] if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else []
-    refuse_same(target, path, *models)
+    path, target, suffix = _place(src), Path(dst).absolute(), Path(dst).suffix.lower()
+    inputs = [] if isinstance(path, RemoteZarr) else [path]
+    if isinstance(model, (str, os.PathLike)) and Path(model).is_file():
+        inputs.append(Path(model))
+    refuse_same(target, *inputs)
     folder = ENDINGS.get(suffix) == "Zarr"
     check_target(Path(os.path.realpath(target)), overwrite=bool(options.get("overwrite")), folder=folder)
     if suffix not in ENDINGS:
         raise UsageError(f"the output's name must end in {', '.join(ENDINGS)}: {printable(os.fspath(dst))}")
-    found = _KINDS.get(sniff(path), "GeoTIFF") if options.get("driver") is None else "GeoTIFF"
+    kind = "Zarr" if isinstance(path, RemoteZarr) else sniff(path)
+    found = _KINDS.get(kind, "GeoTIFF") if options.get("driver") is None else "GeoTIFF"
     kinds = found, ENDINGS[suffix]
     wrong = _DATASET_INPUT if found == "GeoTIFF" else _RASTER_INPUT
     if kinds != ("GeoTIFF", "GeoTIFF"):
@@ -191,12 +228,16 @@ def _checked(
     return kinds
 
 
+def _place(src: Path_ | RemoteZarr) -> Path | RemoteZarr:
+    return src if isinstance(src, RemoteZarr) else local_path(src)
+
+
 @dataclass(frozen=True)
 class _Task:
     """A run with everything opened and checked."""
 
     dataset: xr.Dataset
-    source: Path
+    source: Path | RemoteZarr
     kinds: tuple[Kind, Kind]
     target: Path
     engine: Engine
@@ -271,7 +312,8 @@ class _Task:
             return ZarrWriter(staging, rest, version_of(self.source) if self.kinds[0] == "Zarr" else 3)
         from geofsrcnn.netcdf import DEFAULT_FORM, NetCDFWriter, form_of
 
-        model = form_of(self.source, self.output_bytes) if self.kinds[0] == "NetCDF" else DEFAULT_FORM
+        own = isinstance(self.source, Path) and self.kinds[0] == "NetCDF"
+        model = form_of(self.source, self.output_bytes) if own else DEFAULT_FORM  # type: ignore[arg-type]
         return NetCDFWriter(staging, rest, model, list(dataset.encoding.get("unlimited_dims", ())))
 
     def estimate(self) -> Estimate:
@@ -297,7 +339,7 @@ class _Task:
 
 @contextmanager
 def _opened(
-    src: Path_,
+    src: Path_ | RemoteZarr,
     dst: Path_,
     factor: int,
     model: Path_ | Checkpoint,
@@ -308,7 +350,7 @@ def _opened(
     given = dict(options)
     value_range: Range | None = given.get("value_range")
     workers, unpacked = workers_of(given.get("threads")), _unpacked(given.get("dtype"))
-    path, target, overwrite = local_path(src), Path(dst).absolute(), bool(given.get("overwrite"))
+    path, target, overwrite = _place(src), Path(dst).absolute(), bool(given.get("overwrite"))
     method = load_method(
         model, factor, device=given.get("device") or "auto", precision=given.get("precision") or "float32"
     )
@@ -348,17 +390,17 @@ def _geotiff(
 
 
 @contextmanager
-def _dataset(path: Path, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
+def _dataset(path: Path | RemoteZarr, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
     """The input as it is stored."""
-    if kind == "NetCDF":
-        from geofsrcnn import netcdf
-
-        with netcdf.opened(path, options.get("group")) as dataset:
-            yield dataset
-    elif kind == "Zarr":
+    if isinstance(path, RemoteZarr) or kind == "Zarr":
         from geofsrcnn import zarrstore
 
         with zarrstore.opened(path, options.get("group")) as dataset:
+            yield dataset
+    elif kind == "NetCDF":
+        from geofsrcnn import netcdf
+
+        with netcdf.opened(path, options.get("group")) as dataset:
             yield dataset
     else:
         from geofsrcnn.raster import RasterSource
@@ -399,8 +441,10 @@ def _need_xarray() -> None:
     assert xarray is not None
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced or written; of a folder, its metadata's."""
+def _identity(path: Path | RemoteZarr) -> tuple[int, ...]:
+    """What changes when a file is replaced or written; of a folder, its metadata's; nothing of what is far away."""
+    if isinstance(path, RemoteZarr):
+        return ()
     marks = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     states = [mark.stat() for mark in marks]
     return tuple(n for s in states for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))

@@ -20,7 +20,7 @@ import xarray as xr
 from geofsrcnn.cells import Cells
 from geofsrcnn.cf import Packing, Refinement, fine_attrs, limits_of, missing_of, packing_of, repeated
 from geofsrcnn.dataset import Range, history
-from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.methods import Method
 from geofsrcnn.nodata import Missing, encode, within
 from geofsrcnn.store import NewField, Writer
@@ -188,6 +188,8 @@ class FieldSource:
         field, packing = self._field, self._field.packing
         try:
             stored = self._stored(self._blocks.lead(bands), window)
+        except GeofsrcnnError:
+            raise
         except Exception as error:  # codecs and HDF5 raise anything
             raise InputError(f"cannot read {printable(field.name)} at {window} ({printable(error)})") from error
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
-from zarr.storage import ZipStore
+from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
-from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, printable, warn
+from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
+from geofsrcnn.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
 from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group
 
 Array = npt.NDArray[Any]
@@ -28,14 +30,36 @@ MAX_ZIP = 2**36
 """Bytes that a zipped store may declare."""
 
 
+class PatientStore(WrapperStore[Any]):
+    """A remote store that is only read, and whose reads are tried again; what fails to the end is no missing chunk."""
+
+    def __init__(self, place: RemoteZarr) -> None:
+        super().__init__(FsspecStore(place.files, read_only=True, path=place.path))
+        self._url = place.url
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """The bytes of a key; None where there is none."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except Exception as error:
+                if isinstance(error, GeofsrcnnError):
+                    raise
+                if attempt == ATTEMPTS - 1 or is_final(error):
+                    words = f"cannot read {self._url}/{printable(key)} ({reason(error)}), tried {attempt + 1} times"
+                    raise RemoteError(words) from error
+                await asyncio.sleep(PAUSE * 2**attempt)
+        raise AssertionError
+
+
 @contextmanager
-def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
+def opened(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Dataset]:
     """A store's variables as they are stored: nothing decoded, nothing read before it is asked for.
 
     Parameters
     ----------
-    path : Path
-        Folder of a Zarr group, version 2 or 3, or a zip of one.
+    place : Path or RemoteZarr
+        Folder of a Zarr group, version 2 or 3, or a zip of one; or one that is read where it is.
     group : str, optional
         Group within it, where there are several.
 
@@ -48,17 +72,20 @@ def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
     UsageError
         If there are several groups with arrays, and none or a missing one is named.
     """
-    shown = printable(path.name)
-    store: Any = path
-    if path.is_file():
-        _check_zip(path)
-        store = ZipStore(path, mode="r")
+    shown = printable(place.name)
+    store, remote = _store(place), isinstance(place, RemoteZarr)
     try:
         with _quiet():
             _refuse_array(store, shown)
-            group = choose_group(_groups(store), group, shown)
+            group = choose_group(_groups(store, remote=remote), group, shown)
             dataset = xr.open_dataset(
-                store, engine="zarr", group=group, decode_cf=False, cache=False, consolidated=False, chunks=None
+                store,
+                engine="zarr",
+                group=group,
+                decode_cf=False,
+                cache=False,
+                consolidated=None if remote else False,  # far away, one request instead of many, or none that lists
+                chunks=None,
             )
     except GeofsrcnnError:
         raise
@@ -74,9 +101,18 @@ def _refuse_array(store: Any, shown: str) -> None:
         raise InputError(f"{shown} is one Zarr array without coordinates: give a group, as xarray writes it")
 
 
-def _groups(store: Any) -> list[str]:
+def _store(place: Path | RemoteZarr) -> Any:
+    if isinstance(place, RemoteZarr):
+        return PatientStore(place)
+    if place.is_file():
+        _check_zip(place)
+        return ZipStore(place, mode="r")
+    return place
+
+
+def _groups(store: Any, *, remote: bool) -> list[str]:
     """Groups that have arrays; "" is the root."""
-    root: Any = zarr.open_group(store, mode="r", use_consolidated=False)
+    root: Any = zarr.open_group(store, mode="r", use_consolidated=None if remote else False)
     found = {name.rpartition("/")[0] for name, member in root.members(max_depth=None) if isinstance(member, zarr.Array)}
     return sorted(found)
 
@@ -99,12 +135,12 @@ def _reason(error: BaseException) -> str:
     return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)[:300]
 
 
-def warn_of_missing_chunks(path: Path, group: str | None, names: Sequence[str]) -> None:
-    """Say how many chunks of fields are not there and read as their fill value."""
-    if path.is_file():
+def warn_of_missing_chunks(path: Path | RemoteZarr, group: str | None, names: Sequence[str]) -> None:
+    """Say how many chunks of fields are not there and read as their fill value; of a folder, which can be listed."""
+    if isinstance(path, RemoteZarr) or path.is_file():
         return
     with _quiet():
-        group = choose_group(_groups(path), group, path.name)
+        group = choose_group(_groups(path, remote=False), group, path.name)
         root: Any = zarr.open_group(path, path=group or "", mode="r", use_consolidated=False)
         for name in names:
             array = root[name]
@@ -116,9 +152,10 @@ def warn_of_missing_chunks(path: Path, group: str | None, names: Sequence[str]) 
                 )
 
 
-def version_of(path: Path) -> Literal[2, 3]:
+def version_of(place: Path | RemoteZarr) -> Literal[2, 3]:
     """Zarr format of a store."""
-    return 2 if path.is_file() or not (path / "zarr.json").exists() else 3
+    with _quiet():
+        return 2 if zarr.open_group(_store(place), mode="r").metadata.zarr_format == 2 else 3
 
 
 class ZarrWriter:

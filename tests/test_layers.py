@@ -16,7 +16,7 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 
 LAYERS = (
     {"__init__", "errors"},
-    {"grid", "tiles", "files"},
+    {"grid", "tiles", "files", "remote"},
     {"cells", "nodata", "resample", "metrics", "methods", "axes"},
     {"model", "inference", "checkpoint", "resume", "raster", "cf", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
