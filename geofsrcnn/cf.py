@@ -378,8 +378,11 @@ def _bounds(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
 
 
 def _unpacked(variable: xr.DataArray) -> Array:
-    """Values of a coordinate, of their own type unless they are still packed."""
+    """Values of a coordinate, of their own type unless they are still packed or hold marks of missing ones."""
     values: Array = variable.to_numpy()
+    missing = Missing(missing_of(variable).marks)
+    if missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
+        values = np.where(valid, values, np.nan)
     if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
         scale, offset = (float(variable.attrs.get(k, d)) for k, d in (("scale_factor", 1), ("add_offset", 0)))
         return values.astype(np.float64) * scale + offset

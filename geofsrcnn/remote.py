@@ -145,6 +145,7 @@ def _filesystem(url: str, host: str, *, asynchronous: bool) -> tuple[Any, str]:
             anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
             options = {"anon": anonymous, "config_kwargs": limits}
         else:
+            os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # which asks Google of each bucket
             options = {"timeout": TIMEOUT}
         files, path = fsspec.core.url_to_fs(url, skip_instance_cache=True, asynchronous=asynchronous, **options)
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pytest
 import rasterio
 
 from geofsrcnn.cli import cli
@@ -69,3 +71,23 @@ def test_readme_accessor_prints_what_it_shows(capsys):
     ((snippet, shown),) = re.findall(r"```python\n([^`]*xarray[^`]*)```\n\n```\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(snippet, "README.md", "exec"), {})  # our own README
     assert capsys.readouterr().out == shown
+
+
+@pytest.mark.skipif(importlib.util.find_spec("iris_sample_data") is None, reason="iris-sample-data is not installed")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("accessor.py", "largest difference of a block's mean from its coarse cell: [0-9.]+e-05 K"),
+        ("dask_zarr.py", r"from the same years upscaled in memory: \d\.\de[+-]\d+ K"),
+    ],
+)
+def test_examples_on_real_netcdf_run(tmp_path, name, words):
+    """They end well, print what they promise, and leave no worker behind."""
+    command = [sys.executable, ROOT / "examples" / name]
+    if name == "dask_zarr.py":
+        command.append(tmp_path / "stores")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert re.search(words, done.stdout), done.stdout
+    gap = float(re.search(r"largest difference (?:of a block|from the same).*: ([0-9.e+-]+) K", done.stdout)[1])
+    assert gap < 1e-4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -307,3 +308,40 @@ def test_s3(bucket, server, tmp_path):
             upscale_file(f"s3://data/{name}", tmp_path / "none.nc", 3, "bilinear", allow_remote=["data"])
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "none.nc").exists()
+
+
+# -------------------------------------------------------------------------------------------------------------- GS
+
+
+def test_gs(server, tmp_path, monkeypatch):
+    """A file out of a bucket of Google's, by the two requests of its interface that it takes."""
+    pytest.importorskip("gcsfs")
+    content = (server.folder / "coarse.tif").read_bytes()
+    about = {"kind": "storage#object", "name": "coarse.tif", "bucket": "data", "size": str(len(content)), "etag": "a"}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if "/b/data/o/coarse.tif" not in self.path:
+                self.send_error(404)
+                return
+            body = content if "alt=media" in self.path else json.dumps(about).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream" if body is content else "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    google = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=google.serve_forever, daemon=True).start()
+    about["mediaLink"] = f"http://127.0.0.1:{google.server_port}/download/storage/v1/b/data/o/coarse.tif?alt=media"
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{google.server_port}")
+    upscale_file("gs://data/coarse.tif", tmp_path / "far.tif", 2, "bilinear", allow_remote=["data"])
+    upscale_file(server.folder / "coarse.tif", tmp_path / "near.tif", 2, "bilinear")
+    assert np.array_equal(read(tmp_path / "far.tif"), read(tmp_path / "near.tif"))
+    with pytest.raises(RemoteError, match=r"cannot read gs://data/none.tif: not found"):
+        upscale_file("gs://data/none.tif", tmp_path / "none.tif", 2, "bilinear", allow_remote=["data"])
+    google.shutdown()
+    google.server_close()

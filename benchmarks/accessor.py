@@ -1,0 +1,48 @@
+"""What the accessor costs over `upscale_array`: 24 x 721 x 1440 float32, interleaved, median of the ratios.
+
+python benchmarks/accessor.py [--model default] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn import load_checkpoint, upscale_array
+
+
+def main() -> None:
+    """Print each round's seconds and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    model = load_checkpoint(options.model, 3)
+    field = np.random.default_rng(0).normal(size=(24, 721, 1440)).astype("float32")
+    dataset = xr.Dataset(
+        {"t": (("time", "lat", "lon"), field)},
+        {
+            "lat": ("lat", np.linspace(90, -90, 721), {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(0, 360, 0.25), {"units": "degrees_east"}),
+        },
+    )
+    ratios = []
+    for _ in range(options.rounds):
+        start = time.perf_counter()
+        plain = upscale_array(field, 3, model, around=1440)
+        middle = time.perf_counter()
+        fine = dataset.fsrcnn.upscale(3, model)["t"]
+        end = time.perf_counter()
+        ratios.append((end - middle) / (middle - start))
+        print(f"array {middle - start:.1f} s, accessor {end - middle:.1f} s, ratio {ratios[-1]:.3f}", flush=True)
+        assert np.array_equal(plain, fine)
+        del plain, fine
+    print(f"median {median(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    main()
