@@ -446,19 +446,27 @@ def _show_estimate(e: Estimate, *, as_json: bool) -> None:
 @click.argument("name", metavar="FILE|MODEL")
 @click.option("--factor", "-f", type=_Factor(), default=None, help="Which of the models of a name.")
 @click.option("--driver", default=None, help="GDAL driver of a raster that is no GeoTIFF.")
+@click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--strict", is_flag=True, help="Take warnings as errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @_guarded
-def info(*, name: str, factor: int | None, driver: str | None, as_json: bool) -> None:
-    """Describe a raster as upscale sees it, or a model."""
+def info(*, name: str, factor: int | None, driver: str | None, group: str | None, as_json: bool) -> None:
+    """Describe a raster or dataset as upscale sees it, or a model."""
     _harden_gdal(driver)
     is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
-    facts = _model_facts(name, factor) if is_model else _raster_facts(name, driver)
+    stored = None
+    if not is_model and driver is None:
+        from geofsrcnn.dispatch import describe_file
+
+        stored = describe_file(name, group)
+    facts = stored or (_model_facts(name, factor) if is_model else _raster_facts(name, driver))
     if as_json:
         click.echo(json.dumps(facts, allow_nan=True))
     elif is_model:
         _show_card(facts)
+    elif stored is not None:
+        _show_dataset(facts)
     else:
         _show_facts(facts)
 
@@ -529,6 +537,20 @@ def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
             "refused": refused,
             "tags": {printable(k): printable(v) for k, v in source.tags.items()},
         }
+
+
+def _show_dataset(facts: dict[str, Any]) -> None:
+    click.echo(f"{facts['file']}: {facts['format']}\n{facts['grid']}\n")
+    rows = [("variable", "dimensions", "type", "unit", "becomes")]
+    for v in facts["variables"]:
+        sizes = ", ".join(f"{dim} {size}" for dim, size in v["dimensions"].items())
+        packed = v["scale"] != 1 or v["offset"] != 0
+        kind = v["type"] + (f" * {v['scale']:g} + {v['offset']:g}" if packed else "")
+        rows.append((v["name"], sizes, kind, v["unit"], v["becomes"]))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[4]]).rstrip())
 
 
 def _show_card(facts: dict[str, Any]) -> None:

@@ -192,6 +192,51 @@ def _estimate(
         return task.estimate()
 
 
+def describe_file(name: Path_, group: str | None = None) -> dict[str, Any] | None:
+    """The grid of a NetCDF or Zarr, and what becomes of its variables; None of other files.
+
+    Raises
+    ------
+    GeofsrcnnError
+        If it cannot be read, or has no grid.
+    """
+    path = local_path(name)
+    kind = _KINDS.get(sniff(path))
+    if kind is None:
+        return None
+    _need_xarray()
+    from geofsrcnn.cf import packing_of, refine
+
+    with _dataset(path, kind, load_method("nearest", 2), {"group": group}) as dataset:
+        plan = refine(dataset, 2)
+        variables = []
+        for key, role in plan.roles.items():
+            variable, packing = dataset.variables[key], packing_of(dataset.variables[key])
+            variables.append(
+                {
+                    "name": printable(key),
+                    "dimensions": {printable(str(dim)): size for dim, size in variable.sizes.items()},
+                    "type": str(variable.dtype),
+                    "scale": packing.scale,
+                    "offset": packing.offset,
+                    "missing": list(packing.nodata),
+                    "unit": printable(str(variable.attrs.get("units", ""))),
+                    "becomes": _BECOMES[role],
+                }
+            )
+        return {"file": printable(path), "format": kind, "grid": printable(str(plan.grid)), "variables": variables}
+
+
+_BECOMES = {
+    "field": "upscaled",
+    "total": "upscaled, divided among parts",
+    "repeated": "repeated",
+    "made": "made anew",
+    "same": "copied",
+    "dropped": "left out",
+}
+
+
 def _without(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 import zipfile
@@ -647,6 +648,24 @@ def test_the_command(tmp_path):
     assert "72 x 90 -> 144 x 180, 2 bands" in done.out
     assert reopened(tmp_path / "finer.nc")["tas"].shape == (2, 144, 180)
     assert len(reopened(tmp_path / "finer.nc").attrs["history"].splitlines()) == 3
+
+
+def test_info_says_what_becomes_of_each_variable(tmp_path):
+    """Grid, variables, packing and roles, as text and as JSON; a file without a grid is refused as upscale does it."""
+    path = stored(packed(), tmp_path / "coarse.nc")
+    done = processes.run("info", path)
+    assert (done.code, done.err) == (0, "")
+    assert "24 x 30 cells along (lat, lon), latitude (lat) and longitude (lon), evenly spaced; fields: tas" in done.out
+    assert re.search(r"tas +time 5, lat 24, lon 30 +int16 \* 0.01 \+ 270 +K +upscaled", done.out)
+    assert re.search(r"lat_bnds +lat 24, bnds 2 +float64 +made anew", done.out)
+    facts = json.loads(processes.run("info", path, "--json").out)
+    assert {v["name"]: v["becomes"] for v in facts["variables"]} == {
+        **dict.fromkeys(("lat", "lon", "lat_bnds", "lon_bnds"), "made anew"),
+        **dict.fromkeys(("height", "time"), "copied"),
+        "tas": "upscaled",
+    }
+    xr.Dataset({"a": ("n", [1.0, 2.0])}).to_netcdf(tmp_path / "list.nc", engine="netcdf4")
+    assert "no variable with two horizontal dimensions" in processes.run("info", tmp_path / "list.nc").refused(3)
 
 
 def test_the_estimate_is_of_the_right_size(tmp_path):
