@@ -138,24 +138,49 @@ from geofsrcnn.errors import OutputError
 source, output, size = args[0], Path(args[1]), int(args[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limits = sorted({size * i // 20 for i in range(21)} | set(range(size - 40, size + 1)) | {2 * size + 4096})
-found = []
-for limit in limits:
+no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+def once(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         upscale_file(source, output, 3, "bilinear", threads=1, tile_size=12)
         error = None
     except OutputError as caught:
         error = str(caught)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
     total = None
     if output.exists():
         engine = "zarr" if output.suffix == ".zarr" else "netcdf4"
         with xr.open_dataset(output, engine=engine, decode_cf=False) as d:
             total = float(d["tas"].to_numpy().astype("float64").sum())
         shutil.rmtree(output) if output.is_dir() else output.unlink()
-    found.append([limit, error, total, os.listdir(output.parent)])
+    return [limit, error, total, os.listdir(output.parent)]
+
+found = []
+for limit in limits:  # each in a process of its own: HDF5 does not bear many files that could not be closed
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writing, json.dumps(once(limit)).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as result:
+        text = result.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, limit
+    found.append(json.loads(text))
 print(json.dumps(found))
 """
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 1.0])
+def test_full_disk_on_the_command_line(work, part):
+    """Exit 5 with one error line, whatever HDF5 does when the process ends; the old output stays."""
+    old = work.put_old()
+    done = work.run("--overwrite", fsize=int(max(work.sizes) * part) - 1, end=True)
+    assert (done.code, len(done.errors)) == (5, 1), done
+    assert digests(work.output) == old
+    assert work.left() == []
+    work.check_next_run()
 
 
 def test_full_disk_at_many_sizes_and_each_of_the_last_bytes(work):
