@@ -592,6 +592,8 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Vari
         del attrs["GeoTransform"]
         if grid.even and grid.y_coordinate in made and grid.x_coordinate in made:
             rows, columns = (made[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
+            if grid.kind == "latitude-longitude":
+                columns = np.unwrap(columns, period=360)  # 350, 355, 0, 5 are even
             if len(rows) > 1 and len(columns) > 1:
                 dy, dx = ((v[-1] - v[0]) / (len(v) - 1) for v in (rows, columns))
                 numbers = columns[0] - dx / 2, dx, 0.0, rows[0] - dy / 2, 0.0, dy

@@ -292,6 +292,8 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
         variable = dataset[str(name)]
         values = variable.to_numpy().astype(np.float64)
         values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+        if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
+            values = np.unwrap(values, period=360)  # 350, 355, 0, 5 are even
         if size < 2:
             raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
         step = (values[-1] - values[0]) / (size - 1)

@@ -37,7 +37,7 @@ class PatientStore(WrapperStore[Any]):
         super().__init__(FsspecStore(place.files, read_only=True, path=place.path))
         self._url = place.url
 
-    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """The bytes of a key; None where there is none."""
         for attempt in range(ATTEMPTS):
             try:

@@ -527,6 +527,24 @@ def test_global_rasters_wrap_as_well(tmp_path):
         assert np.array_equal(d.read_masks(1)[0] != 0, np.arange(192) > 11)
 
 
+def test_longitude_that_jumps_by_360_is_even_all_the_same(tmp_path):
+    """350, 355, 0, 5: the transform of the GeoTIFF and the GeoTransform of the NetCDF go on past 360."""
+    from pyproj import CRS
+
+    dataset = regular(columns=6).isel(time=0).drop_vars(["lat_bnds", "lon_bnds"])
+    dataset = dataset.assign_coords(lon=("lon", [350.0, 355, 0, 5, 10, 15], {"units": "degrees_east"}))
+    dataset["tas"].attrs["grid_mapping"] = "crs"
+    wkt = CRS.from_epsg(4326).to_wkt()
+    dataset["crs"] = ((), 0, {"crs_wkt": wkt, "GeoTransform": "347.5 5.0 0.0 52.0 0.0 -0.5"})
+    path = stored(dataset, tmp_path / "coarse.nc")
+    upscale_file(path, tmp_path / "fine.tif", 2, "bilinear")
+    upscale_file(path, tmp_path / "fine.nc", 2, "bilinear")
+    with rasterio.open(tmp_path / "fine.tif") as d:
+        assert np.allclose((d.transform.a, d.transform.c), (2.5, 347.5))
+    numbers = [float(n) for n in reopened(tmp_path / "fine.nc")["crs"].attrs["GeoTransform"].split()]
+    assert np.allclose(numbers[:2], (347.5, 2.5))
+
+
 def test_grib_through_gdal(shared, tmp_path):
     """With --driver GRIB, into all three formats, and without it a hint."""
     path = shared / "data" / "odd" / "cfgrib__regular_gg_ml.grib"
