@@ -661,15 +661,29 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     unsigned = str(_said(variable, "_Unsigned")).lower()
     if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
         dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
-    scale, offset = (_said(variable, key) for key in ("scale_factor", "add_offset"))
+    scale, offset = (_number(variable, key) for key in ("scale_factor", "add_offset"))
     marks = [np.ravel(mark) for key in ("_FillValue", "missing_value") if (mark := _said(variable, key)) is not None]
     packing = Packing(
         dtype,
-        1.0 if scale is None else float(np.ravel(scale)[0]),
-        0.0 if offset is None else float(np.ravel(offset)[0]),
+        1.0 if scale is None else scale,
+        0.0 if offset is None else offset,
         tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark)),
     )
     return replace(packing, valid=_valid_range(variable, packing))
+
+
+def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
+    """A packing attribute, which must be a number that can be undone."""
+    given = _said(variable, key)
+    if given is None:
+        return None
+    try:
+        number = float(np.ravel(given)[0])
+    except (TypeError, ValueError, IndexError):
+        number = math.nan
+    if not math.isfinite(number) or (key == "scale_factor" and number == 0):
+        raise InputError(f"{key} is {printable(str(given))}, which nothing can be packed by: mend the attribute")
+    return number
 
 
 def _stored(number: Any, dtype: np.dtype[Any]) -> float:
@@ -678,6 +692,8 @@ def _stored(number: Any, dtype: np.dtype[Any]) -> float:
         return float(dtype.type(number))
     if dtype.kind == "u" and np.asarray(number).dtype.kind == "i" and number < 0:
         return float(int(number) + 2 ** (8 * dtype.itemsize))
+    if dtype.kind == "i" and np.asarray(number).dtype.kind == "u" and number > np.iinfo(dtype).max:
+        return float(int(number) - 2 ** (8 * dtype.itemsize))
     return float(number)
 
 
