@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from geofsrcnn.errors import InputError, LimitError, UsageError, printable
-from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, sniff, staged
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.files import check_target, free_bytes, identity, local_path, refuse_same, sniff, staged
 from geofsrcnn.methods import Method, check_factor, load_method
 from geofsrcnn.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.upscale import (
@@ -26,6 +26,7 @@ from geofsrcnn.upscale import (
     Progress,
     Summary,
     check_bounds,
+    check_disk,
     check_dtype,
     check_pixels,
     check_range,
@@ -139,7 +140,7 @@ def _upscale(
         return upscale_raster(src, dst, factor, model, progress=progress, **_without(options, _DATASET_INPUT))
     start = time.perf_counter()
     with _opened(src, dst, factor, model, kinds, options) as task:
-        task.check_disk()
+        check_disk(task.target, task.output_bytes, "fewer --variables")
         written = task.write(progress)
     seconds = time.perf_counter() - start
     coarse, fine = task.shapes
@@ -313,15 +314,6 @@ class _Task:
         (rows, columns), factor = self.engine.plan.grid.shape, self.engine.plan.factor
         return (rows, columns), (rows * factor, columns * factor)
 
-    def check_disk(self) -> None:
-        """Refuse an output that the disk has no room for."""
-        free = free_bytes(self.target)
-        if self.output_bytes > 0.9 * free:
-            raise LimitError(
-                f"the output has {self.output_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
-                "make room, take a smaller --factor or fewer --variables"
-            )
-
     def write(self, progress: Progress | None) -> int:
         """Do it; the size of the output."""
         parts = self.engine.parts(self.fields)
@@ -338,7 +330,7 @@ class _Task:
                 writer.finish(lambda: step(parts))
             finally:
                 writer.close()
-            if _identity(self.source) != self.identity:
+            if isinstance(self.source, Path) and identity(self.source) != self.identity:
                 raise InputError(f"{printable(self.source.name)} was changed while it was read: run again")
             return _size(staging)
 
@@ -392,12 +384,11 @@ def _opened(
     options: Mapping[str, Any],
 ) -> Iterator[_Task]:
     """Check everything that can be checked before the first tile, cheap checks first."""
-    given = dict(options)
-    value_range: Range | None = given.get("value_range")
-    workers, unpacked = workers_of(given.get("threads")), _unpacked(given.get("dtype"))
-    path, target, overwrite = _place(src), Path(dst).absolute(), bool(given.get("overwrite"))
+    value_range: Range | None = options.get("value_range")
+    workers, unpacked = workers_of(options.get("threads")), _unpacked(options.get("dtype"))
+    path, target, overwrite = _place(src), Path(dst).absolute(), bool(options.get("overwrite"))
     method = load_method(
-        model, factor, device=given.get("device") or "auto", precision=given.get("precision") or "float32"
+        model, factor, device=options.get("device") or "auto", precision=options.get("precision") or "float32"
     )
     _need_xarray()
     from geofsrcnn.cf import refine
@@ -405,18 +396,20 @@ def _opened(
     from geofsrcnn.gridded import Engine, fields_of
 
     check_bands(method)
-    identity = _identity(path)
-    with _dataset(path, kinds[0], method, given) as dataset:
-        plan = refine(dataset, factor, variables=given.get("variables") or None, x=given.get("x"), y=given.get("y"))
+    before = identity(path) if isinstance(path, Path) else ()
+    with _dataset(path, kinds[0], method, options) as dataset:
+        plan = refine(
+            dataset, factor, variables=options.get("variables") or None, x=options.get("x"), y=options.get("y")
+        )
         fields = fields_of(dataset, plan, unpacked)
-        engine = Engine(method, plan, value_range, given.get("tile_size"), workers)
-        check_pixels(sum(each.fine_cells for each in fields), given.get("max_pixels"))
-        form, grid = _geotiff(dataset, plan, fields, method, given) if kinds[1] == "GeoTIFF" else (None, None)
+        engine = Engine(method, plan, value_range, options.get("tile_size"), workers)
+        check_pixels(sum(each.fine_cells for each in fields), options.get("max_pixels"))
+        form, grid = _geotiff(dataset, plan, fields, method, options) if kinds[1] == "GeoTIFF" else (None, None)
         if kinds[0] == "Zarr":
             from geofsrcnn.zarrstore import warn_of_missing_chunks
 
-            warn_of_missing_chunks(path, given.get("group"), [each.name for each in fields])
-        yield _Task(dataset, path, kinds, target, engine, fields, overwrite, identity, form, grid)
+            warn_of_missing_chunks(path, options.get("group"), [each.name for each in fields])
+        yield _Task(dataset, path, kinds, target, engine, fields, overwrite, before, form, grid)
 
 
 def _geotiff(
@@ -484,15 +477,6 @@ def _need_xarray() -> None:
         raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[netcdf,zarr]'") from None
     assert cf_xarray is not None
     assert xarray is not None
-
-
-def _identity(path: Path | RemoteZarr) -> tuple[int, ...]:
-    """What changes when a file is replaced or written; of a folder, its metadata's; nothing of what is far away."""
-    if isinstance(path, RemoteZarr):
-        return ()
-    marks = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    states = [mark.stat() for mark in marks]
-    return tuple(n for s in states for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
 
 
 def _size(path: Path) -> int:

@@ -130,6 +130,16 @@ def _is_zarr(folder: Path) -> bool:
     return any((folder / mark).exists() for mark in ZARR_MARKS)
 
 
+def identity(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced or written; of a folder, the files in it; nothing if it is gone."""
+    try:
+        marks = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        states = [mark.stat() for mark in marks]
+    except OSError:
+        return ()
+    return tuple(n for s in states for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+
+
 def refuse_same(output: Path, *inputs: Path) -> None:
     """Refuse an output that is one of the inputs, under whatever name.
 

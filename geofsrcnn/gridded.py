@@ -22,7 +22,7 @@ from geofsrcnn.cf import Packing, Refinement, fine_attrs, limits_of, missing_of,
 from geofsrcnn.dataset import Range, history
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.methods import Method
-from geofsrcnn.nodata import Missing, encode, within
+from geofsrcnn.nodata import Missing, encode, loses_digits, within
 from geofsrcnn.store import NewField, Writer
 from geofsrcnn.tiles import Plan, Window
 from geofsrcnn.upscale import Progress, Watched, tile_size_of
@@ -36,8 +36,6 @@ SLAB = 128 * 2**20
 PART = 4 * 2**20
 """Bytes of a part that is written, about."""
 
-EXACT = 2**53
-"""Largest integer up to which float64 holds every integer."""
 
 _PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 
@@ -197,12 +195,8 @@ class FieldSource:
             return Cells(stored, np.ones(stored.shape, bool))
         stored = stored.view(packing.dtype.newbyteorder("="))
         valid = field.missing.valid(stored)
-        if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8:
-            beyond = valid & ((stored > EXACT) | (stored < -EXACT if stored.dtype.kind == "i" else False))
-            if beyond.any():
-                raise InputError(
-                    f"integers beyond 2**53 in {printable(field.name)} would lose digits: subtract an offset"
-                )
+        if loses_digits(stored, valid):
+            raise InputError(f"integers beyond 2**53 in {printable(field.name)} would lose digits: subtract an offset")
         values: Array = stored.astype(self._type)
         if self._type == np.float64:
             values = values * (packing.scale / field.divide) + packing.offset / field.divide

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import xarray as xr
 from xarray.backends.locks import HDF5_LOCK
 
-from geofsrcnn.errors import GeofsrcnnError, InputError, OutputError, printable
-from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group
+from geofsrcnn.errors import GeofsrcnnError, InputError, printable
+from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group, writing
 
 Array = npt.NDArray[Any]
 
@@ -102,14 +102,14 @@ class NetCDFWriter:
         self._path = path
         self._sums = Checksums()
         present = [dim for dim in unlimited if dim in rest.dims]
-        with _writing():
+        with writing(*FAILURES):
             rest.to_netcdf(path, engine="netcdf4", format=form, unlimited_dims=present)  # type: ignore[call-overload]
             with HDF5_LOCK:
                 self._file = netCDF4.Dataset(path, "a")
 
     def define(self, new: NewField) -> None:
         """A field to come, with the filters of the coarse one."""
-        with _writing(), HDF5_LOCK:
+        with writing(*FAILURES), HDF5_LOCK:
             for dim, size in new.sizes.items():
                 if dim not in self._file.dimensions:
                     self._file.createDimension(dim, size)
@@ -124,7 +124,7 @@ class NetCDFWriter:
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """A part of a field, as stored."""
-        with _writing(), HDF5_LOCK:
+        with writing(*FAILURES), HDF5_LOCK:
             self._file.variables[name][index] = values
         self._sums.add(name, index, values)
 
@@ -136,7 +136,7 @@ class NetCDFWriter:
         OutputError
             If a part is not what was written: the disk may be full.
         """
-        with _writing(), HDF5_LOCK:
+        with writing(*FAILURES), HDF5_LOCK:
             self._file.close()
             with netCDF4.Dataset(self._path) as file:
                 file.set_auto_maskandscale(False)
@@ -160,13 +160,3 @@ def _filters(encoding: Any) -> dict[str, Any]:
     if "zlib" not in encoding or encoding["zlib"]:
         return {"zlib": True, "complevel": encoding.get("complevel") or 1, "shuffle": encoding.get("shuffle", True)}
     return {}
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except GeofsrcnnError:
-        raise
-    except FAILURES as error:
-        raise OutputError(f"cannot write the output ({printable(error)}): is the disk full?") from error

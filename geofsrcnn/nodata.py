@@ -21,6 +21,20 @@ LARGEST = float(np.finfo(np.float32).max)
 """Magnitude beyond which a double stands for a missing cell."""
 
 
+EXACT = 2**53
+"""Largest integer up to which float64 holds every integer."""
+
+
+def loses_digits(stored: Array, valid: Mask) -> bool:
+    """Whether valid 64-bit integers are too large for float64."""
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize < 8:
+        return False
+    beyond = stored > EXACT
+    if stored.dtype.kind == "i":
+        beyond |= stored < -EXACT
+    return bool((valid & beyond).any())
+
+
 def valid_mask(values: Array, nodata: float | None) -> Mask:
     """Cells that are finite, not the nodata value, and no larger than float32 can be.
 

@@ -26,9 +26,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
-from geofsrcnn.files import head, local_path, sniff
+from geofsrcnn.files import head, identity, local_path, sniff
 from geofsrcnn.grid import Grid
-from geofsrcnn.nodata import LARGEST, Mask, stored_nodata, valid_mask
+from geofsrcnn.nodata import LARGEST, Mask, loses_digits, stored_nodata, valid_mask
 from geofsrcnn.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -44,9 +44,6 @@ CACHE = (64 * 2**20, 256 * 2**20)
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for GDAL: some calls let GDAL's own errors through."""
-
-EXACT = 2**53
-"""Largest integer up to which float64 holds every integer."""
 
 
 # Drivers that open other files, talk to servers, or bring a second HDF5 library into the process.
@@ -155,7 +152,7 @@ class RasterSource:
         self._shown = printable(self.path.name)
         self.raw, self._allow_lossy = raw, allow_lossy
         self._warned: set[str] = set()
-        self._identity = _identity(self.path)
+        self._identity = identity(self.path)
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
             if driver is None and not sidecars:
@@ -380,13 +377,11 @@ class RasterSource:
     def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
         if self.raw:
             return stored
-        if stored.dtype.kind in "iu" and stored.dtype.itemsize == 8 and not self._allow_lossy:
-            beyond = valid & ((stored > EXACT) | (stored < -EXACT if stored.dtype.kind == "i" else False))
-            if beyond.any():
-                raise InputError(
-                    f"integers beyond 2**53 in {window} of {self._shown} would lose digits: accept it with "
-                    "--allow-lossy, or subtract an offset first"
-                )
+        if not self._allow_lossy and loses_digits(stored, valid):
+            raise InputError(
+                f"integers beyond 2**53 in {window} of {self._shown} would lose digits: accept it with "
+                "--allow-lossy, or subtract an offset first"
+            )
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
             stored = np.where(np.isinf(stored), np.nan, stored)
@@ -425,7 +420,7 @@ class RasterSource:
         InputError
             If it was.
         """
-        if _identity(self.path) != self._identity:
+        if identity(self.path) != self._identity:
             raise InputError(f"{self._shown} was changed while it was read: run again")
 
     def close(self) -> None:
@@ -437,14 +432,6 @@ class RasterSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    try:
-        s = path.stat()
-    except OSError:
-        return ()
-    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns
 
 
 def _check_driver(path: Path, driver: str | None) -> str:

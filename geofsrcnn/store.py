@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from geofsrcnn.errors import InputError, LimitError, OutputError, UsageError, printable
+from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, UsageError, printable
 
 Array = npt.NDArray[Any]
 Index = tuple[slice, ...]
@@ -74,6 +75,17 @@ class Writer(Protocol):
     def close(self) -> None:
         """Let go of it."""
         ...
+
+
+@contextmanager
+def writing(*failures: type[Exception]) -> Iterator[None]:
+    """What a library raises when it cannot write, as an error of ours."""
+    try:
+        yield
+    except GeofsrcnnError:
+        raise
+    except failures as error:
+        raise OutputError(f"cannot write the output ({printable(error)}): is the disk full?") from error
 
 
 class Checksums:

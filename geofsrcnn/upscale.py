@@ -655,12 +655,7 @@ class _Task:
         self.source.close()
 
     def check_disk(self) -> None:
-        free = free_bytes(self.target)
-        if self.output_bytes > 0.9 * free:
-            raise LimitError(
-                f"the output has {self.output_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
-                "make room, take a smaller --factor or part of it with --bounds"
-            )
+        check_disk(self.target, self.output_bytes, "part of it with --bounds")
 
     def write(self, *, cog: bool, co: Mapping[str, str], progress: Progress | None) -> int:
         from geofsrcnn.geotiff import Format, GeoTiffSink
@@ -804,6 +799,22 @@ def _opened(
         source.close()
         raise
     return _Task(source, target, method, region, plan, around, workers, dtype, value_range, overwrite)
+
+
+def check_disk(target: Path, size: int, less: str) -> None:
+    """Refuse an output that the disk has no room for.
+
+    Raises
+    ------
+    LimitError
+        If it has not; `less` says how to write less.
+    """
+    free = free_bytes(target)
+    if size > 0.9 * free:
+        raise LimitError(
+            f"the output has {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
+            f"make room, take a smaller --factor or {less}"
+        )
 
 
 def check_pixels(pixels: int, limit: int | None) -> None:

@@ -19,7 +19,7 @@ from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
-from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group
+from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group, writing
 
 Array = npt.NDArray[Any]
 
@@ -185,7 +185,7 @@ class ZarrWriter:
         self._sums = Checksums()
         for variable in rest.variables.values():
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
-        with _writing():
+        with writing(OSError), _quiet():
             rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
 
     def define(self, new: NewField) -> None:
@@ -197,7 +197,7 @@ class ZarrWriter:
         codecs = new.encoding.get("compressors") or ()
         if codecs and all(_codec(codec) in LOSSLESS for codec in codecs):
             encoding["compressors"] = codecs
-        with _writing():
+        with writing(OSError), _quiet():
             xr.Dataset({new.name: variable}, attrs=self._attrs).to_zarr(
                 self._path,
                 mode="a",
@@ -212,7 +212,7 @@ class ZarrWriter:
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """Whole chunks of a field, as stored."""
-        with _writing():
+        with writing(OSError), _quiet():
             self._arrays[name][index] = values
         self._sums.add(name, index, values)
 
@@ -224,7 +224,7 @@ class ZarrWriter:
         OutputError
             If a part is not what was written: the disk may be full.
         """
-        with _writing():
+        with writing(OSError), _quiet():
             root: Any = zarr.open_group(self._path, mode="r", use_consolidated=False)
             for name, array in self._arrays.items():
                 if root[name].nchunks_initialized != array.nchunks:
@@ -250,14 +250,3 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=module)
         warnings.filterwarnings("ignore", message="Consolidated metadata|Object at|.*data type.*")
         yield
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        with _quiet():
-            yield
-    except GeofsrcnnError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write the output ({printable(error)}): is the disk full?") from error

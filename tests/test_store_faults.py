@@ -217,7 +217,7 @@ def test_a_real_full_file_system(work, tmp_path, old):
     if tried.returncode:
         pytest.skip(f"no user namespace with a tmpfs here: {tried.stderr.strip()[:80]}")
     script = (
-        "import sys; import geofsrcnn.dispatch; geofsrcnn.dispatch.free_bytes = lambda _: 2**40;"
+        "import sys; import geofsrcnn.upscale; geofsrcnn.upscale.free_bytes = lambda _: 2**40;"
         "from geofsrcnn.cli import main; main()"
     )
     output = small / work.output.name
