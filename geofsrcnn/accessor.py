@@ -80,8 +80,9 @@ class DataArrayAccessor:
     def grid(self) -> CFGrid:
         """The horizontal grid that was found."""
         from geofsrcnn.cf import find_grid
+        from geofsrcnn.dataset import as_dataset
 
-        return find_grid(self._array.to_dataset(name="field"))
+        return find_grid(as_dataset(self._array)[0])
 
     def upscale(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -36,6 +36,12 @@ X_NAMES = re.compile(
 LATITUDE_NAMES = re.compile(r"(lat|latitude)\d*")
 LONGITUDE_NAMES = re.compile(r"(lon|longitude)\d*")
 HORIZONTAL = ("X", "Y", "latitude", "longitude")
+
+REFERENCES = (
+    *("bounds", "climatology", "coordinates", "grid_mapping", "cell_measures", "formula_terms"),
+    "ancillary_variables",
+)
+"""Attributes that name other variables (CF appendix A)."""
 
 STALE_ENCODING = {
     *("chunksizes", "preferred_chunks", "chunks", "shards", "source", "original_shape", "contiguous", "unlimited_dims"),
@@ -169,9 +175,13 @@ def find_grid(
     UsageError
         If a name is not there, or several grids are and none was chosen; the message lists them.
     """
+    if strange := [name for name in (*dataset.variables, *dataset.dims) if not isinstance(name, str)]:
+        raise UsageError(f"names must be text, which {_listed(strange)} is not: rename first")
     names = _chosen(dataset, variables)
     if (x is None) != (y is None):
         raise UsageError("give both dimensions of the grid, --x and --y, or none")
+    if x is not None and x == y:
+        raise UsageError(f"--x and --y are both {printable(x)}: they are two dimensions")
     if x is not None and y is not None:
         for name in (y, x):
             if name not in dataset.dims:
@@ -196,7 +206,7 @@ def find_grid(
 def _chosen(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
     """Variables that may be fields."""
     if variables is not None:
-        names = list(variables)
+        names = [variables] if isinstance(variables, str) else list(variables)
         if missing := [name for name in names if name not in dataset.variables]:
             raise UsageError(f"no variable {_listed(missing)}: there are {_listed(dataset.data_vars)}")
         return names
@@ -208,7 +218,7 @@ def _helpers(dataset: xr.Dataset) -> set[str]:
     """Variables that others refer to (bounds, coordinates, grid mappings, cell measures), and latitudes themselves."""
     found: set[str] = set()
     for name, variable in dataset.variables.items():
-        for key in ("bounds", "climatology", "coordinates", "grid_mapping", "cell_measures", "formula_terms"):
+        for key in REFERENCES[:-1]:
             found |= {word.rstrip(":") for word in str(_said(variable, key) or "").split()}
         if _is(variable, "latitude") or _is(variable, "longitude"):
             found.add(str(name))
@@ -373,15 +383,23 @@ def _axis(dataset: xr.Dataset, name: str) -> Axis:
 
 
 def _bounds(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
+    """The variable with a coordinate's cell boundaries, where it has one more dimension (CF 7.1)."""
     name = _said(variable, "bounds")
-    return name if name in dataset.variables else None
+    if name not in dataset.variables:
+        return None
+    stated = dataset.variables[name]
+    whole = stated.dims[:-1] == variable.dims and (variable.ndim > 1 or stated.shape[-1] == 2)
+    return str(name) if whole else None
 
 
-def _unpacked(variable: xr.DataArray) -> Array:
-    """Values of a coordinate, of their own type unless they are still packed or hold marks of missing ones."""
+def _unpacked(variable: xr.DataArray, *, marked: bool = False) -> Array:
+    """Values of a coordinate, of their own type unless they are still packed or `marked` and some are missing.
+
+    Coordinates along a dimension have no missing values (CF 2.5.1): a 0 is 0, though Zarr's fill value be 0 as well.
+    """
     values: Array = variable.to_numpy()
     missing = Missing(missing_of(variable).marks)
-    if missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
+    if marked and missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
         values = np.where(valid, values, np.nan)
     if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
         scale, offset = (float(variable.attrs.get(k, d)) for k, d in (("scale_factor", 1), ("add_offset", 0)))
@@ -423,17 +441,17 @@ def refine(
     InputError, UsageError
         As for `find_grid`, and if coordinates make no cells or a field's type cannot be upscaled.
     """
-    chosen = None if variables is None else list(variables)
-    grid = find_grid(dataset, variables=chosen, x=x, y=y)
+    grid = find_grid(dataset, variables=variables, x=x, y=y)
     made = {
         **_fine_axes(dataset, grid, factor),
         **_fine_places(dataset, grid, factor),
         **_fine_areas(dataset, grid, factor),
     }
     made |= _fine_mappings(dataset, grid, made)
+    wanted = None if variables is None else _needed(dataset, grid.variables)
     roles: dict[str, Role] = {}
     for name, variable in dataset.variables.items():
-        roles[str(name)] = "made" if name in made else _role(dataset, str(name), variable, grid, chosen)
+        roles[str(name)] = "made" if name in made else _role(dataset, str(name), variable, grid, wanted)
     repeated = [name for name, role in roles.items() if role == "repeated"]
     if repeated:
         warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {_listed(repeated)}")
@@ -441,14 +459,30 @@ def refine(
     return Refinement(grid, factor, roles, made, attrs)
 
 
-def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, chosen: Sequence[str] | None) -> Role:
+def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
+    """Fields, and all that they refer to: coordinates, and what the levels of their coordinates are made of."""
+    needed: set[str] = set()
+    found = list(chosen)
+    while found:
+        name = found.pop()
+        if name in dataset.variables and name not in needed:
+            needed.add(name)
+            variable = dataset.variables[name]
+            found += map(str, variable.dims)
+            for key in ("coordinates", "bounds", "formula_terms"):
+                found += str(_said(variable, key) or "").split()
+    return needed
+
+
+def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, wanted: set[str] | None) -> Role:
     across = {grid.y, grid.x} & set(variable.dims)
     if not across:
         return "same"
-    if chosen is not None and name not in chosen and name in dataset.data_vars:
+    if wanted is not None and name not in wanted and name in dataset.data_vars:
         return "dropped"
     category = any(key in variable.attrs for key in ("flag_values", "flag_masks", "flag_meanings"))
     category |= CATEGORIES.search(str(variable.attrs.get("standard_name", ""))) is not None
+    category |= enumeration(variable) is not None
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
     if len(across) < 2 or category or variable.dtype.kind not in "iuf":
@@ -479,17 +513,25 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
                 shift = np.repeat(_unpacked(variable).astype(np.float64) - axis.values, factor)
             attrs = _coordinate_attrs(dataset, variable)
             if bounds is None and not fine.even:
-                bounds = f"{name}_bnds"
+                bounds = _free(f"{name}_bnds", {*dataset.variables, *made})
                 attrs["bounds"] = bounds
             made[name] = _float64((dim,), fine.values + shift, attrs)
             if bounds is not None and bounds not in made:
                 stated = dataset.variables.get(bounds)
-                dims = (dim, "bnds") if stated is None or stated.dims[0] != dim else stated.dims
+                other = {str(d) for d, size in dataset.sizes.items() if size != 2}
+                dims = (dim, _free("bnds", other)) if stated is None else stated.dims
                 edges = fine.edges + shift[:, None]
                 if stated is not None and _against(stated.to_numpy(), axis):
                     edges = edges[:, ::-1]
                 made[bounds] = _float64(dims, edges, {} if stated is None else dict(stated.attrs))
     return made
+
+
+def _free(name: str, taken: Collection[Any]) -> str:
+    """The name, or one like it that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _against(stated: Array, axis: Axis) -> bool:
@@ -500,9 +542,8 @@ def _against(stated: Array, axis: Axis) -> bool:
 def _coordinate_attrs(dataset: xr.Dataset, variable: xr.DataArray) -> dict[str, Any]:
     """Attributes of a coordinate on the finer grid, limits in its new type."""
     attrs = {k: v for k, v in variable.attrs.items() if k not in {"actual_range", "scale_factor", "add_offset"}}
-    bounds = _said(variable, "bounds")
     attrs.pop("bounds", None)
-    if bounds in dataset.variables:
+    if (bounds := _bounds(dataset, variable)) is not None:
         attrs["bounds"] = bounds
     for key in ("valid_min", "valid_max", "valid_range", "_FillValue", "missing_value"):
         if key in attrs and variable.dtype.kind in "iuf":
@@ -529,8 +570,8 @@ def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr
         corners = None if None in names else [dataset[n] for n in names]
         if corners is not None and any(v.dims[:-1] != dims or v.shape[-1] != 4 for v in corners):
             corners = None
-        values = [_unpacked(v).reshape(-1, *v.shape[-2:]) for v in both]
-        stated = None if corners is None else [_unpacked(v).reshape(-1, *v.shape[-3:]) for v in corners]
+        values = [_unpacked(v, marked=True).reshape(-1, *v.shape[-2:]) for v in both]
+        stated = None if corners is None else [_unpacked(v, marked=True).reshape(-1, *v.shape[-3:]) for v in corners]
         around = grid.around if dims[-1] == grid.x else 0
         fine, orders = [], []
         for i in range(len(values[0])):
@@ -646,11 +687,11 @@ class Packing:
         ends = low * self.scale + self.offset, high * self.scale + self.offset
         return min(ends), max(ends)
 
-    @property
-    def fits(self) -> bool:
-        """Whether values that are rounded to it never become a missing mark by accident."""
-        bounds = stored_limits(self.dtype)
-        return bounds is None or all(mark in bounds or not bounds[0] <= mark <= bounds[1] for mark in self.nodata)
+
+def enumeration(variable: xr.Variable | xr.DataArray) -> dict[str, int] | None:
+    """Names and values of a NetCDF enumeration type."""
+    metadata = np.dtype(variable.encoding.get("dtype", variable.dtype)).metadata or {}
+    return metadata.get("enum")
 
 
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
@@ -694,11 +735,11 @@ def _stored(number: Any, dtype: np.dtype[Any]) -> float:
         return float(int(number) + 2 ** (8 * dtype.itemsize))
     if dtype.kind == "i" and np.asarray(number).dtype.kind == "u" and number > np.iinfo(dtype).max:
         return float(int(number) - 2 ** (8 * dtype.itemsize))
-    return float(number)
+    return int(number) if np.asarray(number).dtype.kind in "iu" else float(number)  # 64 bits keep their digits
 
 
 def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
-    """Which values of a variable are missing, decoded or not."""
+    """Which values of a variable are missing, decoded or not, and which ones would be stored as missing."""
     packing = packing_of(variable)
     packed = any(key in variable.attrs for key in ("scale_factor", "add_offset"))
     marked = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
@@ -707,7 +748,10 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
         step = abs(packing.scale) / 2 if (packing.scale, packing.offset) != (1.0, 0.0) else 0.0
         ends = sorted(end * packing.scale + packing.offset for end in limits)
         limits = ends[0] - step, ends[1] + step
-    return Missing(packing.nodata if marked else (), limits)
+    if marked or packing.dtype.kind not in "iu":
+        return Missing(packing.nodata if marked else (), limits)
+    codes = tuple(mark * packing.scale + packing.offset for mark in packing.nodata)
+    return Missing((), limits, codes, abs(packing.scale))
 
 
 def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
@@ -773,6 +817,10 @@ def _natural(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None
 def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:
     """Attributes of a field on the finer grid: without what held for the coarse one, or refers to nothing."""
     attrs = {k: v for k, v in variable.attrs.items() if k != "actual_range"}
+    names = enumeration(variable)
+    if names is not None and "flag_values" not in attrs:
+        attrs["flag_values"] = np.array(list(names.values()), variable.dtype)
+        attrs["flag_meanings"] = " ".join(name.replace(" ", "_") for name in names)
     for key in ("cell_measures", "ancillary_variables"):
         words = str(attrs.get(key, "")).split()
         if words and not all(word.endswith(":") or word in dataset.variables for word in words):
@@ -782,8 +830,4 @@ def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:
 
 def fine_encoding(variable: xr.Variable) -> dict[str, Any]:
     """How a variable is stored on the finer grid: compression and packing stay, the layout of chunks does not."""
-    kept = {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}
-    if not packing_of(variable).fits:
-        for key in ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned"):
-            kept.pop(key, None)
-    return kept
+    return {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}

@@ -6,6 +6,7 @@ five small tasks a chunk. Workers hold each model once, by its digest.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
 import threading
@@ -22,7 +23,7 @@ from dask.highlevelgraph import HighLevelGraph
 from geofsrcnn.methods import Method, load_method
 from geofsrcnn.nodata import Missing
 from geofsrcnn.tiles import Window
-from geofsrcnn.upscale import ArrayTask
+from geofsrcnn.upscale import ArrayTask, warn_outside
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
@@ -51,6 +52,10 @@ class Recipe:
         Coarse cells along one side of a tile.
     device, precision : str
         As for `upscale_array`.
+    expected : tuple of float, optional
+        That values keep; others are said once in a process.
+    name : str
+        Of the array, for messages.
     """
 
     model: str | Checkpoint
@@ -61,12 +66,14 @@ class Recipe:
     tile_size: int | None = None
     device: str = "auto"
     precision: str = "float32"
+    expected: tuple[float, float] | None = None
+    name: str = "the array"
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
-        rest = self.limits, self.missing.marks, self.missing.limits, self.around, self.tile_size
+        rest = self.limits, dataclasses.astuple(self.missing), self.around, self.tile_size
         return model, self.factor, self.device, self.precision, *rest
 
     @property
@@ -86,6 +93,9 @@ READY = 8
 
 _READY: dict[tuple[Any, ...], Method] = {}
 _LOCK = threading.Lock()
+
+_SAID: set[tuple[Any, ...]] = set()
+"""Recipes of which was said that values lie outside their range."""
 
 
 def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
@@ -202,7 +212,12 @@ def _upscale(
     left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
     rows, columns = centre.shape[-2:]
     bands = whole.reshape(-1, *whole.shape[-2:])
-    task = ArrayTask(recipe.method, recipe.limits, None, 0 if turning else recipe.around, recipe.tile_size)
+    around = 0 if turning else recipe.around
+    task = ArrayTask(recipe.method, recipe.limits, None, around, recipe.tile_size, recipe.name)
     region = Window(top, top + rows, left, left + columns)
-    fine = task.upscale(bands, recipe.missing.valid(bands), region, recipe.missing, 0)
+    valid = recipe.missing.valid(bands)
+    said = (*recipe.identity, recipe.name)
+    if recipe.expected is not None and said not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
+        _SAID.add(said)
+    fine = task.upscale(bands, valid, region, recipe.missing, 0)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

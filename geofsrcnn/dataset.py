@@ -133,10 +133,21 @@ def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **option
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
-    name = "field" if array.name is None or array.name in array.coords else str(array.name)
-    dataset = array.rename(name).to_dataset()
-    fine = upscale_dataset(dataset, factor, *args, variables=[name], **options)
-    return fine[name].rename(array.name)
+    dataset, name = as_dataset(array)
+    fine = upscale_dataset(dataset, factor, *args, variables=[name], **options)[name].rename(array.name)
+    for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
+        for said in (coordinate.attrs, coordinate.encoding):
+            if said.get("bounds") not in fine.coords:
+                said.pop("bounds", None)
+    return fine
+
+
+def as_dataset(array: xr.DataArray) -> tuple[xr.Dataset, str]:
+    """A DataArray alone in a Dataset, and its name there."""
+    name = "field" if array.name is None else str(array.name)
+    while name in array.coords or name in array.dims:
+        name += "_"
+    return array.rename(name).to_dataset(), name
 
 
 def check_bands(method: Method) -> None:
@@ -189,16 +200,22 @@ def _fine_field(
     variable = dataset.variables[name]
     grid = plan.grid
     if 0 in variable.shape:
-        raise InputError(f"variable {printable(name)} has no cells: {dict(variable.sizes)}")
+        raise InputError(
+            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
+        )
     turned = variable.transpose(..., grid.y, grid.x)
     limits = None if method.upsampler is None else field_limits(variable, value_range)
-    missing = missing_of(variable)
+    missing, packing = missing_of(variable), packing_of(variable)
     data = turned.data
+    undecoded = any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
+    if undecoded and packing.dtype.kind in "iu" and data.dtype.kind in "iu":  # bytes may count from 0 to 255
+        data = data.astype(data.dtype.newbyteorder("=")).view(packing.dtype.newbyteorder("="))
     if total and variable.dtype.kind in "iu":
         data = data.astype(np.float64)
     if isinstance(data, np.ndarray):
-        coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]), raw=method.upsampler is None)
-        task = ArrayTask(method, within(stored_limits(coarse.dtype), limits), limits, grid.around, tile_size)
+        coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
+        kept = within(stored_limits(coarse.dtype), limits)
+        task = ArrayTask(method, kept, limits, grid.around, tile_size, printable(name))
         done = task.upscale(
             coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, workers_of(threads)
         )
@@ -206,14 +223,18 @@ def _fine_field(
     else:
         from geofsrcnn.chunked import Recipe, upscale_chunks
 
-        limits = within(stored_limits(data.dtype), limits)
-        recipe = Recipe(model, plan.factor, limits, missing, grid.around, tile_size, device, precision)
+        kept = within(stored_limits(data.dtype), limits)
+        words = printable(name)
+        recipe = Recipe(model, plan.factor, kept, missing, grid.around, tile_size, device, precision, limits, words)
         fine = upscale_chunks(data, recipe, method)  # type: ignore[assignment]
     if total:
-        parts = fine / plan.factor**2
+        zero = -packing.offset / packing.scale if undecoded else 0.0
+        parts = (fine - zero) / plan.factor**2 + zero
         for mark in missing.marks:
             parts = np.where(fine == mark, fine, parts)
         fine = parts
+    elif fine.dtype != variable.dtype:
+        fine = fine.view(variable.dtype.newbyteorder("="))
     result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), fine_encoding(variable))
     return result.transpose(*variable.dims)
 

@@ -402,6 +402,8 @@ def _opened(
             dataset, factor, variables=options.get("variables") or None, x=options.get("x"), y=options.get("y")
         )
         fields = fields_of(dataset, plan, unpacked)
+        if kinds[1] == "GeoTIFF":
+            fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
         engine = Engine(method, plan, value_range, options.get("tile_size"), workers)
         check_pixels(sum(each.fine_cells for each in fields), options.get("max_pixels"))
         form, grid = _geotiff(dataset, plan, fields, method, options) if kinds[1] == "GeoTIFF" else (None, None)

@@ -24,6 +24,7 @@ Kind = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+ZARR_METADATA = (*ZARR_MARKS, ".zattrs", ".zmetadata")
 SUFFIX = ".part"
 
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # of renameat2(2)
@@ -131,9 +132,17 @@ def _is_zarr(folder: Path) -> bool:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced or written; of a folder, the files in it; nothing if it is gone."""
+    """What changes when a file is replaced or written; nothing if it is gone.
+
+    Of a Zarr folder: when files came or went in any of its folders (chunks are replaced, not written in place), and
+    the files with metadata.
+    """
     try:
-        marks = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        marks = [path]
+        if path.is_dir():
+            tree = sorted(os.walk(path))
+            marks = [Path(folder) for folder, _, _ in tree]
+            marks += [Path(folder) / name for folder, _, names in tree for name in names if name in ZARR_METADATA]
         states = [mark.stat() for mark in marks]
     except OSError:
         return ()

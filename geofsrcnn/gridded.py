@@ -246,6 +246,7 @@ class FieldSink:
             return encode(marked, cells.valid, field.unpacked)
         exact = packing.dtype.kind != "f" or (packing.scale, packing.offset) == (1.0, 0.0)
         mark = packing.nodata[0] if packing.nodata and (field.total or not exact) else None
+        mark = field.missing.rewritten(packing.dtype) if mark is None else mark
         if values.dtype == np.float64:
             values = (values - packing.offset) / packing.scale
         stored = encode(values, cells.valid, packing.dtype.newbyteorder("="), mark)
@@ -274,7 +275,9 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
         if role not in ("field", "total") and not (role == "repeated" and both):
             continue
         if 0 in variable.shape:
-            raise InputError(f"variable {printable(name)} has no cells: {dict(variable.sizes)}")
+            raise InputError(
+                f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
+            )
         lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
         whole = role == "total" and variable.dtype.kind in "iu"
         dtype = None if role == "repeated" else np.dtype("float64") if whole and unpacked is None else unpacked

@@ -5,8 +5,9 @@ One HDF5 library a process, and one thread in it at a time: every call goes thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ import xarray as xr
 from xarray.backends.locks import HDF5_LOCK
 
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable
-from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group, writing
+from geofsrcnn.store import (
+    Checksums,
+    Index,
+    NewField,
+    check_variables,
+    choose_group,
+    has_fields,
+    with_parents,
+    writing,
+)
 
 Array = npt.NDArray[Any]
 
@@ -49,16 +59,20 @@ def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
         If the file has groups with variables, and none or a missing one is named.
     """
     shown = printable(path.name)
-    try:
-        with HDF5_LOCK, netCDF4.Dataset(path) as file:
-            found = [name for name, inner in _groups(file) if inner.variables]
-        group = choose_group(found, group, shown)
-        dataset = xr.open_dataset(path, engine="netcdf4", group=group, decode_cf=False, cache=False)
-    except GeofsrcnnError:
-        raise
-    except FAILURES as error:
-        raise InputError(f"cannot read {shown} ({printable(error)}): a NetCDF file is needed") from error
-    with dataset:
+    with ExitStack() as held:
+
+        def read(name: str) -> xr.Dataset:
+            options: dict[str, Any] = {"decode_cf": False, "cache": False, "group": name or None}
+            return held.enter_context(xr.open_dataset(path, engine="netcdf4", **options))
+
+        try:
+            with HDF5_LOCK, netCDF4.Dataset(path) as file:
+                found = {name: has_fields(_headers(inner)) for name, inner in _groups(file) if inner.variables}
+            dataset = with_parents(choose_group(found, group, shown), read)
+        except GeofsrcnnError:
+            raise
+        except FAILURES as error:
+            raise InputError(f"cannot read {shown} ({printable(error)}): check it with ncdump -h") from error
         check_variables(dataset, shown)
         yield dataset
 
@@ -67,6 +81,13 @@ def _groups(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     yield name, group
     for part, inner in group.groups.items():
         yield from _groups(inner, f"{name}/{part}".strip("/"))
+
+
+def _headers(group: Any) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Name, number of dimensions and bounds of each variable."""
+    for name, variable in group.variables.items():
+        keys = {"bounds", "climatology"} & set(variable.ncattrs())
+        yield name, variable.ndim, {key: variable.getncattr(key) for key in keys}
 
 
 def form_of(path: Path, size: int) -> str:
@@ -99,9 +120,12 @@ class NetCDFWriter:
     bands_first = False
 
     def __init__(self, path: Path, rest: xr.Dataset, form: str, unlimited: Sequence[str]) -> None:
-        self._path = path
+        self._path, self._unlimited = path, set(unlimited)
         self._sums = Checksums()
         present = [dim for dim in unlimited if dim in rest.dims]
+        rest.attrs = _holdable(rest.attrs)
+        for variable in rest.variables.values():
+            variable.attrs = _holdable(variable.attrs)
         with writing(*FAILURES):
             rest.to_netcdf(path, engine="netcdf4", format=form, unlimited_dims=present)  # type: ignore[call-overload]
             with HDF5_LOCK:
@@ -112,7 +136,7 @@ class NetCDFWriter:
         with writing(*FAILURES), HDF5_LOCK:
             for dim, size in new.sizes.items():
                 if dim not in self._file.dimensions:
-                    self._file.createDimension(dim, size)
+                    self._file.createDimension(dim, None if dim in self._unlimited else size)
             options: dict[str, Any] = {}
             if self._file.data_model.startswith("NETCDF4"):
                 options = {"chunksizes": tuple(new.chunks), **_filters(new.encoding)}
@@ -120,7 +144,7 @@ class NetCDFWriter:
             dtype = new.dtype.newbyteorder("=")
             made = self._file.createVariable(new.name, dtype, tuple(new.sizes), fill_value=fill, **options)
             made.set_auto_maskandscale(False)
-            made.setncatts({key: value for key, value in new.attrs.items() if key != "_FillValue"})
+            made.setncatts(_holdable({key: value for key, value in new.attrs.items() if key != "_FillValue"}))
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """A part of a field, as stored."""
@@ -151,6 +175,19 @@ class NetCDFWriter:
         with HDF5_LOCK, suppress(*FAILURES):
             if self._file.isopen():
                 self._file.close()
+
+
+def _holdable(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as NetCDF holds them: texts, numbers and rows of either; anything else as JSON."""
+    held: dict[str, Any] = {}
+    for key, value in attrs.items():
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        texts, numbers = (
+            all(isinstance(p, kind) for p in parts) for kind in (str, (int, float, np.generic, np.ndarray))
+        )
+        plain = texts or (numbers and np.asarray(value).dtype.kind in "iufSU")
+        held[str(key)] = value if plain else json.dumps(value, default=str)
+    return held
 
 
 def _filters(encoding: Any) -> dict[str, Any]:

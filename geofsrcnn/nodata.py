@@ -81,10 +81,16 @@ class Missing:
         ``_FillValue`` and ``missing_value``.
     limits : tuple of float, optional
         The valid range: cells outside it are missing too.
+    codes : tuple of float
+        Values that packing will turn into marks of missing cells, which it rounds to whole steps.
+    step : float
+        Of that packing.
     """
 
     marks: tuple[float, ...] = ()
     limits: tuple[float, float] | None = None
+    codes: tuple[float, ...] = ()
+    step: float = 0.0
 
     def valid(self, stored: Array) -> Mask:
         """Cells that are not missing."""
@@ -99,8 +105,17 @@ class Missing:
                 mask &= (stored >= low) & (stored <= high)
         return mask
 
+    def rewritten(self, dtype: np.dtype[Any]) -> float | None:
+        """The mark to write in missing cells of 64-bit integers; other types bring theirs through arithmetic."""
+        return self.marks[0] if self.marks and dtype.kind in "iu" and dtype.itemsize == 8 else None
+
     def keep_clear(self, stored: Array, valid: Mask, wanted: Array) -> None:
-        """Move valid cells off the marks that rounding brought them onto, in place."""
+        """Move valid cells off the marks that rounding brings them onto, in place."""
+        for code in self.codes:
+            accident = valid & (np.abs(stored - code) <= self.step / 2)
+            if accident.any():
+                side = np.where(wanted[accident] < code, -self.step, self.step)
+                stored[accident] = code + 0.51 * side  # rounded to the next step
         for mark in self.marks:
             value = stored_nodata(mark, stored.dtype)
             if value is None or np.isnan(value):

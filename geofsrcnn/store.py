@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, UsageError, printable
+from geofsrcnn.cf import REFERENCES
+from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, UsageError, printable, warn
 
 Array = npt.NDArray[Any]
 Index = tuple[slice, ...]
@@ -85,7 +86,9 @@ def writing(*failures: type[Exception]) -> Iterator[None]:
     except GeofsrcnnError:
         raise
     except failures as error:
-        raise OutputError(f"cannot write the output ({printable(error)}): is the disk full?") from error
+        full = isinstance(error, OSError) or "HDF error" in str(error)
+        advice = "is the disk full?" if full else "the format cannot hold it, choose another"
+        raise OutputError(f"cannot write the output ({printable(error)}): {advice}") from error
 
 
 class Checksums:
@@ -140,13 +143,23 @@ def check_variables(dataset: xr.Dataset, shown: str) -> None:
             )
 
 
-def choose_group(found: Iterable[str], wanted: str | None, shown: str) -> str | None:
-    """The group to read: the one asked for, else the root, else the only one that has variables.
+# ------------------------------------------------------------------------------------------------------ groups
+
+
+def has_fields(variables: Iterable[tuple[str, int, Mapping[str, Any]]]) -> bool:
+    """Whether one of the variables (name, dimensions, attributes) may be a field: of two or more, no bounds."""
+    known = list(variables)
+    bounds = {attrs.get(key) for _, _, attrs in known for key in ("bounds", "climatology")}
+    return any(dimensions >= 2 and name not in bounds for name, dimensions, _ in known)
+
+
+def choose_group(found: Mapping[str, bool], wanted: str | None, shown: str) -> str:
+    """The group to read: the one asked for, else the root, else the only one; those without fields do not count.
 
     Parameters
     ----------
-    found : iterable of str
-        Groups that have variables; "" is the root.
+    found : dict of str to bool
+        Groups that have variables, and whether these may be fields; "" is the root.
     wanted : str, optional
         As the user typed it.
     shown : str
@@ -157,12 +170,55 @@ def choose_group(found: Iterable[str], wanted: str | None, shown: str) -> str | 
     UsageError
         If it is not there, or several are and none was chosen.
     """
-    names = list(found)
-    listed = printable(", ".join(name or "/" for name in names)) or "none"
     if wanted is not None:
-        if wanted.strip("/") not in names:
-            raise UsageError(f"no group {printable(wanted)} with variables in {shown}: there are {listed}")
-        return wanted.strip("/") or None
+        if wanted.strip("/") not in found:
+            raise UsageError(f"no group {printable(wanted)} with variables in {shown}: there are {_listed(found)}")
+        return wanted.strip("/")
+    names = [name for name, fields in found.items() if fields] or list(found) or [""]
     if len(names) > 1 and "" not in names:
-        raise UsageError(f"several groups in {shown}: {listed}: choose one with --group")
-    return None if not names or "" in names else names[0]
+        raise UsageError(f"several groups in {shown}: {_listed(names)}: choose one with --group")
+    if len(names) > 1:
+        rest = _listed(name for name in names if name)
+        warn("W-GROUPS", f"left out of {shown}: groups {rest}: choose one with --group")
+    return "" if "" in names else names[0]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return printable(", ".join(name or "/" for name in names)) or "none"
+
+
+def with_parents(group: str, read: Callable[[str], xr.Dataset]) -> xr.Dataset:
+    """A group's variables, and those of the groups around it that it refers to or that are its coordinates (CF 2.7).
+
+    Parameters
+    ----------
+    group : str
+        Its path, parts between slashes; "" is the root.
+    read : callable
+        Opens a group.
+    """
+    dataset = read(group)
+    parts = group.split("/") if group else []
+    unlimited = set(dataset.encoding.get("unlimited_dims", ()))
+    for depth in reversed(range(len(parts))):
+        above = read("/".join(parts[:depth]))
+        while taken := _inherited(dataset, above):
+            dataset = dataset.assign(taken)
+        unlimited |= set(above.encoding.get("unlimited_dims", ()))
+    dataset.encoding["unlimited_dims"] = unlimited & set(dataset.dims)
+    return dataset
+
+
+def _inherited(dataset: xr.Dataset, above: xr.Dataset) -> dict[str, xr.Variable]:
+    """Variables of a parent that a group lacks and means."""
+    meant = {str(dim) for dim in dataset.dims}
+    for variable in dataset.variables.values():
+        for key in REFERENCES:
+            meant |= {word.rstrip(":") for word in str(variable.attrs.get(key, "")).split()}
+    return {
+        name: variable
+        for name, variable in ((str(n), v) for n, v in above.variables.items())
+        if name in meant
+        and name not in dataset.variables
+        and all(dataset.sizes.get(dim, size) == size for dim, size in variable.sizes.items())
+    }

@@ -1,8 +1,8 @@
 """Train a network on fine rasters: coarse patches are block means of fine ones.
 
 The schedule is AdamW with a warm-up and a cosine; what is kept is the moving average of the weights, whenever it does
-better on the held-out fields. A step's batch depends on the seed and the step alone, so a training that was stopped
-goes on exactly as if it had not been (`resume`).
+better on the held-out fields, or that of the last step. A step's batch depends on the seed and the step alone, so a
+training that was stopped goes on exactly as if it had not been (`resume`).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ BAD_SHARE = 0.01
 """Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
 
 LOSSES = ("charbonnier", "l1", "mse")
+KEEPS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class TrainOptions:
         Share of the loss that is taken against the teacher's result instead of the truth.
     check_every : int
         Steps between validations.
+    keep : {"best", "last"}
+        Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
+        few held-out fields, whose score says less than the schedule's end.
     save_minutes : float
         Minutes between saved states, from which a stopped training goes on.
     seed : int
@@ -124,6 +128,7 @@ class TrainOptions:
     frozen: int = 0
     teacher_weight: float = 0.5
     check_every: int = 500
+    keep: str = "best"
     save_minutes: float = 5.0
     seed: int = 0
     hold_out: float = 0.15
@@ -142,6 +147,8 @@ class TrainOptions:
             raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
         if self.loss not in LOSSES:
             raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.keep not in KEEPS:
+            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
         for name in ("blur", "mix", "teacher_weight", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
@@ -201,7 +208,7 @@ def train_model(
         Fine cells along one side of a coarse cell.
     out : path
         Checkpoint to write, ``.safetensors``; replaced whenever validation improves on the untrained network, which
-        is written at the end if none was better.
+        is written at the end if none was better (``keep="last"``: the last one is).
     config : FSRCNNConfig, optional
         Network; its factor must be `factor`.
     options : TrainOptions, optional
@@ -606,7 +613,7 @@ def _fit(
         if run.checked != run.step and (run.step % options.check_every == 0 or done >= 1):
             ratios = _validate(run.average, scored, device)
             score = math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios.values()) / len(ratios))
-            if score < run.best:
+            if score < run.best or (options.keep == "last" and done >= 1):
                 run.best, run.best_fields, run.best_step = score, ratios, run.step
                 if run.step > 0:  # the untrained one at the end only: until then an older checkpoint is worth more
                     keep(folded(run.average), score, ratios, run.step)

@@ -22,7 +22,7 @@ from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
 from geofsrcnn.methods import Method, check_factor, load_method
-from geofsrcnn.nodata import Mask, Missing, encode, stored_limits, stored_nodata, valid_mask, within
+from geofsrcnn.nodata import Mask, Missing, encode, loses_digits, stored_limits, stored_nodata, valid_mask, within
 from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
@@ -189,8 +189,12 @@ def check_range(value_range: tuple[float, float] | None, model: object) -> None:
         return
     if model == "nearest":
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")
-    low, high = value_range
-    if math.isnan(low) or math.isnan(high) or not low < high:
+    try:
+        low, high = value_range
+        wrong = math.isnan(low) or math.isnan(high) or not low < high
+    except (TypeError, ValueError):
+        raise UsageError(f"range must be a smaller and a larger number, got {value_range!r}") from None
+    if wrong:
         raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
 
 
@@ -255,18 +259,23 @@ class Watched:
     def read(self, window: Window, bands: slice) -> Cells:
         """The source's cells, after a look at them."""
         cells = self._source.read(window, bands)
-        if self._range is not None:
-            low, high = self._range
-            outside = cells.valid & ((cells.values < low) | (cells.values > high))
-            if outside.any():
-                self._range = None
-                found = cells.values[outside]
-                warn(
-                    "W-RANGE",
-                    f"{self._name} holds values outside the range {low:g} to {high:g}, such as {found[0]:g}: they come "
-                    "out at its bounds, and their cells' means with them",
-                )
+        if self._range is not None and warn_outside(cells.values, cells.valid, self._range, self._name):
+            self._range = None
         return cells
+
+
+def warn_outside(values: Array, valid: Mask, limits: tuple[float, float], name: str) -> bool:
+    """Warn of valid values outside a range; whether there are any."""
+    low, high = limits
+    outside = valid & ((values < low) | (values > high))
+    if not outside.any():
+        return False
+    warn(
+        "W-RANGE",
+        f"{name} holds values outside the range {low:g} to {high:g}, such as {values[outside][0]:g}: they come out at "
+        "its bounds, and their cells' means with them",
+    )
+    return True
 
 
 class _ArraySink:
@@ -282,7 +291,7 @@ class _ArraySink:
         chosen = range(*bands.indices(self.array.shape[0]))
         for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
             if isinstance(self._nodata, Missing):
-                stored = encode(values, valid, self.array.dtype)
+                stored = encode(values, valid, self.array.dtype, self._nodata.rewritten(self.array.dtype))
                 self._nodata.keep_clear(stored, valid, values)
             else:
                 stored = encode(values, valid, self.array.dtype, self._nodata[band])
@@ -358,7 +367,7 @@ def upscale_array(
     workers = workers_of(threads)
     check_tile_size(tile_size)
     method = load_method(model, factor, device=device, precision=precision)
-    coarse, flat = as_bands(np.asarray(array), raw=method.upsampler is None)
+    coarse, flat = as_bands(np.asarray(array))
     values = _per_band(nodata, len(coarse), coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
     if valid is not None:
@@ -388,6 +397,8 @@ class ArrayTask:
         Columns around the globe, or 0.
     tile_size : int, optional
         Coarse cells along one side of a tile.
+    name : str
+        Of the array, for messages.
     """
 
     method: Method
@@ -395,6 +406,7 @@ class ArrayTask:
     value_range: tuple[float, float] | None = None
     around: int = 0
     tile_size: int | None = None
+    name: str = "the array"
 
     def upscale(
         self,
@@ -409,15 +421,22 @@ class ArrayTask:
 
         Missing cells get the nodata value of their band; where several marks are missing cells, they keep theirs.
         0 workers: this thread.
+
+        Raises
+        ------
+        InputError
+            If integers are too large to be computed with.
         """
         from geofsrcnn.predict import AroundGlobe, Job, run, run_here
 
+        if self.method.upsampler is not None and loses_digits(coarse, mask):
+            raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
         method, factor = self.method, self.method.factor
         bands, rows, columns = coarse.shape
         job = Job(method.upsampler, factor, [self.limits] * bands if self.limits else ())
         source = _ArraySource(coarse, mask)
         source.raw = method.upsampler is None
-        watched: Source = Watched(source, self.value_range, "the array")
+        watched: Source = Watched(source, self.value_range, self.name)
         extent = Window(0, rows, 0, columns)
         if self.around and job.reach and not (method.upsampler and method.upsampler.whole):
             watched = AroundGlobe(watched, self.around, job.reach)
@@ -438,7 +457,7 @@ def _check_around(around: int, columns: int) -> None:
         raise UsageError(f"around must be 0, or all columns, {columns}, less those that repeat the first, got {around}")
 
 
-def as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
+def as_bands(array: Array) -> tuple[Array, bool]:
     """An array as ``(band, y, x)``, and whether it had no bands.
 
     Raises
@@ -452,9 +471,6 @@ def as_bands(array: Array, *, raw: bool) -> tuple[Array, bool]:
         raise InputError(f"array must be (y, x) or (band, y, x), got {array.ndim} dimensions {array.shape}")
     if 0 in array.shape:
         raise InputError(f"array without cells: shape {array.shape}")
-    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8 and not raw
-    if wide and (int(array.max()) > 2**53 or int(array.min()) < -(2**53)):
-        raise InputError("integers beyond 2**53 would lose digits: subtract an offset first")
     return (array[None], True) if array.ndim == 2 else (array, False)
 
 

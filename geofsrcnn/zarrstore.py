@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,16 @@ from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
-from geofsrcnn.store import Checksums, Index, NewField, check_variables, choose_group, writing
+from geofsrcnn.store import (
+    Checksums,
+    Index,
+    NewField,
+    check_variables,
+    choose_group,
+    has_fields,
+    with_parents,
+    writing,
+)
 
 Array = npt.NDArray[Any]
 
@@ -74,24 +83,22 @@ def opened(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Da
     """
     shown = printable(place.name)
     store, remote = _store(place), isinstance(place, RemoteZarr)
-    try:
-        with _quiet():
-            _refuse_array(store, shown)
-            group = choose_group(_groups(store, remote=remote), group, shown)
-            dataset = xr.open_dataset(
-                store,
-                engine="zarr",
-                group=group,
-                decode_cf=False,
-                cache=False,
-                consolidated=None if remote else False,  # far away, one request instead of many, or none that lists
-                chunks=None,
-            )
-    except GeofsrcnnError:
-        raise
-    except Exception as error:  # zarr and its codecs raise anything
-        raise InputError(f"cannot read {shown} ({_reason(error)}): a Zarr group is needed") from error
-    with dataset:
+    with ExitStack() as held:
+
+        def read(name: str) -> xr.Dataset:
+            # consolidated: far away one request instead of many, or none that lists
+            options: dict[str, Any] = {"decode_cf": False, "cache": False, "consolidated": None if remote else False}
+            return held.enter_context(xr.open_dataset(store, engine="zarr", group=name or None, chunks=None, **options))
+
+        try:
+            with _quiet():
+                _refuse_array(store, shown)
+                group = choose_group(_groups(store, remote=remote), group, shown)
+                dataset = with_parents(group, read)
+        except GeofsrcnnError:
+            raise
+        except Exception as error:  # zarr and its codecs raise anything
+            raise InputError(f"cannot read {shown} ({_reason(error)}): check it with xarray.open_zarr") from error
         check_variables(dataset, shown)
         yield dataset
 
@@ -110,11 +117,15 @@ def _store(place: Path | RemoteZarr) -> Any:
     return place
 
 
-def _groups(store: Any, *, remote: bool) -> list[str]:
-    """Groups that have arrays; "" is the root."""
+def _groups(store: Any, *, remote: bool) -> dict[str, bool]:
+    """Groups that have arrays, and whether these may be fields; "" is the root."""
     root: Any = zarr.open_group(store, mode="r", use_consolidated=None if remote else False)
-    found = {name.rpartition("/")[0] for name, member in root.members(max_depth=None) if isinstance(member, zarr.Array)}
-    return sorted(found)
+    found: dict[str, list[tuple[str, int, Mapping[str, Any]]]] = {}
+    for path, member in sorted(root.members(max_depth=None), key=lambda each: str(each[0])):
+        group, _, name = path.rpartition("/")
+        if isinstance(member, zarr.Array):
+            found.setdefault(group, []).append((name, member.ndim, member.attrs.asdict()))
+    return {group: has_fields(arrays) for group, arrays in found.items()}
 
 
 def _check_zip(path: Path) -> None:
@@ -124,7 +135,7 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"cannot read {shown} ({printable(error)}): a Zarr group is needed") from error
+        raise InputError(f"cannot read {shown} ({printable(error)}): a zip of a Zarr group is needed") from error
     if any(part.filename.startswith("/") or ".." in part.filename.split("/") for part in parts):
         raise InputError(f"{shown} holds names that lead out of it: unpack it with care")
     if sum(part.file_size for part in parts) > MAX_ZIP:
@@ -141,8 +152,10 @@ def warn_of_missing_chunks(path: Path | RemoteZarr, group: str | None, names: Se
         return
     with _quiet():
         group = choose_group(_groups(path, remote=False), group, path.name)
-        root: Any = zarr.open_group(path, path=group or "", mode="r", use_consolidated=False)
+        root: Any = zarr.open_group(path, path=group, mode="r", use_consolidated=False)
         for name in names:
+            if name not in root:  # of a group around it
+                continue
             array = root[name]
             missing = array.nchunks - array.nchunks_initialized
             if missing > 0:

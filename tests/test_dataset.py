@@ -8,6 +8,7 @@ import warnings
 
 import cf_xarray  # noqa: F401  registers ds.cf
 import dask
+import netCDF4
 import numpy as np
 import odc.geo.xr  # noqa: F401  registers ds.odc
 import pytest
@@ -242,17 +243,156 @@ def test_the_result_can_be_stored_and_read(tmp_path, dataset):
             assert np.array_equal(again[name], fine[name]), name
 
 
-def test_packing_that_would_lose_cells_is_dropped():
-    """A mark of missing cells amid the stored values could be hit by accident: such a field is stored unpacked."""
+# ------------------------------------------------------------------------------------------ files of other makers
+
+
+def packed(values: np.ndarray, **attrs: object) -> xr.Dataset:
+    """A projected dataset with one more field as it is stored."""
     dataset = projected()
-    dataset["dem"].encoding = {"dtype": "int16", "_FillValue": 0, "zlib": True}
-    assert upscale_dataset(dataset, 2, MODEL)["dem"].encoding == {"zlib": True}
-    dataset["dem"].encoding = {"dtype": "int16", "_FillValue": -32768, "scale_factor": 0.1}
-    assert upscale_dataset(dataset, 2, MODEL)["dem"].encoding == {
-        "dtype": "int16",
-        "_FillValue": -32768,
-        "scale_factor": 0.1,
-    }
+    dataset["packed"] = (("y", "x"), values, {"grid_mapping": "spatial_ref", **attrs})
+    return dataset[["packed"]]
+
+
+@pytest.mark.parametrize("chunks", [None, {"y": 9}])
+def test_unsigned_bytes_read_as_signed(chunks):
+    """Undecoded int8 with `_Unsigned` counts from 0 to 255, as the file does; 255 is its mark."""
+    stored = np.clip(terrain((20, 26)) * 250, 0, 250).astype("uint8")
+    stored[3, 4] = 255
+    given = packed(stored.view("int8"), _Unsigned="true", _FillValue=np.int8(-1))
+    fine = upscale_dataset(given if chunks is None else given.chunk(chunks), 3, MODEL)["packed"].to_numpy()
+    plain = packed(stored, _FillValue=np.uint8(255))
+    expected = upscale_dataset(plain if chunks is None else plain.chunk(chunks), 3, MODEL)["packed"].to_numpy()
+    assert fine.dtype == np.int8
+    assert np.array_equal(fine.view("uint8"), expected)
+    assert np.array_equal(expected == 255, np.repeat(np.repeat(stored == 255, 3, 0), 3, 1))
+
+
+def test_undecoded_totals_with_an_offset():
+    """Sums of decoded values are kept where totals are packed with an offset."""
+    stored = (terrain((20, 26)) * 1000).astype("int16")
+    stored[2, 2] = -32768
+    given = packed(stored, cell_methods="area: sum", scale_factor=0.5, add_offset=40.0, _FillValue=np.int16(-32768))
+    fine = xr.decode_cf(upscale_dataset(given, 3, MODEL))["packed"].to_numpy()
+    coarse = xr.decode_cf(given)["packed"].to_numpy()
+    assert np.allclose(fine.reshape(20, 3, 26, 3).sum((1, 3)), coarse, rtol=1e-6, equal_nan=True)
+    assert np.isnan(fine[6:9, 6:9]).all()
+
+
+@pytest.mark.parametrize("chunks", [None, {"y": 9}])
+def test_marks_inside_the_range_of_the_type_stay(tmp_path, chunks):
+    """ERA5's -32767 and a DEM's -9999 stay the mark, packing stays, and no cell is rounded onto the mark."""
+    values = np.linspace(-10_010, -9_980, 20 * 26).reshape(20, 26)
+    values[5, 5] = np.nan
+    given = packed(values)
+    given["packed"].encoding = {"dtype": "int16", "scale_factor": 1.0, "_FillValue": np.int16(-9999)}
+    fine = upscale_dataset(given if chunks is None else given.chunk(chunks), 3, MODEL)
+    assert fine["packed"].encoding["_FillValue"] == -9999
+    assert fine["packed"].encoding["dtype"] == "int16"
+    fine.to_netcdf(tmp_path / "fine.nc")
+    with xr.open_dataset(tmp_path / "fine.nc", mask_and_scale=False) as raw:
+        assert raw["packed"].dtype == np.int16
+        missing = raw["packed"].to_numpy() == -9999
+    assert np.array_equal(missing, np.repeat(np.repeat(np.isnan(values), 3, 0), 3, 1))
+
+
+def test_large_integers_are_refused_lazily_as_well():
+    """2**53 and more would lose digits: the same words from numpy and dask; where missing it is no matter."""
+    stored = np.full((20, 26), 2**53 + 1)
+    stored[:10] = np.arange(260).reshape(10, 26)
+    given = packed(stored)
+    for each in (given, given.chunk(y=7)):
+        with pytest.raises(InputError, match="integers beyond 2\\*\\*53 in packed"):
+            upscale_dataset(each, 3, MODEL).compute()
+    marked = packed(stored, _FillValue=np.int64(2**53 + 1))
+    for each in (marked, marked.chunk(y=12)):
+        assert (upscale_dataset(each, 3, MODEL)["packed"].to_numpy()[30:] == 2**53 + 1).all()
+
+
+def test_dask_says_values_out_of_range_once():
+    """Values that the range cuts off are said with dask too, once."""
+    dataset = packed(terrain((20, 26)))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        upscale_dataset(dataset.chunk(y=7), 3, MODEL, value_range=(0.2, 0.8)).compute(scheduler="single-threaded")
+    (words,) = [str(w.message) for w in said if issubclass(w.category, GeofsrcnnWarning)]
+    assert words.startswith("W-RANGE: packed holds values outside the range 0.2 to 0.8")
+
+
+def test_enumerations_are_repeated(tmp_path):
+    """A NetCDF enumeration is a category: repeated, its names kept."""
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("lat", 4)
+        file.createDimension("lon", 5)
+        for name, units in (("lat", "degrees_north"), ("lon", "degrees_east")):
+            made = file.createVariable(name, "f8", name)
+            made.units = units
+            made[:] = np.arange(len(file.dimensions[name]))
+        kind = file.createEnumType("u1", "cloud", {"clear": 0, "thin": 1, "thick": 2, "unknown": 255})
+        file.createVariable("clouds", kind, ("lat", "lon"), fill_value=255)[:] = np.arange(20).reshape(4, 5) % 3
+    with xr.open_dataset(path) as dataset, pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*clouds"):
+        fine = upscale_dataset(dataset, 2)
+    fine.to_netcdf(tmp_path / "b.nc")
+    with netCDF4.Dataset(tmp_path / "b.nc") as file:
+        assert file["clouds"].datatype.enum_dict["thick"] == 2
+        assert np.array_equal(file["clouds"][:], (np.arange(20).reshape(4, 5) % 3).repeat(2, 0).repeat(2, 1))
+
+
+def test_what_chosen_fields_refer_to_comes_along():
+    """Places in two dimensions and the pressure that levels are made of, but not other fields."""
+    dataset = projected()
+    dims, shape = ("lev", "y", "x"), (2, 20, 26)
+    dataset["ta"] = (
+        dims,
+        np.random.default_rng(0).random(shape),
+        {"coordinates": "lat lon", "grid_mapping": "spatial_ref"},
+    )
+    dataset["lev"] = ("lev", [0.3, 0.9], {"formula_terms": "a: a b: b ps: ps", "bounds": "lev_bnds"})
+    dataset["lev_bnds"] = (("lev", "bnds"), [[0, 0.5], [0.5, 1]], {"formula_terms": "a: a b: b ps: ps"})
+    dataset["a"], dataset["b"] = ("lev", [0.1, 0.2]), ("lev", [0.2, 0.3])
+    dataset["ps"] = (("y", "x"), 1e5 + terrain((20, 26)), {"units": "Pa"})
+    dataset["other"] = (("y", "x"), terrain((20, 26)))
+    dataset["lat"] = (("y", "x"), 50 + terrain((20, 26), high=0.1), {"units": "degrees_north"})
+    dataset["lon"] = (("y", "x"), 5 + terrain((20, 26), high=0.1), {"units": "degrees_east"})
+    fine = upscale_dataset(dataset, 2, MODEL, variables=["ta"])
+    assert {"ta", "ps", "a", "b", "lev_bnds", "lat", "lon"} <= set(fine.variables)
+    assert not {"other", "dem"} & set(fine.variables)
+    assert fine["ps"].shape == fine["lat"].shape == (40, 52)
+
+
+def test_bounds_take_names_that_are_free():
+    """Uneven cells get bounds though `lat_bnds` is something else, and `bnds` of another length."""
+    dataset = globe(latitude=GAUSSIAN)
+    dataset["lat_bnds"] = ("lat", np.arange(32))
+    dataset["lat"].attrs["bounds"] = "lat_bnds"
+    dataset["other"] = ("bnds", np.arange(5))
+    with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*lat_bnds"):
+        fine = upscale_dataset(dataset, 2, MODEL)
+    bounds = fine[fine["lat"].attrs["bounds"]]
+    assert bounds.shape == (64, 2)
+    assert np.allclose(bounds.mean(bounds.dims[1]), fine["lat"])
+    assert fine["other"].sizes == {"bnds": 5}
+
+
+def test_a_dataarray_refers_to_no_bounds_that_it_cannot_hold():
+    """No `bounds` attribute without the variable, whether the input had them or they are new."""
+    for array in (regular()["tas"], globe(latitude=GAUSSIAN)["z"]):
+        fine = array.fsrcnn.upscale(2, MODEL)
+        assert all("bounds" not in fine[name].attrs for name in fine.coords)
+
+
+def test_dataarrays_without_a_name_whose_coordinate_is_called_field():
+    """Any names of coordinates will do."""
+    array = regular()["tas"].assign_coords(field=1.0, field_=("lat", np.arange(24))).rename(None)
+    with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*field_"):
+        fine = array.fsrcnn.upscale(2, MODEL)
+    assert fine.name is None
+    assert fine.fsrcnn.grid.shape == (48, 60)
+
+
+def test_a_variable_is_named_by_one_text():
+    """`variables="tas"` is one variable, not three letters."""
+    assert "tas" in upscale_dataset(regular(), 2, MODEL, variables="tas")
 
 
 # ------------------------------------------------------------------------------------------------ the accessor
@@ -279,6 +419,9 @@ def test_the_grid_is_shown():
         (lambda: regular().fsrcnn.upscale(9, MODEL), UsageError, "factor must be a whole number from 2 to 8"),
         (lambda: regular().fsrcnn.upscale(3, "nosuch"), ModelError, "no model 'nosuch'"),
         (lambda: regular().fsrcnn.upscale(3, MODEL, x="a", y="lat"), UsageError, "no dimension a"),
+        (lambda: regular().fsrcnn.upscale(3, MODEL, x="lon", y="lon"), UsageError, "--x and --y are both lon"),
+        (lambda: regular().fsrcnn.upscale(3, MODEL, value_range=5), UsageError, "range must be .* got 5"),
+        (lambda: xr.Dataset({1: regular()["tas"]}).fsrcnn.upscale(3), UsageError, "names must be text, which 1 is not"),
         (lambda: upscale_dataset(regular()["tas"], 3), UsageError, "a Dataset is needed, got DataArray"),
         (lambda: upscale_dataarray(regular(), 3), UsageError, "a DataArray is needed, got Dataset"),
         (lambda: regular().isel(time=slice(0, 0)).fsrcnn.upscale(3, MODEL), InputError, "tas has no cells"),

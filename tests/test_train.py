@@ -271,6 +271,17 @@ def test_cards_that_are_no_files(fine, tmp_path):
     assert "cannot read the card" in processes.run("train", fine, "-f", 2, "-o", out, "--card", tmp_path).refused(2)
 
 
+def test_the_last_weights_are_kept_on_request(fine, tmp_path):
+    """`keep="last"` gives the weights of the schedule's end, though earlier ones did better on the held-out field."""
+    harmful = {"rate": 3.0, "average": 0.0, "steps": 9, "check_every": 3}
+    best, last = tmp_path / "best.safetensors", tmp_path / "last.safetensors"
+    first = trained(fine, best, **harmful)
+    second = trained(fine, last, keep="last", **harmful)
+    steps = [load_checkpoint(path, 2).card.training["step"] for path in (best, last)]
+    assert steps[0] < 9 == steps[1]
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
 def test_a_card_with_a_mark_and_a_wrong_key_on_the_command_line(fine, tmp_path):
     """A byte order mark is no matter; an unknown key is exit 2 with its name."""
     card = tmp_path / "card.toml"
@@ -313,6 +324,7 @@ def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
             {"softness": 0},
             {"average": 1},
             {"loss": "huber"},
+            {"keep": "first"},
             {"balance": 2},
             {"blur": -0.1},
             {"mix": 1.5},

@@ -479,7 +479,7 @@ def test_large_integers_are_exact(random_network):
     coarse = np.full((5, 5), 2**53 - 1, np.int64)
     assert (upscale_array(coarse, 3, random_network(3)) == 2**53 - 1).all()
     coarse[0, 0] = 2**53 + 2
-    with pytest.raises(InputError, match=r"integers beyond 2\*\*53 would lose digits"):
+    with pytest.raises(InputError, match=r"integers beyond 2\*\*53 in the array would lose digits"):
         upscale_array(coarse, 3, random_network(3))
     assert (upscale_array(coarse, 2, "nearest")[:2, :2] == 2**53 + 2).all()
 
