@@ -135,6 +135,19 @@ def _fail(error: BaseException, code: int, *, debug: bool) -> int:
     return code
 
 
+def _echo_json(facts: Any) -> None:
+    """Print as JSON, which has no NaN and no infinity: those as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    click.echo(json.dumps(plain(facts), allow_nan=False))
+
+
 def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     """Errors of the package as one line and their exit code; for commands with ``--debug``."""
 
@@ -366,7 +379,7 @@ def _upscale(
 
         summary = upscale_file(source, target, co=dict(co), progress=progress, **options)
     if as_json:
-        click.echo(json.dumps(summary.to_dict()))
+        _echo_json(summary.to_dict())
     elif not quiet:
         _show_summary(summary)
 
@@ -433,7 +446,7 @@ def _show_summary(s: Summary) -> None:
 
 def _show_estimate(e: Estimate, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(e.to_dict()))
+        _echo_json(e.to_dict())
         return
     tiles = "1 tile" if e.tiles == 1 else f"{e.tiles} tiles"
     click.echo(f"size     {_shape(e.coarse)} -> {_shape(e.fine)} cells, {_bands(e.bands)}, {tiles}")
@@ -462,7 +475,7 @@ def info(*, name: str, factor: int | None, driver: str | None, group: str | None
         stored = describe_file(name, group)
     facts = stored or (_model_facts(name, factor) if is_model else _raster_facts(name, driver))
     if as_json:
-        click.echo(json.dumps(facts, allow_nan=True))
+        _echo_json(facts)
     elif is_model:
         _show_card(facts)
     elif stored is not None:
@@ -668,7 +681,7 @@ def models(*, as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps({"models": rows, "classical": list(CLASSICAL)}))
+        _echo_json({"models": rows, "classical": list(CLASSICAL)})
         return
     rows.sort(key=lambda row: (row["factor"], row["operations"]))
     head = f"{'name':10}{'factor':>7}{'operations':>12}{'of bicubic':>12}{'of best':>9}{'file':>11}"
@@ -735,7 +748,7 @@ def evaluate(
     if not found:
         raise InputError("no raster has enough valid cells to judge by, or any structure")
     if as_json:
-        click.echo(json.dumps([evaluation.to_dict() for evaluation in found]))
+        _echo_json([evaluation.to_dict() for evaluation in found])
     elif len(found) == 1:
         _show_evaluation(found[0])
     else:
@@ -954,7 +967,7 @@ def train(
             each_step=check,
         )
     if as_json:
-        click.echo(json.dumps(result.__dict__))
+        _echo_json(result.__dict__)
         return
     verdict = "better than" if result.score < 0.999 else "no better than" if result.score < 1.001 else "worse than"
     click.echo(

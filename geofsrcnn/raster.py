@@ -447,7 +447,7 @@ def _check_driver(path: Path, driver: str | None) -> str:
     shown = printable(path.name)
     if kind == "unknown":
         if path.is_dir():
-            raise InputError(f"a folder, not a GeoTIFF: {shown}")
+            raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
         start = head(path)
         found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
         raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")

@@ -18,6 +18,7 @@ import rasterio.crs
 import xarray as xr
 from affine import Affine
 from pyproj import CRS
+from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp
 from xarray.backends import BackendArray
@@ -73,6 +74,8 @@ class _Stored(BackendArray):
 def dataset_of(source: RasterSource) -> xr.Dataset:
     """A raster as a CF dataset, its cells not read: `band_data` along band, y and x, and a grid mapping.
 
+    The dataset's tags become its attributes; a colour table and tags of bands have no place there, which is said.
+
     Parameters
     ----------
     source : RasterSource
@@ -98,6 +101,14 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
         if first.dtype.kind != "f":
             raise InputError(f"{shown} has a mask and no nodata value: say with --nodata what stands for missing cells")
         mark = float("nan")
+    left_out = {
+        "a colour table": source.colourmap is not None,
+        "tags of bands": any(not key.startswith("GRIB_") for band in source.bands for key in band.tags),
+        "tags of other domains": bool(source.domains),
+    }
+    if any(left_out.values()):
+        words = " and ".join(what for what, there in left_out.items() if there)
+        warn("W-LEFT-OUT", f"{shown} has {words}, which only a GeoTIFF output keeps")
     source.raw = True
     attrs: dict[str, Any] = {}
     if mark is not None:
@@ -123,7 +134,7 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
         crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
         variables |= _coordinates(t, grid.shape, crs)
     variables[NAME] = values
-    return xr.Dataset(variables, attrs={"Conventions": "CF-1.11", "source": shown})
+    return xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
 
 
 def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:
@@ -210,8 +221,10 @@ class GeoTIFFWriter:
         nodata = packing.nodata[0] if packing.nodata else float("nan") if new.dtype.kind == "f" else None
         lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
         self._lead = tuple(size for _, size in lead)
-        labels = [_labels(self._dataset, dim, size) for dim, size in lead]
-        name = str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)
+        names = [_names(self._dataset, dim) for dim, _ in lead]
+        labels = [known or _labels(self._dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
+        title = [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
+        title = [] if any(names) else title
         bands = [
             Band(
                 index=index,
@@ -219,7 +232,7 @@ class GeoTIFFWriter:
                 nodata=nodata,
                 scale=packing.scale,
                 offset=packing.offset,
-                description=", ".join((name, *words)),
+                description=", ".join((*title, *words)),
                 unit=str(new.attrs["units"]) if "units" in new.attrs else None,
                 colour=ColorInterp.gray if index == 1 else ColorInterp.undefined,
                 bits=None,
@@ -250,6 +263,16 @@ class GeoTIFFWriter:
         """Let go of the file."""
         if self._sink is not None:
             self._sink.abandon()
+
+
+def _names(dataset: xr.Dataset, dim: str) -> list[str]:
+    """Names along a dimension, of the first text that lies along it beside its coordinate."""
+    for name, variable in dataset.variables.items():
+        if name != dim and variable.dims[:1] == (dim,) and variable.dtype.kind in "OUTS":
+            text = xr.decode_cf(xr.Dataset({"text": variable}))["text"]
+            if text.dims == (dim,):
+                return [printable(str(each)) for each in text.to_numpy()]
+    return []
 
 
 def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
@@ -287,6 +310,11 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
     if why is not None:
         raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
     crs = _crs(dataset, grid)
+    if crs is None and grid.kind == "latitude-longitude":
+        warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
+        crs = CRS.from_epsg(4326)
+    elif crs is None:
+        warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
     ends = []
     for name, size in ((grid.y_coordinate, grid.shape[0]), (grid.x_coordinate, grid.shape[1])):
         variable = dataset[str(name)]
@@ -297,24 +325,68 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
         if size < 2:
             raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
         step = (values[-1] - values[0]) / (size - 1)
-        unit = 1000.0 if str(variable.attrs.get("units", "")) in ("km", "kilometer", "kilometre") else 1.0
+        text = "degree" if grid.kind == "latitude-longitude" else str(variable.attrs.get("units", ""))
+        unit = 1.0 if crs is None else _in_units_of(crs, text, printable(name))
         ends.append((unit * (values[0] - step / 2), unit * step))
     (top, down), (left, right) = ends
-    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), crs)
+    with rasterio.Env():  # which tells PROJ where its database is
+        known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
+    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), known)
 
 
-def _crs(dataset: xr.Dataset, grid: CFGrid) -> rasterio.crs.CRS | None:
-    """The CRS that the grid mapping states; WGS 84 for latitude and longitude without one, which is said."""
-    if grid.mapping is not None:
-        attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
-        text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-        try:
-            crs = CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
-            return rasterio.crs.CRS.from_wkt(crs.to_wkt())
-        except (CRSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error
-    if grid.kind == "latitude-longitude":
-        warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
-        return rasterio.crs.CRS.from_epsg(4326)
-    warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
+def _in_units_of(crs: CRS, text: str, name: str) -> float:
+    """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
+
+    Raises
+    ------
+    InputError
+        If its units do not fit the CRS.
+    """
+    own = crs.axis_info[0] if crs.axis_info else None
+    if own is None or text in ("", "1"):
+        return 1.0
+    found = _unit(text)
+    if found is not None:
+        size, angular = found
+        height = crs.to_cf().get("perspective_point_height") if angular and not crs.is_geographic else None
+        if height is not None:
+            return size * float(height) / own.unit_conversion_factor
+        if angular == crs.is_geographic:
+            return 1.0 if size == own.unit_conversion_factor else size / own.unit_conversion_factor
+    words = f"coordinate {name} counts in {printable(text)}, the CRS of the grid mapping in {own.unit_name}"
+    raise InputError(f"{words}: mend the units, or write NetCDF or Zarr")
+
+
+def _unit(text: str) -> tuple[float, bool] | None:
+    """Metres or radians in a unit, and whether it is an angle; by EPSG's names."""
+    name = text.strip().lower().replace("_", " ").replace("meter", "metre").replace("feet", "foot")
+    name = _SHORT.get(name, name.removesuffix("s"))
+    for angular, category in enumerate(("linear", "angular")):
+        for known, unit in get_units_map(category=category).items():
+            if known.lower() == name:
+                return unit.conv_factor, bool(angular)
     return None
+
+
+_SHORT = {
+    "m": "metre",
+    "km": "kilometre",
+    "cm": "centimetre",
+    "ft": "foot",
+    "us-ft": "us survey foot",
+    "rad": "radian",
+    "deg": "degree",
+    "urad": "microradian",
+}
+
+
+def _crs(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
+    """The CRS that the grid mapping states, if there is one."""
+    if grid.mapping is None:
+        return None
+    attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
+    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    try:
+        return CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
+    except (CRSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
@@ -48,6 +51,12 @@ class PatientStore(WrapperStore[Any]):
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """The bytes of a key; None where there is none."""
+        found = await self._patiently(key, prototype or default_buffer_prototype(), byte_range)
+        if found is not None and len(found) > _most(byte_range):
+            raise RemoteError(f"{self._url} is on a server that sends no parts of files: download it first")
+        return found
+
+    async def _patiently(self, key: str, prototype: Any, byte_range: Any) -> Any:
         for attempt in range(ATTEMPTS):
             try:
                 return await super().get(key, prototype, byte_range)
@@ -59,6 +68,13 @@ class PatientStore(WrapperStore[Any]):
                     raise RemoteError(words) from error
                 await asyncio.sleep(PAUSE * 2**attempt)
         raise AssertionError
+
+
+def _most(byte_range: Any) -> float:
+    """Bytes that a request asks for at most."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.end - byte_range.start
+    return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else math.inf
 
 
 @contextmanager

@@ -237,7 +237,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "in is out": (2, ("upscale", IN, IN, *CLASSICAL), "output is the input: .*: give another name"),
     "driver": (2, ("upscale", IN, OUT, *CLASSICAL, "--driver", "WMS"), "driver WMS is not opened"),
     "missing input": (3, ("upscale", "nowhere.tif", OUT, *CLASSICAL), "no such file: nowhere.tif"),
-    "folder as input": (3, ("upscale", "{folder}", OUT, *CLASSICAL), "a folder, not a GeoTIFF"),
+    "folder as input": (3, ("upscale", "{folder}", OUT, *CLASSICAL), "a folder, neither a GeoTIFF nor a Zarr group"),
     "empty input name": (3, ("upscale", "", OUT, *CLASSICAL), "not a file name"),
     "no such model": (4, ("upscale", IN, OUT, "-m", "best"), "no model 'best' for factor 3"),
     "model of another factor": (4, ("upscale", IN, OUT, "-m", MODEL, "-f", "2"), "is a model for factor 3, not 2"),

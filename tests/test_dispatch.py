@@ -627,6 +627,83 @@ def test_a_field_becomes_a_geotiff(tmp_path):
     assert read(tmp_path / "pr.tif").shape == (2, 72, 90)
 
 
+def test_names_of_bands_and_tags_come_back(tmp_path):
+    """From GeoTIFF to NetCDF and back: descriptions and tags; what NetCDF has no place for is said."""
+    path = write(tmp_path / "coarse.tif", terrain((2, 20, 26), high=900).astype("float32"))
+    with rasterio.open(path, "r+") as d:
+        d.descriptions = ("red", "near infrared")
+        d.update_tags(SENSOR="OLI")
+    upscale_file(path, tmp_path / "fine.nc", 2, "cubic")
+    upscale_file(tmp_path / "fine.nc", tmp_path / "finer.tif", 2, "cubic")
+    with rasterio.open(tmp_path / "finer.tif") as d:
+        assert d.descriptions == ("red", "near infrared")
+        assert d.tags()["SENSOR"] == "OLI"
+    with rasterio.open(path, "r+") as d:
+        d.update_tags(1, STATISTICS_KIND="made up", GAIN="3")
+    with pytest.warns(GeofsrcnnWarning, match="W-LEFT-OUT: coarse.tif has tags of bands, which only a GeoTIFF output"):
+        upscale_file(path, tmp_path / "again.nc", 2, "cubic")
+    cover = write(tmp_path / "cover.tif", np.random.default_rng(0).integers(0, 3, (20, 26)).astype("uint8"))
+    with rasterio.open(cover, "r+") as d:
+        d.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+    with pytest.warns(GeofsrcnnWarning, match="W-LEFT-OUT: cover.tif has a colour table"):
+        upscale_file(cover, tmp_path / "cover.zarr", 2, "nearest")
+
+
+KM, FEET = "+proj=utm +zone=33 +datum=WGS84 +units=km", "EPSG:2263"
+GOES = {
+    "grid_mapping_name": "geostationary",
+    "perspective_point_height": 35786023.0,
+    "sweep_angle_axis": "x",
+    "longitude_of_projection_origin": -75.0,
+    "latitude_of_projection_origin": 0.0,
+    "semi_major_axis": 6378137.0,
+    "semi_minor_axis": 6356752.3,
+}
+
+
+@pytest.mark.parametrize(
+    ("crs", "unit", "metres", "step"),
+    [
+        ("EPSG:32633", "m", 1, 10),
+        ("EPSG:32633", "metres", 1, 10),
+        ("EPSG:32633", "km", 1000, 10),
+        ("EPSG:32633", "kilometers", 1000, 10),
+        ("EPSG:32633", "", 1, 10),
+        (KM, "km", 1000, 0.01),
+        (KM, "m", 1, 0.01),
+        (FEET, "US_survey_foot", 1200 / 3937, 10 * 3937 / 1200),
+        (FEET, "m", 1, 10 * 3937 / 1200),
+        (GOES, "rad", 35786023.0, 10),
+        (GOES, "m", 1, 10),
+        ("EPSG:32633", "rad", 1, None),
+        ("EPSG:32633", "degrees", 1, None),
+        ("EPSG:32633", "parsecs", 1, None),
+        ("EPSG:4326", "m", 1, None),
+    ],
+)
+def test_coordinates_count_in_the_units_of_the_crs(tmp_path, crs, unit, metres, step):
+    """Whatever coordinates count in, a GeoTIFF's transform counts in units of its CRS; other units are refused."""
+    from pyproj import CRS
+
+    made = CRS.from_cf(crs) if isinstance(crs, dict) else CRS.from_user_input(crs)
+    dataset = xr.Dataset(
+        {"dem": (("y", "x"), terrain((20, 26)), {"grid_mapping": "m"}), "m": ((), 0, {"crs_wkt": made.to_wkt()})},
+        {
+            name: (name, (start + 30 * np.arange(size)) / metres, {"units": unit, "axis": name.upper()})
+            for name, start, size in (("y", 4000, 20), ("x", 5000, 26))
+        },
+    )
+    source = stored(dataset, tmp_path / "coarse.nc")
+    if step is None:
+        with pytest.raises(InputError, match=f"coordinate y counts in {unit}, the CRS of the grid mapping in"):
+            upscale_file(source, tmp_path / "fine.tif", 3, MODEL)
+        return
+    upscale_file(source, tmp_path / "fine.tif", 3, MODEL)
+    with rasterio.open(tmp_path / "fine.tif") as d:
+        t = d.transform
+    assert np.allclose([t.a, t.e, t.c, t.f], [step, step, 498.5 * step, 398.5 * step])
+
+
 @pytest.mark.parametrize(
     ("dataset", "words"),
     [
@@ -822,6 +899,11 @@ def test_info_says_what_becomes_of_each_variable(tmp_path):
         **dict.fromkeys(("height", "time"), "copied"),
         "tas": "upscaled",
     }
+    dataset = projected()
+    dataset["dem"].encoding["_FillValue"] = np.nan
+    facts = processes.run("info", stored(dataset, tmp_path / "nan.nc"), "--json").out
+    assert "NaN" not in facts
+    assert next(v for v in json.loads(facts)["variables"] if v["name"] == "dem")["missing"] == ["nan"]
     xr.Dataset({"a": ("n", [1.0, 2.0])}).to_netcdf(tmp_path / "list.nc", engine="netcdf4")
     assert "no variable with two horizontal dimensions" in processes.run("info", tmp_path / "list.nc").refused(3)
 

@@ -202,7 +202,7 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "-b", "2"), 2, "no band 2 in a.tif: it has 1"),
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),
-        (("{folder}",), 3, "a folder, not a GeoTIFF"),
+        (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
         ((), 2, "Missing argument 'RASTER...'"),
     ],
 )

@@ -143,7 +143,7 @@ def test_missing_files_and_folders(source, output):
     """A missing file and a folder are refused each in its own words."""
     refused(source, output, InputError, "no such file: .*coarse.tif")
     source.mkdir()
-    refused(source, output, InputError, "a folder, not a GeoTIFF: coarse.tif")
+    refused(source, output, InputError, "a folder, neither a GeoTIFF nor a Zarr group: coarse.tif")
     (source / "zarr.json").write_text("{}")
     refused(source, output, InputError, "Zarr, not a GeoTIFF: coarse.tif")
 

@@ -24,9 +24,12 @@ import rasterio
 import xarray as xr
 from grids import regular
 from rasters import read, terrain, write
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.sync import sync
 
 from geofsrcnn import remote, upscale_file
 from geofsrcnn.errors import RemoteError
+from geofsrcnn.zarrstore import PatientStore
 
 HERE = ("127.0.0.1",)
 
@@ -217,6 +220,24 @@ def test_chunks_that_cannot_be_read_are_no_zeros(server, tmp_path, fault):
         xr.open_dataset(tmp_path / "near.nc", engine="netcdf4") as b,
     ):
         assert a.identical(b)
+
+
+def test_a_server_without_parts_of_files(server, tmp_path):
+    """Keys come whole, or not at all where there are none; a whole file is never taken for a part of it."""
+    regular().to_zarr(server.folder / "parts.zarr", zarr_format=3, consolidated=False)
+    whole = (server.folder / "parts.zarr" / "zarr.json").read_bytes()
+    with remote.fetched(f"{server.url}/parts.zarr", HERE) as place:
+        store = PatientStore(place)
+
+        def get(key: str, part: object = None) -> bytes | None:
+            found = sync(store.get(key, byte_range=part))
+            return None if found is None else found.to_bytes()
+
+        assert get("zarr.json") == whole
+        assert get("nothing") is None
+        for part in (RangeByteRequest(2, 9), SuffixByteRequest(5)):
+            with pytest.raises(RemoteError, match="on a server that sends no parts of files: download it first"):
+                get("zarr.json", part)
 
 
 def test_on_the_command_line(server, tmp_path):
