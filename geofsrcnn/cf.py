@@ -830,4 +830,7 @@ def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:
 
 def fine_encoding(variable: xr.Variable) -> dict[str, Any]:
     """How a variable is stored on the finer grid: compression and packing stay, the layout of chunks does not."""
-    return {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}
+    kept = {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}
+    if "_FillValue" in kept and not np.array_equal(kept["_FillValue"], kept.get("missing_value")):
+        kept.pop("missing_value", None)  # xarray stores one mark
+    return kept

@@ -284,7 +284,8 @@ def test_marks_inside_the_range_of_the_type_stay(tmp_path, chunks):
     values = np.linspace(-10_010, -9_980, 20 * 26).reshape(20, 26)
     values[5, 5] = np.nan
     given = packed(values)
-    given["packed"].encoding = {"dtype": "int16", "scale_factor": 1.0, "_FillValue": np.int16(-9999)}
+    marks = {"_FillValue": np.int16(-9999), "missing_value": np.array([-9999, -1], "int16")}
+    given["packed"].encoding = {"dtype": "int16", "scale_factor": 1.0, **marks}
     fine = upscale_dataset(given if chunks is None else given.chunk(chunks), 3, MODEL)
     assert fine["packed"].encoding["_FillValue"] == -9999
     assert fine["packed"].encoding["dtype"] == "int16"
