@@ -831,6 +831,6 @@ def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:
 def fine_encoding(variable: xr.Variable) -> dict[str, Any]:
     """How a variable is stored on the finer grid: compression and packing stay, the layout of chunks does not."""
     kept = {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}
-    if "_FillValue" in kept and not np.array_equal(kept["_FillValue"], kept.get("missing_value")):
-        kept.pop("missing_value", None)  # xarray stores one mark
+    if {"_FillValue", "missing_value"} <= set(kept) and not np.array_equal(kept["_FillValue"], kept["missing_value"]):
+        del kept["missing_value"]  # xarray stores one mark
     return kept
