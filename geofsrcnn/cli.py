@@ -863,6 +863,13 @@ def _resumable() -> Iterator[None]:
 @click.option(
     "--frozen", type=click.IntRange(0), default=0, show_default=True, help="First steps of the last layer only."
 )
+@click.option(
+    "--keep",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="The best weights on the held-out fields, or those of the last step.",
+)
 @click.option("--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times.")
 @click.option(
     "--hold-out",

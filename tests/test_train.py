@@ -275,6 +275,7 @@ def test_the_last_weights_are_kept_on_request(fine, tmp_path):
     """`keep="last"` gives the weights of the schedule's end, though earlier ones did better on the held-out field."""
     harmful = {"rate": 3.0, "average": 0.0, "steps": 9, "check_every": 3}
     best, last = tmp_path / "best.safetensors", tmp_path / "last.safetensors"
+    assert processes.run("train", "--help").out.count("--keep [best|last]") == 1
     first = trained(fine, best, **harmful)
     second = trained(fine, last, keep="last", **harmful)
     steps = [load_checkpoint(path, 2).card.training["step"] for path in (best, last)]
