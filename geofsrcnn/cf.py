@@ -47,6 +47,9 @@ STALE_ENCODING = {
     *("chunksizes", "preferred_chunks", "chunks", "shards", "source", "original_shape", "contiguous", "unlimited_dims"),
     "fletcher32",
 }
+PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+"""Attributes that say how values are stored (CF 8.1)."""
+
 RESOLUTION = re.compile(r"geospatial_(lat|lon)_resolution")
 CATEGORIES = re.compile(r"binary_mask|area_type|status_flag|quality_flag")
 
@@ -183,9 +186,13 @@ def find_grid(
     if x is not None and x == y:
         raise UsageError(f"--x and --y are both {printable(x)}: they are two dimensions")
     if x is not None and y is not None:
-        for name in (y, x):
+        for name, option, others in ((y, "--y", ("X", "longitude")), (x, "--x", ("Y", "latitude"))):
             if name not in dataset.dims:
                 raise UsageError(f"no dimension {printable(name)}: there are {_listed(dataset.dims)}")
+            if _along(dataset, name, (*others, "T", "Z")) or _is_time(dataset, name):
+                raise UsageError(
+                    f"{option} {printable(name)} is another axis by its metadata: give the right dimension"
+                )
         pairs = {(y, x): [n for n in names if {x, y} <= set(dataset[n].dims)]}
     else:
         pairs = {}
@@ -206,6 +213,8 @@ def find_grid(
 def _chosen(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
     """Variables that may be fields."""
     if variables is not None:
+        if not isinstance(variables, Iterable):
+            raise UsageError(f"variables must be names, got {variables!r}")
         names = [variables] if isinstance(variables, str) else list(variables)
         if missing := [name for name in names if name not in dataset.variables]:
             raise UsageError(f"no variable {_listed(missing)}: there are {_listed(dataset.data_vars)}")
@@ -220,7 +229,7 @@ def _helpers(dataset: xr.Dataset) -> set[str]:
     for name, variable in dataset.variables.items():
         for key in REFERENCES[:-1]:
             found |= {word.rstrip(":") for word in str(_said(variable, key) or "").split()}
-        if _is(variable, "latitude") or _is(variable, "longitude"):
+        if is_place(variable):
             found.add(str(name))
     return found & {str(name) for name in dataset.variables}
 
@@ -233,6 +242,11 @@ def _said(variable: xr.Variable | xr.DataArray, key: str) -> Any:
 def _is(variable: xr.Variable | xr.DataArray, role: str) -> bool:
     """Whether a variable's attributes say that it is an X, Y, latitude or longitude."""
     return any(variable.attrs.get(key) in values for key, values in coordinate_criteria[role].items())
+
+
+def is_place(variable: xr.Variable) -> bool:
+    """Whether a variable's attributes say that it is a latitude or a longitude."""
+    return _is(variable, "latitude") or _is(variable, "longitude")
 
 
 def _pair(dataset: xr.Dataset, name: str) -> tuple[str, str] | None:
@@ -265,6 +279,18 @@ def _along(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> bool:
     return any(v.dims == (dim,) and any(_is(v, role) for role in roles) for v in dataset.variables.values())
 
 
+def _is_time(dataset: xr.Dataset, dim: str) -> bool:
+    """Whether the coordinate along a dimension holds times, decoded or not."""
+    if dim not in dataset.variables:
+        return False
+    variable = dataset.variables[dim]
+    return variable.dtype.kind in "Mm" or _counts_time(variable)
+
+
+def _counts_time(variable: xr.Variable | xr.DataArray) -> bool:
+    return re.search(r"\bsince\b", str(variable.attrs.get("units", ""))) is not None
+
+
 def _places(dataset: xr.Dataset) -> list[tuple[str, str]]:
     """Pairs of latitude and longitude of two or more dimensions."""
     many = {str(name): v for name, v in dataset.variables.items() if v.ndim >= 2}
@@ -286,6 +312,10 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
         )
     fields = [name for name in names if dataset[name].ndim >= 2]
     if not fields:
+        if names and len(names) < len(dataset.data_vars):
+            return InputError(
+                f"no two horizontal dimensions: {_listed(names)}; variables: {_listed(dataset.variables)}"
+            )
         return InputError(f"no variable with two horizontal dimensions; variables: {_listed(dataset.variables)}")
     shown = "; ".join(f"{name}({', '.join(map(str, dataset[name].dims))})" for name in fields[:5])
     return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with --y and --x")
@@ -336,7 +366,7 @@ def _coordinate(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> str | No
     along = [
         str(name)
         for name, v in dataset.variables.items()
-        if v.dims == (dim,) and v.dtype.kind in "iuf" and np.isfinite(v.to_numpy()).all()
+        if v.dims == (dim,) and v.dtype.kind in "iuf" and np.isfinite(v.to_numpy()).any()
     ]
     if dim in along:
         return dim
@@ -385,7 +415,7 @@ def _axis(dataset: xr.Dataset, name: str) -> Axis:
 def _bounds(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
     """The variable with a coordinate's cell boundaries, where it has one more dimension (CF 7.1)."""
     name = _said(variable, "bounds")
-    if name not in dataset.variables:
+    if not isinstance(name, str) or name not in dataset.variables:
         return None
     stated = dataset.variables[name]
     whole = stated.dims[:-1] == variable.dims and (variable.ndim > 1 or stated.shape[-1] == 2)
@@ -459,6 +489,22 @@ def refine(
     return Refinement(grid, factor, roles, made, attrs)
 
 
+def without_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
+    """Attributes less the references to variables that are left out."""
+    out = {name for name, role in plan.roles.items() if role == "dropped"}
+    kept = dict(attrs)
+    for key in REFERENCES:
+        words = str(kept.get(key, "")).split()
+        if not out & set(words):
+            continue
+        rest = [word for word in words if word not in out]
+        if key in ("coordinates", "ancillary_variables") and rest:
+            kept[key] = " ".join(rest)
+        else:
+            del kept[key]
+    return kept
+
+
 def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
     """Fields, and all that they refer to: coordinates, and what the levels of their coordinates are made of."""
     needed: set[str] = set()
@@ -485,7 +531,7 @@ def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, w
     category |= enumeration(variable) is not None
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
-    if len(across) < 2 or category or variable.dtype.kind not in "iuf":
+    if len(across) < 2 or category or variable.dtype.kind not in "iuf" or _counts_time(variable):
         return "repeated"
     total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
     return "total" if total else "field"
@@ -523,7 +569,7 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
                 edges = fine.edges + shift[:, None]
                 if stated is not None and _against(stated.to_numpy(), axis):
                     edges = edges[:, ::-1]
-                made[bounds] = _float64(dims, edges, {} if stated is None else dict(stated.attrs))
+                made[bounds] = _float64(dims, edges, {} if stated is None else _unpacked_attrs(stated))
     return made
 
 
@@ -552,6 +598,11 @@ def _coordinate_attrs(dataset: xr.Dataset, variable: xr.DataArray) -> dict[str, 
             else:
                 del attrs[key]
     return attrs
+
+
+def _unpacked_attrs(variable: xr.Variable | xr.DataArray) -> dict[str, Any]:
+    """Attributes of boundaries that are stored as they are."""
+    return {k: v for k, v in variable.attrs.items() if k not in {"actual_range", *PACKED_ATTRS}}
 
 
 def _float64(dims: Sequence[Any], values: Array, attrs: Mapping[str, Any]) -> xr.Variable:
@@ -586,8 +637,7 @@ def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr
         if corners is not None:
             for variable, part in zip(corners, ("latitudes", "longitudes"), strict=True):
                 cells = np.stack([getattr(m, part)[..., list(o)] for m, o in zip(fine, orders, strict=True)])
-                attrs = {k: v for k, v in variable.attrs.items() if k != "actual_range"}
-                made[str(variable.name)] = _float64(variable.dims, cells.reshape(*shape, 4), attrs)
+                made[str(variable.name)] = _float64(variable.dims, cells.reshape(*shape, 4), _unpacked_attrs(variable))
         else:
             for variable in both:
                 made[str(variable.name)].attrs.pop("bounds", None)
@@ -703,7 +753,7 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
         dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
     scale, offset = (_number(variable, key) for key in ("scale_factor", "add_offset"))
-    marks = [np.ravel(mark) for key in ("_FillValue", "missing_value") if (mark := _said(variable, key)) is not None]
+    marks = [_numbers(_said(variable, key)) for key in ("_FillValue", "missing_value")]
     packing = Packing(
         dtype,
         1.0 if scale is None else scale,
@@ -711,6 +761,21 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
         tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark)),
     )
     return replace(packing, valid=_valid_range(variable, packing))
+
+
+def _numbers(marks: Any) -> list[Any]:
+    """Marks of missing cells; texts that are no numbers mark none."""
+    found = []
+    for mark in [] if marks is None else np.ravel(marks):
+        if isinstance(mark, (str, bytes)):
+            text = mark.decode(errors="replace") if isinstance(mark, bytes) else mark
+            try:
+                found.append(np.float64(text.strip().rstrip("fFdDlLsSbB")))
+            except ValueError:
+                continue
+        else:
+            found.append(mark)
+    return found
 
 
 def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:

@@ -53,7 +53,7 @@ class Recipe:
     device, precision : str
         As for `upscale_array`.
     expected : tuple of float, optional
-        That values keep; others are said once in a process.
+        That values keep; others are said once by each process that computes.
     name : str
         Of the array, for messages.
     """
@@ -94,8 +94,8 @@ READY = 8
 _READY: dict[tuple[Any, ...], Method] = {}
 _LOCK = threading.Lock()
 
-_SAID: set[tuple[Any, ...]] = set()
-"""Recipes of which was said that values lie outside their range."""
+_SAID: set[str] = set()
+"""Results of which this process has said that values lie outside their range."""
 
 
 def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
@@ -143,7 +143,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
                 if key not in graph:
                     graph[key] = (operator.getitem, (array.name, *lead, *near_.chunk), cuts[near_.side])
             places = tuple((*near_.place, near_.first, near_.last) for near_ in near)
-            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, turning)
+            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, turning, name)
     chunks = (*array.chunks[:-2], *(tuple(n * recipe.factor for n in sizes) for sizes in (rows, columns)))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
     return da.Array(layers, name, chunks, dtype=array.dtype)
@@ -202,8 +202,9 @@ def _upscale(
     strips: list[Array],
     places: Sequence[tuple[int, int, int | None, int | None]],
     turning: bool,
+    name: str,
 ) -> Array:
-    """One chunk, from itself and the strips around it."""
+    """One chunk, from itself and the strips around it; the name is that of the result."""
     pieces = {(dy, dx): strip[..., first:last] for strip, (dy, dx, first, last) in zip(strips, places, strict=True)}
     pieces[0, 0] = centre
     present = [[pieces[dy, dx] for dx in (-1, 0, 1) if (dy, dx) in pieces] for dy in (-1, 0, 1)]
@@ -216,8 +217,7 @@ def _upscale(
     task = ArrayTask(recipe.method, recipe.limits, None, around, recipe.tile_size, recipe.name)
     region = Window(top, top + rows, left, left + columns)
     valid = recipe.missing.valid(bands)
-    said = (*recipe.identity, recipe.name)
-    if recipe.expected is not None and said not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
-        _SAID.add(said)
+    if recipe.expected is not None and name not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
+        _SAID.add(name)
     fine = task.upscale(bands, valid, region, recipe.missing, 0)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 import geofsrcnn
-from geofsrcnn.cf import Refinement, fine_attrs, fine_encoding, limits_of, missing_of, packing_of, refine, repeated
+from geofsrcnn.cf import (
+    PACKED_ATTRS,
+    Refinement,
+    fine_attrs,
+    fine_encoding,
+    limits_of,
+    missing_of,
+    packing_of,
+    refine,
+    repeated,
+    without_dangling,
+)
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.methods import Method, check_factor, load_method
 from geofsrcnn.nodata import stored_limits, within
@@ -113,6 +125,8 @@ def upscale_dataset(
     order = [name for name in map(str, dataset.data_vars) if name in result.data_vars]
     ordered = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
+    for variable in result.variables.values():
+        variable.attrs = without_dangling(variable.attrs, plan)
     result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method)}
     result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
     return result
@@ -206,6 +220,8 @@ def _fine_field(
     turned = variable.transpose(..., grid.y, grid.x)
     limits = None if method.upsampler is None else field_limits(variable, value_range)
     missing, packing = missing_of(variable), packing_of(variable)
+    if total:  # which is not packed again
+        missing = replace(missing, codes=())
     data = turned.data
     undecoded = any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
     if undecoded and packing.dtype.kind in "iu" and data.dtype.kind in "iu":  # bytes may count from 0 to 255
@@ -235,7 +251,10 @@ def _fine_field(
         fine = parts
     elif fine.dtype != variable.dtype:
         fine = fine.view(variable.dtype.newbyteorder("="))
-    result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), fine_encoding(variable))
+    encoding = fine_encoding(variable)
+    if total and packing.dtype.kind in "iu":  # shares are no whole numbers
+        encoding = {k: v for k, v in encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
+    result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), encoding)
     return result.transpose(*variable.dims)
 
 

@@ -76,6 +76,12 @@ _DATASET_INPUT = {
     "group": "--group is for NetCDF and Zarr",
 }
 
+_OPTIONS = {
+    *("value_range", "tile_size", "threads", "device", "precision", "dtype", "overwrite", "max_pixels"),
+    *(_RASTER_ONLY | _RASTER_INPUT | _DATASET_INPUT),
+    "driver",
+}
+
 
 def upscale_file(
     src: Path_,
@@ -246,6 +252,8 @@ def _checked(
     src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
 ) -> tuple[Kind, Kind]:
     """What input and output are, after all checks that need no look into files but their first bytes."""
+    if unknown := sorted(set(options) - _OPTIONS):
+        raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(_OPTIONS))}")
     check_factor(factor)
     check_range(options.get("value_range"), model)
     check_bounds(options.get("bounds"))

@@ -18,7 +18,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from geofsrcnn.cells import Cells
-from geofsrcnn.cf import Packing, Refinement, fine_attrs, limits_of, missing_of, packing_of, repeated
+from geofsrcnn.cf import (
+    PACKED_ATTRS,
+    Packing,
+    Refinement,
+    fine_attrs,
+    limits_of,
+    missing_of,
+    packing_of,
+    repeated,
+    without_dangling,
+)
 from geofsrcnn.dataset import Range, history
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.methods import Method
@@ -35,9 +45,6 @@ SLAB = 128 * 2**20
 
 PART = 4 * 2**20
 """Bytes of a part that is written, about."""
-
-
-_PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 
 
 @dataclass(frozen=True)
@@ -307,6 +314,7 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], meth
             )
     kept |= {name: variable.copy(deep=False) for name, variable in plan.made.items() if name not in kept}
     for variable in kept.values():
+        variable.attrs = without_dangling(variable.attrs, plan)
         if variable.dtype.kind == "f" and "_FillValue" not in variable.attrs:
             variable.encoding = {**variable.encoding, "_FillValue": None}  # xarray would add one
         for key in ("_FillValue", "coordinates"):  # stored as they are, in the place where xarray looks
@@ -367,7 +375,7 @@ class Engine:
                 chunks[field.dims[field.along]] = self._together(field)
             grown = (self.plan.grid.y, self.plan.grid.x)
             sizes = {dim: field.sizes[dim] * (field.factor if dim in grown else 1) for dim in order}
-            attrs = _attrs(dataset, field)
+            attrs = without_dangling(_attrs(dataset, field), self.plan)
             encoding = field.variable.encoding
             writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
 
@@ -428,5 +436,5 @@ def _attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
     attrs = fine_attrs(dataset, field.variable)
     if field.unpacked is None:
         return attrs
-    stale = {*_PACKED_ATTRS, "valid_range", "valid_min", "valid_max"}
+    stale = {*PACKED_ATTRS, "valid_range", "valid_min", "valid_max"}
     return {k: v for k, v in attrs.items() if k not in stale} | {"_FillValue": field.unpacked.type(np.nan)}

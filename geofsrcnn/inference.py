@@ -189,9 +189,9 @@ class Classical:
     padding = "replicate"
     unit_free = True
     whole = False
-    conserving = False
 
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
+        self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept
         self.method, self.factor, self.device = method, factor, torch.device(device)
         bank = torch.tensor(filter_bank(method, factor))
         self.halo = bank.shape[-1] // 2

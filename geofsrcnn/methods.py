@@ -59,7 +59,7 @@ def check_factor(factor: float) -> int:
         If it is not a whole number from 2 to 8.
     """
     if isinstance(factor, bool) or factor not in FACTORS:
-        raise UsageError(f"factor must be a whole number from 2 to 8, got {factor}")
+        raise UsageError(f"factor must be a whole number from 2 to 8, got {factor!r}")
     return int(factor)
 
 

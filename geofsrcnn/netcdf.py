@@ -83,11 +83,16 @@ def _groups(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _groups(inner, f"{name}/{part}".strip("/"))
 
 
-def _headers(group: Any) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Name, number of dimensions and bounds of each variable."""
-    for name, variable in group.variables.items():
-        keys = {"bounds", "climatology"} & set(variable.ncattrs())
-        yield name, variable.ndim, {key: variable.getncattr(key) for key in keys}
+def _headers(group: Any) -> dict[str, xr.Variable]:
+    """Variables without their values."""
+    return {
+        name: xr.Variable(
+            [str(i) for i in range(variable.ndim)],
+            np.empty([0] * variable.ndim, variable.dtype if isinstance(variable.dtype, np.dtype) else object),
+            {key: variable.getncattr(key) for key in variable.ncattrs()},
+        )
+        for name, variable in group.variables.items()
+    }
 
 
 def form_of(path: Path, size: int) -> str:

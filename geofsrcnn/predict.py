@@ -209,7 +209,7 @@ def _safe_scale(values: Array) -> float:
 
 
 def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, low: float, high: float) -> None:
-    """Bring a band that leaves its bounds back into them, in place; conserving models keep their block means."""
+    """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means."""
     smallest, largest = torch.aminmax(fine)
     if low <= smallest and largest <= high:
         return
@@ -218,8 +218,9 @@ def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, low: f
             fine.clamp_(low, high)
             return
         blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
-        kept = conserve(blocks.unsqueeze(1), core[None, None], low, high)
-        fine.copy_(torch.nn.functional.pixel_shuffle(kept.squeeze(1), model.factor)[0, 0])
+        outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
+        kept = conserve(blocks.unsqueeze(1), core[None, None], low, high).squeeze(1)
+        fine.copy_(torch.nn.functional.pixel_shuffle(torch.where(outside, kept, blocks), model.factor)[0, 0])
 
 
 def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None)) -> Cells:

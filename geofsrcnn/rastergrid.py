@@ -216,19 +216,18 @@ class GeoTIFFWriter:
             raise UsageError("a GeoTIFF holds one field: choose it with --variables")
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
         packing, self._missing = packing_of(variable), missing_of(variable)
-        if packing.dtype not in {new.dtype, new.dtype.newbyteorder("=")}:
-            raise InputError(f"{printable(new.name)} holds its values under another sign: give --dtype float32")
+        self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
         nodata = packing.nodata[0] if packing.nodata else float("nan") if new.dtype.kind == "f" else None
         lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
         self._lead = tuple(size for _, size in lead)
         names = [_names(self._dataset, dim) for dim, _ in lead]
         labels = [known or _labels(self._dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
         title = [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
-        title = [] if any(names) else title
+        title = [] if any(len(set(known)) > 1 for known in names) else title
         bands = [
             Band(
                 index=index,
-                dtype=new.dtype.newbyteorder("="),
+                dtype=self._dtype,
                 nodata=nodata,
                 scale=packing.scale,
                 offset=packing.offset,
@@ -249,7 +248,8 @@ class GeoTIFFWriter:
         rows, columns = index[-2:]
         window = Window(rows.start, rows.stop, columns.start, columns.stop)
         bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
-        layers = values.reshape(-1, *values.shape[-2:])
+        layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
+        layers = layers.view(self._dtype)
         for band, layer in zip(bands, layers, strict=True):
             cells = Cells(layer[None], self._missing.valid(layer)[None])
             self._sink.write(window, cells, slice(int(band), int(band) + 1))
@@ -266,12 +266,18 @@ class GeoTIFFWriter:
 
 
 def _names(dataset: xr.Dataset, dim: str) -> list[str]:
-    """Names along a dimension, of the first text that lies along it beside its coordinate."""
+    """Names along a dimension whose own coordinate only counts, of the first text that lies along it."""
+    own = dataset.variables.get(dim)
+    if own is not None and not (own.dtype.kind in "iu" and np.all(np.diff(own.to_numpy().astype(np.int64)) == 1)):
+        return []
+    if own is not None and "units" in own.attrs:
+        return []
     for name, variable in dataset.variables.items():
         if name != dim and variable.dims[:1] == (dim,) and variable.dtype.kind in "OUTS":
             text = xr.decode_cf(xr.Dataset({"text": variable}))["text"]
             if text.dims == (dim,):
-                return [printable(str(each)) for each in text.to_numpy()]
+                texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in text.to_numpy()]
+                return [printable(str(each)) for each in texts]
     return []
 
 

@@ -7,9 +7,10 @@ by part, and read back.
 from __future__ import annotations
 
 import math
+import posixpath
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from geofsrcnn.cf import REFERENCES
+from geofsrcnn.cf import REFERENCES, is_place
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, UsageError, printable, warn
 
 Array = npt.NDArray[Any]
@@ -146,11 +147,13 @@ def check_variables(dataset: xr.Dataset, shown: str) -> None:
 # ------------------------------------------------------------------------------------------------------ groups
 
 
-def has_fields(variables: Iterable[tuple[str, int, Mapping[str, Any]]]) -> bool:
-    """Whether one of the variables (name, dimensions, attributes) may be a field: of two or more, no bounds."""
-    known = list(variables)
-    bounds = {attrs.get(key) for _, _, attrs in known for key in ("bounds", "climatology")}
-    return any(dimensions >= 2 and name not in bounds for name, dimensions, _ in known)
+def has_fields(variables: Mapping[str, xr.Variable]) -> bool:
+    """Whether one may be a field: numbers along two or more dimensions, no bounds, no latitudes or longitudes."""
+    known = {str(v.attrs.get(key)) for v in variables.values() for key in ("bounds", "climatology")}
+    return any(
+        v.ndim >= 2 and v.dtype.kind in "iufc" and name not in known and not is_place(v)
+        for name, v in variables.items()
+    )
 
 
 def choose_group(found: Mapping[str, bool], wanted: str | None, shown: str) -> str:
@@ -197,16 +200,38 @@ def with_parents(group: str, read: Callable[[str], xr.Dataset]) -> xr.Dataset:
     read : callable
         Opens a group.
     """
-    dataset = read(group)
+    dataset = _with_paths(read(group), group, read)
     parts = group.split("/") if group else []
     unlimited = set(dataset.encoding.get("unlimited_dims", ()))
     for depth in reversed(range(len(parts))):
         above = read("/".join(parts[:depth]))
         while taken := _inherited(dataset, above):
             dataset = dataset.assign(taken)
+        dataset.attrs = {**above.attrs, **dataset.attrs}
         unlimited |= set(above.encoding.get("unlimited_dims", ()))
     dataset.encoding["unlimited_dims"] = unlimited & set(dataset.dims)
     return dataset
+
+
+def _with_paths(dataset: xr.Dataset, group: str, read: Callable[[str], xr.Dataset]) -> xr.Dataset:
+    """With the variables that attributes name by a path ("/crs", "../lat"), which they name plainly from then on."""
+    plain: dict[str, xr.Variable] = {}
+
+    def found(word: str) -> str:
+        folder, name = posixpath.split(posixpath.normpath(posixpath.join("/", group, word)))
+        with suppress(OSError, KeyError, ValueError):
+            there = read(folder.strip("/")).variables[name]
+            if all(dataset.sizes.get(dim, size) == size for dim, size in there.sizes.items()):
+                plain.setdefault(name, there)
+                return name
+        return word
+
+    for variable in dataset.variables.values():
+        for key in REFERENCES:
+            if "/" in str(variable.attrs.get(key, "")):
+                words = str(variable.attrs[key]).split()
+                variable.attrs[key] = " ".join(found(word) if "/" in word else word for word in words)
+    return dataset.assign({name: there for name, there in plain.items() if name not in dataset.variables})
 
 
 def _inherited(dataset: xr.Dataset, above: xr.Dataset) -> dict[str, xr.Variable]:

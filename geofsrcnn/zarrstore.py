@@ -6,7 +6,7 @@ import asyncio
 import math
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -136,11 +136,13 @@ def _store(place: Path | RemoteZarr) -> Any:
 def _groups(store: Any, *, remote: bool) -> dict[str, bool]:
     """Groups that have arrays, and whether these may be fields; "" is the root."""
     root: Any = zarr.open_group(store, mode="r", use_consolidated=None if remote else False)
-    found: dict[str, list[tuple[str, int, Mapping[str, Any]]]] = {}
+    found: dict[str, dict[str, xr.Variable]] = {}
     for path, member in sorted(root.members(max_depth=None), key=lambda each: str(each[0])):
         group, _, name = path.rpartition("/")
         if isinstance(member, zarr.Array):
-            found.setdefault(group, []).append((name, member.ndim, member.attrs.asdict()))
+            dims = tuple(str(i) for i in range(member.ndim))
+            header = xr.Variable(dims, np.empty([0] * member.ndim, member.dtype), member.attrs.asdict())
+            found.setdefault(group, {})[name] = header
     return {group: has_fields(arrays) for group, arrays in found.items()}
 
 

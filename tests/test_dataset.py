@@ -315,8 +315,10 @@ def test_dask_says_values_out_of_range_once():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         upscale_dataset(dataset.chunk(y=7), 3, MODEL, value_range=(0.2, 0.8)).compute(scheduler="single-threaded")
-    (words,) = [str(w.message) for w in said if issubclass(w.category, GeofsrcnnWarning)]
-    assert words.startswith("W-RANGE: packed holds values outside the range 0.2 to 0.8")
+        upscale_dataset(dataset.chunk(y=7) * 1.1, 3, MODEL, value_range=(0.2, 0.8)).compute(scheduler="single-threaded")
+    words = [str(w.message) for w in said if issubclass(w.category, GeofsrcnnWarning)]
+    assert len(words) == 2  # one for each dataset
+    assert all(each.startswith("W-RANGE: packed holds values outside the range 0.2 to 0.8") for each in words)
 
 
 def test_enumerations_are_repeated(tmp_path):
@@ -394,6 +396,96 @@ def test_dataarrays_without_a_name_whose_coordinate_is_called_field():
 def test_a_variable_is_named_by_one_text():
     """`variables="tas"` is one variable, not three letters."""
     assert "tas" in upscale_dataset(regular(), 2, MODEL, variables="tas")
+
+
+@pytest.mark.parametrize("model", ["lanczos-c", "cubic-bp", "small"])
+@pytest.mark.parametrize("chunks", [None, {"y": 11}])
+def test_rain_keeps_its_sum_where_it_may_not_be_negative(model, chunks):
+    """The range that a name implies keeps block means with every method that keeps them, half of the cells dry."""
+    rain = np.maximum(terrain((20, 26), low=-1), 0)
+    dataset = packed(rain, standard_name="precipitation_flux", units="kg m-2 s-1")
+    fine = upscale_dataset(dataset if chunks is None else dataset.chunk(chunks), 3, model)["packed"].to_numpy()
+    assert fine.min() >= 0
+    off = np.abs(block_mean(fine, 3) - rain).max()
+    assert off < (1e-6 if model != "cubic-bp" else 0.05)
+    assert fine.mean() == pytest.approx(rain.mean(), rel=1e-6 if model != "cubic-bp" else 0.01)
+
+
+@pytest.mark.parametrize("mark", ["none", "", "n/a", b"x"])
+def test_marks_that_are_no_numbers_mark_nothing(mark):
+    """A text as `missing_value` is no reason to stop; one that is a number counts."""
+    values = terrain((20, 26))
+    values[3, 3] = -9999
+    for key in ("missing_value", "_FillValue"):
+        plain = upscale_dataset(packed(values, **{key: mark}), 3, MODEL)["packed"].to_numpy()
+        assert plain[10, 10] != -9999
+        assert (upscale_dataset(packed(values, **{key: "-9999.f"}), 3, MODEL)["packed"] == -9999).sum() == 9
+
+
+def test_swapped_dimensions_are_refused():
+    """Metadata say which is which: what contradicts them is not taken."""
+    for wrong in ({"x": "lat", "y": "lon"}, {"x": "time", "y": "lat"}, {"x": "lon", "y": "time"}):
+        with pytest.raises(UsageError, match="is another axis by its metadata"):
+            upscale_dataset(regular(), 2, MODEL, **wrong)
+    with pytest.raises(UsageError, match="--y x is another axis"):
+        upscale_dataset(projected(), 2, MODEL, x="y", y="x")
+
+
+def test_shares_of_totals_are_stored_as_they_are(tmp_path):
+    """Sums stay the same in a file, though the total was stored as whole numbers."""
+    people = np.random.default_rng(0).integers(0, 9, (20, 26)).astype("int32")
+    packed(people, cell_methods="area: sum", _FillValue=np.int32(-1)).to_netcdf(tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc") as dataset:
+        upscale_dataset(dataset, 3, MODEL).to_netcdf(tmp_path / "b.nc")
+    with xr.open_dataset(tmp_path / "b.nc") as fine:
+        assert float(fine["packed"].sum()) == pytest.approx(people.sum(), rel=1e-6)
+
+
+def test_coordinates_with_gaps_are_refused():
+    """A longitude that is missing is said, not guessed."""
+    dataset = regular().drop_vars("lon_bnds")
+    longitude = dataset["lon"].to_numpy().copy()
+    longitude[0] = np.nan
+    with pytest.raises(InputError, match="coordinate lon has missing values"):
+        upscale_dataset(dataset.assign_coords(lon=("lon", longitude, {"units": "degrees_east"})), 2, MODEL)
+
+
+def test_times_of_cells_are_repeated(tmp_path):
+    """When a cell was seen is not interpolated, decoded or not."""
+    dataset = projected()
+    seen = np.datetime64("2020-01-01", "ns") + np.arange(520).reshape(20, 26).astype("m8[s]")
+    dataset["seen"] = (("y", "x"), seen)
+    dataset.to_netcdf(tmp_path / "a.nc")
+    for decode in (True, False):
+        with xr.open_dataset(tmp_path / "a.nc", decode_times=decode) as stored:
+            with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*seen"):
+                fine = upscale_dataset(stored, 2, MODEL)["seen"]
+            assert np.array_equal(fine, np.repeat(np.repeat(stored["seen"].to_numpy(), 2, 0), 2, 1))
+
+
+def test_references_to_what_is_left_out_go_with_it():
+    """No attribute names a variable that `variables` has left out."""
+    dataset = regular()
+    dataset["tas"].attrs["ancillary_variables"] = "flag height"
+    dataset["flag"] = dataset["tas"] * 0
+    dataset["ps"] = dataset["tas"] * 2
+    dataset["lev"] = ("lev", [0.5], {"formula_terms": "ps: ps"})
+    fine = upscale_dataset(dataset, 2, MODEL, variables=["tas"])
+    assert not {"flag", "ps"} & set(fine.variables)
+    assert fine["tas"].attrs["ancillary_variables"] == "height"
+    assert "formula_terms" not in fine["lev"].attrs
+
+
+def test_bounds_that_are_packed_or_marked_are_unpacked():
+    """Undecoded bounds with packing or a fill value of their own come out as plain numbers that xarray decodes."""
+    dataset = regular()
+    stored = np.rint(dataset["lat_bnds"].to_numpy() * 1e4).astype("int32")
+    dataset["lat_bnds"] = (("lat", "bnds"), stored, {"scale_factor": 1e-4, "_FillValue": np.int32(-1)})
+    dataset["lon_bnds"].attrs["_FillValue"] = np.nan
+    expected = upscale_dataset(regular(), 2, MODEL)
+    fine = xr.decode_cf(upscale_dataset(dataset, 2, MODEL), decode_times=False)
+    for name in ("lat_bnds", "lon_bnds"):
+        assert np.allclose(fine[name], expected[name], atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------ the accessor

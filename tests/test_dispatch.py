@@ -340,6 +340,31 @@ def test_groups_take_coordinates_from_their_parents(tmp_path, end):
     assert fine["spatial_ref"].attrs["GeoTransform"] == expected["spatial_ref"].attrs["GeoTransform"]
 
 
+def test_groups_refer_to_others_by_paths(tmp_path):
+    """A grid mapping in the root and places in a sibling group, named by paths; the root's attributes come along."""
+    path, places = tmp_path / "coarse.nc", curvilinear(vertices=False)
+    with netCDF4.Dataset(path, "w") as file:
+        file.title = "level 2"
+        for dim, size in (("j", 18), ("i", 40), ("text", 3)):
+            file.createDimension(dim, size)
+        file.createVariable("Times", "S1", ("j", "text"))[:] = b"a"  # no field
+        file.createVariable("crs", "i4", ()).grid_mapping_name = "latitude_longitude"
+        navigation, data = file.createGroup("navigation"), file.createGroup("data")
+        for name in ("latitude", "longitude"):
+            made = navigation.createVariable(name, "f8", ("j", "i"))
+            made.setncatts({k: v for k, v in places[name].attrs.items() if k != "bounds"})
+            made[:] = places[name].to_numpy()
+        field = data.createVariable("chlor", "f4", ("j", "i"))
+        field.setncatts({"coordinates": "/navigation/latitude ../navigation/longitude", "grid_mapping": "/crs"})
+        field[:] = places["tos"].to_numpy()
+    upscale_file(path, tmp_path / "fine.nc", 2, load_method("cubic", 2).name)
+    fine = reopened(tmp_path / "fine.nc", decode_coords=False)
+    assert fine.attrs["title"] == "level 2"
+    assert fine["latitude"].shape == fine["longitude"].shape == fine["chlor"].shape == (36, 80)
+    assert (fine["chlor"].attrs["coordinates"], fine["chlor"].attrs["grid_mapping"]) == ("latitude longitude", "crs")
+    assert "crs" in fine
+
+
 def test_groups_that_are_left_out_are_said(tmp_path):
     """Fields in the root and in groups: the root, and a word on the others."""
     path = stored(projected(), tmp_path / "coarse.nc")
@@ -647,6 +672,43 @@ def test_names_of_bands_and_tags_come_back(tmp_path):
         d.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
     with pytest.warns(GeofsrcnnWarning, match="W-LEFT-OUT: cover.tif has a colour table"):
         upscale_file(cover, tmp_path / "cover.zarr", 2, "nearest")
+
+
+def test_text_along_time_is_no_name_of_a_band(tmp_path):
+    """ERA5's `expver` beside the times: bands are named by time, and each by another."""
+    dataset = regular(times=3)
+    dataset["expver"] = ("time", np.array(["0001"] * 3))
+    with pytest.warns(GeofsrcnnWarning, match="W-DATUM"):
+        upscale_file(stored(dataset, tmp_path / "coarse.nc"), tmp_path / "fine.tif", 2, "cubic", variables=["tas"])
+    with rasterio.open(tmp_path / "fine.tif") as d:
+        assert d.descriptions[2] == "temperature, time 2000-01-04 00:00:00"
+    chars = projected().expand_dims(band=2).copy()
+    chars["name"] = ("band", np.array([b"ab", b"cd"]))
+    chars.to_netcdf(tmp_path / "chars.nc", format="NETCDF3_CLASSIC")
+    upscale_file(tmp_path / "chars.nc", tmp_path / "chars.tif", 2, "cubic", variables=["dem"])
+    with rasterio.open(tmp_path / "chars.tif") as d:
+        assert d.descriptions == ("ab", "cd")
+
+
+def test_unsigned_flags_reach_a_geotiff(tmp_path):
+    """Flags that are stored as signed bytes and count from 0 to 255 are unsigned bytes in a GeoTIFF."""
+    flags = np.random.default_rng(0).integers(0, 256, (20, 26)).astype("uint8")
+    dataset = projected()
+    dataset["dqf"] = (
+        ("y", "x"),
+        flags.view("int8"),
+        {"_Unsigned": "true", "flag_values": np.arange(4, dtype="int8"), "grid_mapping": "spatial_ref"},
+    )
+    with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*dqf"):
+        upscale_file(stored(dataset, tmp_path / "a.nc"), tmp_path / "a.tif", 2, "cubic", variables=["dqf"])
+    assert np.array_equal(read(tmp_path / "a.tif")[0], np.repeat(np.repeat(flags, 2, 0), 2, 1))
+
+
+def test_misspelt_arguments_are_refused(tmp_path):
+    """An argument that does nothing is an error, whatever the formats."""
+    for source in (stored(projected(), tmp_path / "a.nc"), write(tmp_path / "a.tif", terrain((20, 26)))):
+        with pytest.raises(UsageError, match=r"unknown arguments varibles: there are .*variables"):
+            upscale_file(source, tmp_path / "b.nc", 2, "cubic", varibles=["dem"])
 
 
 KM, FEET = "+proj=utm +zone=33 +datum=WGS84 +units=km", "EPSG:2263"

@@ -49,7 +49,7 @@ REFUSED = {
     "gdal__v3_fixed_length_utf32.zarr.zip": "dimension_names",
     "gdal__v3_transposed_sharding.zarr.zip": "chunk_shape",
     "gdal__v3_vlen_utf8.zarr.zip": "dimension_names",
-    "gdal__y_x_other_dim_thanks_to_geolocation.nc": "several groups .*: choose one with --group",
+    "gdal__y_x_other_dim_thanks_to_geolocation.nc": f"{WHICH}: rhos",
     "h5py__vlen_string_dset.h5": NO_FIELD,
     "nc4py__issue1152.nc": NO_FIELD,
     "nc4py__issue671.nc": f"{WHICH}: soil_moisture",
