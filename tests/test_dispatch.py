@@ -704,11 +704,11 @@ def test_unsigned_flags_reach_a_geotiff(tmp_path):
     assert np.array_equal(read(tmp_path / "a.tif")[0], np.repeat(np.repeat(flags, 2, 0), 2, 1))
 
 
-def test_misspelt_arguments_are_refused(tmp_path):
+def test_unknown_arguments_are_refused(tmp_path):
     """An argument that does nothing is an error, whatever the formats."""
     for source in (stored(projected(), tmp_path / "a.nc"), write(tmp_path / "a.tif", terrain((20, 26)))):
-        with pytest.raises(UsageError, match=r"unknown arguments varibles: there are .*variables"):
-            upscale_file(source, tmp_path / "b.nc", 2, "cubic", varibles=["dem"])
+        with pytest.raises(UsageError, match=r"unknown arguments resampling: there are .*variables"):
+            upscale_file(source, tmp_path / "b.nc", 2, "cubic", resampling="cubic")
 
 
 KM, FEET = "+proj=utm +zone=33 +datum=WGS84 +units=km", "EPSG:2263"
