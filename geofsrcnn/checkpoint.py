@@ -11,7 +11,7 @@ import json
 import math
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ import geofsrcnn
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.files import local_path, staged
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
+from geofsrcnn.pairing import Pairing, packed, shapes, unpacked
 
 FORMAT_VERSION = 1
 MAX_FILE = 512 * 2**20
 MAX_HEADER = 2**20
 MODELS = Path(__file__).parent / "models"
 SUFFIX = ".safetensors"
+PAIRING = "pairing."
+"""What names of tensors begin with that are no weights."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Card:
         ISO date.
     version : str
         Version of geofsrcnn that wrote it.
+    pairing : dict
+        What stands around a network that was trained on pairs; see `geofsrcnn.pairing`.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Card:
     limits: str = ""
     created: str = ""
     version: str = geofsrcnn.__version__
+    pairing: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,15 @@ class Checkpoint:
         SHA-256 of the file, hexadecimal.
     path : Path
         Where it was read from.
+    pairing : Pairing, optional
+        What stands around a network that was trained on pairs.
     """
 
     model: FSRCNN
     card: Card
     digest: str
     path: Path
+    pairing: Pairing | None = None
 
     @property
     def config(self) -> FSRCNNConfig:
@@ -129,7 +138,14 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = N
     return checkpoint
 
 
-def save_checkpoint(path: str | os.PathLike[str], model: FSRCNN, card: Card, *, overwrite: bool = False) -> str:
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: FSRCNN,
+    card: Card,
+    *,
+    pairing: Pairing | None = None,
+    overwrite: bool = False,
+) -> str:
     """Write a checkpoint, verified by loading it again, whole or not at all.
 
     Parameters
@@ -140,6 +156,8 @@ def save_checkpoint(path: str | os.PathLike[str], model: FSRCNN, card: Card, *, 
         Weights and configuration.
     card : Card
         What to say about it.
+    pairing : Pairing, optional
+        What stands around a network that was trained on pairs.
     overwrite : bool
         Replace an existing file.
 
@@ -156,6 +174,10 @@ def save_checkpoint(path: str | os.PathLike[str], model: FSRCNN, card: Card, *, 
         If the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if pairing is not None:
+        words, arrays = packed(pairing)
+        card = replace(card, pairing=words)
+        tensors |= {f"{PAIRING}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     _check_finite(tensors, str(path))
     body = {"config": model.config.to_dict(), **card.__dict__}
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
@@ -199,15 +221,27 @@ def _load(path: Path) -> Checkpoint:
     config, card = _parse_card(header, shown)
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
+    try:
+        expected |= {f"{PAIRING}{name}": shape for name, shape in shapes(card.pairing).items()}
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
     _check_names(header, expected, shown)
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
     _check_finite(tensors, shown)
+    arrays = {name: tensors.pop(f"{PAIRING}{name}").numpy() for name in shapes(card.pairing)}
+    try:
+        pairing = unpacked(card.pairing, arrays) if card.pairing else None
+    except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:
+        raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
+    given = 0 if pairing is None else pairing.channels
+    if given != config.inputs or (pairing is not None and len(pairing.targets) != config.channels):
+        raise ModelError(f"the model card of {shown} is damaged (pairing: {given} channels for {config.inputs})")
     model = FSRCNN(config)
     model.load_state_dict(tensors)
-    return Checkpoint(model.eval().requires_grad_(False), card, hashlib.sha256(data).hexdigest(), path)
+    return Checkpoint(model.eval().requires_grad_(False), card, hashlib.sha256(data).hexdigest(), path, pairing)
 
 
 def _read(path: Path) -> bytes:
@@ -271,8 +305,7 @@ def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card]
 _CARD_TYPES = {
     **dict.fromkeys(("name", "summary", "limits", "created", "version"), str),
     "data": list,
-    "scores": dict,
-    "training": dict,
+    **dict.fromkeys(("scores", "training", "pairing"), dict),
 }
 
 
@@ -291,5 +324,5 @@ def _check_names(header: dict[str, Any], expected: dict[str, tuple[int, ...]], s
 
 def _check_finite(tensors: dict[str, torch.Tensor], shown: str) -> None:
     for name, tensor in tensors.items():
-        if not math.isfinite(float(tensor.abs().max())):
+        if tensor.numel() and not math.isfinite(float(tensor.abs().max())):
             raise ModelError(f"weight {name} of {printable(shown)} is not finite")

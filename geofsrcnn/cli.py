@@ -14,13 +14,14 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from geofsrcnn import __version__
 from geofsrcnn.errors import (
@@ -325,6 +326,9 @@ def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
         click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
+        click.option(
+            "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
+        ),
         click.option("--co", type=_Option(), multiple=True, help="GDAL creation option; may be given several times."),
         click.option("--overwrite", is_flag=True, help="Replace an existing output."),
         click.option("--strict", is_flag=True, help="Take warnings as errors."),
@@ -813,8 +817,149 @@ def _resumable() -> Iterator[None]:
         raise
 
 
+PAIRS = (
+    *("static", "until", "predictors", "targets", "partners", "transforms", "limits"),
+    *("calendar", "dropout"),
+)
+"""Parameters of training on pairs."""
+
+SCHEDULE = (
+    *("steps", "minutes", "batch", "rate", "decay", "loss", "softness", "keep", "seed", "save_minutes"),
+    *("frozen", "dropout"),
+)
+"""Options of its schedule that are passed on where they are given."""
+
+COMMON = ("fine", "also_fine", "coarse", "factor", "out", "log", "device", "overwrite", "resume")
+OUTPUT = ("as_json", "quiet", "strict", "debug")
+
+
+def _given() -> set[str]:
+    """Parameters that stand on the command line."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+
+
+def _refuse_given(names: Iterable[str], words: str) -> None:
+    context = click.get_current_context()
+    options = {param.name: param.opts[0] for param in context.command.params}
+    for name in names:
+        if name in _given():
+            raise UsageError(f"{options[name]} {words}")
+
+
+def _train_pairs(
+    coarse: tuple[str, ...],
+    fine: tuple[str, ...],
+    factor: int,
+    out: str,
+    pairs: dict[str, Any],
+    log: str | None,
+    device: str,
+    overwrite: bool,
+    resume: bool,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from geofsrcnn.train import json_lines
+    from geofsrcnn.train_pairs import PairOptions, train_pairs
+
+    context = click.get_current_context()
+    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE}
+    _refuse_given([str(p.name) for p in context.command.params if p.name not in known], "is not for pairs (--coarse)")
+    if pairs["until"] is None:
+        raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
+    schedule = PairOptions(**{name: context.params[name] for name in SCHEDULE if name in _given()})
+    write = None if log is None else json_lines(Path(log))
+
+    def report(record: dict[str, Any]) -> None:
+        if write is not None:
+            write(record)
+        if not quiet:
+            click.echo(
+                f"step {record['step']:6d}  loss {record['loss']:.4f}  {record['score']:.4f} of the best simple method",
+                err=True,
+            )
+
+    with _stops() as check, _resumable():
+        result = train_pairs(
+            coarse,
+            fine,
+            factor,
+            out,
+            until=pairs["until"],
+            static=pairs["static"],
+            calendar=pairs["calendar"],
+            predictors=pairs["predictors"] or (),
+            targets=pairs["targets"] or (),
+            partners=dict(pairs["partners"]),
+            transforms=dict(pairs["transforms"]),
+            limits={name: _range(text) for name, text in pairs["limits"]},
+            options=schedule,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+            report=report,
+            each_step=check,
+        )
+    if as_json:
+        _echo_json(result.__dict__)
+        return
+    click.echo(f"{printable(result.out)}: fitted on {result.times[0]} times, RMSE on the {result.times[1]} after them:")
+    methods = sorted({name for scores in result.scores.values() for name in scores}, key=lambda name: name != "network")
+    click.echo("target".ljust(16) + "".join(f"{name:>18}" for name in methods))
+    for name, scores in result.scores.items():
+        click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
+        best = min((value, method) for method, value in scores.items() if method != "network")
+        share = scores["network"] / best[0]
+        verdict = f"{100 * (1 - share):.1f} % below" if share < 1 else f"{100 * (share - 1):.1f} % above"
+        click.echo(f"  the network is {verdict} the best simple method, {best[1]}")
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {text!r}") from None
+
+
 @cli.command("train")
-@click.argument("fine", nargs=-1, required=True, metavar="FINE...")
+@click.argument("fine", nargs=-1, metavar="[FINE...]")
+@click.option("--coarse", multiple=True, metavar="FILE", help="Coarse fields of the same times: train on pairs.")
+@click.option("--fine", "also_fine", multiple=True, metavar="FILE", help="As FINE; several times.")
+@click.option("--static", multiple=True, metavar="FILE", help="Pairs: fine fields without times, such as elevation.")
+@click.option("--until", default=None, metavar="YYYY-MM-DD", help="Pairs: fit on the days before, score on the others.")
+@click.option("--predictors", type=_Names(), default=None, help="Pairs: coarse variables, separated by commas.")
+@click.option("--targets", type=_Names(), default=None, help="Pairs: fine variables, separated by commas.")
+@click.option(
+    "--partner",
+    "partners",
+    type=_Option(),
+    multiple=True,
+    metavar="TARGET=PREDICTOR",
+    help="Pairs: the predictor that is the same quantity; found by names where not given.",
+)
+@click.option(
+    "--transform",
+    "transforms",
+    type=_Option(),
+    multiple=True,
+    metavar="PREDICTOR=sqrt|log1p",
+    help="Pairs: taken before a predictor is standardised.",
+)
+@click.option(
+    "--limits",
+    type=_Option(),
+    multiple=True,
+    metavar="TARGET=LOW:HIGH",
+    help="Pairs: smallest and largest value, such as rr=0:inf.",
+)
+@click.option("--calendar/--no-calendar", default=True, show_default=True, help="Pairs: day of the year as predictor.")
+@click.option(
+    "--dropout", type=float, default=0.2, show_default=True, help="Pairs: share of channels left out at random."
+)
+@click.option("--decay", type=float, default=0.0, show_default="0; 0.01 for pairs", help="Weight decay.")
 @click.option("--factor", "-f", type=_Factor(), required=True, help="How many times finer, 2-8.")
 @click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 @click.option(
@@ -902,6 +1047,8 @@ def _resumable() -> Iterator[None]:
 def train(
     *,
     fine: tuple[str, ...],
+    also_fine: tuple[str, ...],
+    coarse: tuple[str, ...],
     factor: int,
     out: str,
     size: str,
@@ -919,11 +1066,21 @@ def train(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a network on fine rasters.
+    """Train a network on fine rasters, or on pairs of coarse and fine fields.
 
-    FINE are rasters of the resolution that is wanted; the coarse ones are made from them by block means.
+    FINE are rasters of the resolution that is wanted; the coarse ones are made from them by block means. With --coarse
+    FINE are fields of the same times, and the network is for that place and those variables; it starts from a
+    regression of each fine cell.
     """
     _harden_gdal()
+    fine = (*fine, *also_fine)
+    if not fine:
+        raise UsageError("nothing to train on: give FINE rasters")
+    pairs = {name: options.pop(name) for name in PAIRS}
+    if coarse:
+        _train_pairs(coarse, fine, factor, out, pairs, log, device, overwrite, resume, as_json=as_json, quiet=quiet)
+        return
+    _refuse_given([*PAIRS], "is for pairs: it needs --coarse")
     from geofsrcnn.files import check_target, refuse_same
     from geofsrcnn.model import PRESETS, FSRCNNConfig
     from geofsrcnn.train import TrainOptions, json_lines, train_model

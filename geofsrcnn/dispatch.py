@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.files import check_target, free_bytes, identity, local_path, refuse_same, sniff, staged
 from geofsrcnn.methods import Method, check_factor, load_method
+from geofsrcnn.opening import KINDS, Kind, as_dataset, need_xarray
 from geofsrcnn.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.upscale import (
     Estimate,
@@ -50,12 +51,8 @@ if TYPE_CHECKING:
 
 Path_ = str | os.PathLike[str]
 Range = tuple[float, float]
-Kind = Literal["GeoTIFF", "NetCDF", "Zarr"]
-
 ENDINGS: dict[str, Kind] = {".tif": "GeoTIFF", ".tiff": "GeoTIFF", ".nc": "NetCDF", ".nc4": "NetCDF", ".zarr": "Zarr"}
 """What an output is, by the end of its name."""
-
-_KINDS: dict[str, Kind] = {"HDF5": "NetCDF", "NetCDF": "NetCDF", "Zarr": "Zarr", "ZIP": "Zarr"}
 
 _RASTER_ONLY = {
     "bounds": "--bounds cuts rasters: cut a dataset before (xarray's sel, or ncks)",
@@ -89,6 +86,7 @@ def upscale_file(
     factor: int = 3,
     model: Path_ | Checkpoint = "default",
     *,
+    also: Sequence[Path_] = (),
     allow_remote: Sequence[str] = (),
     progress: Progress | None = None,
     **options: Any,
@@ -107,6 +105,8 @@ def upscale_file(
         Ends in ``.tif`` or ``.tiff``, ``.nc`` or ``.nc4``, or ``.zarr``.
     factor, model
         As for `geofsrcnn.upscale_array`.
+    also : sequence of path
+        More files with predictors, for a model that was trained on pairs.
     allow_remote : sequence of str
         Hosts and buckets that `src` may be fetched from: a URL with https, s3 or gs. A file is fetched whole into the
         folder of temporary files; the chunks of a store whose URL ends in ``.zarr`` are read as they are needed.
@@ -127,10 +127,77 @@ def upscale_file(
     GeofsrcnnError
         One of its classes, with nothing written; see `geofsrcnn.errors`.
     """
+    if (trained := _of_pairs(model)) is not None:
+        return _downscale(src, dst, factor, trained, also, progress, options)
+    if also:
+        raise UsageError("--also is for models that were trained on pairs")
     if is_remote(src):
         with fetched(os.fspath(src), allow_remote, lambda: None if progress is None else progress(0, 1)) as place:
             return _upscale(place, dst, factor, model, progress, options)
     return _upscale(src, dst, factor, model, progress, options)
+
+
+def _of_pairs(model: Path_ | Checkpoint) -> Checkpoint | None:
+    """The model, loaded, if it was trained on pairs."""
+    if isinstance(model, (str, os.PathLike)):
+        if not os.fspath(model).endswith(".safetensors"):
+            return None
+        from geofsrcnn.checkpoint import load_checkpoint
+
+        model = load_checkpoint(model)
+    return model if model.pairing is not None else None
+
+
+def _downscale(
+    src: Path_,
+    dst: Path_,
+    factor: int,
+    model: Checkpoint,
+    also: Sequence[Path_],
+    progress: Progress | None,
+    options: Mapping[str, Any],
+) -> Summary:
+    """Apply a model that was trained on pairs."""
+    taken = {"device", "precision", "overwrite"}
+    for key, value in options.items():
+        if key not in taken and not (
+            value is None or value is False or (isinstance(value, (Mapping, Sequence)) and not value)
+        ):
+            name = {"value_range": "range"}.get(key, key.replace("_", "-"))
+            raise UsageError(f"--{name} is not for models that were trained on pairs")
+    if factor != model.config.factor:
+        raise ModelError(f"model {model.card.name} is for factor {model.config.factor}, not {factor}")
+    if is_remote(src):
+        raise UsageError("models that were trained on pairs take local files: download them first")
+    need_xarray()
+    from geofsrcnn.downscale import downscale_files
+
+    start = time.perf_counter()
+    task = downscale_files(
+        [src, *also],
+        dst,
+        model,
+        device=options.get("device") or "auto",
+        precision=options.get("precision") or "float32",
+        overwrite=bool(options.get("overwrite")),
+        progress=progress,
+    )
+    seconds = time.perf_counter() - start
+    domain, targets = task.pairing.domain, len(task.pairing.targets)
+    return Summary(
+        output=os.fspath(Path(dst).absolute()),
+        model=model.card.name,
+        digest=model.digest,
+        factor=factor,
+        bands=task.count * targets,
+        coarse=(domain.padded[0] // factor, domain.padded[1] // factor),
+        fine=domain.shape,
+        seconds=seconds,
+        cells_per_second=task.count * targets * math.prod(domain.shape) / seconds,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        device=task.device,
+        output_bytes=_size(Path(dst)),
+    )
 
 
 def _upscale(
@@ -183,6 +250,8 @@ def estimate_file(
         As `upscale_file` would before its first tile, but for a disk that is too small.
     """
     options.pop("progress", None)
+    if options.pop("also", ()) or _of_pairs(model) is not None:
+        raise UsageError("--dry-run is not for models that were trained on pairs: they hold a few times at once")
     if is_remote(src):
         with fetched(os.fspath(src), allow_remote) as place:
             return _estimate(place, dst, factor, model, options)
@@ -208,13 +277,13 @@ def describe_file(name: Path_, group: str | None = None) -> dict[str, Any] | Non
         If it cannot be read, or has no grid.
     """
     path = local_path(name)
-    kind = _KINDS.get(sniff(path))
+    kind = KINDS.get(sniff(path))
     if kind is None:
         return None
-    _need_xarray()
+    need_xarray()
     from geofsrcnn.cf import packing_of, refine
 
-    with _dataset(path, kind, load_method("nearest", 2), {"group": group}) as dataset:
+    with as_dataset(path, kind, load_method("nearest", 2), {"group": group}) as dataset:
         plan = refine(dataset, 2)
         variables = []
         for key, role in plan.roles.items():
@@ -270,7 +339,7 @@ def _checked(
     if suffix not in ENDINGS:
         raise UsageError(f"the output's name must end in {', '.join(ENDINGS)}: {printable(os.fspath(dst))}")
     kind = "Zarr" if isinstance(path, RemoteZarr) else sniff(path)
-    found = _KINDS.get(kind, "GeoTIFF") if options.get("driver") is None else "GeoTIFF"
+    found = KINDS.get(kind, "GeoTIFF") if options.get("driver") is None else "GeoTIFF"
     kinds = found, ENDINGS[suffix]
     wrong = _DATASET_INPUT if found == "GeoTIFF" else _RASTER_INPUT
     if kinds != ("GeoTIFF", "GeoTIFF"):
@@ -398,14 +467,14 @@ def _opened(
     method = load_method(
         model, factor, device=options.get("device") or "auto", precision=options.get("precision") or "float32"
     )
-    _need_xarray()
+    need_xarray()
     from geofsrcnn.cf import refine
     from geofsrcnn.dataset import check_bands
     from geofsrcnn.gridded import Engine, fields_of
 
     check_bands(method)
     before = identity(path) if isinstance(path, Path) else ()
-    with _dataset(path, kinds[0], method, options) as dataset:
+    with as_dataset(path, kinds[0], method, options) as dataset:
         plan = refine(
             dataset, factor, variables=options.get("variables") or None, x=options.get("x"), y=options.get("y")
         )
@@ -437,37 +506,6 @@ def _geotiff(
     return form, grid_of(dataset, plan.grid)
 
 
-@contextmanager
-def _dataset(path: Path | RemoteZarr, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
-    """The input as it is stored."""
-    if isinstance(path, RemoteZarr) or kind == "Zarr":
-        from geofsrcnn import zarrstore
-
-        with zarrstore.opened(path, options.get("group")) as dataset:
-            yield dataset
-    elif kind == "NetCDF":
-        from geofsrcnn import netcdf
-
-        with netcdf.opened(path, options.get("group")) as dataset:
-            yield dataset
-    else:
-        from geofsrcnn.raster import RasterSource
-        from geofsrcnn.rastergrid import dataset_of
-
-        with RasterSource(
-            path,
-            nodata=options.get("nodata"),
-            bidx=tuple(options.get("bidx") or ()),
-            driver=options.get("driver"),
-            sidecars=bool(options.get("sidecars")),
-            raw=method.upsampler is None,
-            allow_sparse=bool(options.get("allow_sparse")),
-        ) as source:
-            source.check_georeference()
-            with source.block_cache():
-                yield dataset_of(source)
-
-
 def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
     if dtype is None:
         return None
@@ -477,16 +515,6 @@ def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
             "float64 with --dtype"
         )
     return np.dtype(dtype)
-
-
-def _need_xarray() -> None:
-    try:
-        import cf_xarray
-        import xarray
-    except ImportError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[netcdf,zarr]'") from None
-    assert cf_xarray is not None
-    assert xarray is not None
 
 
 def _size(path: Path) -> int:

@@ -38,6 +38,7 @@ MAX_FACTOR = 8
 _BOUNDS = {
     "factor": (2, MAX_FACTOR),
     "channels": (1, 256),
+    "inputs": (0, 4096),
     "d": (1, 256),
     "s": (1, 64),
     "m": (1, 16),
@@ -59,6 +60,8 @@ class FSRCNNConfig:
         Fine cells along one side of a coarse cell, 2 to 8.
     channels : int
         Bands in and out.
+    inputs : int
+        Bands in where they are others than those out (networks of pairs); 0 where they are the same.
     d, s, m : int
         The paper's sensitive variables: feature channels, channels after shrinking, mapping layers.
     feature_kernel, mapping_kernel : int
@@ -93,6 +96,7 @@ class FSRCNNConfig:
 
     factor: int = 3
     channels: int = 1
+    inputs: int = 0
     d: int = 64
     s: int = 32
     m: int = 4
@@ -124,6 +128,8 @@ class FSRCNNConfig:
                 raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.bias and self.unit_free:
             raise ConfigError("biases carry units: bias=True needs unit_free=False")
+        if self.inputs and (self.unit_free or self.skip != "none" or self.conserving != "none"):
+            raise ConfigError("inputs of other bands need unit_free=False, skip='none' and conserving='none'")
         if self.pad_layers and (self.unit_free or self.skip != "none" or self.padding == "reflect"):
             raise ConfigError(
                 "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"
@@ -163,9 +169,10 @@ class FSRCNNConfig:
         47744
         """
         c, d, s = self.channels, self.d, self.s
+        given = self.inputs or c
         mapping = self.m * s * s * self.mapping_kernel**2
         last = d * c * self.factor**2 * self.deconvolution_taps**2
-        return c * d * self.feature_kernel**2 + d * s + mapping + s * d + last
+        return given * d * self.feature_kernel**2 + d * s + mapping + s * d + last
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""
@@ -419,7 +426,7 @@ class FSRCNN(nn.Module):
         def slopes(outputs: int) -> nn.PReLU:
             return nn.PReLU(1 if config.prelu == "layer" else outputs)
 
-        self.feature = convolution(c, d, config.feature_kernel)
+        self.feature = convolution(config.inputs or c, d, config.feature_kernel)
         self.shrink = convolution(d, s, 1)
         self.mapping = nn.ModuleList(convolution(s, s, config.mapping_kernel) for _ in range(config.m))
         self.expand = convolution(s, d, 1)
@@ -477,7 +484,7 @@ class FSRCNN(nn.Module):
 
         Parameters
         ----------
-        x : Tensor (n, channels, y + 2 * halo, x + 2 * halo)
+        x : Tensor (n, inputs or channels, y + 2 * halo, x + 2 * halo)
             Coarse values with the halo around them (none with `pad_layers`).
 
         Returns
@@ -603,6 +610,8 @@ def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor
     """The network's arithmetic; training and inference differ only in how a layer is carried out."""
     halo, dtype = config.halo, weights.dtype
     core = cut(x, halo)
+    if config.inputs:  # whose values say nothing of the bands out, but how many cells there are
+        core = core[:, :1].expand(-1, config.channels, -1, -1)
     local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
     hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
     for layer in weights.layers:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import rmse, scored_mask
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
 from geofsrcnn.nodata import fill
-from geofsrcnn.patches import Field, Patches, digest, split
+from geofsrcnn.patches import Batch, Field, Patches, digest, split
 from geofsrcnn.resample import block_mean, resample
 from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
 
@@ -63,8 +63,8 @@ KEEPS = ("best", "last")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
+class Schedule:
+    """How any network is trained.
 
     Parameters
     ----------
@@ -74,16 +74,74 @@ class TrainOptions:
         End after this time instead, the schedule stretched to it; not reproducible to the bit.
     batch : int
         Patches in a step.
-    patch : int
-        Coarse cells along one side of what a patch is scored on.
     rate : float
         Peak learning rate (AdamW), after a warm-up of 200 steps, then a cosine to 0.
+    decay : float
+        Weight decay (AdamW).
     loss : {"charbonnier", "l1", "mse"}
         Of errors in units of a patch's roughness.
     softness : float
         Of the Charbonnier loss ``sqrt(e^2 + softness^2)``.
     average : float
         Decay of the moving average of the weights, which is what is kept.
+    frozen : int
+        First steps in which only the last layer and the skip are trained; for `start` from another factor.
+    check_every : int
+        Steps between validations.
+    keep : {"best", "last"}
+        Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
+        few held-out fields, whose score says less than the schedule's end.
+    save_minutes : float
+        Minutes between saved states, from which a stopped training goes on.
+    seed : int
+        Of weights, patches and held-out sites.
+
+    Raises
+    ------
+    ConfigError
+        If a value makes no sense.
+    """
+
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 16
+    rate: float = 1e-3
+    decay: float = 0.0
+    loss: str = "charbonnier"
+    softness: float = 0.3
+    average: float = 0.999
+    frozen: int = 0
+    check_every: int = 500
+    keep: str = "best"
+    save_minutes: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in {"steps": 1, "batch": 1, "check_every": 1, "frozen": 0}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ConfigError(f"minutes must be positive, got {self.minutes}")
+        if not 0 < self.save_minutes < math.inf:
+            raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
+        if self.loss not in LOSSES:
+            raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.keep not in KEEPS:
+            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
+        if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1 and 0 <= self.decay < 1):
+            raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class TrainOptions(Schedule):
+    """How to train on fine rasters: besides a `Schedule`,
+
+    Parameters
+    ----------
+    patch : int
+        Coarse cells along one side of what a patch is scored on.
     balance : float
         Files are drawn in proportion to their number of cells to this power.
     coarser : int
@@ -95,65 +153,31 @@ class TrainOptions:
     branches : bool
         Train each mapping convolution as the sum of a k x k, a 1 x 1 and an identity (Ding et al. 2021), folded
         into one when it is kept.
-    frozen : int
-        First steps in which only the last layer and the skip are trained; for `start` from another factor.
     teacher_weight : float
         Share of the loss that is taken against the teacher's result instead of the truth.
-    check_every : int
-        Steps between validations.
-    keep : {"best", "last"}
-        Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
-        few held-out fields, whose score says less than the schedule's end.
-    save_minutes : float
-        Minutes between saved states, from which a stopped training goes on.
-    seed : int
-        Of weights, patches and held-out sites.
     hold_out : float
         Share of the sites that is held out where no validation rasters are given.
     """
 
-    steps: int = 20_000
-    minutes: float | None = None
-    batch: int = 16
     patch: int = 32
-    rate: float = 1e-3
-    loss: str = "charbonnier"
-    softness: float = 0.3
-    average: float = 0.999
     balance: float = 0.5
     coarser: int = 0
     blur: float = 0.0
     mix: float = 0.0
     branches: bool = False
-    frozen: int = 0
     teacher_weight: float = 0.5
-    check_every: int = 500
-    keep: str = "best"
-    save_minutes: float = 5.0
-    seed: int = 0
     hold_out: float = 0.15
 
     def __post_init__(self) -> None:
-        for name, low in {"steps": 1, "batch": 1, "patch": 1, "check_every": 1, "coarser": 0, "frozen": 0}.items():
+        super().__post_init__()
+        for name, low in {"patch": 1, "coarser": 0}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise ConfigError(f"minutes must be positive, got {self.minutes}")
-        if not 0 < self.save_minutes < math.inf:
-            raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
         if not 0 < self.hold_out < 1:
             raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
-        if self.loss not in LOSSES:
-            raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.keep not in KEEPS:
-            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
         for name in ("blur", "mix", "teacher_weight", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1):
-            raise ConfigError("rate and softness must be positive, average from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -293,7 +317,7 @@ def train_model(
         "data": digest(training + held_out),
         "teacher": None if guide is None else guide.digest,
     }
-    run = _Run(model.to(device), options)
+    run = Run(model.to(device), options)
     if unfinished is not None:
         run.restore(unfinished, identity)
     else:
@@ -325,8 +349,16 @@ def train_model(
     def save() -> None:
         save_state(target, run.state(identity))
 
-    with _deterministic():
-        result = _fit(run, patches, scored, device, guide, keep, save, report, each_step, str(target))
+    def loss_of(batch: Batch) -> tuple[Tensor, list[str]]:
+        coarse, fine = (torch.from_numpy(part).to(device) for part in (batch.coarse, batch.fine))
+        valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(device)
+        return _loss(run.model, coarse, fine, valid, guide, options), batch.origins
+
+    def validate(model: FSRCNN) -> dict[str, float]:
+        return _validate(model, scored, device)
+
+    with deterministic_torch():
+        result = fit(run, patches.batches(run.step), loss_of, validate, keep, save, report, each_step, str(target))
     remove_states(target)
     return result
 
@@ -473,17 +505,17 @@ def _validate(model: FSRCNN, fields: list[_Scored], device: str) -> dict[str, fl
 # -------------------------------------------------------------------------------------------------------- loop
 
 
-class _Run:
+class Run:
     """All that changes while a network is trained."""
 
-    def __init__(self, model: FSRCNN, options: TrainOptions) -> None:
+    def __init__(self, model: FSRCNN, options: Schedule) -> None:
         self.options = options
         self.model = model
         self.average = copy.deepcopy(model)
         self.untrained = folded(model)
         self.parameters = dict(model.named_parameters())
         self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=options.rate, weight_decay=0.0, betas=(0.9, 0.99)
+            self.parameters.values(), lr=options.rate, weight_decay=options.decay, betas=(0.9, 0.99)
         )
         self.step = 0
         self.best, self.best_fields, self.best_step = math.inf, dict[str, float](), 0
@@ -581,7 +613,7 @@ _WORDS = {"config": "network sizes", "options": "options", "data": "rasters", "t
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic_torch() -> Iterator[None]:
     """Only operations that give the same each time; what was set before is set again after."""
     settings = cast("Any", deterministic)  # its attribute is set up where type checkers do not see it
     before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
@@ -594,24 +626,47 @@ def _deterministic() -> Iterator[None]:
         settings.fill_uninitialized_memory = before[1]
 
 
-def _fit(
-    run: _Run,
-    patches: Patches,
-    scored: list[_Scored],
-    device: str,
-    guide: _Teacher | None,
+B = TypeVar("B")
+
+
+def fit(
+    run: Run,
+    batches: Iterator[B],
+    loss_of: Callable[[B], tuple[Tensor, list[str]]],
+    validate: Callable[[FSRCNN], dict[str, float]],
     keep: Callable[[FSRCNN, float, dict[str, float], int], None],
     save: Callable[[], None],
     report: Report | None,
     each_step: Callable[[], None],
     out: str,
 ) -> Result:
+    """Train to the schedule's end.
+
+    Parameters
+    ----------
+    run : Run
+        Changes with each step.
+    batches : iterator
+        From the run's step on, without end.
+    loss_of : callable
+        Of a batch, and what it was made of, for messages.
+    validate : callable
+        Ratios to a baseline, by name; their geometric mean is the score.
+    keep : callable
+        Writes the folded network with its score, ratios and step.
+    save : callable
+        Writes the run's state.
+    report, each_step
+        As for `train_model`.
+    out : str
+        The checkpoint, for the result.
+    """
     options = run.options
     saved = time.monotonic()
-    for batch in patches.batches(run.step):
+    for batch in batches:
         done = run.done
         if run.checked != run.step and (run.step % options.check_every == 0 or done >= 1):
-            ratios = _validate(run.average, scored, device)
+            ratios = validate(run.average)
             score = math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios.values()) / len(ratios))
             if score < run.best or (options.keep == "last" and done >= 1):
                 run.best, run.best_fields, run.best_step = score, ratios, run.step
@@ -641,10 +696,7 @@ def _fit(
         if time.monotonic() - saved > 60 * options.save_minutes:
             save()
             saved = time.monotonic()
-        coarse = torch.from_numpy(batch.coarse).to(device)
-        fine = torch.from_numpy(batch.fine).to(device)
-        valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(device)
-        run.take(_loss(run.model, coarse, fine, valid, guide, options), batch.origins)
+        run.take(*loss_of(batch))
     raise AssertionError("batches do not end")
 
 
@@ -653,7 +705,7 @@ def _loss(
 ) -> Tensor:
     """The loss against the truth, or partly against the teacher, over the cells that count."""
     result = model(coarse)
-    loss = _penalty(result - fine, valid, options)
+    loss = penalty(result - fine, valid, options)
     if guide is None:
         return loss
     with torch.no_grad():
@@ -661,10 +713,11 @@ def _loss(
         given = coarse if spare <= 0 else nn.functional.pad(coarse, [spare] * 4, mode="replicate")
         taught = guide.model(given if spare >= 0 else given[..., -spare:spare, -spare:spare])
     weight = options.teacher_weight
-    return (1 - weight) * loss + weight * _penalty(result - taught, valid, options)
+    return (1 - weight) * loss + weight * penalty(result - taught, valid, options)
 
 
-def _penalty(error: Tensor, valid: Tensor | None, options: TrainOptions) -> Tensor:
+def penalty(error: Tensor, valid: Tensor | None, options: Schedule) -> Tensor:
+    """The mean loss of errors over the cells that count."""
     if options.loss == "mse":
         each = error.square()
     elif options.loss == "l1":

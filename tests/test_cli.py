@@ -255,7 +255,11 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "info missing": (3, ("info", "nowhere.tif"), "no such file"),
     "info model": (4, ("info", "nothing"), "no model 'nothing' in the package"),
     "info driver": (2, ("info", IN, "--driver", "WCS"), "driver WCS is not opened"),
-    "train nothing": (2, ("train", "-f", "3", "-o", "{folder}/m.safetensors"), "Missing argument 'FINE...'"),
+    "train nothing": (
+        2,
+        ("train", "-f", "3", "-o", "{folder}/m.safetensors"),
+        "nothing to train on: give FINE rasters",
+    ),
     "train no factor": (2, ("train", IN, "-o", "{folder}/m.safetensors"), "Missing option '--factor'"),
     "train suffix": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.pt"), "must end in .safetensors"),
     "train rate": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--rate", "nan"), "rate and softness"),

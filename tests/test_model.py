@@ -65,6 +65,7 @@ def test_operations_are_those_of_the_layers(factor):
         ({"bias": 1}, "bias must be true or false"),
         ({"bias": True}, "biases carry units"),
         ({"pad_layers": True}, "pad_layers is the article's form"),
+        ({"inputs": 5}, "inputs of other bands need unit_free=False"),
     ],
 )
 def test_impossible_configurations_are_refused(values, message):
@@ -251,3 +252,13 @@ def test_forward_is_homogeneous(skip, seed, scale):
     x = torch.randn(1, 1, 13, 14)
     with torch.no_grad():
         assert torch.equal(model(x * 2.0**scale), model(x) * 2.0**scale)
+
+
+def test_bands_in_may_be_others_than_bands_out():
+    """Networks of pairs take as many channels as they are given and make their targets, counted in the operations."""
+    plain = {"unit_free": False, "skip": "none", "conserving": "none", "bias": True}
+    config = FSRCNNConfig(factor=2, d=8, s=4, m=1, inputs=5, channels=2, **plain)
+    model = FSRCNN(config)
+    x = torch.randn(3, 5, 6 + 2 * config.halo, 7 + 2 * config.halo)
+    assert model(x).shape == (3, 2, 12, 14)
+    assert config.operations == 5 * 8 * 25 + 8 * 4 + 4 * 4 * 9 + 4 * 8 + 8 * 2 * 4 * 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import signal
@@ -66,7 +67,8 @@ def train(fine: Path, out: Path, *, stop: int | None = None, **more: object) -> 
             raise StopError
         steps += 1
 
-    options = TrainOptions(**{**OPTIONS, **{k: more.pop(k) for k in list(more) if k in TrainOptions.__annotations__}})
+    known = {field.name for field in dataclasses.fields(TrainOptions)}
+    options = TrainOptions(**{**OPTIONS, **{k: more.pop(k) for k in list(more) if k in known}})
     return train_model([fine], 2, out, **{"config": TINY, "options": options, "each_step": each_step, **more})
 
 

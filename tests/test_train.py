@@ -358,8 +358,8 @@ def test_networks_that_cannot_be_trained_here(fine, tmp_path, config, words):
 def test_a_step_that_is_not_finite_is_left_out(fine, tmp_path, monkeypatch):
     """A loss that is not finite changes no weight, is counted, and the training goes on; four in a row end it."""
     losses = iter([*[1.0] * 5, math.nan, math.inf, *[1.0] * 23])
-    real = train._penalty
-    monkeypatch.setattr(train, "_penalty", lambda *a: real(*a) * next(losses))
+    real = train.penalty
+    monkeypatch.setattr(train, "penalty", lambda *a: real(*a) * next(losses))
     result = train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, options=TrainOptions(**QUICK))
     assert result.steps == 30
     losses = iter([*[1.0] * 5, *[math.nan] * 4])
@@ -372,8 +372,8 @@ def test_the_loss_counts_valid_cells_only():
     error, valid = torch.tensor([3.0, -4.0, 100.0]), torch.tensor([True, True, False])
     for loss, expected in (("mse", 12.5), ("l1", 3.5), ("charbonnier", (13**0.5 + 20**0.5) / 2 - 2)):
         options = TrainOptions(loss=loss, softness=2.0)
-        assert float(train._penalty(error, valid, options)) == pytest.approx(expected)
-    assert float(train._penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
+        assert float(train.penalty(error, valid, options)) == pytest.approx(expected)
+    assert float(train.penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
 
 
 def test_branches_fold_into_one_convolution():

@@ -1,0 +1,211 @@
+"""Coarse and fine fields of the same times, on grids that fit: what a network is trained on, and applied to.
+
+The fine grid decides. It is padded to a multiple of the factor, and the coarse fields are taken at the middles of its
+blocks, interpolated where they lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from geofsrcnn.axes import axis_of
+from geofsrcnn.cf import CFGrid, find_grid
+from geofsrcnn.domain import Domain
+from geofsrcnn.errors import InputError, printable
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Variables of a dataset on one grid, with times; read when asked for.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Decoded; NaN where missing.
+    grid : CFGrid
+        Of its fields.
+    time : str, optional
+        Dimension of times.
+    shown : str
+        Where it comes from, for messages.
+    """
+
+    dataset: xr.Dataset
+    grid: CFGrid
+    time: str | None
+    shown: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its fields."""
+        return self.grid.variables
+
+    @cached_property
+    def stamps(self) -> list[tuple[int, ...]]:
+        """Year, month, day of each time, and hour and minute unless there is one a day."""
+        if self.time is None:
+            return []
+        found = [_stamp(value) for value in self.dataset.indexes[self.time]]
+        days = [stamp[:3] for stamp in found]
+        return days if len(set(days)) == len(days) else found
+
+    def at(self, name: str, times: Sequence[int]) -> xr.DataArray:
+        """A field at some times ``(time, y, x)``."""
+        field = self.dataset[name]
+        if self.time is not None:
+            field = field.isel({self.time: list(times)})
+        return field.transpose(..., self.grid.y, self.grid.x)
+
+
+def _stamp(value: Any) -> tuple[int, ...]:
+    return value.year, value.month, value.day, value.hour, value.minute
+
+
+def fields_of(dataset: xr.Dataset, shown: str, variables: Iterable[str] | None = None) -> Fields:
+    """The fields of a dataset, and their time dimension.
+
+    Raises
+    ------
+    InputError, UsageError
+        If there is no grid, or a field has dimensions besides time, y and x.
+    """
+    grid = find_grid(dataset, variables=variables)
+    others = {str(dim) for name in grid.variables for dim in dataset[name].dims} - {grid.y, grid.x}
+    times = [dim for dim in others if dim in dataset.indexes and _is_time(dataset.indexes[dim])]
+    spare = {dim for dim in others if dim not in times and dataset.sizes[dim] > 1}
+    if spare or len(times) > 1:
+        words = printable(", ".join(sorted(spare or set(times))))
+        raise InputError(f"fields of {shown} have dimensions besides time, y and x: {words}: select one of each first")
+    dataset = dataset.isel({dim: 0 for dim in others if dim not in times}, drop=True)
+    return Fields(dataset, grid, times[0] if times else None, shown)
+
+
+def _is_time(index: Any) -> bool:
+    return len(index) > 0 and all(hasattr(index[0], part) for part in ("year", "month", "day", "hour", "minute"))
+
+
+def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
+    """For each dataset, the indexes of the times that all have, in order of the first.
+
+    Raises
+    ------
+    InputError
+        If they share none.
+    """
+    timed = [fields for fields in all_fields if fields.time is not None]
+    if not timed:
+        return [[] for _ in all_fields]
+    length = min(len(stamp) for fields in timed for stamp in fields.stamps[:1])
+    places = [{stamp[:length]: i for i, stamp in enumerate(fields.stamps)} for fields in timed]
+    shared = [stamp[:length] for stamp in timed[0].stamps if all(stamp[:length] in place for place in places)]
+    if not shared:
+        words = "; ".join(f"{f.shown} {_span(f.stamps)}" for f in timed)
+        raise InputError(f"no time is in all of the files: {words}: check the years and calendars")
+    indexes = iter([[place[stamp] for stamp in shared] for place in places])
+    return [next(indexes) if fields.time is not None else [] for fields in all_fields]
+
+
+def _span(stamps: list[tuple[int, ...]]) -> str:
+    return " to ".join("-".join(f"{part:02d}" for part in stamp[:3]) for stamp in (stamps[0], stamps[-1]))
+
+
+def domain_of(fine: Fields, factor: int) -> Domain:
+    """The grid of fine fields as a domain.
+
+    Raises
+    ------
+    InputError
+        If it has no coordinates of one dimension.
+    """
+    grid = fine.grid
+    if grid.y_coordinate is None or grid.x_coordinate is None:
+        raise InputError(f"the grid of {fine.shown} has no coordinates of one dimension: interpolate it to such a grid")
+    y, x = (fine.dataset[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate))
+    if grid.kind == "latitude-longitude":
+        x = np.unwrap(x, period=360)
+    return Domain(y, x, factor, (grid.y, grid.x), grid.kind == "latitude-longitude")
+
+
+def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turning: bool) -> Array:
+    """A field ``(..., y, x)`` at rows and columns of other coordinates, linearly; beyond its edge, that edge's values.
+
+    Parameters
+    ----------
+    field : DataArray
+        Its last two dimensions are the grid's.
+    grid : CFGrid
+        Of the field, with coordinates of one dimension.
+    y, x : ndarray
+        Where it is wanted.
+    turning : bool
+        Columns are longitudes, which may differ by whole turns.
+
+    Raises
+    ------
+    InputError
+        If the grid has no coordinates of one dimension.
+    """
+    if grid.y_coordinate is None or grid.x_coordinate is None:
+        raise InputError(f"{printable(field.name)} has no coordinates of one dimension: interpolate it to such a grid")
+    places = [field[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate)]
+    if turning:
+        places[1] = np.unwrap(places[1], period=360)
+        places[1] += 360 * np.round((np.mean(x) - places[1].mean()) / 360)
+    order = [np.argsort(place) for place in places]
+    known = [place[each] for place, each in zip(places, order, strict=True)]
+    values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
+    array = xr.DataArray(values, dims=[*map(str, field.dims[:-2]), "y", "x"], coords={"y": known[0], "x": known[1]})
+    at = {d: xr.DataArray(np.clip(v, k[0], k[-1]), dims=d) for d, v, k in zip("yx", (y, x), known, strict=True)}
+    return array.interp(at, method="linear").to_numpy()
+
+
+def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain) -> Array:
+    """A field ``(y, x)`` as means over the cells of the padded fine grid; interpolated where it is the coarser one.
+
+    Parameters
+    ----------
+    field : DataArray
+        Its dimensions are the grid's.
+    grid : CFGrid
+        Of the field.
+    domain : Domain
+        The fine grid.
+    """
+    near = domain.pad(interpolated(field, grid, domain.y, domain.x, turning=domain.turning))
+    rows, columns = (
+        _cells(field[str(name)].to_numpy().astype(np.float64), axis, turning=turning)
+        for name, axis, turning in (
+            (grid.y_coordinate, domain.y, False),
+            (grid.x_coordinate, domain.x, domain.turning),
+        )
+    )
+    values = field.to_numpy()[np.ix_(rows >= 0, columns >= 0)]
+    at = (rows[rows >= 0][:, None], columns[columns >= 0][None, :])
+    known = np.isfinite(values)
+    total, count = np.zeros(domain.padded), np.zeros(domain.padded)
+    np.add.at(total, at, np.where(known, values, 0))
+    np.add.at(count, at, known)
+    mean: Array = np.where(count > 0, total / np.maximum(count, 1), near)
+    return mean
+
+
+def _cells(places: Array, axis: Array, *, turning: bool) -> npt.NDArray[np.int64]:
+    """Which fine row or column each place lies in; -1 for none."""
+    if turning:
+        places = places + 360 * np.round((axis.mean() - places) / 360)
+    edges = axis_of(axis, longitude=turning).edges
+    falling = axis[0] > axis[-1]
+    lows, highs = (edges[::-1, 1], edges[::-1, 0]) if falling else (edges[:, 0], edges[:, 1])
+    index = np.searchsorted(lows, places, side="right") - 1
+    inside = (index >= 0) & (places < highs[np.maximum(index, 0)])
+    index = len(axis) - 1 - index if falling else index
+    return np.where(inside, index, -1)

@@ -1,0 +1,253 @@
+"""Apply a network that was trained on pairs: coarse fields in, targets on its fine grid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import xarray as xr
+
+from geofsrcnn.align import Fields, common_times, fields_of, interpolated
+from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
+from geofsrcnn.dataset import history
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.files import check_target, refuse_same, staged
+from geofsrcnn.inference import Network
+from geofsrcnn.methods import Method, check_device
+from geofsrcnn.opening import opened_dataset
+from geofsrcnn.pairing import Pairing
+from geofsrcnn.pairs import day_of_year, expanded
+from geofsrcnn.store import NewField, Writer
+from geofsrcnn.upscale import Progress
+
+Array = npt.NDArray[Any]
+
+TOGETHER = 64
+"""Times that go through the network together."""
+
+
+@dataclass(frozen=True)
+class Downscaling:
+    """A network of pairs with the coarse fields that it needs, found and checked.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Of `geofsrcnn.train_pairs`.
+    network : Network
+        Ready to run.
+    device : str
+        Where it runs.
+    fields : list of tuple
+        For each predictor its dataset and name.
+    indexes : list of list of int
+        For each predictor the times that all have.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    device: str
+    fields: list[tuple[Fields, str]]
+    indexes: list[list[int]]
+
+    @property
+    def pairing(self) -> Pairing:
+        """What stands around the network."""
+        assert self.checkpoint.pairing is not None
+        return self.checkpoint.pairing
+
+    @property
+    def timed(self) -> tuple[Fields, list[int]]:
+        """The first dataset with times, and the times."""
+        for (fields, _), index in zip(self.fields, self.indexes, strict=True):
+            if fields.time is not None:
+                return fields, index
+        raise UsageError("the coarse fields have no time axis: add one")
+
+    @property
+    def count(self) -> int:
+        """Times."""
+        return len(self.timed[1])
+
+    def frame(self) -> xr.Dataset:
+        """The result without its targets: coordinates and words."""
+        fields, index = self.timed
+        domain, stamps = self.pairing.domain, fields.dataset[fields.time].isel({fields.time: index})
+        y, x = domain.names
+        words = (
+            {"units": "degrees_north", "standard_name": "latitude"},
+            {"units": "degrees_east", "standard_name": "longitude"},
+        )
+        words = words if domain.turning else ({"axis": "Y"}, {"axis": "X"})
+        card, factor = self.checkpoint.card, self.pairing.factor
+        method = Method(card.name, self.checkpoint.digest, factor, None, self.device, 0)
+        kept = {k: v for k, v in stamps.encoding.items() if k in ("units", "calendar")}
+        return xr.Dataset(
+            {},
+            {
+                "time": xr.Variable("time", stamps.to_numpy(), stamps.attrs, kept),
+                y: (y, domain.y, words[0]),
+                x: (x, domain.x, words[1]),
+            },
+            {"Conventions": "CF-1.11", "history": history(None, method)},
+        )
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Some times after the other, ``(time, target, y, x)`` float32; NaN where no value was ever seen."""
+        for start in range(0, self.count, TOGETHER):
+            part = slice(start, min(start + TOGETHER, self.count))
+            yield part, self._some([index[part] for index in self.indexes]).astype(np.float32)
+
+    def _some(self, indexes: list[list[int]]) -> Array:
+        domain, reach = self.pairing.domain, self.network.halo
+        coarse: list[Array] = []
+        partners: list[Array] = []
+        for (each, name), index in zip(self.fields, indexes, strict=True):
+            field = each.at(name, index)
+            for places, into in ((domain.middles(reach), coarse), ((domain.y, domain.x), partners)):
+                into.append(interpolated(field, each.grid, *places, turning=domain.turning))
+        stamped = next((e, i) for (e, _), i in zip(self.fields, indexes, strict=True) if e.time is not None)
+        days = np.array([day_of_year(stamped[0].stamps[i]) for i in stamped[1]])
+        inputs = torch.from_numpy(self.pairing.inputs(np.stack(coarse, 1), days, reach))
+        residuals = self.network(inputs).numpy().astype(np.float64)
+        return self.pairing.finish(self.pairing.bases(domain.pad(np.stack(partners, 1))), residuals)
+
+
+def prepared(
+    sources: Sequence[xr.Dataset],
+    model: str | os.PathLike[str] | Checkpoint,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+) -> Downscaling:
+    """Find in the datasets what a network of pairs needs; arguments and errors as for `downscale_dataset`."""
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    if checkpoint.pairing is None:
+        raise ModelError(f"model {checkpoint.card.name} was not trained on pairs: use upscale_dataset")
+    device = check_device(device)
+    fields = _found(sources, checkpoint.pairing)
+    indexes = common_times([each for each, _ in fields])
+    return Downscaling(checkpoint, Network(checkpoint.model, device, precision), device, fields, indexes)
+
+
+def downscale_dataset(
+    coarse: xr.Dataset | Sequence[xr.Dataset],
+    model: str | os.PathLike[str] | Checkpoint,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+) -> xr.Dataset:
+    """Targets of a network that was trained on pairs, on its fine grid.
+
+    Parameters
+    ----------
+    coarse : Dataset, or several
+        Decoded, with the network's predictors by name, on any grids with coordinates of one dimension.
+    model : path or Checkpoint
+        Of `geofsrcnn.train_pairs`.
+    device, precision : str
+        As for `geofsrcnn.upscale_array`.
+
+    Returns
+    -------
+    Dataset
+        ``(time, y, x)`` in memory, float32; NaN where the network has never seen a value.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        If a predictor is not there or in other units, there is no common time, or the model is no such one.
+    """
+    sources = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
+    task = prepared(sources, model, device=device, precision=precision)
+    fine = np.concatenate([block for _, block in task.blocks()])
+    dims = ("time", *task.pairing.domain.names)
+    return task.frame().assign({t.name: (dims, fine[:, k], t.attrs) for k, t in enumerate(task.pairing.targets)})
+
+
+def downscale_files(
+    coarse: Sequence[str | os.PathLike[str]],
+    dst: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Checkpoint,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Downscaling:
+    """`downscale_dataset` from files into a NetCDF or Zarr, some times after the other, whole or not at all.
+
+    Raises
+    ------
+    GeofsrcnnError
+        One of its classes, with nothing written.
+    """
+    target = Path(dst).absolute()
+    kind = {".nc": "NetCDF", ".nc4": "NetCDF", ".zarr": "Zarr"}.get(target.suffix.lower())
+    if kind is None:
+        raise UsageError(f"networks of pairs write NetCDF or Zarr: {printable(target.name)} must end in .nc or .zarr")
+    paths = expanded(coarse)
+    refuse_same(target, *paths)
+    check_target(target, overwrite=overwrite, folder=kind == "Zarr")
+    with ExitStack() as held:
+        stored = [held.enter_context(opened_dataset(path)) for path in paths]
+        decoded = [xr.decode_cf(each, decode_timedelta=False) for each in stored]
+        task = prepared(decoded, model, device=device, precision=precision)
+        with staged(target, overwrite=overwrite, folder=kind == "Zarr") as staging:
+            _write(task, staging, kind, progress)
+    return task
+
+
+def _write(task: Downscaling, staging: Path, kind: str, progress: Progress | None) -> None:
+    frame, targets = task.frame(), task.pairing.targets
+    writer: Writer
+    if kind == "Zarr":
+        from geofsrcnn.zarrstore import ZarrWriter
+
+        writer = ZarrWriter(staging, frame, 3)
+    else:
+        from geofsrcnn.netcdf import DEFAULT_FORM, NetCDFWriter
+
+        writer = NetCDFWriter(staging, frame, DEFAULT_FORM, [])
+    try:
+        rows, columns = task.pairing.domain.shape
+        y, x = task.pairing.domain.names
+        for target in targets:
+            attrs = {**target.attrs, "_FillValue": np.float32(np.nan)}
+            sizes = {"time": task.count, y: rows, x: columns}
+            chunks = (min(TOGETHER, task.count), rows, columns)
+            writer.define(NewField(target.name, sizes, np.dtype("float32"), attrs, chunks))
+        for part, block in task.blocks():
+            for k, target in enumerate(targets):
+                writer.write(target.name, (part, slice(0, rows), slice(0, columns)), np.ascontiguousarray(block[:, k]))
+            if progress is not None:
+                progress(part.stop, task.count)
+        writer.finish(lambda: None if progress is None else progress(task.count, task.count))
+    finally:
+        writer.close()
+
+
+def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields, str]]:
+    """For each predictor the dataset that has it."""
+    found = []
+    for predictor in pairing.predictors:
+        having = [each for each in sources if predictor.name in each.variables]
+        if not having:
+            names = ", ".join(str(name) for each in sources for name in each.data_vars)
+            raise InputError(f"no variable {printable(predictor.name)}, which the model needs: there are {names}")
+        fields = fields_of(having[0], printable(predictor.name), [predictor.name])
+        units = str(having[0][predictor.name].attrs.get("units", ""))
+        if units and predictor.units and units != predictor.units:
+            raise InputError(
+                f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
+                f"{printable(predictor.units)}: convert it first"
+            )
+        found.append((fields, predictor.name))
+    return found

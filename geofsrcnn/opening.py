@@ -1,0 +1,83 @@
+"""Any file as a dataset, its fields not read: a GeoTIFF, a NetCDF, a Zarr; what it is, its first bytes say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from geofsrcnn.errors import UsageError
+from geofsrcnn.files import sniff
+from geofsrcnn.methods import Method, load_method
+from geofsrcnn.remote import RemoteZarr
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Kind = Literal["GeoTIFF", "NetCDF", "Zarr"]
+
+KINDS: dict[str, Kind] = {"HDF5": "NetCDF", "NetCDF": "NetCDF", "Zarr": "Zarr", "ZIP": "Zarr"}
+"""What files of a kind are read as; others as rasters."""
+
+
+@contextmanager
+def opened_dataset(path: Path) -> Iterator[xr.Dataset]:
+    """A GeoTIFF, NetCDF or Zarr as a dataset, as it is stored.
+
+    Raises
+    ------
+    InputError, UsageError
+        If it cannot be read.
+    """
+    need_xarray()
+    with as_dataset(path, KINDS.get(sniff(path), "GeoTIFF"), load_method("bilinear", 2), {}) as dataset:
+        yield dataset
+
+
+@contextmanager
+def as_dataset(path: Path | RemoteZarr, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
+    """The input as it is stored."""
+    if isinstance(path, RemoteZarr) or kind == "Zarr":
+        from geofsrcnn import zarrstore
+
+        with zarrstore.opened(path, options.get("group")) as dataset:
+            yield dataset
+    elif kind == "NetCDF":
+        from geofsrcnn import netcdf
+
+        with netcdf.opened(path, options.get("group")) as dataset:
+            yield dataset
+    else:
+        from geofsrcnn.raster import RasterSource
+        from geofsrcnn.rastergrid import dataset_of
+
+        with RasterSource(
+            path,
+            nodata=options.get("nodata"),
+            bidx=tuple(options.get("bidx") or ()),
+            driver=options.get("driver"),
+            sidecars=bool(options.get("sidecars")),
+            raw=method.upsampler is None,
+            allow_sparse=bool(options.get("allow_sparse")),
+        ) as source:
+            source.check_georeference()
+            with source.block_cache():
+                yield dataset_of(source)
+
+
+def need_xarray() -> None:
+    """Refuse in one line where the extra with xarray is not installed.
+
+    Raises
+    ------
+    UsageError
+        With what to install.
+    """
+    try:
+        import cf_xarray
+        import xarray
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[netcdf,zarr]'") from None
+    assert cf_xarray is not None
+    assert xarray is not None

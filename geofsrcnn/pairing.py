@@ -1,0 +1,315 @@
+"""What a network that was trained on pairs takes and gives: predictors, statics and calendar in, targets out.
+
+A target is a linear function of its partner among the predictors, interpolated, for each cell of the fine grid
+(climatology where there is no partner), and the network gives what is left, in units of that cell's spread. Numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geofsrcnn.domain import Domain
+from geofsrcnn.errors import ConfigError
+from geofsrcnn.normalize import Normalizer
+
+Array = npt.NDArray[Any]
+
+YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A coarse variable.
+
+    Parameters
+    ----------
+    name, units : str
+        As its file says them.
+    normalizer : Normalizer
+        One mean and spread.
+    """
+
+    name: str
+    units: str
+    normalizer: Normalizer
+
+
+@dataclass(frozen=True)
+class Target:
+    """A fine variable.
+
+    Parameters
+    ----------
+    name : str
+        As its file says it.
+    attrs : dict of str
+        Units, names.
+    partner : str, optional
+        The predictor that is the same quantity.
+    slope, offset, spread : ndarray (y, x)
+        Of ``slope * partner + offset``, and the standard deviation of what is left; NaN in cells that were never seen.
+    limits : tuple of float
+        Smallest and largest value.
+    """
+
+    name: str
+    attrs: dict[str, str]
+    partner: str | None
+    slope: Array
+    offset: Array
+    spread: Array
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+    def base(self, partner: Array | None, times: int) -> Array:
+        """``(time, y, x)`` without the network."""
+        if partner is None:
+            return np.broadcast_to(self.offset, (times, *self.offset.shape))
+        result: Array = self.slope * partner + self.offset
+        return result
+
+    def finish(self, base: Array, residual: Array) -> Array:
+        """With what the network gives, within limits; NaN where nothing is known."""
+        result: Array = np.clip(base + self.spread * residual, *self.limits)
+        return result
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """All that stands around the network.
+
+    Parameters
+    ----------
+    domain : Domain
+        The fine grid.
+    predictors : sequence of Predictor
+        In the order of the network's channels.
+    targets : sequence of Target
+        In the order of its bands.
+    statics : ndarray (k, y, x)
+        Standardised, on the padded fine grid; the network takes each as ``factor * factor`` coarse channels.
+    calendar : bool
+        Sine and cosine of the day of the year are channels.
+    names : sequence of str
+        Of the statics.
+    """
+
+    domain: Domain
+    predictors: Sequence[Predictor]
+    targets: Sequence[Target]
+    statics: Array
+    calendar: bool = False
+    names: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def factor(self) -> int:
+        """Fine cells along one side of a coarse cell."""
+        return self.domain.factor
+
+    @property
+    def channels(self) -> int:
+        """That the network takes."""
+        return len(self.predictors) + len(self.statics) * self.factor**2 + 2 * self.calendar
+
+    def bases(self, partners: Array) -> Array:
+        """Targets without the network ``(time, target, y, x)``, from all predictors at the fine cells."""
+        known = [predictor.name for predictor in self.predictors]
+        return np.stack(
+            [
+                t.base(None if t.partner is None else partners[:, known.index(t.partner)], len(partners))
+                for t in self.targets
+            ],
+            axis=1,
+        )
+
+    def finish(self, bases: Array, residuals: Array) -> Array:
+        """Targets ``(time, target, y, x)`` on the grid, from what the network gives on the padded one."""
+        whole = [target.finish(bases[:, k], residuals[:, k]) for k, target in enumerate(self.targets)]
+        return self.domain.crop(np.stack(whole, axis=1))
+
+    def inputs(self, coarse: Array, days: Array, halo: int) -> Array:
+        """The network's input.
+
+        Parameters
+        ----------
+        coarse : ndarray (time, predictor, y + 2 * halo, x + 2 * halo)
+            On the coarse grid, in the predictors' units.
+        days : ndarray (time,)
+            Of the year, from 0.
+        halo : int
+            Coarse cells around the grid; statics are repeated there.
+
+        Returns
+        -------
+        ndarray (time, channels, y + 2 * halo, x + 2 * halo), float32
+        """
+        times, _, rows, columns = coarse.shape
+        parts = [
+            np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1),
+        ]
+        if len(self.statics):
+            folded = unshuffle(self.statics, self.factor)
+            around = np.pad(folded, [(0, 0), (halo, halo), (halo, halo)], mode="edge")
+            parts.append(np.broadcast_to(around, (times, *around.shape)))
+        if self.calendar:
+            angle = 2 * np.pi * np.asarray(days, np.float64) / YEAR
+            season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+            parts.append(np.broadcast_to(season[:, :, None, None], (times, 2, rows, columns)))
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def unshuffle(fine: Array, factor: int) -> Array:
+    """Fine fields as coarse channels, sub-pixel by sub-pixel.
+
+    Parameters
+    ----------
+    fine : ndarray (k, y, x)
+        Sizes are multiples of the factor.
+
+    Returns
+    -------
+    ndarray (k * factor * factor, y / factor, x / factor)
+
+    Examples
+    --------
+    >>> unshuffle(np.arange(16).reshape(1, 4, 4), 2)[:, 0, 0]
+    array([0, 1, 4, 5])
+    """
+    k, rows, columns = fine.shape
+    blocks = fine.reshape(k, rows // factor, factor, columns // factor, factor)
+    return blocks.transpose(0, 2, 4, 1, 3).reshape(k * factor**2, rows // factor, columns // factor)
+
+
+@dataclass
+class CellRegression:
+    """Least squares ``y = slope * x + offset`` for each cell, summed up block by block.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(y, x)``.
+    """
+
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        self._n, self._x, self._y, self._xx, self._xy, self._yy = (np.zeros(self.shape) for _ in range(6))
+        self._origin: tuple[Array, Array] | None = None
+
+    def add(self, x: Array | None, y: Array) -> None:
+        """Values ``(time, y, x)``; NaN in either does not count. Without `x`, the mean alone is fitted."""
+        given = np.zeros_like(y) if x is None else x
+        valid = np.isfinite(y) & np.isfinite(given)
+        if self._origin is None:  # near the data, so that squares keep their digits
+            some = np.maximum(valid.sum(0), 1)
+            middle_x, middle_y = (np.where(valid, v, 0).sum(0) / some for v in (given, y))
+            self._origin = middle_x, middle_y
+        dx, dy = (np.where(valid, v - o, 0.0) for v, o in zip((given, y), self._origin, strict=True))
+        self._n += valid.sum(0)
+        self._x += dx.sum(0)
+        self._y += dy.sum(0)
+        self._xx += (dx * dx).sum(0)
+        self._xy += (dx * dy).sum(0)
+        self._yy += (dy * dy).sum(0)
+
+    def fitted(self, fewest: int = 20) -> tuple[Array, Array, Array]:
+        """Slope, offset and the standard deviation of what is left ``(y, x)``; NaN where there were fewer values."""
+        assert self._origin is not None
+        n = np.maximum(self._n, 1)
+        mx, my = self._x / n, self._y / n
+        var, cov, total = self._xx / n - mx**2, self._xy / n - mx * my, self._yy / n - my**2
+        slope = np.where(var > 0, cov / np.where(var > 0, var, 1), 0.0)
+        left = np.sqrt(np.maximum(total - slope * cov, 0))
+        offset = my + self._origin[1] - slope * (mx + self._origin[0])
+        few = self._n < fewest
+        return np.where(few, np.nan, slope), np.where(few, np.nan, offset), np.where(few, np.nan, left)
+
+
+# ------------------------------------------------------------------------------------------------ in a checkpoint
+
+
+def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
+    """A pairing as plain values and arrays without NaN, for a checkpoint."""
+    domain = pairing.domain
+    words = {
+        "y": domain.y.tolist(),
+        "x": domain.x.tolist(),
+        "factor": domain.factor,
+        "names": list(domain.names),
+        "turning": domain.turning,
+        "predictors": [
+            {
+                "name": p.name,
+                "units": p.units,
+                "transform": p.normalizer.transform,
+                "mean": float(p.normalizer.mean),
+                "spread": float(p.normalizer.spread),
+            }
+            for p in pairing.predictors
+        ],
+        "targets": [
+            {
+                "name": t.name,
+                "attrs": t.attrs,
+                "partner": t.partner,
+                "limits": [None if np.isinf(end) else float(end) for end in t.limits],
+            }
+            for t in pairing.targets
+        ],
+        "statics": list(pairing.names),
+        "calendar": pairing.calendar,
+    }
+    arrays: dict[str, Array] = {
+        name: np.stack([np.nan_to_num(getattr(target, name)) for target in pairing.targets]) for name in _CELLS
+    }
+    arrays["known"] = np.stack([np.isfinite(target.spread) for target in pairing.targets])
+    arrays["statics"] = pairing.statics
+    return words, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+
+
+_CELLS = ("slope", "offset", "spread")
+
+
+def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays that go with the words of a card; none without words."""
+    if not words:
+        return {}
+    rows, columns = _domain(words).padded
+    cells = {name: (len(words["targets"]), rows, columns) for name in (*_CELLS, "known")}
+    return {**cells, "statics": (len(words["statics"]), rows, columns)}
+
+
+def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
+    """The pairing that `packed` has taken apart."""
+    cells = {name: np.where(arrays["known"] > 0, arrays[name], np.nan).astype(np.float64) for name in _CELLS}
+    predictors = [
+        Predictor(
+            str(p["name"]),
+            str(p["units"]),
+            Normalizer(np.asarray(float(p["mean"])), np.asarray(float(p["spread"])), str(p["transform"])),
+        )
+        for p in words["predictors"]
+    ]
+    targets = []
+    for k, t in enumerate(words["targets"]):
+        low, high = (d if end is None else float(end) for end, d in zip(t["limits"], (-np.inf, np.inf), strict=True))
+        attrs = {str(key): str(value) for key, value in t["attrs"].items()}
+        if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
+            raise ConfigError(f"no predictor {t['partner']}")
+        slope, offset, spread = (cells[name][k] for name in _CELLS)
+        targets.append(Target(str(t["name"]), attrs, t["partner"], slope, offset, spread, (low, high)))
+    names = tuple(map(str, words["statics"]))
+    return Pairing(_domain(words), predictors, targets, arrays["statics"], bool(words["calendar"]), names)
+
+
+def _domain(words: dict[str, Any]) -> Domain:
+    y, x = (np.asarray(words[name], np.float64) for name in ("y", "x"))
+    factor = int(words["factor"])
+    if y.ndim != 1 or x.ndim != 1 or min(len(y), len(x)) < 2 or not 2 <= factor <= 8:
+        raise ConfigError("coordinates or factor that cannot be")
+    rows, columns = map(str, words["names"])
+    return Domain(y, x, factor, (rows, columns), bool(words["turning"]))

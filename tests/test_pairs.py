@@ -1,0 +1,411 @@
+"""Training on pairs: grids and times that fit, nothing of later times, a network that finds what is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import processes
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import cbook
+from rasters import state
+
+from geofsrcnn import load_checkpoint, upscale_file
+from geofsrcnn.align import averaged, common_times, fields_of, interpolated
+from geofsrcnn.checkpoint import save_checkpoint
+from geofsrcnn.domain import Domain
+from geofsrcnn.downscale import downscale_dataset
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.pairing import CellRegression, unshuffle
+from geofsrcnn.resample import block_mean, resample
+from geofsrcnn.train_pairs import PairOptions, train_pairs
+
+IBERIA = Path(__file__).parents[2] / "shared" / "data" / "pairs" / "iberia"
+QUICK = {"steps": 60, "check_every": 30, "batch": 16}
+SMALL = {"d": 16, "s": 8, "m": 1}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """One torch thread: what is this small gains nothing from more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def elevation(rows: int, columns: int) -> np.ndarray:
+    """A part of a real DEM in kilometres."""
+    with cbook.get_sample_data("jacksboro_fault_dem.npz") as data:
+        whole = data["elevation"].astype(np.float64)
+    return block_mean(whole[: rows * 8, : columns * 8], 8) / 1000
+
+
+def made(folder: Path, *, times: int = 240, rows: int = 20, columns: int = 29, lapse: bool = False) -> dict[str, Path]:
+    """Coarse and fine temperature: a smooth field, and a lapse rate (that a second predictor tells) times elevation."""
+    rng = np.random.default_rng(5)
+    height = elevation(rows, columns)
+    y, x = 50 - 0.25 * np.arange(rows), 5 + 0.25 * np.arange(columns)
+    waves = rng.normal(size=(times, 3)).cumsum(0) * 0.2
+    smooth = 10 + waves[:, :1, None] + waves[:, 1:2, None] * (y[:, None] - 48) / 3 + waves[:, 2:, None] * (x - 8) / 4
+    rate = -6.5 + (4 * rng.normal(size=times) if lapse else np.zeros(times))
+    fine = smooth + rate[:, None, None] * height
+    fine[:, 2, 3] = np.nan
+    stamps = np.datetime64("2000-01-01T12") + np.arange(times).astype("m8[D]")
+    cy, cx = 50.5 - 1.0 * np.arange(7), 4.0 + 1.0 * np.arange(10)
+    coarse = 10 + waves[:, :1, None] + waves[:, 1:2, None] * (cy[:, None] - 48) / 3 + waves[:, 2:, None] * (cx - 8) / 4
+    stability = np.broadcast_to(rate[:, None, None], coarse.shape)
+    places = {"units": "degrees_north"}, {"units": "degrees_east"}
+    paths = {name: folder / f"{name}.nc" for name in ("coarse", "fine", "height")}
+    xr.Dataset(
+        {
+            "t": (("time", "lat", "lon"), coarse, {"units": "degC", "standard_name": "air_temperature"}),
+            "stability": (("time", "lat", "lon"), stability, {"units": "K km-1"}),
+        },
+        {"time": stamps.astype("M8[D]").astype("M8[ns]"), "lat": ("lat", cy, places[0]), "lon": ("lon", cx, places[1])},
+    ).to_netcdf(paths["coarse"])
+    xr.Dataset(
+        {"tas": (("time", "lat", "lon"), fine, {"units": "degC", "standard_name": "air_temperature"})},
+        {"time": stamps.astype("M8[ns]"), "lat": ("lat", y, places[0]), "lon": ("lon", x, places[1])},
+    ).to_netcdf(paths["fine"])
+    xr.Dataset({"z": (("lat", "lon"), height)}, {"lat": ("lat", y, places[0]), "lon": ("lon", x, places[1])}).to_netcdf(
+        paths["height"]
+    )
+    return paths
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Files of made pairs."""
+    return made(tmp_path_factory.mktemp("pairs"), lapse=True)
+
+
+def trained(files: dict[str, Path], out: Path, **options: object) -> dict[str, dict[str, float]]:
+    """Scores of a quick training."""
+    result = train_pairs(
+        [files["coarse"]],
+        [files["fine"]],
+        4,
+        out,
+        until="2000-06-01",
+        static=[files["height"]],
+        sizes=SMALL,
+        options=PairOptions(**{**QUICK, **options}),
+    )
+    return result.scores
+
+
+# ------------------------------------------------------------------------------------------------ grids and times
+
+
+@given(rows=st.integers(2, 20), factor=st.integers(2, 5), margin=st.integers(0, 3), step=st.sampled_from([0.5, -2.0]))
+def test_coarse_cells_lie_in_the_middle_of_their_blocks(rows, factor, margin, step):
+    """Middles of blocks, evenly on beyond the grid; padding makes whole blocks and is cropped again."""
+    domain = Domain(3 + step * np.arange(rows), np.arange(6.0), factor)
+    middles, _ = domain.middles(margin)
+    assert np.allclose(middles[margin], 3 + step * (factor - 1) / 2)
+    assert np.allclose(np.diff(middles), step * factor)
+    assert len(middles) * factor == domain.padded[0] + 2 * margin * factor
+    fine = np.random.default_rng(0).random((2, rows, 6))
+    padded = domain.pad(fine)
+    assert padded.shape[1:] == domain.padded
+    assert np.isnan(padded).sum() == padded.size - fine.size
+    assert np.array_equal(domain.crop(padded), fine)
+
+
+def test_fields_are_interpolated_linearly_whatever_their_order():
+    """A plane stays one, rows rising or falling, longitudes from 0 to 360 or from -180; beyond the edge, the edge."""
+    y, x = np.arange(40.0, 50.0), np.arange(-8.0, 6.0)
+    plane = 2 * y[:, None] - 3 * x
+    for rows, turn in ((slice(None), 0), (slice(None, None, -1), 360)):
+        dataset = xr.Dataset(
+            {"a": (("lat", "lon"), plane[rows])},
+            {"lat": ("lat", y[rows], {"units": "degrees_north"}), "lon": ("lon", x % 360 if turn else x)},
+        )
+        dataset["lon"].attrs["units"] = "degrees_east"
+        fields = fields_of(dataset, "a.nc")
+        found = interpolated(dataset["a"], fields.grid, np.array([44.25, 60]), np.array([-2.5, 0.75]), turning=True)
+        assert np.allclose(found, 2 * np.array([[44.25], [49]]) - 3 * np.array([-2.5, 0.75]))
+
+
+def test_finer_statics_are_averaged_and_coarser_ones_interpolated():
+    """Means over the fine cells, as block means; a grid of fewer cells is interpolated."""
+    height = elevation(24, 30)
+
+    def dataset(values: np.ndarray, step: float) -> xr.DataArray:
+        y, x = ((np.arange(n) + 0.5) * step for n in values.shape)
+        return xr.Dataset({"z": (("y", "x"), values)}, {"y": ("y", y, {"axis": "Y"}), "x": ("x", x, {"axis": "X"})})
+
+    domain = Domain(1.5 + 3.0 * np.arange(8), 1.5 + 3.0 * np.arange(10), 4, turning=False)
+    fine = dataset(height, 1.0)
+    found = averaged(fine["z"], fields_of(fine, "z.nc").grid, domain)
+    assert np.allclose(domain.crop(found), block_mean(height, 3))
+    turned = fine.isel(y=slice(None, None, -1))
+    upside = Domain(domain.y[::-1], domain.x, 4)
+    assert np.allclose(
+        upside.crop(averaged(turned["z"], fields_of(turned, "z.nc").grid, upside)), block_mean(height, 3)[::-1]
+    )
+    coarse = dataset(np.arange(4.0)[:, None] + np.zeros(5), 6.0)
+    assert np.allclose(
+        averaged(coarse["z"], fields_of(coarse, "z").grid, domain)[1:7, 0], np.arange(4.5, 20, 3) / 6 - 0.5
+    )
+
+
+def test_times_are_matched_by_value():
+    """Daily at noon and at midnight are the same days; other calendars match by date; none in common is an error."""
+
+    def at(times: object, name: str) -> object:
+        size = len(times)  # type: ignore[arg-type]
+        dataset = xr.Dataset({"a": (("time", "y", "x"), np.zeros((size, 3, 4)))}, {"time": times})
+        return fields_of(dataset, name)
+
+    days = np.datetime64("2001-02-26T12", "ns") + np.arange(6).astype("m8[D]")
+    other = xr.date_range("2001-02-27", periods=4, calendar="noleap", use_cftime=True)
+    assert common_times([at(days, "a"), at(other, "b")]) == [[1, 2, 3, 4], [0, 1, 2, 3]]
+    with pytest.raises(InputError, match="no time is in all of the files: a 2001-02-26 to 2001-03-03; c 1999"):
+        common_times([at(days, "a"), at(np.array(["1999-01-01"], "M8[ns]"), "c")])
+
+
+# ------------------------------------------------------------------------------------------------------ constants
+
+
+@given(seed=st.integers(0, 2**31), level=st.sampled_from([0.0, 1e5]), cuts=st.lists(st.integers(1, 59), max_size=3))
+def test_each_cell_has_its_least_squares(seed, level, cuts):
+    """As numpy's fit of each cell, NaN left out, whatever the blocks; cells of few values have none."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(60, 2, 3)) + level
+    y = 3 * x + rng.normal(size=x.shape)
+    y[rng.random(y.shape) < 0.2] = np.nan
+    y[5:, 0, 0] = np.nan
+    cells = CellRegression((2, 3))
+    for a, b in zip(np.split(x, sorted(set(cuts))), np.split(y, sorted(set(cuts))), strict=True):
+        cells.add(a, b)
+    slope, offset, left = cells.fitted(20)
+    assert np.isnan([slope[0, 0], offset[0, 0], left[0, 0]]).all()
+    for i, j in ((0, 1), (1, 2)):
+        known = np.isfinite(y[:, i, j])
+        line, residual, *_ = np.polyfit(x[known, i, j] - level, y[known, i, j], 1, full=True)
+        assert np.allclose((slope[i, j], offset[i, j] + slope[i, j] * level), line, rtol=1e-6)
+        assert left[i, j] == pytest.approx(float(np.sqrt(residual[0] / known.sum())), rel=1e-6)
+
+
+def test_fine_statics_become_coarse_channels():
+    """Sub-pixel by sub-pixel, as torch's pixel_unshuffle."""
+    fine = np.random.default_rng(0).random((2, 8, 12)).astype("float32")
+    assert np.array_equal(unshuffle(fine, 4), torch.nn.functional.pixel_unshuffle(torch.from_numpy(fine)[None], 4)[0])
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+def test_a_known_answer(tmp_path):
+    """Fine = smooth + lapse rate times elevation, the rate told by a second predictor: the network explains 95 % of
+    what bicubic leaves on later times, and the regression of each cell does not."""
+    files = made(tmp_path, times=400, lapse=True)
+    out = tmp_path / "m.safetensors"
+    scores = train_pairs(
+        [files["coarse"]],
+        [files["fine"]],
+        4,
+        out,
+        until="2000-11-01",
+        static=[files["height"]],
+        sizes={"d": 32, "s": 16, "m": 1},
+        options=PairOptions(steps=800, batch=16, dropout=0.0, rate=3e-3, check_every=800),
+    ).scores["tas"]
+    assert scores["network"] < 0.35 * scores["cell regression"]
+    with xr.open_dataset(files["coarse"]) as coarse, xr.open_dataset(files["fine"]) as truth:
+        later = slice(310, None)
+        found = downscale_dataset(coarse.isel(time=later), out)["tas"].to_numpy()
+        wanted = truth["tas"].isel(time=later).to_numpy()
+    domain = Domain(*(truth[name].to_numpy() for name in ("lat", "lon")), 4, turning=True)
+    blocks = np.nan_to_num(domain.pad(wanted), nan=np.nanmean(wanted))[:, :20, :28]
+    bicubic = np.stack([resample(block_mean(each, 4), 4, "cubic-0.75") for each in blocks])
+    left, error = wanted[:, :20, :28] - bicubic, wanted[:, :20, :28] - found[:, :20, :28]
+    known = np.isfinite(error)
+    assert np.var(error[known]) < 0.05 * np.var(left[known])
+
+
+def test_the_model_gives_what_was_scored(files, tmp_path):
+    """Trained, saved, loaded and applied to the later times: the same RMSE; NaN where nothing was ever seen."""
+    out = tmp_path / "m.safetensors"
+    scores = trained(files, out)
+    with xr.open_dataset(files["coarse"]) as coarse, xr.open_dataset(files["fine"]) as truth:
+        found = downscale_dataset(coarse, out)
+        later = (truth["time"] >= np.datetime64("2000-06-01")).to_numpy()
+        error = (found["tas"].to_numpy() - truth["tas"].to_numpy())[later]
+    assert np.sqrt(np.nanmean(error**2)) == pytest.approx(scores["tas"]["network"], rel=1e-5)
+    assert np.isnan(found["tas"][:, 2, 3]).all()
+    assert np.isfinite(found["tas"]).sum() == found["tas"].size - found.sizes["time"]
+    assert found["tas"].attrs["units"] == "degC"
+    assert "m, sha256 " in found.attrs["history"]
+    card = load_checkpoint(out).card
+    assert card.scores["tas"]["network"] == pytest.approx(scores["tas"]["network"], abs=1e-5)
+
+
+def test_nothing_of_later_times_is_fitted(files, tmp_path):
+    """Other values after the day change no constant and no weight."""
+    first = trained(files, tmp_path / "a.safetensors")
+    with xr.open_dataset(files["fine"]) as dataset:
+        changed = dataset.load()
+    changed["tas"][160:] *= 3
+    changed.to_netcdf(tmp_path / "fine.nc")
+    second = trained({**files, "fine": tmp_path / "fine.nc"}, tmp_path / "b.safetensors")
+    a, b = (load_checkpoint(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+    assert first != second
+    for name, tensor in a.model.state_dict().items():
+        assert torch.equal(tensor, b.model.state_dict()[name]), name
+    assert a.card.pairing == b.card.pairing
+
+
+def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
+    """A training that was stopped goes on exactly as if it had not been."""
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    trained(files, whole)
+    arguments = ([files["coarse"]], [files["fine"]], 4, parts)
+    rest = {"until": "2000-06-01", "static": [files["height"]], "sizes": SMALL, "options": PairOptions(**QUICK)}
+
+    class StopError(Exception):
+        pass
+
+    def stop(after: int) -> object:
+        left = iter(range(after))
+
+        def step() -> None:
+            if next(left, None) is None:
+                raise StopError
+
+        return step
+
+    for after in (7, 25):
+        with pytest.raises(StopError):
+            train_pairs(*arguments, **rest, resume=True, each_step=stop(after))
+    train_pairs(*arguments, **rest, resume=True)
+    a, b = (load_checkpoint(path) for path in (whole, parts))
+    for name, tensor in a.model.state_dict().items():
+        assert torch.equal(tensor, b.model.state_dict()[name]), name
+
+
+@pytest.mark.skipif(not IBERIA.is_dir(), reason="the Iberia pair is not beside the project")
+def test_iberia_beats_the_regression_of_each_cell(tmp_path):
+    """Winters to 1993-02 fitted, later ones scored: 3 % below the regression of each cell at least, in 500 steps."""
+    scores = train_pairs(
+        sorted(IBERIA.glob("ncep_*.nc")),
+        [IBERIA / "eobs_fine.nc"],
+        4,
+        tmp_path / "m.safetensors",
+        until="1993-06-01",
+        partners={"tg": "tas", "rr": "pr"},
+        transforms={"pr": "sqrt"},
+        limits={"rr": (0.0, np.inf)},
+        options=PairOptions(steps=500),
+    ).scores
+    assert scores["tg"]["cell regression"] == pytest.approx(1.444, abs=0.001)  # as in the data's description
+    assert scores["rr"]["cell regression"] == pytest.approx(4.170, abs=0.003)
+    for name in ("tg", "rr"):
+        assert scores[name]["network"] < 0.97 * scores[name]["cell regression"]
+
+
+# ---------------------------------------------------------------------------------------------- on the command line
+
+
+def test_three_commands(files, tmp_path):
+    """Train, look, apply: NetCDF and Zarr hold the numbers of memory, and inputs are untouched."""
+    out = tmp_path / "m.safetensors"
+    before = state(files["fine"])
+    line = ("--coarse", files["coarse"], "--static", files["height"], "--until", "2000-06-01", "-f", 4, "-o", out)
+    done = processes.run("train", files["fine"], *line, "--steps", 40, timeout=120)
+    assert done.code == 0, done.err
+    assert "fitted on 152 times, RMSE on the 88 after them" in done.out
+    assert "the best simple method" in done.out
+    assert state(files["fine"]) == before
+    assert "tas from t, stability, x4" in processes.run("info", out).out
+    for name in ("fine.nc", "fine.zarr"):
+        done = processes.run("upscale", files["coarse"], tmp_path / name, "-f", 4, "-m", out, "--json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["fine"] == [20, 29]
+        with xr.open_dataset(tmp_path / name) as fine, xr.open_dataset(files["coarse"]) as coarse:
+            expected = downscale_dataset(coarse, out)
+            assert np.allclose(fine["tas"], expected["tas"], equal_nan=True, atol=1e-5)
+            assert np.array_equal(fine["time"], coarse["time"])
+    again = processes.run("upscale", files["coarse"], tmp_path / "fine.nc", "-f", 4, "-m", out)
+    assert "output exists" in again.refused(5)
+
+
+def test_what_does_not_fit_is_refused(files, tmp_path):
+    """Each in one line, with nothing written."""
+    out = tmp_path / "m.safetensors"
+    trained(files, out)
+    with xr.open_dataset(files["coarse"]) as dataset:
+        coarse = dataset.load()
+    kelvin = coarse.copy(deep=True)
+    kelvin["t"].attrs["units"] = "K"
+    kelvin.to_netcdf(tmp_path / "kelvin.nc")
+    coarse[["t"]].to_netcdf(tmp_path / "one.nc")
+    for name, words in (("kelvin.nc", "t is in K, the model was trained on degC"), ("one.nc", "no variable stability")):
+        with pytest.raises(InputError, match=words):
+            upscale_file(tmp_path / name, tmp_path / "fine.nc", 4, out)
+    with pytest.raises(ModelError, match="is for factor 4, not 3"):
+        upscale_file(files["coarse"], tmp_path / "fine.nc", 3, out)
+    with pytest.raises(UsageError, match="--range is not for models that were trained on pairs"):
+        upscale_file(files["coarse"], tmp_path / "fine.nc", 4, out, value_range=(0, 1))
+    with pytest.raises(UsageError, match=r"must end in \.nc or \.zarr"):
+        upscale_file(files["coarse"], tmp_path / "fine.tif", 4, out)
+    with pytest.raises(UsageError, match="--also is for models that were trained on pairs"):
+        upscale_file(files["coarse"], tmp_path / "fine.nc", 3, "small", also=[files["fine"]])
+    assert not list(tmp_path.glob("fine*"))
+    line = ("train", files["fine"], "-f", 4, "-o", tmp_path / "n.safetensors")
+    pairs = (*line, "--coarse", files["coarse"])
+    assert "pairs need --until" in processes.run(*pairs).refused(2)
+    assert "no time to fit on before 1990-01-01" in processes.run(*pairs, "--until", "1990-01-01").refused(3)
+    assert "until must be a day" in processes.run(*pairs, "--until", "June").refused(2)
+    assert "--blur is not for pairs" in processes.run(*pairs, "--until", "2000-06-01", "--blur", 0.5).refused(2)
+    assert "--static is for pairs: it needs --coarse" in processes.run(*line, "--static", "z.nc").refused(2)
+    assert "no coarse variable x" in processes.run(*pairs, "--until", "2000-06-01", "--predictors", "x").refused(2)
+    assert not list(tmp_path.glob("n.*"))
+
+
+def test_times_without_a_partner_are_said(files, tmp_path):
+    """Coarse fields of more days than fine ones: the others are left out, which is said."""
+    with xr.open_dataset(files["fine"]) as dataset:
+        dataset.isel(time=slice(0, 200)).to_netcdf(tmp_path / "fine.nc")
+    with pytest.warns(GeofsrcnnWarning, match="W-TIMES: times without a partner are left out: coarse.nc 40; 200 are"):
+        trained({**files, "fine": tmp_path / "fine.nc"}, tmp_path / "m.safetensors", steps=2)
+
+
+DAMAGE = {
+    "a factor": lambda words: {**words, "factor": 3},
+    "no targets": lambda words: {**words, "targets": []},
+    "coordinates": lambda words: {**words, "y": words["y"][:-5]},
+    "a partner": lambda words: {**words, "targets": [{**words["targets"][0], "partner": "nothing"}]},
+    "a transform": lambda words: {**words, "predictors": [{**p, "transform": "exp"} for p in words["predictors"]]},
+    "a spread": lambda words: {**words, "predictors": [{**p, "spread": 0} for p in words["predictors"]]},
+    "texts": lambda words: {**words, "y": "abc"},
+    "a key": lambda words: {k: v for k, v in words.items() if k != "calendar"},
+    "a predictor": lambda words: {**words, "predictors": words["predictors"][:1]},
+}
+
+
+def test_damaged_pairings_are_refused(files, tmp_path, monkeypatch):
+    """A card whose words do not fit each other or the arrays is a ModelError in one line."""
+    out = tmp_path / "m.safetensors"
+    trained(files, out, steps=2)
+    sound = load_checkpoint(out)
+    from geofsrcnn import checkpoint
+
+    real = checkpoint.packed
+    for i, damage in enumerate(DAMAGE.values()):
+
+        def packed(pairing: object, damage: object = damage) -> object:
+            words, arrays = real(pairing)  # type: ignore[arg-type]
+            return damage(words), arrays  # type: ignore[operator]
+
+        monkeypatch.setattr(checkpoint, "packed", packed)
+        with pytest.raises(ModelError) as caught:
+            save_checkpoint(tmp_path / f"{i}.safetensors", sound.model, sound.card, pairing=sound.pairing)
+        assert "\n" not in str(caught.value)
