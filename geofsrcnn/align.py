@@ -163,9 +163,21 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     order = [np.argsort(place) for place in places]
     known = [place[each] for place, each in zip(places, order, strict=True)]
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
-    array = xr.DataArray(values, dims=[*map(str, field.dims[:-2]), "y", "x"], coords={"y": known[0], "x": known[1]})
-    at = {d: xr.DataArray(np.clip(v, k[0], k[-1]), dims=d) for d, v, k in zip("yx", (y, x), known, strict=True)}
-    return array.interp(at, method="linear").to_numpy()
+    return _linear(_linear(values, -2, known[0], y), -1, known[1], x)
+
+
+def _linear(values: Array, axis: int, known: Array, places: Array) -> Array:
+    """Linear interpolation along an axis; at a known place nothing of its neighbours enters, be they missing."""
+    if len(known) == 1:
+        return np.repeat(values, len(places), axis)
+    at = np.clip(places, known[0], known[-1])
+    low = np.clip(np.searchsorted(known, at, side="right") - 1, 0, len(known) - 2)
+    weight = (at - known[low]) / (known[low + 1] - known[low])
+    weight = np.where(np.abs(weight - np.rint(weight)) < 1e-6, np.rint(weight), weight)
+    weight = weight[:, None] if axis == -2 else weight
+    before, after = np.take(values, low, axis), np.take(values, low + 1, axis)
+    result: Array = np.where(weight == 0, before, np.where(weight == 1, after, before + weight * (after - before)))
+    return result
 
 
 def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain) -> Array:

@@ -819,7 +819,7 @@ def _resumable() -> Iterator[None]:
 
 PAIRS = (
     *("static", "until", "predictors", "targets", "partners", "transforms", "limits"),
-    *("calendar", "dropout"),
+    *("calendar", "base", "dropout"),
 )
 """Parameters of training on pairs."""
 
@@ -890,6 +890,7 @@ def _train_pairs(
             until=pairs["until"],
             static=pairs["static"],
             calendar=pairs["calendar"],
+            base=pairs["base"],
             predictors=pairs["predictors"] or (),
             targets=pairs["targets"] or (),
             partners=dict(pairs["partners"]),
@@ -906,7 +907,8 @@ def _train_pairs(
         _echo_json(result.__dict__)
         return
     click.echo(f"{printable(result.out)}: fitted on {result.times[0]} times, RMSE on the {result.times[1]} after them:")
-    methods = sorted({name for scores in result.scores.values() for name in scores}, key=lambda name: name != "network")
+    order = ("network", "climatology", "bilinear", "mean correction", "cell regression")
+    methods = [name for name in order if any(name in scores for scores in result.scores.values())]
     click.echo("target".ljust(16) + "".join(f"{name:>18}" for name in methods))
     for name, scores in result.scores.items():
         click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
@@ -954,6 +956,13 @@ def _range(text: str) -> tuple[float, float]:
     multiple=True,
     metavar="TARGET=LOW:HIGH",
     help="Pairs: smallest and largest value, such as rr=0:inf.",
+)
+@click.option(
+    "--base",
+    type=click.Choice(["regression", "correction"]),
+    default="regression",
+    show_default=True,
+    help="Pairs: each fine cell's regression on its partner, or the partner and a mean correction (changing climates).",
 )
 @click.option("--calendar/--no-calendar", default=True, show_default=True, help="Pairs: day of the year as predictor.")
 @click.option(

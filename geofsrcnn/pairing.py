@@ -137,7 +137,7 @@ class Pairing:
         Parameters
         ----------
         coarse : ndarray (time, predictor, y + 2 * halo, x + 2 * halo)
-            On the coarse grid, in the predictors' units.
+            On the coarse grid, in the predictors' units; NaN where missing, for which the mean stands in.
         days : ndarray (time,)
             Of the year, from 0.
         halo : int
@@ -149,7 +149,7 @@ class Pairing:
         """
         times, _, rows, columns = coarse.shape
         parts = [
-            np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1),
+            np.nan_to_num(np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1)),
         ]
         if len(self.statics):
             folded = unshuffle(self.statics, self.factor)
@@ -216,17 +216,20 @@ class CellRegression:
         self._xy += (dx * dy).sum(0)
         self._yy += (dy * dy).sum(0)
 
-    def fitted(self, fewest: int = 20) -> tuple[Array, Array, Array]:
-        """Slope, offset and the standard deviation of what is left ``(y, x)``; NaN where there were fewer values."""
+    def fitted(self, fewest: int = 20, slope: float | None = None) -> tuple[Array, Array, Array]:
+        """Slope, offset and the standard deviation of what is left ``(y, x)``; NaN where there were fewer values.
+
+        A given slope holds for all cells: the offset alone is fitted.
+        """
         assert self._origin is not None
         n = np.maximum(self._n, 1)
         mx, my = self._x / n, self._y / n
         var, cov, total = self._xx / n - mx**2, self._xy / n - mx * my, self._yy / n - my**2
-        slope = np.where(var > 0, cov / np.where(var > 0, var, 1), 0.0)
-        left = np.sqrt(np.maximum(total - slope * cov, 0))
-        offset = my + self._origin[1] - slope * (mx + self._origin[0])
+        slopes = np.where(var > 0, cov / np.where(var > 0, var, 1), 0.0) if slope is None else np.full(var.shape, slope)
+        left = np.sqrt(np.maximum(total - 2 * slopes * cov + slopes**2 * var, 0))
+        offset = my + self._origin[1] - slopes * (mx + self._origin[0])
         few = self._n < fewest
-        return np.where(few, np.nan, slope), np.where(few, np.nan, offset), np.where(few, np.nan, left)
+        return np.where(few, np.nan, slopes), np.where(few, np.nan, offset), np.where(few, np.nan, left)
 
 
 # ------------------------------------------------------------------------------------------------ in a checkpoint

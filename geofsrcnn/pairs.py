@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from geofsrcnn.metrics import rmse
 from geofsrcnn.normalize import Normalizer
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import CellRegression, Pairing, Predictor, Target
+from geofsrcnn.resample import block_mean
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +55,8 @@ class Pairs:
         Of the year, from 0.
     stamps : list of tuple
         Of the times.
+    outside : dict of str to float
+        Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
     predictors, targets : list of DataArray
         For names, units and other words.
     margin : int
@@ -68,6 +72,7 @@ class Pairs:
     predictors: list[xr.DataArray]
     targets: list[xr.DataArray]
     margin: int
+    outside: dict[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -144,20 +149,22 @@ def read_pairs(
         at_coarse: list[Array] = []
         at_fine: list[Array] = []
         before: list[xr.DataArray] = []
+        outside: dict[str, float] = {}
         for fields, chosen in zip(sources, indexes, strict=False):
             for name in _named(fields, predictors):
-                field = fields.at(name, chosen)
-                before.append(field)
+                given = fields.at(name, chosen)
+                before.append(given)
+                outside[name] = share_outside(fields, domain)
                 for places, into in (((y, x), at_coarse), ((domain.y, domain.x), at_fine)):
-                    into.append(interpolated(field, fields.grid, *places, turning=domain.turning))
+                    into.append(interpolated(given, fields.grid, *places, turning=domain.turning))
         after, values = [], []
         for fields, chosen in zip(truths, indexes[len(sources) :], strict=True):
             if domain_of(fields, factor).shape != domain.shape:
                 raise InputError(f"{fields.shown} and {truths[0].shown} have other fine grids: bring them onto one")
             for name in _named(fields, targets):
-                field = fields.at(name, chosen)
-                after.append(field)
-                values.append(field.to_numpy())
+                given = fields.at(name, chosen)
+                after.append(given)
+                values.append(given.to_numpy())
         return Pairs(
             domain,
             np.stack(at_coarse, 1).astype(np.float64),
@@ -168,7 +175,20 @@ def read_pairs(
             before,
             after,
             margin,
+            outside,
         )
+
+
+def share_outside(fields: Fields, domain: Domain) -> float:
+    """Share of a domain's cells whose middles lie beyond the cells of a grid."""
+    shares = []
+    for name, places in ((fields.grid.y_coordinate, domain.y), (fields.grid.x_coordinate, domain.x)):
+        known = np.sort(fields.dataset[str(name)].to_numpy().astype(np.float64))
+        if name == fields.grid.x_coordinate and domain.turning:
+            known = np.sort(known + 360 * np.round((places.mean() - known) / 360))
+        half = (known[-1] - known[0]) / max(len(known) - 1, 1) / 2
+        shares.append(np.mean((places < known[0] - half) | (places > known[-1] + half)))
+    return float(1 - (1 - shares[0]) * (1 - shares[1]))
 
 
 def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain) -> tuple[Array, list[str]]:
@@ -185,8 +205,8 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain) -> tup
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))
             for name in fields.names:
-                field = dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
-                layers.append(averaged(field, fields.grid, domain))
+                layer = dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
+                layers.append(averaged(layer, fields.grid, domain))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
 
@@ -235,6 +255,7 @@ def fit(
     statics: Array,
     names: Sequence[str] = (),
     calendar: bool = False,
+    base: str = "regression",
     partners: dict[str, str] | None = None,
     transforms: dict[str, str] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
@@ -253,6 +274,9 @@ def fit(
         Of the statics.
     calendar : bool
         The day of the year is a predictor.
+    base : {"regression", "correction"}
+        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
+        difference of each cell, for a climate that leaves what it was fitted on.
     partners : dict of str to str
         Predictors by target; found by names where not given.
     transforms : dict of str to str
@@ -262,30 +286,105 @@ def fit(
     """
     predictors = [
         Predictor(
-            str(field.name),
-            str(field.attrs.get("units", "")),
-            Normalizer.fit([pairs.coarse[first, i]], transform=(transforms or {}).get(str(field.name), "none")),
+            str(given.name),
+            str(given.attrs.get("units", "")),
+            Normalizer.fit([pairs.coarse[first, i]], transform=(transforms or {}).get(str(given.name), "none")),
         )
-        for i, field in enumerate(pairs.predictors)
+        for i, given in enumerate(pairs.predictors)
     ]
     known = [predictor.name for predictor in predictors]
     targets = []
-    for k, field in enumerate(pairs.targets):
-        said = (partners or {}).get(str(field.name))
-        i = known.index(said) if said in known else partner_of(field, pairs.predictors)
+    for k, wanted in enumerate(pairs.targets):
+        said = (partners or {}).get(str(wanted.name))
+        i = known.index(said) if said in known else partner_of(wanted, pairs.predictors)
+        if base == "correction" and i is not None and differ(str(wanted.attrs.get("units", "")), predictors[i].units):
+            raise UsageError(
+                f"target {printable(wanted.name)} and its partner differ in units, which a correction of the mean does "
+                "not convert: convert one, or take --base regression"
+            )
         cells = CellRegression(pairs.domain.padded)
         cells.add(None if i is None else pairs.partners[first, i], pairs.fine[first, k])
         targets.append(
             Target(
-                str(field.name),
-                {key: str(field.attrs[key]) for key in TEXTS if key in field.attrs},
+                str(wanted.name),
+                {key: str(wanted.attrs[key]) for key in TEXTS if key in wanted.attrs},
                 None if i is None else known[i],
-                *cells.fitted(FEWEST),
-                (limits or {}).get(str(field.name), (-np.inf, np.inf)),
+                *cells.fitted(FEWEST, 1.0 if base == "correction" and i is not None else None),
+                (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
             )
         )
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
     return Pairing(pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names))
+
+
+def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
+    """What does not fit, in words: grids that do not cover the fine one, constants, units, shifted fields."""
+    found = [
+        f"{100 * share:.0f} % of the fine cells lie beyond the grid of {printable(name)}, whose edge values stand there"
+        for name, share in pairs.outside.items()
+        if share > 0.02
+    ]
+    for i, predictor in enumerate(pairing.predictors):
+        values = pairs.coarse[first, i]
+        if np.nanmin(values) == np.nanmax(values):
+            found.append(f"predictor {printable(predictor.name)} is constant: leave it out with --predictors")
+    known = {predictor.name: i for i, predictor in enumerate(pairing.predictors)}
+    for k, target in enumerate(pairing.targets):
+        shown = printable(target.name)
+        if target.partner is None:
+            found.append(f"target {shown} has no partner among the predictors: name one with --partner {shown}=NAME")
+            continue
+        units = target.attrs.get("units", ""), pairing.predictors[known[target.partner]].units
+        if differ(*units):
+            words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
+            found.append(f"{words}: the regression converts, plain interpolation is left out of the comparison")
+        shift = shift_of(pairs, known[target.partner], k, first)
+        if shift != (0, 0):
+            words = (
+                f"{printable(target.partner)} fits {shown} best when shifted by {shift[0]} rows and {shift[1]} columns"
+            )
+            found.append(f"{words} of the coarse grid: check the coordinates of both")
+    return found
+
+
+def differ(one: str, other: str) -> bool:
+    """Whether two units are stated and not the same."""
+    return bool(one) and bool(other) and one != other
+
+
+def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
+    """By how many coarse rows and columns a predictor is shifted against a target, from their anomalies' correlation.
+
+    A shift counts where it leaves a fifth less of the variance unexplained than none.
+    """
+    reach = min(2, pairs.margin)
+    truth = np.stack([block_mean(each, pairs.domain.factor) for each in pairs.fine[first, k]])
+    cells = (np.isfinite(truth).all(0)).nonzero()
+    if len(cells[0]) < FEWEST // 4:
+        return 0, 0
+
+    def anomalies(values: Array) -> Array:
+        around: Array = values - values.mean(0)  # of the place
+        around -= around.mean(1, keepdims=True)  # of the day
+        return around
+
+    shifts = list(itertools.product(range(-reach, reach + 1), repeat=2))
+    given = {
+        (dy, dx): pairs.coarse[first, i][:, cells[0] + pairs.margin + dy, cells[1] + pairs.margin + dx]
+        for dy, dx in shifts
+    }
+    whole = np.logical_and.reduce([np.isfinite(values).all(0) for values in given.values()])  # the same cells for all
+    if whole.sum() < FEWEST // 4:
+        return 0, 0
+    wanted = anomalies(truth[:, *cells][:, whole])
+    found = {}
+    for shift, values in given.items():
+        a = anomalies(values[:, whole])
+        size = np.sqrt((a**2).sum() * (wanted**2).sum())
+        found[shift] = float((a * wanted).sum() / size) if size > 0 else 0.0
+    best = max(found, key=lambda shift: found[shift])
+    clear = found[best] > 0.3 and 1 - found[best] ** 2 < 0.8 * (1 - max(found[0, 0], 0) ** 2)
+    return best if clear else (0, 0)
 
 
 def baselines(pairs: Pairs, pairing: Pairing, first: Array) -> dict[str, dict[str, float]]:
@@ -302,9 +401,13 @@ def baselines(pairs: Pairs, pairing: Pairing, first: Array) -> dict[str, dict[st
             scores = {"climatology": _climatology(truth, first)}
             if target.partner is not None:
                 partner = pairs.partners[:, known.index(target.partner)]
-                scores["bilinear"] = partner
-                scores["mean correction"] = partner + _climatology(truth - partner, first)
-                scores["cell regression"] = target.base(partner, len(truth))
+                if not differ(target.attrs.get("units", ""), pairing.predictors[known.index(target.partner)].units):
+                    scores["bilinear"] = partner
+                    scores["mean correction"] = partner + _climatology(truth - partner, first)
+                cells = CellRegression(pairs.domain.padded)
+                cells.add(partner[first], truth[first])
+                slope, offset, _ = cells.fitted(FEWEST)
+                scores["cell regression"] = slope * partner + offset
         found[target.name] = {
             name: rmse(guess[~first], truth[~first], scored(pairs, pairing, k)[~first])
             for name, guess in ((n, np.broadcast_to(g, truth.shape)) for n, g in scores.items())

@@ -17,18 +17,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from geofsrcnn.checkpoint import Card, save_checkpoint
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import rmse
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
 from geofsrcnn.pairing import Pairing
-from geofsrcnn.pairs import Pairs, baselines, batches, expanded, fit, read_pairs, read_statics, scored
+from geofsrcnn.pairs import Pairs, baselines, batches, diagnose, expanded, fit, read_pairs, read_statics, scored
 from geofsrcnn.resume import folder_of, has_states, load_state, remove_states, save_state
 from geofsrcnn.train import Report, Run, Schedule, deterministic_torch, penalty
 from geofsrcnn.train import fit as train_to_the_end
 
 Array = npt.NDArray[Any]
+
+BASES = ("regression", "correction")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -94,6 +96,7 @@ def train_pairs(
     until: str,
     static: Sequence[str | os.PathLike[str]] = (),
     calendar: bool = True,
+    base: str = "regression",
     predictors: Sequence[str] = (),
     targets: Sequence[str] = (),
     partners: dict[str, str] | None = None,
@@ -123,6 +126,9 @@ def train_pairs(
         Fine fields that do not change, such as elevation.
     calendar : bool
         The day of the year is a predictor.
+    base : {"regression", "correction"}
+        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
+        difference of each cell, for a climate that leaves what it was fitted on.
     predictors, targets : sequence of str
         Variables; all fields of the files if none are given.
     partners : dict of str to str
@@ -148,6 +154,8 @@ def train_pairs(
         If an argument is wrong, files cannot be used, or the loss is no longer finite.
     """
     options = options or PairOptions()
+    if base not in BASES:
+        raise UsageError(f"base must be one of {', '.join(BASES)}, got {base!r}")
     target = Path(out).absolute()
     if target.suffix != ".safetensors":
         raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
@@ -168,10 +176,13 @@ def train_pairs(
         statics=layers,
         names=names,
         calendar=calendar,
+        base=base,
         partners=partners,
         transforms=transforms,
         limits=limits,
     )
+    for words in diagnose(pairs, pairing, first):
+        warn("W-PAIRS", words)
     config = FSRCNNConfig.from_dict({**given, "channels": len(pairing.targets), "inputs": pairing.channels})
     torch.manual_seed(options.seed)
     model = FSRCNN(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +196,33 @@ def test_each_cell_has_its_least_squares(seed, level, cuts):
         assert left[i, j] == pytest.approx(float(np.sqrt(residual[0] / known.sum())), rel=1e-6)
 
 
+@given(seed=st.integers(0, 2**31), slope=st.sampled_from([1.0, 0.0, -2.0]))
+def test_a_given_slope_leaves_the_mean_difference(seed, slope):
+    """Offset and what is left are mean and standard deviation of the differences."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(2, 40, 2, 2))
+    cells = CellRegression((2, 2))
+    cells.add(x[:10], y[:10])
+    cells.add(x[10:], y[10:])
+    slopes, offset, left = cells.fitted(20, slope)
+    assert (slopes == slope).all()
+    assert np.allclose(offset, (y - slope * x).mean(0))
+    assert np.allclose(left, (y - slope * x).std(0))
+
+
+def test_a_correction_needs_the_same_units(files, tmp_path):
+    """A partner in kelvin cannot be corrected to degrees by a constant; with the same units it is the base."""
+    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t + 273.15).assign_attrs(units="K"))
+    line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(steps=2), "base": "correction"}
+    with pytest.raises(UsageError, match="target tas and its partner differ in units"):
+        train_pairs([kelvin], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
+    train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
+    (target,) = load_checkpoint(tmp_path / "m.safetensors").pairing.targets
+    assert np.nanmin(target.slope) == np.nanmax(target.slope) == 1
+    with pytest.raises(UsageError, match="base must be one of regression, correction, got 'x'"):
+        train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "n.safetensors", **{**line, "base": "x"})
+
+
 def test_fine_statics_become_coarse_channels():
     """Sub-pixel by sub-pixel, as torch's pixel_unshuffle."""
     fine = np.random.default_rng(0).random((2, 8, 12)).astype("float32")
@@ -291,6 +320,7 @@ def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
         assert torch.equal(tensor, b.model.state_dict()[name]), name
 
 
+@pytest.mark.filterwarnings("ignore:W-PAIRS")  # rain in mm/day from kg m-2 s-1
 @pytest.mark.skipif(not IBERIA.is_dir(), reason="the Iberia pair is not beside the project")
 def test_iberia_beats_the_regression_of_each_cell(tmp_path):
     """Winters to 1993-02 fitted, later ones scored: 3 % below the regression of each cell at least, in 500 steps."""
@@ -376,6 +406,77 @@ def test_times_without_a_partner_are_said(files, tmp_path):
         dataset.isel(time=slice(0, 200)).to_netcdf(tmp_path / "fine.nc")
     with pytest.warns(GeofsrcnnWarning, match="W-TIMES: times without a partner are left out: coarse.nc 40; 200 are"):
         trained({**files, "fine": tmp_path / "fine.nc"}, tmp_path / "m.safetensors", steps=2)
+
+
+def changed(path: Path, to: Path, **changes: object) -> Path:
+    """A file with some of its variables or coordinates changed by functions."""
+    with xr.open_dataset(path) as dataset:
+        other = dataset.load()
+    for name, change in changes.items():
+        attrs = other[name].attrs
+        other[name] = change(other[name])  # type: ignore[operator]
+        other[name].attrs = {**attrs, **other[name].attrs}
+    other.to_netcdf(to)
+    return to
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lat": lambda y: y * 0.5 + 25}, r"\d+ % of the fine cells lie beyond the grid of t"),
+        ({"stability": lambda s: s * 0}, "predictor stability is constant"),
+        ({"t": lambda t: (t + 273.15).assign_attrs(units="K")}, "target tas counts in degC, its partner in K"),
+        ({"t": lambda t: t.assign_attrs(standard_name="x")}, "target tas has no partner among the predictors"),
+    ],
+)
+def test_what_does_not_fit_is_diagnosed(files, tmp_path, change, words):
+    """Extents, constants, units and missing partners are named before the training."""
+    coarse = changed(files["coarse"], tmp_path / "coarse.nc", **change)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        scores = trained({**files, "coarse": coarse}, tmp_path / "m.safetensors", steps=2)
+    assert any(re.search(f"W-PAIRS: {words}", str(each.message)) for each in said)
+    assert ("bilinear" in scores["tas"]) == (not any(part in words for part in ("degC", "partner among")))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (-1, 1)])
+def test_shifted_fields_are_found(tmp_path, shift):
+    """Coordinates that are off by whole coarse cells are named with rows and columns; right ones are not."""
+    rng = np.random.default_rng(0)
+    fine = rng.normal(size=(60, 24, 32)) + np.repeat(np.repeat(rng.normal(size=(60, 6, 8)), 4, 1), 4, 2)
+    coarse = np.stack([block_mean(each, 4) for each in fine])
+    stamps = np.datetime64("2001-01-01", "ns") + np.arange(60).astype("m8[D]")
+    for name, values, step, off in (("fine", fine, 1, (0, 0)), ("coarse", coarse, 4, shift)):
+        places = [(np.arange(n) + 0.5) * step + d * step for n, d in zip(values.shape[1:], off, strict=True)]
+        axes = {"y": ("y", places[0], {"axis": "Y"}), "x": ("x", places[1], {"axis": "X"})}
+        xr.Dataset({"z": (("time", "y", "x"), values)}, {"time": stamps, **axes}).to_netcdf(tmp_path / f"{name}.nc")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train_pairs(
+            [tmp_path / "coarse.nc"],
+            [tmp_path / "fine.nc"],
+            4,
+            tmp_path / "m.safetensors",
+            until="2001-02-15",
+            sizes=SMALL,
+            options=PairOptions(steps=2),
+        )
+    found = [str(each.message) for each in said if "fits z best when shifted" in str(each.message)]
+    words = f"by {shift[0]} rows and {shift[1]} columns"
+    assert [words in each for each in found] == ([] if shift == (0, 0) else [True])
+
+
+def test_missing_coarse_cells_harm_nothing_else(files, tmp_path):
+    """Days with gaps are not dropped: a cell whose partner is missing is NaN, all else is finite, training as well."""
+    gaps = changed(files["coarse"], tmp_path / "coarse.nc", t=lambda t: t.where(t["lon"] != 7), stability=lambda s: s)
+    out = tmp_path / "m.safetensors"
+    scores = trained({**files, "coarse": gaps}, out)
+    assert np.isfinite(scores["tas"]["network"])
+    with xr.open_dataset(gaps) as dataset:
+        fine = downscale_dataset(dataset, out)["tas"]
+    missing = np.isnan(fine).all("time")
+    assert set(np.nonzero(missing.to_numpy().all(0))[0]) == set(np.nonzero(np.abs(fine["lon"].to_numpy() - 7) < 1)[0])
+    assert int(np.isnan(fine).sum()) == int(missing.sum()) * fine.sizes["time"]
 
 
 DAMAGE = {
