@@ -50,9 +50,21 @@ class DatasetAccessor:
         Returns
         -------
         Dataset
-            Lazy where the input was.
+            Lazy where the input was. With a model that was trained on pairs, its targets on its fine grid, in memory.
         """
         from geofsrcnn.dataset import upscale_dataset
+        from geofsrcnn.errors import ModelError, UsageError
+        from geofsrcnn.methods import of_pairs
+
+        if (trained := of_pairs(model)) is not None:
+            given = {"variables": variables, "x": x, "y": y, "value_range": value_range, "tile_size": tile_size}
+            if wrong := [name for name, value in given.items() if value is not None]:
+                raise UsageError(f"{', '.join(wrong)}: not for models that were trained on pairs")
+            if factor != trained.config.factor:
+                raise ModelError(f"model {trained.card.name} is for factor {trained.config.factor}, not {factor}")
+            from geofsrcnn.downscale import downscale_dataset
+
+            return downscale_dataset(self._dataset, trained, device=device, precision=precision)
 
         return upscale_dataset(
             self._dataset,

@@ -19,7 +19,7 @@ import numpy as np
 
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.files import check_target, free_bytes, identity, local_path, refuse_same, sniff, staged
-from geofsrcnn.methods import Method, check_factor, load_method
+from geofsrcnn.methods import Method, check_factor, load_method, of_pairs
 from geofsrcnn.opening import KINDS, Kind, as_dataset, need_xarray
 from geofsrcnn.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.upscale import (
@@ -127,7 +127,7 @@ def upscale_file(
     GeofsrcnnError
         One of its classes, with nothing written; see `geofsrcnn.errors`.
     """
-    if (trained := _of_pairs(model)) is not None:
+    if (trained := of_pairs(model)) is not None:
         return _downscale(src, dst, factor, trained, also, progress, options)
     if also:
         raise UsageError("--also is for models that were trained on pairs")
@@ -135,17 +135,6 @@ def upscale_file(
         with fetched(os.fspath(src), allow_remote, lambda: None if progress is None else progress(0, 1)) as place:
             return _upscale(place, dst, factor, model, progress, options)
     return _upscale(src, dst, factor, model, progress, options)
-
-
-def _of_pairs(model: Path_ | Checkpoint) -> Checkpoint | None:
-    """The model, loaded, if it was trained on pairs."""
-    if isinstance(model, (str, os.PathLike)):
-        if not os.fspath(model).endswith(".safetensors"):
-            return None
-        from geofsrcnn.checkpoint import load_checkpoint
-
-        model = load_checkpoint(model)
-    return model if model.pairing is not None else None
 
 
 def _downscale(
@@ -250,7 +239,7 @@ def estimate_file(
         As `upscale_file` would before its first tile, but for a disk that is too small.
     """
     options.pop("progress", None)
-    if options.pop("also", ()) or _of_pairs(model) is not None:
+    if options.pop("also", ()) or of_pairs(model) is not None:
         raise UsageError("--dry-run is not for models that were trained on pairs: they hold a few times at once")
     if is_remote(src):
         with fetched(os.fspath(src), allow_remote) as place:

@@ -121,7 +121,26 @@ def load_method(
         classical = Classical(model, factor, device)
         return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
+    if checkpoint.pairing is not None:
+        raise ModelError(f"model {checkpoint.card.name} was trained on pairs: apply it to files or Datasets (upscale)")
     if checkpoint.config.factor != factor:
         raise ModelError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
     network = Network(checkpoint.model, device, precision)
     return Method(checkpoint.card.name, checkpoint.digest, factor, network, device, checkpoint.config.operations)
+
+
+def of_pairs(model: str | os.PathLike[str] | Checkpoint) -> Checkpoint | None:
+    """The model, loaded, if it was trained on pairs of coarse and fine fields.
+
+    Raises
+    ------
+    ModelError
+        If a file is not there or refused.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        if not os.fspath(model).endswith(".safetensors"):
+            return None
+        from geofsrcnn.checkpoint import load_checkpoint
+
+        model = load_checkpoint(model)
+    return model if getattr(model, "pairing", None) is not None else None

@@ -15,16 +15,18 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import cbook
-from rasters import state
+from rasters import state, write
 
-from geofsrcnn import load_checkpoint, upscale_file
+from geofsrcnn import load_checkpoint, upscale_array, upscale_file, upscale_raster
 from geofsrcnn.align import averaged, common_times, fields_of, interpolated
 from geofsrcnn.checkpoint import save_checkpoint
 from geofsrcnn.domain import Domain
 from geofsrcnn.downscale import downscale_dataset
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.evaluate import evaluate_raster
 from geofsrcnn.pairing import CellRegression, unshuffle
 from geofsrcnn.resample import block_mean, resample
+from geofsrcnn.train import train_model
 from geofsrcnn.train_pairs import PairOptions, train_pairs
 
 IBERIA = Path(__file__).parents[2] / "shared" / "data" / "pairs" / "iberia"
@@ -398,6 +400,29 @@ def test_what_does_not_fit_is_refused(files, tmp_path):
     assert "--static is for pairs: it needs --coarse" in processes.run(*line, "--static", "z.nc").refused(2)
     assert "no coarse variable x" in processes.run(*pairs, "--until", "2000-06-01", "--predictors", "x").refused(2)
     assert not list(tmp_path.glob("n.*"))
+
+
+def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
+    """`ds.fsrcnn.upscale` gives what the file gives; arrays, rasters, evaluation and teaching take no such model."""
+    out = tmp_path / "m.safetensors"
+    trained(files, out, steps=5)
+    with xr.open_dataset(files["coarse"]) as coarse:
+        expected = downscale_dataset(coarse, out)["tas"]
+        assert np.array_equal(coarse.fsrcnn.upscale(4, out)["tas"], expected, equal_nan=True)
+        with pytest.raises(ModelError, match="is for factor 4, not 3"):
+            coarse.fsrcnn.upscale(3, out)
+        with pytest.raises(UsageError, match="value_range: not for models that were trained on pairs"):
+            coarse.fsrcnn.upscale(4, out, value_range=(0, 1))
+    raster = write(tmp_path / "a.tif", np.random.default_rng(0).random((320, 320)).astype("float32"))
+    for call in (
+        lambda: upscale_array(np.zeros((9, 9)), 4, out),
+        lambda: upscale_raster(raster, tmp_path / "b.tif", 4, out),
+        lambda: evaluate_raster(raster, 4, [str(out)]),
+    ):
+        with pytest.raises(ModelError, match="model m was trained on pairs"):
+            call()
+    with pytest.raises(UsageError, match="the teacher must have the same factor and one band"):
+        train_model([raster], 4, tmp_path / "n.safetensors", teacher=out)
 
 
 def test_times_without_a_partner_are_said(files, tmp_path):
