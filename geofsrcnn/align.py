@@ -99,11 +99,18 @@ def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
     Raises
     ------
     InputError
-        If they share none.
+        If they share none, one repeats, or some are daily and others are not.
     """
     timed = [fields for fields in all_fields if fields.time is not None]
     if not timed:
         return [[] for _ in all_fields]
+    for fields in timed:
+        if len(set(fields.stamps)) < len(fields.stamps):
+            raise InputError(f"times of {fields.shown} repeat: take one of each")
+    often = [fields for fields in timed if len(fields.stamps[0]) > 3 and len(fields.stamps) > 1]
+    if often and len(often) < len(timed):
+        daily = next(fields for fields in timed if fields not in often)
+        raise InputError(f"{often[0].shown} has several times a day, {daily.shown} one: average the days first")
     length = min(len(stamp) for fields in timed for stamp in fields.stamps[:1])
     places = [{stamp[:length]: i for i, stamp in enumerate(fields.stamps)} for fields in timed]
     shared = [stamp[:length] for stamp in timed[0].stamps if all(stamp[:length] in place for place in places)]

@@ -149,8 +149,9 @@ class Pairing:
         """
         times, _, rows, columns = coarse.shape
         parts = [
-            np.nan_to_num(np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1)),
+            np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1),
         ]
+        parts[0] = np.where(np.isfinite(parts[0]), parts[0], 0.0)
         if len(self.statics):
             folded = unshuffle(self.statics, self.factor)
             around = np.pad(folded, [(0, 0), (halo, halo), (halo, halo)], mode="edge")

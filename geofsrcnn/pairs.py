@@ -140,7 +140,11 @@ def read_pairs(
         for wanted, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
             names = {name for fields in found for name in fields.names}
             if missing := [name for name in wanted if name not in names]:
-                raise UsageError(f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(names)}")
+                raise UsageError(
+                    f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}"
+                )
+            if twice := sorted(name for name in names if sum(name in fields.names for fields in found) > 1):
+                raise InputError(f"several {what} files have {printable(', '.join(twice))}: rename, or leave one out")
         domain = domain_of(truths[0], factor)
         indexes = common_times([*sources, *truths])
         stamps = _stamps([*sources, *truths], indexes)
@@ -293,6 +297,16 @@ def fit(
         for i, given in enumerate(pairs.predictors)
     ]
     known = [predictor.name for predictor in predictors]
+    aims = [str(wanted.name) for wanted in pairs.targets]
+    for what, named, there in (
+        ("predictor", [*(partners or {}).values(), *(transforms or {})], known),
+        ("target", [*(partners or {}), *(limits or {})], aims),
+    ):
+        if missing := [name for name in named if name not in there]:
+            raise UsageError(f"no {what} {printable(', '.join(missing))}: there are {printable(', '.join(there))}")
+    for low, high in (limits or {}).values():
+        if not low < high:
+            raise UsageError(f"limits must be a smaller and a larger number, got {low} and {high}")
     targets = []
     for k, wanted in enumerate(pairs.targets):
         said = (partners or {}).get(str(wanted.name))
@@ -304,12 +318,18 @@ def fit(
             )
         cells = CellRegression(pairs.domain.padded)
         cells.add(None if i is None else pairs.partners[first, i], pairs.fine[first, k])
+        slope, offset, spread = cells.fitted(FEWEST, 1.0 if base == "correction" and i is not None else None)
+        if not (spread > 0).any():
+            words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
+            raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
         targets.append(
             Target(
                 str(wanted.name),
                 {key: str(wanted.attrs[key]) for key in TEXTS if key in wanted.attrs},
                 None if i is None else known[i],
-                *cells.fitted(FEWEST, 1.0 if base == "correction" and i is not None else None),
+                slope,
+                offset,
+                spread,
                 (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
             )
         )

@@ -609,7 +609,7 @@ class Run:
 
 
 _PLAIN = ("step", "checked", "best", "best_fields", "best_step", "losses", "counted", "bad", "bad_in_a_row")
-_WORDS = {"config": "network sizes", "options": "options", "data": "rasters", "teacher": "teacher"}
+_WORDS = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from geofsrcnn.checkpoint import Card, save_checkpoint
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
+from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import rmse
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
-from geofsrcnn.pairing import Pairing
+from geofsrcnn.pairing import Pairing, packed
 from geofsrcnn.pairs import Pairs, baselines, batches, diagnose, expanded, fit, read_pairs, read_statics, scored
 from geofsrcnn.resume import folder_of, has_states, load_state, remove_states, save_state
 from geofsrcnn.train import Report, Run, Schedule, deterministic_torch, penalty
@@ -60,6 +62,11 @@ class PairOptions(Schedule):
     check_every: int = 500
     keep: str = "last"
     dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ def train_pairs(
     identity = {
         "config": config.to_dict(),
         "options": {**dataclasses.asdict(options), "save_minutes": None},
-        "data": pairs.digest,
+        "data": _digest(pairs, pairing, first),
         "teacher": None,
     }
     if unfinished is not None:
@@ -277,6 +284,15 @@ def train_pairs(
         result.steps,
         result.seconds,
     )
+
+
+def _digest(pairs: Pairs, pairing: Pairing, first: Array) -> str:
+    """SHA-256 of all that decides a training besides its options, hexadecimal."""
+    words, arrays = packed(pairing)
+    result = hashlib.sha256(f"{pairs.digest} {json.dumps(words, sort_keys=True)}".encode())
+    for part in (first, *arrays.values()):
+        result.update(np.ascontiguousarray(part).tobytes())
+    return result.hexdigest()
 
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from geofsrcnn.align import averaged, common_times, fields_of, interpolated
 from geofsrcnn.checkpoint import save_checkpoint
 from geofsrcnn.domain import Domain
 from geofsrcnn.downscale import downscale_dataset
-from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.evaluate import evaluate_raster
 from geofsrcnn.pairing import CellRegression, unshuffle
 from geofsrcnn.resample import block_mean, resample
@@ -316,6 +316,8 @@ def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
     for after in (7, 25):
         with pytest.raises(StopError):
             train_pairs(*arguments, **rest, resume=True, each_step=stop(after))
+    with pytest.raises(UsageError, match="the unfinished training had other data"):
+        train_pairs(*arguments, **{**rest, "until": "2000-06-02"}, resume=True)
     train_pairs(*arguments, **rest, resume=True)
     a, b = (load_checkpoint(path) for path in (whole, parts))
     for name, tensor in a.model.state_dict().items():
@@ -423,6 +425,43 @@ def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
             call()
     with pytest.raises(UsageError, match="the teacher must have the same factor and one band"):
         train_model([raster], 4, tmp_path / "n.safetensors", teacher=out)
+
+
+def test_wrong_names_and_numbers_are_refused(files, tmp_path):
+    """Names that are not there, numbers that make no sense: each in its own words, before any training."""
+    arguments = ([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors")
+    for options, kind, words in (
+        ({"partners": {"tas": "x"}}, UsageError, "no predictor x: there are t, stability"),
+        ({"partners": {"x": "t"}}, UsageError, "no target x: there are tas"),
+        ({"transforms": {"x": "sqrt"}}, UsageError, "no predictor x"),
+        ({"transforms": {"t": "cube"}}, ConfigError, "transform must be one of"),
+        ({"limits": {"x": (0, 1)}}, UsageError, "no target x"),
+        ({"limits": {"tas": (1, 1)}}, UsageError, "limits must be a smaller and a larger number"),
+        ({"until": "2000-01-10"}, InputError, "target tas has no cell with 20 values that differ"),
+    ):
+        with pytest.raises(kind, match=words):
+            train_pairs(*arguments, **{"until": "2000-06-01", **options})
+    with pytest.raises(ConfigError, match="dropout must be from 0 to below 1, got 2"):
+        PairOptions(dropout=2)
+    with pytest.raises(InputError, match="several coarse files have stability, t: rename"):
+        train_pairs([files["coarse"], changed(files["coarse"], tmp_path / "b.nc")], *arguments[1:], until="2000-06-01")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_times_that_repeat_or_are_of_another_step_are_refused():
+    """No day is taken for another's hour, and none counts twice."""
+
+    def at(times: np.ndarray, name: str) -> object:
+        dataset = xr.Dataset({"a": (("time", "y", "x"), np.zeros((len(times), 3, 4)))}, {"time": times})
+        return fields_of(dataset, name)
+
+    days = np.datetime64("2001-01-01", "ns") + np.arange(4).astype("m8[D]")
+    hours = np.datetime64("2001-01-01", "ns") + 6 * np.arange(16).astype("m8[h]")
+    with pytest.raises(InputError, match="h has several times a day, d one: average the days first"):
+        common_times([at(days, "d"), at(hours, "h")])
+    with pytest.raises(InputError, match="times of d repeat"):
+        common_times([at(days[[0, 1, 1]], "d"), at(days, "e")])
+    assert common_times([at(hours, "a"), at(hours[3:], "b")])[0] == list(range(3, 16))
 
 
 def test_times_without_a_partner_are_said(files, tmp_path):

@@ -195,7 +195,7 @@ def test_resume_of_another_training_is_refused(fine, tmp_path):
     ]:
         with pytest.raises(UsageError, match=words):
             train(fine, out, resume=True, **more)
-    with pytest.raises(UsageError, match="had other rasters"):
+    with pytest.raises(UsageError, match="had other data"):
         train(other, out, resume=True)
     with pytest.raises(OutputError, match=r"an unfinished training lies in .*m.training: use --resume or --overwrite"):
         train(fine, out)
