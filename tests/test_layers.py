@@ -17,7 +17,7 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files", "remote"},
-    {"cells", "nodata", "normalize", "domain", "resample", "metrics", "methods", "axes"},
+    {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes"},
     {"model", "inference", "checkpoint", "pairing", "resume", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
