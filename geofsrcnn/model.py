@@ -574,8 +574,13 @@ class _SingleSlope(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
-        of_x = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
-        return of_x, (gradient * x.clamp_max(0)).sum().reshape(slope.shape)
+        a = float(slope)
+        of_x = torch.ops.aten.leaky_relu_backward(gradient, x, a, False)
+        if abs(1 - a) < 0.01:
+            return of_x, (gradient * x.clamp_max(0)).sum().reshape(slope.shape)
+        dense = [each.permute(0, 2, 3, 1).reshape(-1) for each in (x, gradient, of_x)]  # as they lie, or copied
+        both, with_slope = (torch.dot(each, dense[0]) for each in dense[1:])  # S+ + S-, S+ + a S-: no field is made
+        return of_x, ((both - with_slope) / (1 - a)).reshape(slope.shape)
 
 
 class Convolution(Protocol):
