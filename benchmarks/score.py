@@ -14,7 +14,8 @@ import json
 from pathlib import Path
 
 from geofsrcnn.checkpoint import shipped_models
-from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster, geometric_mean
+from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.metrics import geometric_mean
 
 
 def score(paths: list[Path], factor: int, models: list[str], precision: str = "float32") -> list[Evaluation]:

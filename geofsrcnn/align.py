@@ -58,6 +58,15 @@ class Fields:
         days = [stamp[:3] for stamp in found]
         return days if len(set(days)) == len(days) else found
 
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Between rows and between columns, at the middle; 0 where unknown."""
+        steps = []
+        for name in (self.grid.y_coordinate, self.grid.x_coordinate):
+            places = np.zeros(0) if name is None else self.dataset[name].to_numpy().astype(np.float64).ravel()
+            steps.append(float(np.median(np.abs(np.diff(places)))) if len(places) > 1 else 0.0)
+        return steps[0], steps[1]
+
     def at(self, name: str, times: Sequence[int]) -> xr.DataArray:
         """A field at some times ``(time, y, x)``."""
         field = self.dataset[name]

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import geofsrcnn
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.files import local_path, staged
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
-from geofsrcnn.pairing import Pairing, packed, shapes, unpacked
+from geofsrcnn.pairing import Pairing, member_count, packed, shapes, unpacked
 
 FORMAT_VERSION = 1
 MAX_FILE = 512 * 2**20
@@ -33,6 +34,8 @@ MODELS = Path(__file__).parent / "models"
 SUFFIX = ".safetensors"
 PAIRING = "pairing."
 """What names of tensors begin with that are no weights."""
+MEMBER = "member{}."
+"""What names of weights begin with, of all networks after the first."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Checkpoint:
         Where it was read from.
     pairing : Pairing, optional
         What stands around a network that was trained on pairs.
+    members : tuple of FSRCNN
+        All networks whose mean is the result, `model` among them.
     """
 
     model: FSRCNN
@@ -95,6 +100,7 @@ class Checkpoint:
     digest: str
     path: Path
     pairing: Pairing | None = None
+    members: tuple[FSRCNN, ...] = ()
 
     @property
     def config(self) -> FSRCNNConfig:
@@ -140,7 +146,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = N
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: FSRCNN,
+    model: FSRCNN | Sequence[FSRCNN],
     card: Card,
     *,
     pairing: Pairing | None = None,
@@ -152,8 +158,8 @@ def save_checkpoint(
     ----------
     path : str or path
         Output, ``.safetensors``.
-    model : FSRCNN
-        Weights and configuration.
+    model : FSRCNN, or several
+        Weights and configuration; several of the same configuration with a pairing of so many members.
     card : Card
         What to say about it.
     pairing : Pairing, optional
@@ -173,13 +179,17 @@ def save_checkpoint(
     OutputError
         If the file cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    first, *others = [model] if isinstance(model, FSRCNN) else model
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in first.state_dict().items()}
+    for number, other in enumerate(others, 1):
+        begin = MEMBER.format(number)
+        tensors |= {f"{begin}{name}": tensor.detach().cpu().contiguous() for name, tensor in other.state_dict().items()}
     if pairing is not None:
         words, arrays = packed(pairing)
         card = replace(card, pairing=words)
         tensors |= {f"{PAIRING}{name}": torch.from_numpy(array) for name, array in arrays.items()}
     _check_finite(tensors, str(path))
-    body = {"config": model.config.to_dict(), **card.__dict__}
+    body = {"config": first.config.to_dict(), **card.__dict__}
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
     with staged(path, overwrite=overwrite) as staging:
         staging.write_bytes(_ordered(save_tensors(tensors, metadata)))
@@ -222,6 +232,9 @@ def _load(path: Path) -> Checkpoint:
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
     try:
+        one = dict(expected)
+        for number in range(1, member_count(card.pairing)):
+            expected |= {f"{MEMBER.format(number)}{name}": shape for name, shape in one.items()}
         expected |= {f"{PAIRING}{name}": shape for name, shape in shapes(card.pairing).items()}
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
@@ -239,9 +252,13 @@ def _load(path: Path) -> Checkpoint:
     given = 0 if pairing is None else pairing.channels
     if given != config.inputs or (pairing is not None and len(pairing.targets) != config.channels):
         raise ModelError(f"the model card of {shown} is damaged (pairing: {given} channels for {config.inputs})")
-    model = FSRCNN(config)
-    model.load_state_dict(tensors)
-    return Checkpoint(model.eval().requires_grad_(False), card, hashlib.sha256(data).hexdigest(), path, pairing)
+    members = []
+    for number in range(member_count(card.pairing)):
+        begin = MEMBER.format(number) if number else ""
+        model = FSRCNN(config)
+        model.load_state_dict({name: tensors[f"{begin}{name}"] for name in one})
+        members.append(model.eval().requires_grad_(False))
+    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, pairing, tuple(members))
 
 
 def _read(path: Path) -> bytes:

@@ -784,7 +784,7 @@ def _bias(score: Score) -> str:
 
 def _show_evaluations(found: list[Evaluation]) -> None:
     """A line a field and model, means over the fields, and the verdict for each model."""
-    from geofsrcnn.evaluate import geometric_mean
+    from geofsrcnn.metrics import geometric_mean
 
     width = max(len(printable(e.name)) for e in found) + 2
     head = f"{'field':{width}}{'model':14}{'RMSE':>11}{'MAE':>11}{'bias':>10}{'of bicubic':>12}{'of best':>9}"

@@ -17,20 +17,23 @@ import xarray as xr
 from geofsrcnn.align import Fields, common_times, fields_of, interpolated
 from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.dataset import history
-from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same, staged
 from geofsrcnn.inference import Network
 from geofsrcnn.methods import Method, check_device
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import Pairing
-from geofsrcnn.pairs import day_of_year, expanded
+from geofsrcnn.pairs import TOGETHER, day_of_year, expanded
 from geofsrcnn.store import NewField, Writer
 from geofsrcnn.upscale import Progress
 
 Array = npt.NDArray[Any]
 
-TOGETHER = 64
-"""Times that go through the network together."""
+MANY = 0.001
+"""Share of a predictor's values outside what was trained on that is worth a warning."""
+
+RESOLUTION = 0.02
+"""Relative difference of a predictor's spacing up to which it is the same resolution."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Downscaling:
     ----------
     checkpoint : Checkpoint
         Of `geofsrcnn.train_pairs`.
-    network : Network
-        Ready to run.
+    networks : list of Network
+        Its members, ready to run.
     device : str
         Where it runs.
     fields : list of tuple
@@ -52,7 +55,7 @@ class Downscaling:
     """
 
     checkpoint: Checkpoint
-    network: Network
+    networks: list[Network]
     device: str
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
@@ -99,25 +102,82 @@ class Downscaling:
             {"Conventions": "CF-1.11", "history": history(None, method)},
         )
 
+    def outputs(self) -> list[tuple[str, dict[str, str]]]:
+        """Names and attributes of the variables: the targets, then the spread of each if there are several members."""
+        targets = self.pairing.targets
+        found = [(target.name, target.attrs) for target in targets]
+        if len(self.networks) > 1:
+            words = f"standard deviation of {len(self.networks)} networks"
+            for target in targets:
+                named = f"{words}, {target.attrs.get('long_name', target.name)}"
+                units = {k: v for k, v in target.attrs.items() if k == "units"}
+                found.append((f"{target.name}_spread", {"long_name": named, **units}))
+        return found
+
     def blocks(self) -> Iterator[tuple[slice, Array]]:
-        """Some times after the other, ``(time, target, y, x)`` float32; NaN where no value was ever seen."""
+        """Some times after the other, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
+        outside = _Outside(self.pairing)
         for start in range(0, self.count, TOGETHER):
             part = slice(start, min(start + TOGETHER, self.count))
-            yield part, self._some([index[part] for index in self.indexes]).astype(np.float32)
+            yield part, self._some([index[part] for index in self.indexes], outside).astype(np.float32)
+        outside.say()
 
-    def _some(self, indexes: list[list[int]]) -> Array:
-        domain, reach = self.pairing.domain, self.network.halo
+    def _some(self, indexes: list[list[int]], outside: _Outside) -> Array:
+        domain, reach = self.pairing.domain, self.networks[0].halo
         coarse: list[Array] = []
-        partners: list[Array] = []
+        near: list[Array] = []
+        wanted = {target.partner for target in self.pairing.targets}
         for (each, name), index in zip(self.fields, indexes, strict=True):
-            field = each.at(name, index)
-            for places, into in ((domain.middles(reach), coarse), ((domain.y, domain.x), partners)):
-                into.append(interpolated(field, each.grid, *places, turning=domain.turning))
+            field = each.at(name, index).load()
+            coarse.append(interpolated(field, each.grid, *domain.middles(reach), turning=domain.turning))
+            at_fine = name in wanted
+            near.append(
+                interpolated(field, each.grid, domain.y, domain.x, turning=domain.turning) if at_fine else np.zeros(0)
+            )
+        given = np.stack(coarse, 1)
+        outside.add(given)
         stamped = next((e, i) for (e, _), i in zip(self.fields, indexes, strict=True) if e.time is not None)
         days = np.array([day_of_year(stamped[0].stamps[i]) for i in stamped[1]])
-        inputs = torch.from_numpy(self.pairing.inputs(np.stack(coarse, 1), days, reach))
-        residuals = self.network(inputs).numpy().astype(np.float64)
-        return self.pairing.finish(self.pairing.bases(domain.pad(np.stack(partners, 1))), residuals)
+        places = [self.pairing.partner(target) for target in self.pairing.targets]
+        nothing = np.full((len(days), *domain.shape), np.nan)
+        bases = self.pairing.bases(domain.pad(np.stack([nothing if i is None else near[i] for i in places], 1)))
+        inputs = torch.from_numpy(self.pairing.inputs(given, days, reach))
+        members = [self.pairing.finish(bases, net(inputs).numpy().astype(np.float64)) for net in self.networks]
+        mean = np.mean(members, axis=0)
+        return np.concatenate([mean, np.std(members, axis=0, ddof=1)], axis=1) if len(members) > 1 else mean
+
+
+class _Outside:
+    """Values beyond those that a network was trained on, counted."""
+
+    def __init__(self, pairing: Pairing) -> None:
+        self._predictors = pairing.predictors
+        self._count = np.zeros(len(pairing.predictors))
+        self._all = 0
+        self._span = [[np.inf, -np.inf] for _ in pairing.predictors]
+
+    def add(self, given: Array) -> None:
+        """Take in ``(time, predictor, y, x)``."""
+        self._all += given[:, 0].size
+        for i, predictor in enumerate(self._predictors):
+            values = given[:, i]
+            low, high = predictor.span
+            spare = 1e-5 * (high - low)  # what interpolation rounds
+            self._count[i] += ((values < low - spare) | (values > high + spare)).sum()
+            own = self._span[i]
+            own[:] = np.fmin(own[0], np.fmin.reduce(values, None)), np.fmax(own[1], np.fmax.reduce(values, None))
+
+    def say(self) -> None:
+        """Warn of predictors with more than `MANY` of their values outside."""
+        for predictor, count, span in zip(self._predictors, self._count, self._span, strict=True):
+            low, high = predictor.span
+            if count > MANY * self._all:
+                warn(
+                    "W-UNSEEN",
+                    f"{100 * count / self._all:.1f} % of the values of {printable(predictor.name)} lie outside what "
+                    f"the model was trained on ({low:.4g} to {high:.4g}; here {span[0]:.4g} to "
+                    f"{span[1]:.4g}): results there are guesses",
+                )
 
 
 def prepared(
@@ -134,7 +194,8 @@ def prepared(
     device = check_device(device)
     fields = _found(sources, checkpoint.pairing)
     indexes = common_times([each for each, _ in fields])
-    return Downscaling(checkpoint, Network(checkpoint.model, device, precision), device, fields, indexes)
+    networks = [Network(model, device, precision) for model in checkpoint.members]
+    return Downscaling(checkpoint, networks, device, fields, indexes)
 
 
 def downscale_dataset(
@@ -158,7 +219,8 @@ def downscale_dataset(
     Returns
     -------
     Dataset
-        ``(time, y, x)`` in memory, float32; NaN where the network has never seen a value.
+        ``(time, y, x)`` in memory, float32; NaN where the network has never seen a value. With several members their
+        mean, and ``NAME_spread``, their standard deviation.
 
     Raises
     ------
@@ -169,7 +231,7 @@ def downscale_dataset(
     task = prepared(sources, model, device=device, precision=precision)
     fine = np.concatenate([block for _, block in task.blocks()])
     dims = ("time", *task.pairing.domain.names)
-    return task.frame().assign({t.name: (dims, fine[:, k], t.attrs) for k, t in enumerate(task.pairing.targets)})
+    return task.frame().assign({name: (dims, fine[:, k], attrs) for k, (name, attrs) in enumerate(task.outputs())})
 
 
 def downscale_files(
@@ -206,7 +268,7 @@ def downscale_files(
 
 
 def _write(task: Downscaling, staging: Path, kind: str, progress: Progress | None) -> None:
-    frame, targets = task.frame(), task.pairing.targets
+    frame, outputs = task.frame(), task.outputs()
     writer: Writer
     if kind == "Zarr":
         from geofsrcnn.zarrstore import ZarrWriter
@@ -219,14 +281,14 @@ def _write(task: Downscaling, staging: Path, kind: str, progress: Progress | Non
     try:
         rows, columns = task.pairing.domain.shape
         y, x = task.pairing.domain.names
-        for target in targets:
-            attrs = {**target.attrs, "_FillValue": np.float32(np.nan)}
+        for name, words in outputs:
+            attrs = {**words, "_FillValue": np.float32(np.nan)}
             sizes = {"time": task.count, y: rows, x: columns}
             chunks = (min(TOGETHER, task.count), rows, columns)
-            writer.define(NewField(target.name, sizes, np.dtype("float32"), attrs, chunks))
+            writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
         for part, block in task.blocks():
-            for k, target in enumerate(targets):
-                writer.write(target.name, (part, slice(0, rows), slice(0, columns)), np.ascontiguousarray(block[:, k]))
+            for k, (name, _) in enumerate(outputs):
+                writer.write(name, (part, slice(0, rows), slice(0, columns)), np.ascontiguousarray(block[:, k]))
             if progress is not None:
                 progress(part.stop, task.count)
         writer.finish(lambda: None if progress is None else progress(task.count, task.count))
@@ -249,5 +311,11 @@ def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
+        for own, wanted, what in zip(fields.spacing, predictor.spacing, ("rows", "columns"), strict=True):
+            if own and wanted and abs(own / wanted - 1) > RESOLUTION:
+                raise InputError(
+                    f"{printable(predictor.name)} has {what} every {own:g}, the model was trained on {wanted:g}: bring "
+                    "it onto that grid first"
+                )
         found.append((fields, predictor.name))
     return found

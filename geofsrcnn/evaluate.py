@@ -5,7 +5,6 @@ Fine cells count that lie at least `MARGIN` coarse cells from edges and from mis
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.files import local_path
 from geofsrcnn.methods import check_factor, load_method
-from geofsrcnn.metrics import MARGIN, Errors, scored_mask
+from geofsrcnn.metrics import MARGIN, Errors, geometric_mean, scored_mask
 from geofsrcnn.nodata import fill
 from geofsrcnn.resample import BICUBIC, CLASSICAL, block_mean, resample
 from geofsrcnn.tiles import Window
@@ -305,17 +304,6 @@ def domain_scores(evaluations: dict[str, list[Evaluation]], model: str) -> dict[
             f"{domain} ({len(fields)})": ratios(fields) for domain, fields in sorted(evaluations.items()) if fields
         },
     }
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """The mean of ratios over fields.
-
-    Examples
-    --------
-    >>> geometric_mean([0.5, 2.0])
-    1.0
-    """
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
 @dataclass(frozen=True)

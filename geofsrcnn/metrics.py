@@ -7,6 +7,7 @@ cells, so that no method is judged by how it treats edges.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def rmse(estimate: Array, truth: Array, where: Mask) -> float:
     errors = Errors()
     errors.add(estimate, truth, where)
     return errors.rmse
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """The mean of ratios over fields; 1e-12 stands for 0.
+
+    Examples
+    --------
+    >>> geometric_mean([0.5, 2.0])
+    1.0
+    """
+    return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
 
 
 class Errors:

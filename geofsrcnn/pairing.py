@@ -32,11 +32,17 @@ class Predictor:
         As its file says them.
     normalizer : Normalizer
         One mean and spread.
+    span : tuple of float
+        Smallest and largest value that was fitted on.
+    spacing : tuple of float
+        Of its rows and columns, in the units of its coordinates; 0 where unknown.
     """
 
     name: str
     units: str
     normalizer: Normalizer
+    span: tuple[float, float] = (-np.inf, np.inf)
+    spacing: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,12 @@ class Target:
         Units, names.
     partner : str, optional
         The predictor that is the same quantity.
-    slope, offset, spread : ndarray (y, x)
-        Of ``slope * partner + offset``, and the standard deviation of what is left; NaN in cells that were never seen.
+    lines : dict of str to tuple of ndarray (y, x)
+        Simple methods, ``slope * partner + offset`` in each cell: see `LINES`; NaN in cells that were never seen.
+    base : str
+        The one of them to which the network adds.
+    spread : ndarray (y, x)
+        Standard deviation of what the base leaves; NaN in cells that were never seen.
     limits : tuple of float
         Smallest and largest value.
     """
@@ -60,22 +70,28 @@ class Target:
     name: str
     attrs: dict[str, str]
     partner: str | None
-    slope: Array
-    offset: Array
+    lines: dict[str, tuple[Array, Array]]
+    base: str
     spread: Array
     limits: tuple[float, float] = (-np.inf, np.inf)
 
-    def base(self, partner: Array | None, times: int) -> Array:
-        """``(time, y, x)`` without the network."""
-        if partner is None:
-            return np.broadcast_to(self.offset, (times, *self.offset.shape))
-        result: Array = self.slope * partner + self.offset
+    def simple(self, method: str, partner: Array | None, times: int) -> Array:
+        """``(time, y, x)`` by one of the simple methods."""
+        slope, offset = self.lines[method]
+        if partner is None or method == CLIMATOLOGY:  # also where the partner is missing
+            return np.broadcast_to(offset, (times, *offset.shape))
+        result: Array = slope * partner + offset
         return result
 
     def finish(self, base: Array, residual: Array) -> Array:
         """With what the network gives, within limits; NaN where nothing is known."""
         result: Array = np.clip(base + self.spread * residual, *self.limits)
         return result
+
+
+CLIMATOLOGY, CORRECTION, REGRESSION = "climatology", "mean correction", "cell regression"
+LINES = (CLIMATOLOGY, CORRECTION, REGRESSION)
+"""Each cell's mean; its partner and their mean difference; least squares of the cell on its partner."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,10 @@ class Pairing:
         Sine and cosine of the day of the year are channels.
     names : sequence of str
         Of the statics.
+    fitted : tuple of str
+        First and last day that was fitted on, ``YYYY-MM-DD``.
+    members : int
+        Networks whose mean is the result.
     """
 
     domain: Domain
@@ -104,6 +124,8 @@ class Pairing:
     statics: Array
     calendar: bool = False
     names: Sequence[str] = field(default_factory=tuple)
+    fitted: tuple[str, str] = ("", "")
+    members: int = 1
 
     @property
     def factor(self) -> int:
@@ -115,16 +137,14 @@ class Pairing:
         """That the network takes."""
         return len(self.predictors) + len(self.statics) * self.factor**2 + 2 * self.calendar
 
+    def partner(self, target: Target) -> int | None:
+        """The place of a target's partner among the predictors."""
+        return None if target.partner is None else [p.name for p in self.predictors].index(target.partner)
+
     def bases(self, partners: Array) -> Array:
-        """Targets without the network ``(time, target, y, x)``, from all predictors at the fine cells."""
-        known = [predictor.name for predictor in self.predictors]
-        return np.stack(
-            [
-                t.base(None if t.partner is None else partners[:, known.index(t.partner)], len(partners))
-                for t in self.targets
-            ],
-            axis=1,
-        )
+        """Targets without the network ``(time, target, y, x)``, from their partners at the fine cells."""
+        whole = [t.simple(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
+        return np.stack(whole, axis=1)
 
     def finish(self, bases: Array, residuals: Array) -> Array:
         """Targets ``(time, target, y, x)`` on the grid, from what the network gives on the padded one."""
@@ -252,6 +272,8 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
                 "transform": p.normalizer.transform,
                 "mean": float(p.normalizer.mean),
                 "spread": float(p.normalizer.spread),
+                "span": [float(end) for end in p.span],
+                "spacing": [float(step) for step in p.spacing],
             }
             for p in pairing.predictors
         ],
@@ -260,22 +282,37 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
                 "name": t.name,
                 "attrs": t.attrs,
                 "partner": t.partner,
+                "base": t.base,
+                "lines": sorted(t.lines),
                 "limits": [None if np.isinf(end) else float(end) for end in t.limits],
             }
             for t in pairing.targets
         ],
         "statics": list(pairing.names),
         "calendar": pairing.calendar,
+        "fitted": list(pairing.fitted),
+        "members": pairing.members,
     }
-    arrays: dict[str, Array] = {
-        name: np.stack([np.nan_to_num(getattr(target, name)) for target in pairing.targets]) for name in _CELLS
-    }
+    nothing = np.zeros(domain.padded)
+    arrays: dict[str, Array] = {}
+    for name, (line, part) in _CELLS.items():
+        cells = [t.lines.get(line, (nothing, nothing))[part] for t in pairing.targets]
+        arrays[name] = np.stack([np.nan_to_num(each) for each in cells])
+    arrays["spread"] = np.stack([np.nan_to_num(target.spread) for target in pairing.targets])
     arrays["known"] = np.stack([np.isfinite(target.spread) for target in pairing.targets])
     arrays["statics"] = pairing.statics
     return words, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
-_CELLS = ("slope", "offset", "spread")
+_CELLS = {
+    "climatology": (CLIMATOLOGY, 1),
+    "correction": (CORRECTION, 1),
+    "slope": (REGRESSION, 0),
+    "offset": (REGRESSION, 1),
+}
+"""Arrays of a checkpoint: of which line they are the slope (0) or offset (1)."""
+
+MAX_MEMBERS = 64
 
 
 def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -283,18 +320,31 @@ def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     if not words:
         return {}
     rows, columns = _domain(words).padded
-    cells = {name: (len(words["targets"]), rows, columns) for name in (*_CELLS, "known")}
+    cells = {name: (len(words["targets"]), rows, columns) for name in (*_CELLS, "spread", "known")}
     return {**cells, "statics": (len(words["statics"]), rows, columns)}
+
+
+def member_count(words: dict[str, Any]) -> int:
+    """Networks that go with the words of a card; one without words."""
+    count = int(words["members"]) if words else 1
+    if not 1 <= count <= MAX_MEMBERS:
+        raise ConfigError("members that cannot be")
+    return count
 
 
 def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
     """The pairing that `packed` has taken apart."""
-    cells = {name: np.where(arrays["known"] > 0, arrays[name], np.nan).astype(np.float64) for name in _CELLS}
+    cells = {
+        name: np.where(arrays["known"] > 0, arrays[name], np.nan).astype(np.float64) for name in (*_CELLS, "spread")
+    }
+    one = np.ones(cells["spread"].shape[1:])
     predictors = [
         Predictor(
             str(p["name"]),
             str(p["units"]),
             Normalizer(np.asarray(float(p["mean"])), np.asarray(float(p["spread"])), str(p["transform"])),
+            (float(p["span"][0]), float(p["span"][1])),
+            (float(p["spacing"][0]), float(p["spacing"][1])),
         )
         for p in words["predictors"]
     ]
@@ -304,10 +354,21 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         attrs = {str(key): str(value) for key, value in t["attrs"].items()}
         if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
             raise ConfigError(f"no predictor {t['partner']}")
-        slope, offset, spread = (cells[name][k] for name in _CELLS)
-        targets.append(Target(str(t["name"]), attrs, t["partner"], slope, offset, spread, (low, high)))
+        lines = {
+            CLIMATOLOGY: (0 * one, cells["climatology"][k]),
+            CORRECTION: (one, cells["correction"][k]),
+            REGRESSION: (cells["slope"][k], cells["offset"][k]),
+        }
+        if t["base"] not in t["lines"]:
+            raise ConfigError(f"no base {t['base']}")
+        chosen = {str(name): lines[name] for name in t["lines"]}
+        spread = cells["spread"][k]
+        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high)))
     names = tuple(map(str, words["statics"]))
-    return Pairing(_domain(words), predictors, targets, arrays["statics"], bool(words["calendar"]), names)
+    first, last = map(str, words["fitted"])
+    members = member_count(words)
+    calendar = bool(words["calendar"])
+    return Pairing(_domain(words), predictors, targets, arrays["statics"], calendar, names, (first, last), members)
 
 
 def _domain(words: dict[str, Any]) -> Domain:

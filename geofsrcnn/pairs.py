@@ -8,8 +8,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
+import math
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +23,21 @@ import xarray as xr
 
 from geofsrcnn.align import Fields, averaged, common_times, domain_of, fields_of, interpolated
 from geofsrcnn.domain import Domain
-from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import local_path
-from geofsrcnn.metrics import rmse
+from geofsrcnn.metrics import Errors
 from geofsrcnn.normalize import Normalizer
 from geofsrcnn.opening import opened_dataset
-from geofsrcnn.pairing import CellRegression, Pairing, Predictor, Target
+from geofsrcnn.pairing import (
+    CLIMATOLOGY,
+    CORRECTION,
+    LINES,
+    REGRESSION,
+    CellRegression,
+    Pairing,
+    Predictor,
+    Target,
+)
 from geofsrcnn.resample import block_mean
 
 Array = npt.NDArray[Any]
@@ -36,31 +47,41 @@ FEWEST = 20
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods")
 
+TOGETHER = 64
+"""Times that are read, and reckoned with, together."""
+
+IN_MEMORY = 4 * 2**30
+"""Bytes of fields from which on they are kept in a file without a name, of which the system holds what is used."""
+
 
 @dataclass(frozen=True)
 class Pairs:
-    """All fields in memory, on grids that fit.
+    """All fields, on grids that fit; float32.
 
     Parameters
     ----------
     domain : Domain
         The fine grid.
-    coarse : ndarray (time, predictor, y, x)
-        On the coarse grid, in the predictors' units, without margin or with `margin` cells around.
-    partners : ndarray (time, predictor, Y, X)
-        The same at the padded fine grid's cells.
+    coarse : ndarray (time, predictor, y + 2 margin, x + 2 margin)
+        On the coarse grid, in the predictors' units, with `margin` cells around.
+    partners : ndarray (time, target, Y, X)
+        Each target's partner, at the padded fine grid's cells; NaN for a target without one.
     fine : ndarray (time, target, Y, X)
         Padded; NaN where missing.
     days : ndarray (time,)
         Of the year, from 0.
     stamps : list of tuple
         Of the times.
-    outside : dict of str to float
-        Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
     predictors, targets : list of DataArray
         For names, units and other words.
+    partner : list of int or None
+        Place of each target's partner among the predictors.
     margin : int
         Coarse cells around the grid in `coarse`.
+    outside : dict of str to float
+        Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
+    spacing : dict of str to tuple of float
+        Between rows and between columns of each predictor's own grid.
     """
 
     domain: Domain
@@ -71,8 +92,10 @@ class Pairs:
     stamps: list[tuple[int, ...]]
     predictors: list[xr.DataArray]
     targets: list[xr.DataArray]
+    partner: list[int | None]
     margin: int
     outside: dict[str, float] = field(default_factory=dict)
+    spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -81,6 +104,32 @@ class Pairs:
         for part in (self.coarse, self.fine, self.days):
             result.update(np.ascontiguousarray(part).view(np.uint8).data)
         return result.hexdigest()
+
+    def blocks(self, chosen: Array) -> Iterator[Array]:
+        """Indexes of the chosen times, some after the other."""
+        times = np.nonzero(chosen)[0]
+        for start in range(0, len(times), TOGETHER):
+            yield times[start : start + TOGETHER]
+
+
+def room(shape: tuple[int, ...]) -> Array:
+    """An array to fill, float32; in a file without a name where it is large.
+
+    Raises
+    ------
+    OutputError
+        If the disk has no room for it.
+    """
+    size = 4 * math.prod(shape)
+    if size <= IN_MEMORY:
+        return np.empty(shape, np.float32)
+    with tempfile.TemporaryFile() as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            words = f"no room for {size / 2**30:.1f} GiB of fields in {printable(tempfile.gettempdir())}"
+            raise OutputError(f"{words} ({error.strerror}): set TMPDIR to a folder on a larger disk") from None
+        return np.memmap(file, np.float32, "r+", shape=shape)
 
 
 def expanded(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -109,6 +158,8 @@ def read_pairs(
     *,
     predictors: Sequence[str] = (),
     targets: Sequence[str] = (),
+    partners: dict[str, str] | None = None,
+    wanted: Callable[[tuple[int, ...]], bool] = lambda _: True,
 ) -> Pairs:
     """Read coarse and fine files, and bring them onto one pair of grids at the times that all have.
 
@@ -122,6 +173,10 @@ def read_pairs(
         Coarse cells around the fine grid that are read as well.
     predictors, targets : sequence of str
         Variables; all fields if none are given.
+    partners : dict of str to str
+        Predictors by target; found by names where not given.
+    wanted : callable
+        Whether a time is read.
 
     Raises
     ------
@@ -137,9 +192,9 @@ def read_pairs(
 
         sources = [read(path, predictors) for path in expanded(coarse)]
         truths = [read(path, targets) for path in expanded(fine)]
-        for wanted, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
+        for chosen, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
             names = {name for fields in found for name in fields.names}
-            if missing := [name for name in wanted if name not in names]:
+            if missing := [name for name in chosen if name not in names]:
                 raise UsageError(
                     f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}"
                 )
@@ -149,38 +204,63 @@ def read_pairs(
         indexes = common_times([*sources, *truths])
         stamps = _stamps([*sources, *truths], indexes)
         _say_what_is_left_out([*sources, *truths], len(stamps))
-        y, x = domain.middles(margin)
-        at_coarse: list[Array] = []
-        at_fine: list[Array] = []
-        before: list[xr.DataArray] = []
-        outside: dict[str, float] = {}
-        for fields, chosen in zip(sources, indexes, strict=False):
-            for name in _named(fields, predictors):
-                given = fields.at(name, chosen)
-                before.append(given)
-                outside[name] = share_outside(fields, domain)
-                for places, into in (((y, x), at_coarse), ((domain.y, domain.x), at_fine)):
-                    into.append(interpolated(given, fields.grid, *places, turning=domain.turning))
-        after, values = [], []
-        for fields, chosen in zip(truths, indexes[len(sources) :], strict=True):
-            if domain_of(fields, factor).shape != domain.shape:
-                raise InputError(f"{fields.shown} and {truths[0].shown} have other fine grids: bring them onto one")
-            for name in _named(fields, targets):
-                given = fields.at(name, chosen)
-                after.append(given)
-                values.append(given.to_numpy())
+        kept = [i for i, stamp in enumerate(stamps) if wanted(stamp)]
+        stamps, indexes = [stamps[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
+        given = [(f, n, i) for f, i in zip(sources, indexes, strict=False) for n in _named(f, predictors)]
+        aims = [(f, n, i) for f, i in zip(truths, indexes[len(sources) :], strict=True) for n in _named(f, targets)]
+        for fields, _, _ in aims:
+            _same_grid(fields, truths[0], domain, factor)
+        before, after = ([fields.at(name, index) for fields, name, index in each] for each in (given, aims))
+        partner = _partners(after, before, partners or {})
+        times, (rows, columns) = len(stamps), domain.padded
+        low = room((times, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
+        high, near = room((times, len(aims), rows, columns)), room((times, len(aims), rows, columns))
+        middles = domain.middles(margin)
+        for start in range(0, times, TOGETHER):
+            part = slice(start, start + TOGETHER)
+
+            def some(each: tuple[Fields, str, list[int]], part: slice = part) -> xr.DataArray:
+                fields, name, index = each
+                return fields.at(name, index[part]).load()
+
+            for i, each in enumerate(given):
+                values = some(each)
+                low[part, i] = interpolated(values, each[0].grid, *middles, turning=domain.turning)
+                for k in (k for k, at in enumerate(partner) if at == i):
+                    there = interpolated(values, each[0].grid, domain.y, domain.x, turning=domain.turning)
+                    near[part, k] = domain.pad(there)
+            for k, each in enumerate(aims):
+                high[part, k] = domain.pad(some(each).to_numpy().astype(np.float32))
+        for k, at in enumerate(partner):
+            if at is None:
+                near[:, k] = np.nan
         return Pairs(
             domain,
-            np.stack(at_coarse, 1).astype(np.float64),
-            domain.pad(np.stack(at_fine, 1).astype(np.float64)),
-            domain.pad(np.stack(values, 1).astype(np.float64)),
+            low,
+            near,
+            high,
             np.array([day_of_year(stamp) for stamp in stamps], np.float64),
             stamps,
             before,
             after,
+            partner,
             margin,
-            outside,
+            {name: share_outside(fields, domain) for fields, name, _ in given},
+            {name: fields.spacing for fields, name, _ in given},
         )
+
+
+def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:
+    """Refuse fine fields on another grid."""
+    own = domain_of(fields, factor)
+    for mine, wanted, what in ((own.y, domain.y, "rows"), (own.x, domain.x, "columns")):
+        words = f"{fields.shown} and {other.shown} have other fine grids"
+        if len(mine) != len(wanted):
+            raise InputError(f"{words} ({len(mine)} and {len(wanted)} {what}): bring them onto one")
+        step = np.abs(np.diff(wanted)).min()
+        off = int(np.argmax(np.abs(mine - wanted)))
+        if abs(mine[off] - wanted[off]) > 1e-3 * step:
+            raise InputError(f"{words} ({what} at {mine[off]:g} and {wanted[off]:g}): bring them onto one")
 
 
 def share_outside(fields: Fields, domain: Domain) -> float:
@@ -241,13 +321,30 @@ def _say_what_is_left_out(every: list[Fields], shared: int) -> None:
 # ------------------------------------------------------------------------------------------------------ fitting
 
 
+def _partners(
+    targets: Sequence[xr.DataArray], predictors: Sequence[xr.DataArray], said: dict[str, str]
+) -> list[int | None]:
+    """Which predictor is the same quantity as each target: as said, else by standard name, else by name."""
+    known, aims = ([str(each.name) for each in some] for some in (predictors, targets))
+    _refuse_unknown("predictor", said.values(), known)
+    _refuse_unknown("target", said, aims)
+    return [
+        known.index(said[str(target.name)]) if str(target.name) in said else partner_of(target, predictors)
+        for target in targets
+    ]
+
+
+def _refuse_unknown(what: str, named: Iterable[str], there: Sequence[str]) -> None:
+    if missing := [name for name in named if name not in there]:
+        raise UsageError(f"no {what} {printable(', '.join(missing))}: there are {printable(', '.join(there))}")
+
+
 def partner_of(target: xr.DataArray, predictors: Sequence[xr.DataArray]) -> int | None:
     """Which predictor is the same quantity: by standard name, else by name."""
-    for key in ("standard_name",):
-        said = target.attrs.get(key)
-        for i, predictor in enumerate(predictors):
-            if said and predictor.attrs.get(key) == said:
-                return i
+    said = target.attrs.get("standard_name")
+    for i, predictor in enumerate(predictors):
+        if said and predictor.attrs.get("standard_name") == said:
+            return i
     names = [predictor.name for predictor in predictors]
     return names.index(target.name) if target.name in names else None
 
@@ -260,7 +357,7 @@ def fit(
     names: Sequence[str] = (),
     calendar: bool = False,
     base: str = "regression",
-    partners: dict[str, str] | None = None,
+    members: int = 1,
     transforms: dict[str, str] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
 ) -> Pairing:
@@ -281,45 +378,50 @@ def fit(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
-    partners : dict of str to str
-        Predictors by target; found by names where not given.
+    members : int
+        Networks whose mean is the result.
     transforms : dict of str to str
         Of predictors; none where not given.
     limits : dict of str to tuple of float
         Smallest and largest value of targets.
     """
-    predictors = [
-        Predictor(
-            str(given.name),
-            str(given.attrs.get("units", "")),
-            Normalizer.fit([pairs.coarse[first, i]], transform=(transforms or {}).get(str(given.name), "none")),
-        )
-        for i, given in enumerate(pairs.predictors)
-    ]
-    known = [predictor.name for predictor in predictors]
-    aims = [str(wanted.name) for wanted in pairs.targets]
-    for what, named, there in (
-        ("predictor", [*(partners or {}).values(), *(transforms or {})], known),
-        ("target", [*(partners or {}), *(limits or {})], aims),
-    ):
-        if missing := [name for name in named if name not in there]:
-            raise UsageError(f"no {what} {printable(', '.join(missing))}: there are {printable(', '.join(there))}")
+    known, aims = ([str(each.name) for each in some] for some in (pairs.predictors, pairs.targets))
+    _refuse_unknown("predictor", transforms or {}, known)
+    _refuse_unknown("target", limits or {}, aims)
     for low, high in (limits or {}).values():
         if not low < high:
             raise UsageError(f"limits must be a smaller and a larger number, got {low} and {high}")
+    predictors = [
+        Predictor(
+            name,
+            str(given.attrs.get("units", "")),
+            Normalizer.fit(
+                (pairs.coarse[times, i] for times in pairs.blocks(first)),
+                transform=(transforms or {}).get(name, "none"),
+            ),
+            _span(pairs.coarse[times, i] for times in pairs.blocks(first)),
+            pairs.spacing.get(name, (0.0, 0.0)),
+        )
+        for i, (name, given) in enumerate(zip(known, pairs.predictors, strict=True))
+    ]
     targets = []
     for k, wanted in enumerate(pairs.targets):
-        said = (partners or {}).get(str(wanted.name))
-        i = known.index(said) if said in known else partner_of(wanted, pairs.predictors)
-        if base == "correction" and i is not None and differ(str(wanted.attrs.get("units", "")), predictors[i].units):
+        i = pairs.partner[k]
+        alike = i is not None and not differ(str(wanted.attrs.get("units", "")), predictors[i].units)
+        if base == "correction" and i is not None and not alike:
             raise UsageError(
                 f"target {printable(wanted.name)} and its partner differ in units, which a correction of the mean does "
                 "not convert: convert one, or take --base regression"
             )
-        cells = CellRegression(pairs.domain.padded)
-        cells.add(None if i is None else pairs.partners[first, i], pairs.fine[first, k])
-        slope, offset, spread = cells.fitted(FEWEST, 1.0 if base == "correction" and i is not None else None)
-        if not (spread > 0).any():
+        lines, spreads = {}, {}
+        for line in LINES if alike else LINES[::2] if i is not None else LINES[:1]:
+            cells = CellRegression(pairs.domain.padded)
+            for times in pairs.blocks(first):
+                cells.add(None if line == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
+            slope, offset, spreads[line] = cells.fitted(FEWEST, {CLIMATOLOGY: 0.0, CORRECTION: 1.0}.get(line))
+            lines[line] = slope, offset
+        chosen = CLIMATOLOGY if i is None else CORRECTION if base == "correction" else REGRESSION
+        if not (spreads[chosen] > 0).any():
             words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
             raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
         targets.append(
@@ -327,14 +429,30 @@ def fit(
                 str(wanted.name),
                 {key: str(wanted.attrs[key]) for key in TEXTS if key in wanted.attrs},
                 None if i is None else known[i],
-                slope,
-                offset,
-                spread,
+                lines,
+                chosen,
+                spreads[chosen],
                 (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
             )
         )
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
-    return Pairing(pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names))
+    days = [pairs.stamps[i] for i in np.nonzero(first)[0]]
+    fitted = (day_text(min(days)), day_text(max(days)))
+    return Pairing(pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names), fitted, members)
+
+
+def _span(blocks: Iterable[Array]) -> tuple[float, float]:
+    """Smallest and largest value."""
+    low, high = np.inf, -np.inf
+    for block in blocks:
+        low, high = float(np.fmin(low, np.fmin.reduce(block, None))), float(np.fmax(high, np.fmax.reduce(block, None)))
+    return low, high
+
+
+def day_text(stamp: tuple[int, ...]) -> str:
+    """The day of a time, ``YYYY-MM-DD``."""
+    year, month, day = stamp[:3]
+    return f"{year:04d}-{month:02d}-{day:02d}"
 
 
 def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
@@ -344,21 +462,21 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
         for name, share in pairs.outside.items()
         if share > 0.02
     ]
-    for i, predictor in enumerate(pairing.predictors):
-        values = pairs.coarse[first, i]
-        if np.nanmin(values) == np.nanmax(values):
-            found.append(f"predictor {printable(predictor.name)} is constant: leave it out with --predictors")
-    known = {predictor.name: i for i, predictor in enumerate(pairing.predictors)}
+    found += [
+        f"predictor {printable(predictor.name)} is constant: leave it out with --predictors"
+        for predictor in pairing.predictors
+        if predictor.span[0] == predictor.span[1]
+    ]
     for k, target in enumerate(pairing.targets):
-        shown = printable(target.name)
-        if target.partner is None:
+        shown, at = printable(target.name), pairs.partner[k]
+        if at is None:
             found.append(f"target {shown} has no partner among the predictors: name one with --partner {shown}=NAME")
             continue
-        units = target.attrs.get("units", ""), pairing.predictors[known[target.partner]].units
+        units = target.attrs.get("units", ""), pairing.predictors[at].units
         if differ(*units):
             words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
             found.append(f"{words}: the regression converts, plain interpolation is left out of the comparison")
-        shift = shift_of(pairs, known[target.partner], k, first)
+        shift = shift_of(pairs, at, k, first)
         if shift != (0, 0):
             words = (
                 f"{printable(target.partner)} fits {shown} best when shifted by {shift[0]} rows and {shift[1]} columns"
@@ -372,13 +490,19 @@ def differ(one: str, other: str) -> bool:
     return bool(one) and bool(other) and one != other
 
 
+SHIFT_TIMES = 400
+
+
 def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
     """By how many coarse rows and columns a predictor is shifted against a target, from their anomalies' correlation.
 
-    A shift counts where it leaves a fifth less of the variance unexplained than none.
+    A shift counts where it leaves a fifth less of the variance unexplained than none. At most `SHIFT_TIMES` are looked
+    at, evenly chosen.
     """
     reach = min(2, pairs.margin)
-    truth = np.stack([block_mean(each, pairs.domain.factor) for each in pairs.fine[first, k]])
+    times = np.nonzero(first)[0]
+    times = times[np.unique(np.linspace(0, len(times) - 1, SHIFT_TIMES).astype(int))]
+    truth = np.stack([block_mean(each, pairs.domain.factor) for each in pairs.fine[times, k].astype(np.float64)])
     cells = (np.isfinite(truth).all(0)).nonzero()
     if len(cells[0]) < FEWEST // 4:
         return 0, 0
@@ -390,7 +514,9 @@ def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
 
     shifts = list(itertools.product(range(-reach, reach + 1), repeat=2))
     given = {
-        (dy, dx): pairs.coarse[first, i][:, cells[0] + pairs.margin + dy, cells[1] + pairs.margin + dx]
+        (dy, dx): pairs.coarse[times, i].astype(np.float64)[
+            :, cells[0] + pairs.margin + dy, cells[1] + pairs.margin + dx
+        ]
         for dy, dx in shifts
     }
     whole = np.logical_and.reduce([np.isfinite(values).all(0) for values in given.values()])  # the same cells for all
@@ -407,50 +533,35 @@ def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
     return best if clear else (0, 0)
 
 
-def baselines(pairs: Pairs, pairing: Pairing, first: Array) -> dict[str, dict[str, float]]:
-    """RMSE of simple methods on the times that were not fitted on, by target.
+def baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[str, float]]:
+    """RMSE of simple methods on the chosen times, by target: ``bilinear`` (the partner, interpolated) and `LINES`."""
+    found: dict[str, dict[str, Errors]] = {target.name: {} for target in pairing.targets}
+    for times in pairs.blocks(chosen):
+        for k, target in enumerate(pairing.targets):
+            truth, where = pairs.fine[times, k], scored(pairs, pairing, k, times)
+            for name, guess in simple_methods(pairing, k, pairs.partners[times, k]).items():
+                found[target.name].setdefault(name, Errors()).add(guess, truth, where)
+    return {name: {method: errors.rmse for method, errors in each.items()} for name, each in found.items()}
 
-    ``bilinear``: the partner, interpolated; ``mean correction``: with the mean difference of each cell added;
-    ``cell regression``: with slope and offset of each cell; ``climatology``: each cell's mean.
-    """
-    known = [predictor.name for predictor in pairing.predictors]
-    found: dict[str, dict[str, float]] = {}
-    for k, target in enumerate(pairing.targets):
-        truth = pairs.fine[:, k]
-        with np.errstate(invalid="ignore"):
-            scores = {"climatology": _climatology(truth, first)}
-            if target.partner is not None:
-                partner = pairs.partners[:, known.index(target.partner)]
-                if not differ(target.attrs.get("units", ""), pairing.predictors[known.index(target.partner)].units):
-                    scores["bilinear"] = partner
-                    scores["mean correction"] = partner + _climatology(truth - partner, first)
-                cells = CellRegression(pairs.domain.padded)
-                cells.add(partner[first], truth[first])
-                slope, offset, _ = cells.fitted(FEWEST)
-                scores["cell regression"] = slope * partner + offset
-        found[target.name] = {
-            name: rmse(guess[~first], truth[~first], scored(pairs, pairing, k)[~first])
-            for name, guess in ((n, np.broadcast_to(g, truth.shape)) for n, g in scores.items())
-        }
+
+def simple_methods(pairing: Pairing, k: int, partner: Array) -> dict[str, Array]:
+    """What methods without a network give for a target ``(time, Y, X)``, from its partner at the fine cells."""
+    target, i = pairing.targets[k], pairing.partner(pairing.targets[k])
+    found = {line: target.simple(line, partner, len(partner)) for line in target.lines}
+    if i is not None and not differ(target.attrs.get("units", ""), pairing.predictors[i].units):
+        found["bilinear"] = partner
     return found
 
 
-def scored(pairs: Pairs, pairing: Pairing, k: int) -> npt.NDArray[np.bool_]:
+def scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
     """Cells ``(time, Y, X)`` of a target that can be scored."""
-    return np.isfinite(pairs.fine[:, k]) & np.isfinite(pairing.targets[k].spread)
+    where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].spread)
+    return where
 
 
-def _climatology(values: Array, first: Array) -> Array:
-    known = np.isfinite(values[first])
-    return np.asarray(np.where(known, values[first], 0).sum(0) / np.maximum(known.sum(0), 1))
-
-
-def batches(first: Array, size: int, seed: int, step: int) -> Iterator[Array]:
-    """Indexes of times, step by step; each time once in an epoch, in an order that seed and epoch decide."""
+def drawn(first: Array, size: int, seed: int, step: int) -> Array:
+    """Indexes of a step's times; each time once in an epoch, in an order that seed and epoch decide."""
     times = np.nonzero(first)[0]
-    in_epoch = max(1, len(times) // size)
-    while True:
-        epoch, place = divmod(step, in_epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(times)
-        yield order[place * size : (place + 1) * size]
-        step += 1
+    epoch, place = divmod(step, max(1, len(times) // size))
+    order = np.random.default_rng([seed, epoch]).permutation(times)
+    return order[place * size : (place + 1) * size]

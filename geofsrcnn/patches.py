@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -188,6 +188,19 @@ def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list
 
 # ----------------------------------------------------------------------------------------------------- patches
 
+B = TypeVar("B")
+
+
+def made_ahead(draw: Callable[[int], B], step: int) -> Iterator[B]:
+    """Batches from a step on, without end, each made while the one before is used."""
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(draw, step)
+        while True:
+            batch = following.result()
+            step += 1
+            following = ahead.submit(draw, step)
+            yield batch
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -271,16 +284,6 @@ class Patches:
     def files(self) -> list[str]:
         """Stems of the files that patches come from."""
         return sorted({f.file for f in self._fields})
-
-    def batches(self, step: int) -> Iterator[Batch]:
-        """The batches from a step on, each made while the one before is used."""
-        with ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(self.draw, step)
-            while True:
-                batch = following.result()
-                step += 1
-                following = ahead.submit(self.draw, step)
-                yield batch
 
     def draw(self, step: int) -> Batch:
         """The batch of a step."""

@@ -32,10 +32,11 @@ from geofsrcnn.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpo
 from geofsrcnn.errors import ConfigError, InputError, OutputError, TrainError, UsageError, printable
 from geofsrcnn.files import check_target, local_path, refuse_same
 from geofsrcnn.methods import check_device
-from geofsrcnn.metrics import rmse, scored_mask
+from geofsrcnn.metrics import geometric_mean, rmse, scored_mask
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
 from geofsrcnn.nodata import fill
-from geofsrcnn.patches import Batch, Field, Patches, digest, split
+from geofsrcnn.patches import Batch, Field, Patches, digest, made_ahead, split
+from geofsrcnn.ranks import ALONE, LostRank, Ranks, joined
 from geofsrcnn.resample import block_mean, resample
 from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
 
@@ -58,8 +59,15 @@ BAD_IN_A_ROW = 3
 BAD_SHARE = 0.01
 """Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
 
-LOSSES = ("charbonnier", "l1", "mse")
-KEEPS = ("best", "last")
+_CHOICES = {
+    "loss": ("charbonnier", "l1", "mse"),
+    "keep": ("best", "last"),
+    "course": ("cosine", "constant"),
+    "precision": ("float32", "bfloat16"),
+}
+
+STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
+"""Of the network, as the names of its weights begin."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,16 @@ class Schedule:
         Decay of the moving average of the weights, which is what is kept.
     frozen : int
         First steps in which only the last layer and the skip are trained; for `start` from another factor.
+    freeze : tuple of str
+        Stages that are never trained, of `STAGES`; for `start`.
+    last_rate : float
+        The deconvolution's learning rate as a share of the others' (the paper's: 0.1).
+    course : {"cosine", "constant"}
+        Of the learning rate after the warm-up; the paper's is constant.
+    patience : int
+        End after so many validations without a better score; 0 for never.
+    precision : {"float32", "bfloat16"}
+        Of the convolutions in training (autocast); weights and the loss stay float32.
     check_every : int
         Steps between validations.
     keep : {"best", "last"}
@@ -111,13 +129,18 @@ class Schedule:
     softness: float = 0.3
     average: float = 0.999
     frozen: int = 0
+    freeze: tuple[str, ...] = ()
+    last_rate: float = 1.0
+    course: str = "cosine"
+    patience: int = 0
+    precision: str = "float32"
     check_every: int = 500
     keep: str = "best"
     save_minutes: float = 5.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in {"steps": 1, "batch": 1, "check_every": 1, "frozen": 0}.items():
+        for name, low in {"steps": 1, "batch": 1, "check_every": 1, "frozen": 0, "patience": 0}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -126,10 +149,15 @@ class Schedule:
             raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
         if self.seed < 0:
             raise ConfigError(f"seed must be 0 or more, got {self.seed}")
-        if self.loss not in LOSSES:
-            raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        if self.keep not in KEEPS:
-            raise ConfigError(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if unknown := [name for name in self.freeze if name not in STAGES]:
+            raise ConfigError(f"freeze takes {', '.join(STAGES)}, got {printable(', '.join(unknown))}")
+        if set(self.freeze) == set(STAGES):
+            raise ConfigError("freeze leaves nothing to train: name fewer stages")
+        if not 0 < self.last_rate <= 10:
+            raise ConfigError(f"last_rate must be above 0, at most 10, got {self.last_rate}")
         if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1 and 0 <= self.decay < 1):
             raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
 
@@ -317,50 +345,55 @@ def train_model(
         "data": digest(training + held_out),
         "teacher": None if guide is None else guide.digest,
     }
-    run = Run(model.to(device), options)
-    if unfinished is not None:
-        run.restore(unfinished, identity)
-    else:
-        remove_states(target)
-    ours = unfinished is not None
+    with joined(device, options.batch, timed=options.minutes is not None) as ranks:
+        run = Run(model.to(device), options, ranks)
+        if unfinished is not None:
+            run.restore(unfinished, identity)
+        elif ranks.first:
+            remove_states(target)
+        ours = unfinished is not None
 
-    def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int) -> None:
-        nonlocal ours
-        save_checkpoint(
-            target,
-            best,
-            Card(
-                name=target.stem,
-                summary=written.get("summary", ""),
-                data=written.get("data") or [{"name": n, "source": "", "licence": ""} for n in patches.files],
-                scores={
-                    "what": f"RMSE divided by that of {BASELINE}, held-out sites",
-                    "geometric_mean": round(score, 4),
-                    "fields": {n: round(v, 4) for n, v in fields.items()},
-                },
-                training={**dataclasses.asdict(options), "step": step},
-                limits=written.get("limits", ""),
-                created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
-            ),
-            overwrite=overwrite or ours,
-        )
-        ours = True
+        def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int) -> None:
+            nonlocal ours
+            save_checkpoint(
+                target,
+                best,
+                Card(
+                    name=target.stem,
+                    summary=written.get("summary", ""),
+                    data=written.get("data") or [{"name": n, "source": "", "licence": ""} for n in patches.files],
+                    scores={
+                        "what": f"RMSE divided by that of {BASELINE}, held-out sites",
+                        "geometric_mean": round(score, 4),
+                        "fields": {n: round(v, 4) for n, v in fields.items()},
+                    },
+                    training={**dataclasses.asdict(options), "step": step},
+                    limits=written.get("limits", ""),
+                    created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
+                ),
+                overwrite=overwrite or ours,
+            )
+            ours = True
 
-    def save() -> None:
-        save_state(target, run.state(identity))
+        def save() -> None:
+            save_state(target, run.state(identity))
 
-    def loss_of(batch: Batch) -> tuple[Tensor, list[str]]:
-        coarse, fine = (torch.from_numpy(part).to(device) for part in (batch.coarse, batch.fine))
-        valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(device)
-        return _loss(run.model, coarse, fine, valid, guide, options), batch.origins
+        def loss_of(batch: Batch) -> tuple[Tensor, list[str]]:
+            own = run.ranks.share(options.batch)
+            coarse, fine = (torch.from_numpy(part[own]).to(device) for part in (batch.coarse, batch.fine))
+            valid = None if batch.valid is None else torch.from_numpy(batch.valid[own]).to(device)
+            return _loss(run, coarse, fine, valid, guide, options), batch.origins
 
-    def validate(model: FSRCNN) -> dict[str, float]:
-        return _validate(model, scored, device)
+        def validate(model: FSRCNN) -> dict[str, float]:
+            return _validate(model, scored, device)
 
-    with deterministic_torch():
-        result = fit(run, patches.batches(run.step), loss_of, validate, keep, save, report, each_step, str(target))
-    remove_states(target)
-    return result
+        with deterministic_torch():
+            result = fit(
+                run, made_ahead(patches.draw, run.step), loss_of, validate, keep, save, report, each_step, str(target)
+            )
+        if ranks.first:
+            remove_states(target)
+        return result
 
 
 def _read_card(card: str | os.PathLike[str] | dict[str, Any] | None) -> dict[str, Any]:
@@ -508,20 +541,39 @@ def _validate(model: FSRCNN, fields: list[_Scored], device: str) -> dict[str, fl
 class Run:
     """All that changes while a network is trained."""
 
-    def __init__(self, model: FSRCNN, options: Schedule) -> None:
+    def __init__(self, model: FSRCNN, options: Schedule, ranks: Ranks = ALONE) -> None:
         self.options = options
+        self.ranks = ranks
         self.model = model
         self.average = copy.deepcopy(model)
         self.untrained = folded(model)
-        self.parameters = dict(model.named_parameters())
+        self.parameters = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if not name.startswith(options.freeze)  # an empty tuple begins nothing
+        }
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in self.parameters)
+        last = [name.startswith("deconvolution.") for name in self.parameters]
+        groups = [
+            {
+                "params": [p for p, here in zip(self.parameters.values(), last, strict=True) if here == own],
+                "share": share,
+            }
+            for own, share in ((False, 1.0), (True, options.last_rate))
+        ]
         self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=options.rate, weight_decay=options.decay, betas=(0.9, 0.99)
+            [group for group in groups if group["params"]],
+            lr=options.rate,
+            weight_decay=options.decay,
+            betas=(0.9, 0.99),
         )
         self.step = 0
         self.best, self.best_fields, self.best_step = math.inf, dict[str, float](), 0
         self.checked = -1
         self.losses, self.counted = 0.0, 0
         self.bad, self.bad_in_a_row = 0, 0
+        self.without_better = 0
         self._before, self._start = 0.0, time.monotonic()
 
     @property
@@ -535,20 +587,31 @@ class Run:
         minutes = self.options.minutes
         return min(1.0, self.step / self.options.steps if minutes is None else self.seconds / 60 / minutes)
 
+    def autocast(self) -> torch.autocast:
+        """The precision of the convolutions."""
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        falling = 0.5 * (1 + math.cos(math.pi * self.done)) if self.options.course == "cosine" else 1.0
+        return self.options.rate * min(1.0, (self.step + 1) / WARM_UP) * falling
+
     def take(self, loss: Tensor, batch: list[str]) -> None:
         """One optimiser step; one with a loss or gradient that is not finite changes nothing."""
         options = self.options
-        rate = options.rate * min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.done))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rate * group["share"]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.step < options.frozen:
             for name, parameter in self.parameters.items():
                 if not name.startswith(("deconvolution.", "skip")):
                     parameter.grad = None
+        self.ranks.add_up(self.parameters.values())
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        value = loss.item()
+        value = self.ranks.total(loss.detach()).item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             self._left_out(batch)
             return
@@ -596,7 +659,8 @@ class Run:
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
         for name, tensor in state.tensors.items():
             part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+            if part in parts:
+                parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
         self.average.load_state_dict(parts["average"])
         for name, tensor in parts["optimiser"].items():
@@ -608,7 +672,18 @@ class Run:
         self._before, self._start = float(state.values["seconds"]), time.monotonic()
 
 
-_PLAIN = ("step", "checked", "best", "best_fields", "best_step", "losses", "counted", "bad", "bad_in_a_row")
+_PLAIN = (
+    "step",
+    "checked",
+    "best",
+    "best_fields",
+    "best_step",
+    "losses",
+    "counted",
+    "bad",
+    "bad_in_a_row",
+    "without_better",
+)
 _WORDS = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
 
 
@@ -666,18 +741,24 @@ def fit(
     for batch in batches:
         done = run.done
         if run.checked != run.step and (run.step % options.check_every == 0 or done >= 1):
-            ratios = validate(run.average)
-            score = math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios.values()) / len(ratios))
-            if score < run.best or (options.keep == "last" and done >= 1):
+            ratios = validate(run.average) if run.ranks.first else {}
+            score = run.ranks.told(geometric_mean(list(ratios.values())) if ratios else 0.0)
+            better = score < run.best
+            run.without_better = 0 if better else run.without_better + 1
+            tired = 0 < options.patience <= run.without_better
+            if tired:
+                done = 1.0
+            if better or (options.keep == "last" and done >= 1):
                 run.best, run.best_fields, run.best_step = score, ratios, run.step
-                if run.step > 0:  # the untrained one at the end only: until then an older checkpoint is worth more
+                if run.step > 0 and run.ranks.first:  # the untrained one at the end only: an older one is worth more
                     keep(folded(run.average), score, ratios, run.step)
-            if report is not None:
+            if report is not None and run.ranks.first:
                 report(
                     {
                         "step": run.step,
                         "done": done,
                         "seconds": round(run.seconds, 1),
+                        "rate": round(run.rate, 8),
                         "loss": round(run.losses / max(run.counted, 1), 5),
                         "score": round(score, 5),
                         "best": round(run.best, 5),
@@ -685,27 +766,36 @@ def fit(
                 )
             run.losses, run.counted, run.checked = 0.0, 0, run.step
         if done >= 1:
-            if run.best_step == 0:
+            if run.best_step == 0 and run.ranks.first:
                 keep(run.untrained, run.best, run.best_fields, 0)
             return Result(out, run.best, run.step, run.seconds, run.best_fields)
         try:
             each_step()
         except BaseException:
-            save()
+            if run.ranks.first:
+                save()
             raise
-        if time.monotonic() - saved > 60 * options.save_minutes:
+        if time.monotonic() - saved > 60 * options.save_minutes and run.ranks.first:
             save()
             saved = time.monotonic()
-        run.take(*loss_of(batch))
+        try:
+            run.take(*loss_of(batch))
+        except LostRank:
+            if run.ranks.first:  # the step has changed nothing yet
+                save()
+            each_step()  # which knows whether this process was to stop as well
+            raise
     raise AssertionError("batches do not end")
 
 
 def _loss(
-    model: FSRCNN, coarse: Tensor, fine: Tensor, valid: Tensor | None, guide: _Teacher | None, options: TrainOptions
+    run: Run, coarse: Tensor, fine: Tensor, valid: Tensor | None, guide: _Teacher | None, options: TrainOptions
 ) -> Tensor:
     """The loss against the truth, or partly against the teacher, over the cells that count."""
-    result = model(coarse)
-    loss = penalty(result - fine, valid, options)
+    model, ranks = run.model, run.ranks
+    with run.autocast():
+        result = model(coarse)
+    loss = penalty(result.float() - fine, valid, options, ranks)
     if guide is None:
         return loss
     with torch.no_grad():
@@ -713,17 +803,21 @@ def _loss(
         given = coarse if spare <= 0 else nn.functional.pad(coarse, [spare] * 4, mode="replicate")
         taught = guide.model(given if spare >= 0 else given[..., -spare:spare, -spare:spare])
     weight = options.teacher_weight
-    return (1 - weight) * loss + weight * penalty(result - taught, valid, options)
+    return (1 - weight) * loss + weight * penalty(result.float() - taught, valid, options, ranks)
 
 
-def penalty(error: Tensor, valid: Tensor | None, options: Schedule) -> Tensor:
-    """The mean loss of errors over the cells that count."""
+def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks = ALONE) -> Tensor:
+    """The mean loss of errors over the cells that count; of several processes, each one's part of it."""
     if options.loss == "mse":
         each = error.square()
     elif options.loss == "l1":
         each = error.abs()
     else:
         each = (error.square() + options.softness**2).sqrt() - options.softness
+    if ranks.count > 1:
+        count = torch.tensor(float(each.numel()), device=each.device) if valid is None else valid.sum().float()
+        kept = each if valid is None else each.where(valid, torch.zeros_like(each))
+        return kept.sum() / ranks.total(count)
     return each.mean() if valid is None else each.where(valid, torch.zeros_like(each)).sum() / valid.sum()
 
 

@@ -16,17 +16,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
 from geofsrcnn.methods import check_device
-from geofsrcnn.metrics import rmse
+from geofsrcnn.metrics import Errors
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
-from geofsrcnn.pairing import Pairing, packed
-from geofsrcnn.pairs import Pairs, baselines, batches, diagnose, expanded, fit, read_pairs, read_statics, scored
-from geofsrcnn.resume import folder_of, has_states, load_state, remove_states, save_state
+from geofsrcnn.pairing import MAX_MEMBERS, Pairing, packed
+from geofsrcnn.pairs import (
+    Pairs,
+    baselines,
+    day_text,
+    diagnose,
+    drawn,
+    expanded,
+    fit,
+    read_pairs,
+    read_statics,
+    scored,
+)
+from geofsrcnn.patches import made_ahead
+from geofsrcnn.ranks import Ranks, joined
+from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
 from geofsrcnn.train import Report, Run, Schedule, deterministic_torch, penalty
 from geofsrcnn.train import fit as train_to_the_end
 
@@ -52,6 +64,9 @@ class PairOptions(Schedule):
     ----------
     dropout : float
         Share of the channels before the deconvolution that are left out at random in each step.
+    members : int
+        Networks that are trained one after the other, from the seed and those that follow it; their mean is the
+        result, their spread says how sure it is.
     """
 
     steps: int = 1500
@@ -62,11 +77,14 @@ class PairOptions(Schedule):
     check_every: int = 500
     keep: str = "last"
     dropout: float = 0.2
+    members: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
+        if not 1 <= self.members <= MAX_MEMBERS:
+            raise ConfigError(f"members must be from 1 to {MAX_MEMBERS}, got {self.members}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,8 @@ class PairResult:
         Fitted on, scored on.
     scores : dict
         RMSE by target and method, `network` among them, on the times that were not fitted on.
+    members : dict
+        RMSE by target of each member alone.
     steps : int
         Steps taken.
     seconds : float
@@ -90,6 +110,7 @@ class PairResult:
     out: str
     times: tuple[int, int]
     scores: dict[str, dict[str, float]]
+    members: dict[str, list[float]]
     steps: int
     seconds: float
 
@@ -174,8 +195,9 @@ def train_pairs(
     device = check_device(device)
     given = {**FORM, "d": 64, "s": 32, "m": 1, **(sizes or {}), "factor": factor}
     reach = FSRCNNConfig.from_dict(given).halo
-    pairs = read_pairs(coarse, fine, factor, reach, predictors=predictors, targets=targets)
+    pairs = read_pairs(coarse, fine, factor, reach, predictors=predictors, targets=targets, partners=partners)
     first = _before(pairs.stamps, until)
+    later = ~first
     layers, names = read_statics(static, pairs.domain)
     pairing = fit(
         pairs,
@@ -184,105 +206,130 @@ def train_pairs(
         names=names,
         calendar=calendar,
         base=base,
-        partners=partners,
+        members=options.members,
         transforms=transforms,
         limits=limits,
     )
     for words in diagnose(pairs, pairing, first):
         warn("W-PAIRS", words)
     config = FSRCNNConfig.from_dict({**given, "channels": len(pairing.targets), "inputs": pairing.channels})
-    torch.manual_seed(options.seed)
-    model = FSRCNN(config)
-    with torch.no_grad():
-        model.deconvolution.weight *= 0.01  # start at the regression
-    run = Run(model.to(device), options)
     identity = {
         "config": config.to_dict(),
         "options": {**dataclasses.asdict(options), "save_minutes": None},
         "data": _digest(pairs, pairing, first),
         "teacher": None,
     }
-    if unfinished is not None:
-        run.restore(unfinished, identity)
-    else:
-        remove_states(target)
-    simple = baselines(pairs, pairing, first)
-    inputs = torch.from_numpy(pairing.inputs(pairs.coarse, pairs.days, reach))
-    bases = pairing.bases(pairs.partners)
-    truth, valid, weight = _targets(pairs, pairing, bases, first)
+    simple = baselines(pairs, pairing, later)
+    weight = torch.from_numpy(_weights(pairs, pairing, first)).to(device)
+    done: list[FSRCNN] = []
+    alone: list[dict[str, float]] = []
     ours = unfinished is not None
+    steps, seconds = 0, 0.0
 
-    def loss_of(times: Array) -> tuple[Tensor, list[str]]:
-        index = torch.from_numpy(times)
-        mask = valid[index].to(device)
-        result = _with_dropout(run.model, inputs[index].to(device), options.dropout, run.step)
-        error = (result - truth[index].to(device)) * weight.to(device)
-        shown = ["-".join(map(str, pairs.stamps[i][:3])) for i in times[:3]]
-        return penalty(error.where(mask, torch.zeros_like(error)), mask, options), shown
+    def scores(networks: Sequence[FSRCNN]) -> dict[str, float]:
+        found = [Errors() for _ in pairing.targets]
+        for times in pairs.blocks(later):
+            whole = predicted(networks, pairs, pairing, times, device)
+            for k, errors in enumerate(found):
+                errors.add(whole[:, k], pairs.fine[times, k], scored(pairs, pairing, k, times))
+        return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
 
-    def network(model: FSRCNN, times: Array) -> Array:
-        with torch.inference_mode():
-            chosen = inputs[torch.from_numpy(times)]
-            parts = [model(chosen[i : i + 64].to(device)).cpu().numpy() for i in range(0, len(times), 64)]
-        whole = np.concatenate(parts).astype(np.float64)
-        return np.stack([t.finish(bases[times, k], whole[:, k]) for k, t in enumerate(pairing.targets)], axis=1)
-
-    later = np.nonzero(~first)[0]
-
-    def scores(model: FSRCNN) -> dict[str, float]:
-        found = network(model, later)
-        return {
-            target.name: rmse(found[:, k], pairs.fine[later, k], scored(pairs, pairing, k)[later])
-            for k, target in enumerate(pairing.targets)
-        }
-
-    def ratios(model: FSRCNN) -> dict[str, float]:
-        return {name: value / min(simple[name].values()) for name, value in scores(model).items()}
-
-    final: dict[str, float] = {}
-
-    def keep(best: FSRCNN, _score: float, _ratios: dict[str, float], step: int) -> None:
-        nonlocal ours, final
-        final = scores(best)
+    def keep(networks: list[FSRCNN], step: int) -> None:
+        """The members so far."""
+        nonlocal ours
+        final = scores(networks)
         save_checkpoint(
             target,
-            best,
+            networks,
             Card(
                 name=target.stem,
                 summary=f"{', '.join(final)} from {', '.join(p.name for p in pairing.predictors)}, x{factor}",
                 data=[{"name": path.name, "source": "", "licence": ""} for path in expanded([*coarse, *fine, *static])],
                 scores={
-                    "what": f"RMSE on {len(later)} times from {until} on, fitted on {int(first.sum())} before",
+                    "what": f"RMSE on {int(later.sum())} times from {until} on, fitted on {int(first.sum())} before",
                     **{name: {"network": round(v, 5), **_rounded(simple[name])} for name, v in final.items()},
                 },
                 training={**dataclasses.asdict(options), "step": step},
                 limits="Only for this grid and these predictors; units and places carry meaning.",
                 created=dt.datetime.now(dt.UTC).date().isoformat(),
             ),
-            pairing=pairing,
+            pairing=dataclasses.replace(pairing, members=len(networks)),
             overwrite=overwrite or ours,
         )
         ours = True
 
-    with deterministic_torch():
-        result = train_to_the_end(
-            run,
-            batches(first, options.batch, options.seed, run.step),
-            loss_of,
-            ratios,
-            keep,
-            lambda: save_state(target, run.state(identity)),
-            report,
-            each_step,
-            str(target),
-        )
-    remove_states(target)
+    def member(number: int, ranks: Ranks) -> FSRCNN:
+        """Train one, from where it was left."""
+        nonlocal steps, seconds
+        own = dataclasses.replace(options, seed=options.seed + number)
+        torch.manual_seed(own.seed)
+        model = FSRCNN(config)
+        with torch.no_grad():
+            model.deconvolution.weight *= 0.01  # start at the base
+        run = Run(model.to(device), own, ranks)
+        best = run.untrained
+        if unfinished is not None and unfinished.values["member"] == number:
+            best = _network(config, unfinished, number)
+            run.restore(unfinished, identity)
+
+        def draw(step: int) -> _Batch:
+            times = drawn(first, own.batch, own.seed, step)
+            return _batch(pairs, pairing, times, ranks.share(len(times)), _left_out(own, step, len(times), config.d))
+
+        def loss_of(batch: _Batch) -> tuple[Tensor, list[str]]:
+            x, truth, valid, left = (each.to(device) for each in batch.tensors)
+            with run.autocast():
+                result = _with_dropout(run.model, x, left)
+            error = (result.float() - truth) * weight
+            return penalty(error.where(valid, torch.zeros_like(error)), valid, own, ranks), batch.shown
+
+        def ratios(network: FSRCNN) -> dict[str, float]:
+            return {name: value / min(simple[name].values()) for name, value in scores([network]).items()}
+
+        def keep_best(network: FSRCNN, _score: float, _ratios: dict[str, float], step: int) -> None:
+            nonlocal best
+            best = network
+            keep([*done, best], step)
+
+        def save() -> None:
+            state = run.state(identity)
+            tensors = {f"member{k}.{n}": t for k, net in enumerate([*done, best]) for n, t in net.state_dict().items()}
+            values = {**state.values, "member": number, "alone": alone}
+            save_state(target, State(number * own.steps + state.step, state.tensors | tensors, values))
+
+        def said(record: dict[str, Any]) -> None:
+            if report is not None and own.members > 1:
+                record = {**record, "done": (number + record["done"]) / own.members, "member": number}
+            if report is not None:
+                report(record)
+
+        prepared = made_ahead(draw, run.step)
+        result = train_to_the_end(run, prepared, loss_of, ratios, keep_best, save, said, each_step, str(target))
+        steps, seconds = steps + result.steps, seconds + result.seconds
+        return best
+
+    with joined(device, options.batch, timed=options.minutes is not None) as ranks, deterministic_torch():
+        start = 0
+        if unfinished is not None:
+            start, alone = unfinished.values["member"], unfinished.values["alone"]
+            done = [_network(config, unfinished, number) for number in range(start)]
+        elif ranks.first:
+            remove_states(target)
+        for number in range(start, options.members):
+            network = member(number, ranks)
+            done.append(network)
+            if ranks.first:
+                alone.append(scores([network]))
+        if ranks.first:
+            remove_states(target)
+    final = scores(done)
     return PairResult(
         str(target),
-        (int(first.sum()), len(later)),
+        (int(first.sum()), int(later.sum())),
         {name: {"network": value, **simple[name]} for name, value in final.items()},
-        result.steps,
-        result.seconds,
+        {name: [each[name] for each in alone] for name in final},
+        steps,
+        seconds,
     )
 
 
@@ -313,32 +360,73 @@ def _before(stamps: list[tuple[int, ...]], until: str) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _targets(pairs: Pairs, pairing: Pairing, bases: Array, first: Array) -> tuple[Tensor, Tensor, Tensor]:
-    """What the network is to give, where it counts, and how much: squares in units of what the base leaves overall."""
+def _weights(pairs: Pairs, pairing: Pairing, first: Array) -> Array:
+    """How much errors count ``(target, Y, X)``: in units of what the base leaves of each target overall."""
     spread = np.stack([target.spread for target in pairing.targets])
-    left = pairs.fine - bases
-    valid = np.isfinite(left) & np.isfinite(spread) & (spread > 0)
-    overall = [np.sqrt(np.square(left[first, k])[valid[first, k]].mean()) for k in range(len(spread))]
-    truth = np.where(valid, left / np.where(spread > 0, spread, 1), 0.0)
-    weight = np.nan_to_num(spread) / np.array(overall)[:, None, None]
-    return (
-        torch.from_numpy(truth.astype(np.float32)),
-        torch.from_numpy(valid),
-        torch.from_numpy(weight.astype(np.float32)),
-    )
+    errors = [Errors() for _ in pairing.targets]
+    for times in pairs.blocks(first):
+        bases = pairing.bases(pairs.partners[times])
+        for k, each in enumerate(errors):
+            truth = pairs.fine[times, k]
+            each.add(bases[:, k], truth, np.isfinite(truth) & np.isfinite(bases[:, k]) & (spread[k] > 0))
+    overall = np.array([each.rmse for each in errors])
+    result: Array = (np.nan_to_num(spread) / overall[:, None, None]).astype(np.float32)
+    return result
 
 
-def _with_dropout(model: FSRCNN, x: Tensor, share: float, step: int) -> Tensor:
-    """The network's result with channels left out before the deconvolution, which the step's number decides."""
+@dataclass(frozen=True)
+class _Batch:
+    """Input, truth in units of each cell's spread, where it counts, channels that stay; and the first days."""
+
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor]
+    shown: list[str]
+
+
+def _batch(pairs: Pairs, pairing: Pairing, times: Array, share: slice, stay: Array) -> _Batch:
+    own = times[share]
+    spread = np.stack([target.spread for target in pairing.targets])
+    left = pairs.fine[own] - pairing.bases(pairs.partners[own])
+    valid = np.isfinite(left) & (spread > 0)
+    truth = np.where(valid, left / np.where(spread > 0, spread, 1), 0.0).astype(np.float32)
+    arrays = pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin), truth, valid, stay[share]
+    x, y, where, kept = (torch.from_numpy(each) for each in arrays)
+    return _Batch((x, y, where, kept), [day_text(pairs.stamps[i]) for i in own[:3]])
+
+
+def _left_out(options: PairOptions, step: int, times: int, channels: int) -> Array:
+    """Factors ``(time, channel, 1, 1)`` of the channels before the deconvolution: 0 for those left out in a step."""
+    lots = np.random.default_rng([options.seed, step, 1]).uniform(size=(times, channels, 1, 1))
+    result: Array = ((lots >= options.dropout) / (1 - options.dropout)).astype(np.float32)
+    return result
+
+
+def _with_dropout(model: FSRCNN, x: Tensor, stay: Tensor) -> Tensor:
+    """The network's result, the channels before the deconvolution multiplied (Tompson et al. 2015)."""
     weights = model.weights()
-    if share > 0:
-        torch.manual_seed(step)
     *others, last = weights.layers
 
     class Dropped:
         radius = last.radius
 
         def __call__(self, hidden: Tensor) -> Tensor:
-            return last(functional.dropout2d(hidden, share))
+            return last(hidden * stay)
 
     return run_layers(model.config, x, Weights([*others, Dropped()], weights.skip))
+
+
+def _network(config: FSRCNNConfig, state: State, number: int) -> FSRCNN:
+    """A member that a stopped training had."""
+    begin = f"member{number}."
+    model = FSRCNN(config)
+    model.load_state_dict({n.removeprefix(begin): t for n, t in state.tensors.items() if n.startswith(begin)})
+    return model
+
+
+def predicted(networks: Sequence[FSRCNN], pairs: Pairs, pairing: Pairing, times: Array, device: str) -> Array:
+    """Targets ``(time, target, Y, X)`` as the mean of networks gives them."""
+    inputs = torch.from_numpy(pairing.inputs(pairs.coarse[times], pairs.days[times], pairs.margin)).to(device)
+    with torch.inference_mode():
+        residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
+    bases = pairing.bases(pairs.partners[times])
+    whole = np.mean([pairing.finish(bases, residual) for residual in residuals], axis=0)
+    return pairing.domain.pad(whole)

@@ -15,8 +15,8 @@ from scipy import ndimage
 from geofsrcnn import upscale_array
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.evaluate import LARGEST, Evaluation, Score, TooFewCells, evaluate_array, evaluate_raster, geometric_mean
-from geofsrcnn.metrics import scored_mask
+from geofsrcnn.evaluate import LARGEST, Evaluation, Score, TooFewCells, evaluate_array, evaluate_raster
+from geofsrcnn.metrics import geometric_mean, scored_mask
 from geofsrcnn.resample import CLASSICAL, block_mean, resample
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files", "remote"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes"},
-    {"model", "inference", "checkpoint", "pairing", "resume", "raster", "cf", "align", "store"},
+    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
     {"opening"},

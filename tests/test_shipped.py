@@ -12,8 +12,8 @@ from matplotlib import cbook
 
 from geofsrcnn import load_checkpoint, upscale_array
 from geofsrcnn.checkpoint import shipped_models
-from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster, geometric_mean
-from geofsrcnn.metrics import rmse, scored_mask, shift
+from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.metrics import geometric_mean, rmse, scored_mask, shift
 from geofsrcnn.resample import block_mean, resample
 
 ROOT = Path(__file__).parents[1]

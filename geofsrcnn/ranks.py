@@ -1,0 +1,132 @@
+"""Training on several processes, one a GPU or a part of a CPU, that torchrun has started.
+
+Each takes its part of every batch; gradients are added up, so that the result is that of one process but for rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from geofsrcnn.errors import TrainError, UsageError
+
+
+class LostRank(TrainError):  # noqa: N818  a kind of TrainError
+    """Another process of the training has ended."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a training.
+
+    Parameters
+    ----------
+    index, count : int
+        Which one this is, and how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and speaks."""
+        return self.index == 0
+
+    def share(self, size: int) -> slice:
+        """The part of a batch that this process takes.
+
+        Examples
+        --------
+        >>> [Ranks(index, 3).share(8) for index in range(3)]
+        [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
+        """
+        return slice(self.index * size // self.count, (self.index + 1) * size // self.count)
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.count == 1:
+            return value
+        result = value.detach().clone()
+        with _lost_is_said():
+            dist.all_reduce(result)
+        return result
+
+    def add_up(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Each gradient becomes the sum over all processes."""
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        with _lost_is_said():
+            dist.all_reduce(flat)
+        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def told(self, value: float) -> float:
+        """The first process's value."""
+        if self.count == 1:
+            return value
+        held = torch.tensor(value if self.first else 0.0, dtype=torch.float64)
+        return float(self.total(held.to(_device())))
+
+
+ALONE = Ranks()
+
+
+def is_first() -> bool:
+    """Whether this process writes files and speaks, before or without `joined`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
+    """The place of this process among those that torchrun has started; alone where it has not.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu`` or ``cuda``, which then means a GPU of its own for each process.
+    batch : int
+        Patches or times in a step.
+    timed : bool
+        Whether the schedule ends by the clock.
+
+    Raises
+    ------
+    UsageError
+        If the batch is smaller than the number of processes, or their clocks would decide.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or "MASTER_ADDR" not in os.environ:
+        yield ALONE
+        return
+    if batch < count:
+        raise UsageError(f"a batch of {batch} cannot be divided among {count} processes: take a larger --batch")
+    if timed:
+        raise UsageError("--minutes is for one process: several need --steps, which are the same for all")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), count)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_is_said() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostRank("another process of the training has ended: the same command with --resume goes on") from error
+
+
+def _device() -> str:
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
