@@ -707,15 +707,15 @@ def check_report(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     """
     need_matplotlib()
     final = Path(os.path.realpath(folder))
-    if not final.is_dir():
-        check_target(final, overwrite=False, folder=True)
-        return final
-    if not overwrite:
-        raise OutputError(f"output exists: {printable(final)}: use --overwrite")
     try:
         foreign = sorted(p for p in final.iterdir() if p.name not in NAMES and p.suffix != SUFFIX)
+    except (FileNotFoundError, NotADirectoryError):
+        check_target(final, overwrite=False, folder=True)
+        return final
     except OSError as error:
         raise OutputError(f"cannot look into {printable(final)} ({error.strerror}): check its permissions") from None
+    if not overwrite:
+        raise OutputError(f"output exists: {printable(final)}: use --overwrite")
     if foreign:
         raise OutputError(f"output folder holds more than a report: {printable(foreign[0])}: give another name")
     return final

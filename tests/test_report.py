@@ -18,7 +18,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy import ndimage
@@ -200,6 +200,8 @@ BEST = "cubic, the best simple method"
         ([1.6], f"The network is better than {BEST}: RMSE 20.0 % below (1.600 against 2.000 K)."),
         ([2.062], f"The network is worse than cubic: RMSE 3.1 % above (2.062 against 2.000 K). {ADVICE}"),
         ([2.0], f"The network is no better than cubic: RMSE 0.0 % above (2.000 against 2.000 K). {ADVICE}"),
+        ([1.9992], f"The network is no better than cubic: RMSE 0.0 % below (1.999 against 2.000 K). {ADVICE}"),
+        ([2.0008], f"The network is no better than cubic: RMSE 0.0 % above (2.001 against 2.000 K). {ADVICE}"),
         ([1.8, 1.4], f"Both networks are better than {BEST}: RMSE 20.0 % below on average (ratio 0.800 ± 0.141"),
         ([2.1, 2.2, 2.3], "All 3 networks are worse than cubic: RMSE 10.0 % above on average (ratio 1.100 ± 0.050"),
         ([2.0, 2.3], "Both networks are no better than cubic: RMSE 7.5 % above on average"),
@@ -273,7 +275,7 @@ def test_what_is_no_number_is_null(warm):
 def rendered(text):
     """Markdown as a list of tags and a list of the texts in between."""
     page = Tags()
-    page.feed(MarkdownIt("commonmark").enable("table").render(text))
+    page.feed(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
     return page
 
 
@@ -336,7 +338,7 @@ def test_numbers_in_words_and_tables_are_those_of_the_json(drawn):
     [
         ("mae", [0.5, 0.25, 0.75], {"0.250"}),
         ("correlation", [0.5, 0.25, 0.75], {"0.7500"}),
-        ("bias", [0.5, -0.25, 0.75], {"-0.250"}),
+        ("bias", [-0.5, -0.25, 0.75], {"-0.250"}),
         ("spectrum_ratio", [0.5, 1.5, 0.25], {"1.500"}),
         ("spread_skill", [0.0, 0.5, 3.0], {"0.50"}),
         ("mae", [0.5, math.nan, 0.75], {"0.500"}),
@@ -354,6 +356,13 @@ def test_best_of_each_column_is_bold(warm, measure, values, best):
 
 
 @given(st.text(min_size=1), st.text())
+@example("- a", "")
+@example("+ a", "|")
+@example("1. a", "`a`")
+@example("12) a", "a | b")
+@example("# a", "<b>")
+@example("~~a~~", "*a* _a_")
+@example("[a](b)", "&amp;")
 def test_any_text_stays_text_in_markdown(warm, name, unit):
     """Names change no tag of the rendered page."""
 
@@ -368,7 +377,7 @@ def test_any_text_stays_text_in_markdown(warm, name, unit):
 
 # ------------------------------------------------------------------------------------------------------------- HTML
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=http://a.example/x onerror=y>&amp;$\\frac$\x1b\n\udc80"
+HOSTILE = "雨$\\frac$<script>alert(1)</script>\"'><img src=http://a.example/x onerror=y>&amp;\x1b\n\udc80"
 
 
 def test_page_stands_alone(drawn):
@@ -388,7 +397,9 @@ def test_page_stands_alone(drawn):
     assert "url(" not in style
     assert "@import" not in style
     assert "http" not in re.sub(r"http-equiv", "", text)
-    assert "Content-Security-Policy" in text
+    policy = {"http-equiv": "Content-Security-Policy"}
+    policy["content"] = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert ("meta", policy) in page.tags
 
 
 def test_page_says_all(drawn):
@@ -469,6 +480,19 @@ def test_maps_are_drawn_where_they_lie(warm):
     assert not np.array_equal(there, drawn(maps.y, maps.x, lambda f: f[::-1]))
 
 
+@pytest.mark.parametrize("down", [True, False])
+def test_north_is_up(warm, down):
+    """A field that rises with its coordinate is brighter above, whichever way its rows run; so is its coarse field."""
+    y = np.linspace(40, 30, 24) if down else np.linspace(30, 40, 24)
+    field = np.repeat(y[:, None], 32, 1)
+    maps = Maps("", y, np.arange(32) / 3, field[::4, ::4], field, {"nearest": field, "network": field})
+    seen = picture(replace(warm, scatter={}, spectra={}, maps=maps))
+    green = seen[:, int(0.2 * seen.shape[1]), 1]
+    height = len(green)
+    assert min(green[int(0.15 * height)], green[int(0.65 * height)]) > 0.7
+    assert max(green[int(0.4 * height)], green[int(0.9 * height)]) < 0.4
+
+
 @pytest.mark.parametrize("step", [1.0, -0.5])
 def test_coarse_cells_lie_on_the_fine_cells_that_they_cover(step):
     """Borders are those of each factor-th fine cell; the last cell may reach beyond."""
@@ -483,6 +507,8 @@ def test_little_to_show_is_no_error(warm):
     page = to_html([bare(warm, unit="", parts={})], title="t", facts={})
     assert "<img" not in page
     assert "Skill" in page
+    flat = {method: 0 * power for method, power in warm.spectra.items()}
+    assert "<img" not in to_html([replace(bare(warm), wavelengths=warm.wavelengths, spectra=flat)], title="t", facts={})
     bones = replace(bare(warm), maps=replace(warm.maps, fine={}, spread=None))
     assert to_html([bones], title="t", facts={}).count("<img") == 1
 
