@@ -18,7 +18,7 @@ LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files", "remote"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes"},
-    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "raster", "cf", "align", "store"},
+    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
     {"opening"},
@@ -94,11 +94,11 @@ def test_files_of_rasters_never_reach_networks(module):
     assert not packages & {"torch", "safetensors"}
 
 
-@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods", "evaluate", "dispatch"])
+@pytest.mark.parametrize("module", ["__init__", "cli", "upscale", "methods", "evaluate", "dispatch", "report"])
 def test_heavy_parts_are_imported_where_they_are_used(module):
-    """Importing these modules loads neither torch nor rasterio, directly or through others."""
+    """Importing these modules loads neither torch, rasterio nor matplotlib, directly or through others."""
     _, packages = reached(module, everywhere=False)
-    assert not packages & {"torch", "rasterio", "safetensors", "rich", "xarray", "dask"}
+    assert not packages & {"torch", "rasterio", "safetensors", "rich", "xarray", "dask", "matplotlib"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
