@@ -38,6 +38,7 @@ from geofsrcnn.errors import (
 if TYPE_CHECKING:
     from types import FrameType
 
+    from geofsrcnn.comparison import Comparison
     from geofsrcnn.evaluate import Evaluation, Score
     from geofsrcnn.upscale import Estimate, Summary
 
@@ -707,7 +708,17 @@ def models(*, as_json: bool) -> None:
 
 
 @cli.command("evaluate")
-@click.argument("rasters", nargs=-1, required=True, metavar="RASTER...")
+@click.argument("names", nargs=-1, required=True, metavar="RASTER... | MODEL...")
+@click.option(
+    "--fine",
+    multiple=True,
+    metavar="FILE",
+    help="True fine fields, several times; what stands before are then MODELs.",
+)
+@click.option("--coarse", multiple=True, metavar="FILE", help="Pairs: coarse fields of the same times; several times.")
+@click.option("--since", default=None, metavar="YYYY-MM-DD", help="Pairs: first day; after all that was fitted on.")
+@click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
+@click.option("--overwrite", is_flag=True, help="Replace the report.")
 @click.option("--factor", "-f", type=_Factor(), default=3, show_default=True, help="How many times finer, 2-8.")
 @click.option(
     "--model",
@@ -729,7 +740,12 @@ def models(*, as_json: bool) -> None:
 @_guarded
 def evaluate(
     *,
-    rasters: tuple[str, ...],
+    names: tuple[str, ...],
+    fine: tuple[str, ...],
+    coarse: tuple[str, ...],
+    since: str | None,
+    report: str | None,
+    overwrite: bool,
     factor: int,
     models: tuple[str, ...],
     bidx: tuple[int, ...] | None,
@@ -741,8 +757,28 @@ def evaluate(
 
     Beside the models stand all classical methods: nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each
     plain, with conservation (-c) and with back-projection (-bp). RMSE, MAE and bias are in the raster's units.
+
+    With --fine and --coarse, MODELs that were trained on pairs are compared with the truth on later times, beside
+    interpolations, each cell's mean, mean correction and regression. --report writes all measures, maps, spectra.
     """
+    if coarse:
+        _refuse_given(["factor", "models", "bidx", "nodata", "driver", "precision"], "is not for pairs (--coarse)")
+        if not fine:
+            raise UsageError("pairs need --fine: the true fields")
+        _evaluate_pairs(names, fine, coarse, since, report, options["device"], overwrite=overwrite, as_json=as_json)
+        return
+    _refuse_given(["since"], "is for pairs: it needs --coarse")
+    rasters = fine or names
+    if fine:
+        _refuse_given(["models"], "is what stands before --fine: leave it out")
+        models = names
     _harden_gdal(driver)
+    if report is not None:
+        _report_rasters(
+            rasters, factor, models, bidx or (), report, driver, options, overwrite=overwrite, as_json=as_json
+        )
+        return
+    _refuse_given(["overwrite"], "is for --report")
     from geofsrcnn.evaluate import evaluate_raster
 
     found: list[Evaluation] = []
@@ -757,6 +793,106 @@ def evaluate(
         _show_evaluation(found[0])
     else:
         _show_evaluations(found)
+
+
+def _evaluate_pairs(
+    models: tuple[str, ...],
+    fine: tuple[str, ...],
+    coarse: tuple[str, ...],
+    since: str | None,
+    report: str | None,
+    device: str,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from geofsrcnn.checkpoint import load_checkpoint
+    from geofsrcnn.evaluate_pairs import evaluate_pairs
+    from geofsrcnn.report import check_report
+
+    if report is not None:
+        check_report(report, overwrite=overwrite)
+    loaded = [load_checkpoint(model) for model in models]
+    with _stops() as check:
+        found = evaluate_pairs(loaded, coarse, fine, since=since, device=device, each_part=check)
+    facts = {}
+    for checkpoint in loaded:
+        assert checkpoint.pairing is not None
+        fitted = " to ".join(checkpoint.pairing.fitted)
+        words = f"{checkpoint.card.summary}; fitted on {fitted}; sha256 {checkpoint.digest}"
+        facts[f"model {checkpoint.path.name}"] = words
+    facts |= {"fine": _file_names(fine), "coarse": _file_names(coarse)}
+    _show_comparisons(
+        found, report, f"{_file_names(models)} on later times", facts, overwrite=overwrite, as_json=as_json
+    )
+
+
+def _report_rasters(
+    rasters: tuple[str, ...],
+    factor: int,
+    models: tuple[str, ...],
+    bidx: tuple[int, ...],
+    report: str,
+    driver: str | None,
+    options: dict[str, Any],
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from geofsrcnn.evaluate import compare_raster
+    from geofsrcnn.methods import load_method
+    from geofsrcnn.report import check_report
+
+    check_report(report, overwrite=overwrite)
+    found = []
+    with _stops() as check:
+        for raster in rasters:
+            found += compare_raster(raster, factor, models, bidx=bidx, driver=driver, each_part=check, **options)
+    if not found:
+        raise InputError("no raster has enough valid cells to judge by, or any structure")
+    methods = [load_method(model, factor, device=options["device"]) for model in models]
+    facts = {f"model {method.name}": f"sha256 {method.digest}" for method in methods if method.digest}
+    facts |= {"rasters": _file_names(rasters), "factor": str(factor)}
+    title = f"{_file_names(models)} on block-averaged rasters"
+    _show_comparisons(found, report, title, facts, overwrite=overwrite, as_json=as_json)
+
+
+def _file_names(names: Iterable[str]) -> str:
+    return ", ".join(Path(name).name for name in names)
+
+
+def _show_comparisons(
+    found: list[Comparison],
+    report: str | None,
+    title: str,
+    facts: dict[str, str],
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Main scores and a verdict each; the report, if one is wanted."""
+    from geofsrcnn.report import to_json, verdict, write_report
+
+    facts |= {"geofsrcnn": __version__}
+    written = [] if report is None else write_report(report, found, title=title, facts=facts, overwrite=overwrite)
+    if as_json:
+        _echo_json(to_json(found, title=title, facts=facts))
+        return
+    for comparison in found:
+        unit = f" ({printable(comparison.unit)})" if comparison.unit else ""
+        span = " to ".join(dict.fromkeys(filter(None, comparison.span)))
+        when = f", {comparison.times} times, {span}" if span else ""
+        click.echo(f"{printable(comparison.name)}{unit}, x{comparison.factor}: {comparison.cells:,} values{when}\n")
+        columns = ("rmse", "mae", "bias", "correlation", "ssim", "spectrum_ratio")
+        click.echo(f"{'':18}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns))
+        for name, scores in sorted(comparison.scores.items(), key=lambda row: row[1]["rmse"]):
+            tiny = 1e-9 * scores["rmse"]  # what is only rounding is 0
+            shown = {c: 0.0 if abs(scores[c]) < tiny else scores[c] for c in columns if c in scores}
+            cells = "".join(f"{shown[c]:16.4g}" if c in shown else f"{'':16}" for c in columns)
+            click.echo(f"{printable(name):18}{cells}")
+        click.echo(f"\n{verdict(comparison)}\n")
+    for path in written[-1:]:
+        click.echo(f"report: {printable(path)}")
 
 
 def _show_evaluation(e: Evaluation) -> None:

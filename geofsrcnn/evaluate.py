@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from geofsrcnn.compare import Comparer
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.files import local_path
 from geofsrcnn.methods import check_factor, load_method
@@ -25,6 +26,7 @@ from geofsrcnn.upscale import upscale_array
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
+    from geofsrcnn.comparison import Comparison
 
 Array = npt.NDArray[Any]
 
@@ -261,6 +263,73 @@ def evaluate_raster(
     return results
 
 
+COMPARED = {
+    "nearest": "nearest",
+    "bilinear": "bilinear",
+    "bicubic": BICUBIC,
+    "lanczos": "lanczos",
+    "lanczos-bp": "lanczos-bp",
+}
+"""Classical methods of a report, by the names there."""
+
+DRAWN = 1024
+"""Fine rows and columns that are compared for a report, in the raster's middle."""
+
+
+def compare_raster(
+    path: str | os.PathLike[str],
+    factor: int = 3,
+    models: Sequence[str | os.PathLike[str] | Checkpoint] = ("default",),
+    *,
+    bidx: Sequence[int] = (),
+    nodata: float | None = None,
+    driver: str | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    each_part: Callable[[], None] = lambda: None,
+) -> list[Comparison]:
+    """All measures and maps of models and classical methods on each band of a raster, of its middle if it is large.
+
+    Arguments, errors and warnings as for `evaluate_raster`.
+
+    Returns
+    -------
+    list of Comparison
+        One a band.
+    """
+    from geofsrcnn.raster import RasterSource
+
+    names = _named(models, check_factor(factor), device, precision)
+    found = local_path(path)
+    results = []
+    with RasterSource(found, driver=driver, nodata=nodata, bidx=tuple(bidx)) as source, source.block_cache():
+        sizes = [min(n, DRAWN) // factor * factor for n in source.shape[1:]]
+        top, left = ((n - size) // 2 for n, size in zip(source.shape[1:], sizes, strict=True))
+        window = Window(top, top + sizes[0], left, left + sizes[1])
+        affine = source.grid.affine
+        x, y = (np.arange(size) + start + 0.5 for size, start in zip(sizes[::-1], (left, top), strict=True))
+        if affine is not None and affine.b == affine.d == 0:
+            x, y = affine.a * x + affine.c, affine.e * y + affine.f
+        for index, band in enumerate(source.bands):
+            each_part()
+            cells = source.read(window, slice(index, index + 1))
+            truth = np.where(cells.valid, cells.values.astype(np.float64), np.nan)[0]
+            shown = f"{printable(found.name)} band {band.index}"
+            coarse = block_mean(truth, factor)
+            where = scored_mask(np.isfinite(coarse), factor)
+            extent = (float(truth[where].min()), float(truth[where].max())) if where.any() else (0.0, 0.0)
+            if where.sum() < MIN_CELLS or extent[0] == extent[1]:
+                warn("W-CELLS", f"left out: {shown} has too few cells that count, or is constant")
+                continue
+            comparer = Comparer(shown, band.unit or "", factor, models=tuple(names), y=y, x=x, extent=extent, times=1)
+            estimates = _estimates(coarse, factor, names, COMPARED, device, precision)
+            wanted = np.where(where, truth, np.nan)[None]
+            made = {name: fine[None] for name, fine in estimates}
+            comparer.add(wanted, made, stamps=[], coarse=coarse[None], conserved=True)
+            results.append(comparer.finish())
+    return results
+
+
 def chosen_bands(path: str | os.PathLike[str]) -> list[int]:
     """The first and the middle band of a raster: enough to judge a series by."""
     from geofsrcnn.raster import RasterSource
@@ -359,13 +428,9 @@ def _evaluate(
         if not where.any():
             continue
         largest = max(largest, float(np.abs(truth[where]).max()))
-        for name, model in models.items():
-            fine = upscale_array(coarse, factor, model, device=device, precision=precision)
+        simple = {method: method for method in CLASSICAL if method not in models}
+        for name, fine in _estimates(coarse, factor, models, simple, device, precision):
             errors[name].add(fine, truth, where)
-        filled = fill(coarse[None], valid[None], 16)[0]
-        for method in CLASSICAL:
-            if method not in models:
-                errors[method].add(resample(filled, factor, method), truth, where)
     cells = next(iter(errors.values())).count
     shown = f"{printable(about.raster)} band {about.band}" if about.raster else "the field"
     if cells < MIN_CELLS:
@@ -386,3 +451,15 @@ def _evaluate(
         {name: scores[name] for name in models},
         {method: scores[method] for method in CLASSICAL},
     )
+
+
+def _estimates(
+    coarse: Array, factor: int, models: dict[str, Any], simple: dict[str, str], device: str, precision: str
+) -> Iterator[tuple[str, Array]]:
+    """Fine fields of models, then of classical methods, by the names they are given."""
+    for name, model in models.items():
+        yield name, upscale_array(coarse, factor, model, device=device, precision=precision)
+    filled = fill(coarse[None], np.isfinite(coarse)[None], 16)[0]
+    for name, method in simple.items():
+        if name not in models:
+            yield name, resample(filled, factor, method)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from geofsrcnn.domain import Domain
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.normalize import Normalizer
+from geofsrcnn.units import conversion
 
 Array = npt.NDArray[Any]
 
@@ -89,9 +90,10 @@ class Target:
         return result
 
 
-CLIMATOLOGY, CORRECTION, REGRESSION = "climatology", "mean correction", "cell regression"
-LINES = (CLIMATOLOGY, CORRECTION, REGRESSION)
-"""Each cell's mean; its partner and their mean difference; least squares of the cell on its partner."""
+CLIMATOLOGY, BILINEAR = "climatology", "bilinear"
+CORRECTION, REGRESSION = "mean correction", "cell regression"
+LINES = (CLIMATOLOGY, BILINEAR, CORRECTION, REGRESSION)
+"""Each cell's mean; its partner in the target's units; that and their mean difference; least squares on the partner."""
 
 
 @dataclass(frozen=True)
@@ -354,9 +356,12 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         attrs = {str(key): str(value) for key, value in t["attrs"].items()}
         if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
             raise ConfigError(f"no predictor {t['partner']}")
+        (units,) = {p.units for p in predictors if p.name == t["partner"]} or {""}
+        scale, shift = conversion(units, attrs.get("units", "")) or (1.0, 0.0)
         lines = {
             CLIMATOLOGY: (0 * one, cells["climatology"][k]),
-            CORRECTION: (one, cells["correction"][k]),
+            BILINEAR: (scale * one, shift * one),
+            CORRECTION: (scale * one, cells["correction"][k]),
             REGRESSION: (cells["slope"][k], cells["offset"][k]),
         }
         if t["base"] not in t["lines"]:

@@ -29,6 +29,7 @@ from geofsrcnn.metrics import Errors
 from geofsrcnn.normalize import Normalizer
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import (
+    BILINEAR,
     CLIMATOLOGY,
     CORRECTION,
     LINES,
@@ -39,6 +40,7 @@ from geofsrcnn.pairing import (
     Target,
 )
 from geofsrcnn.resample import block_mean
+from geofsrcnn.units import conversion, differ
 
 Array = npt.NDArray[Any]
 
@@ -407,19 +409,25 @@ def fit(
     targets = []
     for k, wanted in enumerate(pairs.targets):
         i = pairs.partner[k]
-        alike = i is not None and not differ(str(wanted.attrs.get("units", "")), predictors[i].units)
-        if base == "correction" and i is not None and not alike:
+        units = str(wanted.attrs.get("units", ""))
+        known_as = None if i is None else conversion(predictors[i].units, units)
+        if base == "correction" and i is not None and known_as is None:
             raise UsageError(
-                f"target {printable(wanted.name)} and its partner differ in units, which a correction of the mean does "
-                "not convert: convert one, or take --base regression"
+                f"target {printable(wanted.name)} counts in {printable(units)}, its partner in "
+                f"{printable(predictors[i].units)}, which a correction of the mean cannot convert: convert one, or "
+                "take --base regression"
             )
         lines, spreads = {}, {}
-        for line in LINES if alike else LINES[::2] if i is not None else LINES[:1]:
+        for line in LINES if known_as else (CLIMATOLOGY, REGRESSION) if i is not None else (CLIMATOLOGY,):
+            scale, offset = known_as or (1.0, 0.0)
+            if line == BILINEAR:
+                lines[line] = np.full(pairs.domain.padded, scale), np.full(pairs.domain.padded, offset)
+                continue
             cells = CellRegression(pairs.domain.padded)
             for times in pairs.blocks(first):
                 cells.add(None if line == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
-            slope, offset, spreads[line] = cells.fitted(FEWEST, {CLIMATOLOGY: 0.0, CORRECTION: 1.0}.get(line))
-            lines[line] = slope, offset
+            slope, level, spreads[line] = cells.fitted(FEWEST, {CLIMATOLOGY: 0.0, CORRECTION: scale}.get(line))
+            lines[line] = slope, level
         chosen = CLIMATOLOGY if i is None else CORRECTION if base == "correction" else REGRESSION
         if not (spreads[chosen] > 0).any():
             words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
@@ -475,7 +483,9 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
         units = target.attrs.get("units", ""), pairing.predictors[at].units
         if differ(*units):
             words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
-            found.append(f"{words}: the regression converts, plain interpolation is left out of the comparison")
+            known_as = conversion(units[1], units[0]) is not None
+            after = "converted" if known_as else "the regression converts, plain interpolation is left out"
+            found.append(f"{words}: {after}")
         shift = shift_of(pairs, at, k, first)
         if shift != (0, 0):
             words = (
@@ -483,11 +493,6 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
             )
             found.append(f"{words} of the coarse grid: check the coordinates of both")
     return found
-
-
-def differ(one: str, other: str) -> bool:
-    """Whether two units are stated and not the same."""
-    return bool(one) and bool(other) and one != other
 
 
 SHIFT_TIMES = 400
@@ -534,7 +539,7 @@ def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
 
 
 def baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[str, float]]:
-    """RMSE of simple methods on the chosen times, by target: ``bilinear`` (the partner, interpolated) and `LINES`."""
+    """RMSE of simple methods on the chosen times, by target: see `geofsrcnn.pairing.LINES`."""
     found: dict[str, dict[str, Errors]] = {target.name: {} for target in pairing.targets}
     for times in pairs.blocks(chosen):
         for k, target in enumerate(pairing.targets):
@@ -546,11 +551,8 @@ def baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[s
 
 def simple_methods(pairing: Pairing, k: int, partner: Array) -> dict[str, Array]:
     """What methods without a network give for a target ``(time, Y, X)``, from its partner at the fine cells."""
-    target, i = pairing.targets[k], pairing.partner(pairing.targets[k])
-    found = {line: target.simple(line, partner, len(partner)) for line in target.lines}
-    if i is not None and not differ(target.attrs.get("units", ""), pairing.predictors[i].units):
-        found["bilinear"] = partner
-    return found
+    target = pairing.targets[k]
+    return {line: target.simple(line, partner, len(partner)) for line in target.lines}
 
 
 def scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:

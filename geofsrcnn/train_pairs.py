@@ -229,7 +229,7 @@ def train_pairs(
     def scores(networks: Sequence[FSRCNN]) -> dict[str, float]:
         found = [Errors() for _ in pairing.targets]
         for times in pairs.blocks(later):
-            whole = predicted(networks, pairs, pairing, times, device)
+            whole = predicted(networks, pairs, pairing, times, device).mean(0)
             for k, errors in enumerate(found):
                 errors.add(whole[:, k], pairs.fine[times, k], scored(pairs, pairing, k, times))
         return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
@@ -423,10 +423,9 @@ def _network(config: FSRCNNConfig, state: State, number: int) -> FSRCNN:
 
 
 def predicted(networks: Sequence[FSRCNN], pairs: Pairs, pairing: Pairing, times: Array, device: str) -> Array:
-    """Targets ``(time, target, Y, X)`` as the mean of networks gives them."""
+    """Each network's targets ``(network, time, target, Y, X)`` at some times; NaN beyond the grid."""
     inputs = torch.from_numpy(pairing.inputs(pairs.coarse[times], pairs.days[times], pairs.margin)).to(device)
     with torch.inference_mode():
         residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
     bases = pairing.bases(pairs.partners[times])
-    whole = np.mean([pairing.finish(bases, residual) for residual in residuals], axis=0)
-    return pairing.domain.pad(whole)
+    return np.stack([pairing.domain.pad(pairing.finish(bases, residual)) for residual in residuals])

@@ -17,15 +17,15 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files", "remote"},
-    {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes"},
+    {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes", "units"},
     {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
-    {"opening"},
+    {"opening", "compare"},
     {"evaluate", "chunked", "pairs"},
     {"dataset"},
     {"accessor", "gridded", "downscale", "train_pairs"},
-    {"dispatch"},
+    {"dispatch", "evaluate_pairs"},
     {"cli"},
     {"__main__"},
 )
