@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import xarray as xr
 
 from geofsrcnn.align import Fields, common_times, fields_of, interpolated
@@ -19,7 +18,7 @@ from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.dataset import history
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same, staged
-from geofsrcnn.inference import Network
+from geofsrcnn.inference import Network, downscaled
 from geofsrcnn.methods import Method, check_device
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import Pairing
@@ -140,9 +139,8 @@ class Downscaling:
         days = np.array([day_of_year(stamped[0].stamps[i]) for i in stamped[1]])
         places = [self.pairing.partner(target) for target in self.pairing.targets]
         nothing = np.full((len(days), *domain.shape), np.nan)
-        bases = self.pairing.bases(domain.pad(np.stack([nothing if i is None else near[i] for i in places], 1)))
-        inputs = torch.from_numpy(self.pairing.inputs(given, days, reach))
-        members = [self.pairing.finish(bases, net(inputs).numpy().astype(np.float64)) for net in self.networks]
+        partners = domain.pad(np.stack([nothing if i is None else near[i] for i in places], 1))
+        members = downscaled(self.networks, self.pairing, given, partners, days, "cpu")  # which move what they get
         mean = np.mean(members, axis=0)
         return np.concatenate([mean, np.std(members, axis=0, ddof=1)], axis=1) if len(members) > 1 else mean
 

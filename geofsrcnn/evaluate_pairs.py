@@ -6,7 +6,6 @@ correction and regression, as they were fitted in the training.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.compare import Comparer
 from geofsrcnn.comparison import Comparison
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.inference import downscaled
 from geofsrcnn.methods import check_device
 from geofsrcnn.nodata import fill
 from geofsrcnn.pairing import BILINEAR, Pairing
-from geofsrcnn.pairs import Pairs, day_text, read_pairs, simple_methods
+from geofsrcnn.pairs import Pairs, day_text, in_units, read_pairs, same_means, simple_methods
 from geofsrcnn.resample import BICUBIC, resample
-from geofsrcnn.train_pairs import predicted
-from geofsrcnn.units import conversion, differ
+from geofsrcnn.units import differ
 
 Array = npt.NDArray[Any]
 
@@ -38,9 +37,6 @@ MARGIN = 4
 
 RAIN = ("mm", "mm/day", "mm day-1", "mm d-1", "mm/d", "kg m-2", "kg m-2 d-1", "kg m-2 day-1")
 """Units of amounts of which 1 makes a wet day."""
-
-SAME_MEANS = 1e-3
-"""Difference of block means and coarse values, of the truth's spread, up to which they are the same."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,8 @@ class _Model:
         spare = pairs.margin - reach
         inner = slice(spare, -spare or None)
         coarse = pairs.coarse[times][:, self.places, inner, inner]
-        some = dataclasses.replace(
-            pairs, coarse=coarse, partners=pairs.partners[times], days=pairs.days[times], margin=reach
-        )
-        every = np.arange(len(times))
-        return self.pairing.domain.crop(predicted(self.checkpoint.members, some, self.pairing, every, device))
+        given = coarse, pairs.partners[times], pairs.days[times]
+        return downscaled(self.checkpoint.members, self.pairing, *given, device)
 
 
 def evaluate_pairs(
@@ -268,29 +261,3 @@ def _range_of(pairs: Pairs, k: int, every: Array) -> tuple[tuple[float, float], 
         raise InputError(f"{name} has no two different values at the times to score on: nothing can be compared")
     ranked = np.argsort(np.concatenate(spreads), kind="stable")
     return (float(low), float(high)), int(ranked[int(0.9 * (len(ranked) - 1))])
-
-
-def same_means(pairs: Pairs, k: int, chosen: Array) -> bool:
-    """Whether a target's block means are its partner's coarse values, within a thousandth of their spread."""
-    at = pairs.partner[k]
-    if at is None:
-        return False
-    factor, (rows, _) = pairs.domain.factor, pairs.domain.padded
-    times = next(pairs.blocks(chosen))
-    blocks = pairs.fine[times, k].astype(np.float64).reshape(len(times), rows // factor, factor, -1, factor)
-    means = blocks.mean((2, 4))
-    inner = slice(pairs.margin, -pairs.margin or None)
-    scale, offset = in_units(pairs, k)
-    off = means - (scale * pairs.coarse[times, at, inner, inner].astype(np.float64) + offset)
-    known = np.isfinite(off)
-    return bool(known.any()) and float(np.abs(off[known]).max()) <= SAME_MEANS * float(means[known].std())
-
-
-def in_units(pairs: Pairs, k: int) -> tuple[float, float]:
-    """Scale and offset of a target's partner to the target's units; 1 and 0 where they are not known."""
-    at = pairs.partner[k]
-    given, wanted = (
-        "" if each is None else str(each.attrs.get("units", ""))
-        for each in (None if at is None else pairs.predictors[at], pairs.targets[k])
-    )
-    return conversion(given, wanted) or (1.0, 0.0)

@@ -66,6 +66,8 @@ class Target:
         Standard deviation of what the base leaves; NaN in cells that were never seen.
     limits : tuple of float
         Smallest and largest value.
+    conserving : bool
+        Block means are the partner's coarse values, brought into the target's units (`BILINEAR`).
     """
 
     name: str
@@ -75,6 +77,7 @@ class Target:
     base: str
     spread: Array
     limits: tuple[float, float] = (-np.inf, np.inf)
+    conserving: bool = False
 
     def simple(self, method: str, partner: Array | None, times: int) -> Array:
         """``(time, y, x)`` by one of the simple methods."""
@@ -148,9 +151,23 @@ class Pairing:
         whole = [t.simple(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
         return np.stack(whole, axis=1)
 
-    def finish(self, bases: Array, residuals: Array) -> Array:
-        """Targets ``(time, target, y, x)`` on the grid, from what the network gives on the padded one."""
-        whole = [target.finish(bases[:, k], residuals[:, k]) for k, target in enumerate(self.targets)]
+    def finish(self, bases: Array, residuals: Array, coarse: Array) -> Array:
+        """Targets ``(time, target, y, x)`` on the grid.
+
+        Parameters
+        ----------
+        bases, residuals : ndarray (time, target, Y, X)
+            On the padded grid: without the network, and what it gives.
+        coarse : ndarray (time, predictor, Y / factor, X / factor)
+            In the predictors' units.
+        """
+        whole = []
+        for k, target in enumerate(self.targets):
+            fine, i = target.finish(bases[:, k], residuals[:, k]), self.partner(target)
+            if target.conserving and i is not None:
+                slope, offset = (part.flat[0] for part in target.lines[BILINEAR])
+                fine = with_means(fine, slope * coarse[:, i] + offset, target.limits)
+            whole.append(fine)
         return self.domain.crop(np.stack(whole, axis=1))
 
     def inputs(self, coarse: Array, days: Array, halo: int) -> Array:
@@ -183,6 +200,34 @@ class Pairing:
             season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
             parts.append(np.broadcast_to(season[:, :, None, None], (times, 2, rows, columns)))
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def with_means(fine: Array, means: Array, limits: tuple[float, float]) -> Array:
+    """Fine fields whose block means are the coarse values, within limits; blocks with a gap are only brought into them.
+
+    What is missing is shared among a block's cells, in proportion to their room where a limit is near (as
+    `geofsrcnn.model.conserve` does in networks).
+
+    Parameters
+    ----------
+    fine : ndarray (time, Y, X)
+        NaN where missing.
+    means : ndarray (time, y, x)
+        Of whole blocks; NaN where missing.
+    limits : tuple of float
+        Smallest and largest value.
+    """
+    times, rows, columns = means.shape
+    factor = fine.shape[1] // rows
+    blocks = np.clip(fine, *limits).reshape(times, rows, factor, columns, factor)
+    wanted = np.clip(means, *limits)[:, :, None, :, None]
+    missing = wanted - blocks.mean((2, 4), keepdims=True)
+    room = np.where(missing > 0, limits[1] - blocks, blocks - limits[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(np.isfinite(room), room / room.mean((2, 4), keepdims=True), 1.0)
+    moved = np.clip(blocks + missing * np.where(np.isfinite(share), share, 0.0), *limits)
+    result: Array = np.where(np.isfinite(missing), moved, blocks).reshape(fine.shape)
+    return result
 
 
 def unshuffle(fine: Array, factor: int) -> Array:
@@ -286,6 +331,7 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
                 "partner": t.partner,
                 "base": t.base,
                 "lines": sorted(t.lines),
+                "conserving": t.conserving,
                 "limits": [None if np.isinf(end) else float(end) for end in t.limits],
             }
             for t in pairing.targets
@@ -367,8 +413,11 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         if t["base"] not in t["lines"]:
             raise ConfigError(f"no base {t['base']}")
         chosen = {str(name): lines[name] for name in t["lines"]}
+        kept = bool(t["conserving"])
+        if kept and BILINEAR not in chosen:
+            raise ConfigError("conserving without a partner in the same units")
         spread = cells["spread"][k]
-        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high)))
+        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high), kept))
     names = tuple(map(str, words["statics"]))
     first, last = map(str, words["fitted"])
     members = member_count(words)

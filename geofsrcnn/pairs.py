@@ -19,12 +19,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
+import rasterio.warp
 import xarray as xr
+from affine import Affine
+from pyproj import CRS
 
 from geofsrcnn.align import Fields, averaged, common_times, domain_of, fields_of, interpolated
 from geofsrcnn.domain import Domain
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import local_path
+from geofsrcnn.grid import Grid
 from geofsrcnn.metrics import Errors
 from geofsrcnn.normalize import Normalizer
 from geofsrcnn.opening import opened_dataset
@@ -39,10 +44,14 @@ from geofsrcnn.pairing import (
     Predictor,
     Target,
 )
+from geofsrcnn.rastergrid import crs_of, grid_of
 from geofsrcnn.resample import block_mean
 from geofsrcnn.units import conversion, differ
 
 Array = npt.NDArray[Any]
+
+SAME_MEANS = 1e-3
+"""Difference of block means and coarse values, of the truth's spread, up to which they are the same."""
 
 FEWEST = 20
 """Times that a fine cell needs to be trained on."""
@@ -80,6 +89,8 @@ class Pairs:
         Place of each target's partner among the predictors.
     margin : int
         Coarse cells around the grid in `coarse`.
+    crs : CRS or None
+        Of the fine grid, if known.
     outside : dict of str to float
         Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
     spacing : dict of str to tuple of float
@@ -96,6 +107,7 @@ class Pairs:
     targets: list[xr.DataArray]
     partner: list[int | None]
     margin: int
+    crs: CRS | None = None
     outside: dict[str, float] = field(default_factory=dict)
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -247,6 +259,7 @@ def read_pairs(
             after,
             partner,
             margin,
+            place_of(truths[0]),
             {name: share_outside(fields, domain) for fields, name, _ in given},
             {name: fields.spacing for fields, name, _ in given},
         )
@@ -277,13 +290,24 @@ def share_outside(fields: Fields, domain: Domain) -> float:
     return float(1 - (1 - shares[0]) * (1 - shares[1]))
 
 
-def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain) -> tuple[Array, list[str]]:
+def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: CRS | None) -> tuple[Array, list[str]]:
     """Fields without times as means over the cells of the padded fine grid ``(k, Y, X)``, and their names.
+
+    Those of another CRS are warped (GDAL's average, or bilinear where the fine grid is the finer one).
+
+    Parameters
+    ----------
+    paths : sequence of path
+        NetCDF, Zarr or GeoTIFF; names may be patterns.
+    domain : Domain
+        The fine grid.
+    crs : CRS or None
+        Its, if known.
 
     Raises
     ------
     InputError
-        If one changes with time, or has no coordinates of one dimension.
+        If one changes with time, or cannot be brought onto the fine grid.
     """
     layers, names = [], []
     for path in expanded(paths):
@@ -292,9 +316,52 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain) -> tup
             fields = fields_of(dataset, printable(path.name))
             for name in fields.names:
                 layer = dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
-                layers.append(averaged(layer, fields.grid, domain))
+                own = place_of(fields)
+                if own == crs:
+                    layers.append(averaged(layer, fields.grid, domain))
+                elif own is None or crs is None:
+                    known, other = (fields.shown, "the fine grid") if crs is None else ("the fine grid", fields.shown)
+                    raise InputError(f"{known} states a CRS, {other} none: give it one, or warp {fields.shown} first")
+                else:
+                    layers.append(_warped(layer.to_numpy(), grid_of(dataset, fields.grid), domain, crs))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
+
+
+def place_of(fields: Fields) -> CRS | None:
+    """The CRS of fields; WGS 84 for latitude and longitude of any datum, whose differences are far below a cell."""
+    found = crs_of(fields.dataset, fields.grid)
+    if fields.grid.kind == "latitude-longitude" or (found is not None and found.is_geographic):
+        return CRS.from_epsg(4326)
+    return found
+
+
+def _warped(values: Array, grid: Grid, domain: Domain, crs: CRS) -> Array:
+    rows, columns = domain.shape
+    for places in (domain.y, domain.x):
+        steps = np.diff(places)
+        if np.abs(steps - steps.mean()).max() > 1e-3 * abs(steps.mean()):
+            raise InputError("static fields of another CRS need an evenly spaced fine grid: warp them first")
+    down, right = (np.diff(places).mean() for places in (domain.y, domain.x))
+    corner = Affine(right, 0, domain.x[0] - right / 2, 0, down, domain.y[0] - down / 2)
+    made: Array = np.full((rows, columns), np.nan)
+    with rasterio.Env():
+        wanted = rasterio.crs.CRS.from_wkt(crs.to_wkt())
+        size = abs(rasterio.warp.calculate_default_transform(grid.crs, wanted, *grid.shape[::-1], *grid.bounds)[0].a)
+        rasterio.warp.reproject(
+            np.asarray(values, np.float64),
+            made,
+            src_transform=grid.affine,
+            src_crs=grid.crs,
+            src_nodata=np.nan,
+            dst_transform=corner,
+            dst_crs=wanted,
+            dst_nodata=np.nan,
+            resampling=rasterio.enums.Resampling.average if size < abs(right) else rasterio.enums.Resampling.bilinear,
+        )
+    if not np.isfinite(made).any():
+        raise InputError("a static field of another CRS does not reach the fine grid: check the CRS of both")
+    return domain.pad(made)
 
 
 def _named(fields: Fields, wanted: Sequence[str]) -> list[str]:
@@ -359,6 +426,7 @@ def fit(
     names: Sequence[str] = (),
     calendar: bool = False,
     base: str = "regression",
+    conserving: str = "none",
     members: int = 1,
     transforms: dict[str, str] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
@@ -380,6 +448,8 @@ def fit(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
+    conserving : {"auto", "mean", "none"}
+        Whether block means are kept as the coarse values: auto where those of the truth are.
     members : int
         Networks whose mean is the result.
     transforms : dict of str to str
@@ -432,6 +502,10 @@ def fit(
         if not (spreads[chosen] > 0).any():
             words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
             raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
+        if conserving == "mean" and known_as is None:
+            words = f"target {printable(wanted.name)} has no partner in units that can be converted"
+            raise UsageError(f"{words}: its block means cannot be kept, take --conserving none")
+        kept = known_as is not None and (conserving == "mean" or (conserving == "auto" and same_means(pairs, k, first)))
         targets.append(
             Target(
                 str(wanted.name),
@@ -441,6 +515,7 @@ def fit(
                 chosen,
                 spreads[chosen],
                 (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
+                kept,
             )
         )
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
@@ -567,3 +642,29 @@ def drawn(first: Array, size: int, seed: int, step: int) -> Array:
     epoch, place = divmod(step, max(1, len(times) // size))
     order = np.random.default_rng([seed, epoch]).permutation(times)
     return order[place * size : (place + 1) * size]
+
+
+def same_means(pairs: Pairs, k: int, chosen: Array) -> bool:
+    """Whether a target's block means are its partner's coarse values, within a thousandth of their spread."""
+    at = pairs.partner[k]
+    if at is None:
+        return False
+    factor, (rows, _) = pairs.domain.factor, pairs.domain.padded
+    times = next(pairs.blocks(chosen))
+    blocks = pairs.fine[times, k].astype(np.float64).reshape(len(times), rows // factor, factor, -1, factor)
+    means = blocks.mean((2, 4))
+    inner = slice(pairs.margin, -pairs.margin or None)
+    scale, offset = in_units(pairs, k)
+    off = means - (scale * pairs.coarse[times, at, inner, inner].astype(np.float64) + offset)
+    known = np.isfinite(off)
+    return bool(known.any()) and float(np.abs(off[known]).max()) <= SAME_MEANS * float(means[known].std())
+
+
+def in_units(pairs: Pairs, k: int) -> tuple[float, float]:
+    """Scale and offset of a target's partner to the target's units; 1 and 0 where they are not known."""
+    at = pairs.partner[k]
+    given, wanted = (
+        "" if each is None else str(each.attrs.get("units", ""))
+        for each in (None if at is None else pairs.predictors[at], pairs.targets[k])
+    )
+    return conversion(given, wanted) or (1.0, 0.0)

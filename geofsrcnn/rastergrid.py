@@ -315,7 +315,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
         why = "unevenly spaced rows or columns (cells at the poles are cut at 90 degrees)"
     if why is not None:
         raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
-    crs = _crs(dataset, grid)
+    crs = crs_of(dataset, grid)
     if crs is None and grid.kind == "latitude-longitude":
         warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
         crs = CRS.from_epsg(4326)
@@ -386,7 +386,7 @@ _SHORT = {
 }
 
 
-def _crs(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
+def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
     """The CRS that the grid mapping states, if there is one."""
     if grid.mapping is None:
         return None

@@ -20,6 +20,7 @@ from torch import Tensor
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
+from geofsrcnn.inference import downscaled
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import Errors
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
@@ -45,6 +46,7 @@ from geofsrcnn.train import fit as train_to_the_end
 Array = npt.NDArray[Any]
 
 BASES = ("regression", "correction")
+CONSERVING = ("auto", "mean", "none")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -125,6 +127,7 @@ def train_pairs(
     static: Sequence[str | os.PathLike[str]] = (),
     calendar: bool = True,
     base: str = "regression",
+    conserving: str = "auto",
     predictors: Sequence[str] = (),
     targets: Sequence[str] = (),
     partners: dict[str, str] | None = None,
@@ -157,6 +160,9 @@ def train_pairs(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
+    conserving : {"auto", "mean", "none"}
+        Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
+        means are (within a thousandth of their spread) the partner's coarse values.
     predictors, targets : sequence of str
         Variables; all fields of the files if none are given.
     partners : dict of str to str
@@ -184,6 +190,8 @@ def train_pairs(
     options = options or PairOptions()
     if base not in BASES:
         raise UsageError(f"base must be one of {', '.join(BASES)}, got {base!r}")
+    if conserving not in CONSERVING:
+        raise UsageError(f"conserving must be one of {', '.join(CONSERVING)}, got {conserving!r}")
     target = Path(out).absolute()
     if target.suffix != ".safetensors":
         raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
@@ -198,7 +206,7 @@ def train_pairs(
     pairs = read_pairs(coarse, fine, factor, reach, predictors=predictors, targets=targets, partners=partners)
     first = _before(pairs.stamps, until)
     later = ~first
-    layers, names = read_statics(static, pairs.domain)
+    layers, names = read_statics(static, pairs.domain, pairs.crs)
     pairing = fit(
         pairs,
         first,
@@ -206,6 +214,7 @@ def train_pairs(
         names=names,
         calendar=calendar,
         base=base,
+        conserving=conserving,
         members=options.members,
         transforms=transforms,
         limits=limits,
@@ -229,7 +238,8 @@ def train_pairs(
     def scores(networks: Sequence[FSRCNN]) -> dict[str, float]:
         found = [Errors() for _ in pairing.targets]
         for times in pairs.blocks(later):
-            whole = predicted(networks, pairs, pairing, times, device).mean(0)
+            given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
+            whole = pairs.domain.pad(downscaled(networks, pairing, *given, device).mean(0))
             for k, errors in enumerate(found):
                 errors.add(whole[:, k], pairs.fine[times, k], scored(pairs, pairing, k, times))
         return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
@@ -420,12 +430,3 @@ def _network(config: FSRCNNConfig, state: State, number: int) -> FSRCNN:
     model = FSRCNN(config)
     model.load_state_dict({n.removeprefix(begin): t for n, t in state.tensors.items() if n.startswith(begin)})
     return model
-
-
-def predicted(networks: Sequence[FSRCNN], pairs: Pairs, pairing: Pairing, times: Array, device: str) -> Array:
-    """Each network's targets ``(network, time, target, Y, X)`` at some times; NaN beyond the grid."""
-    inputs = torch.from_numpy(pairing.inputs(pairs.coarse[times], pairs.days[times], pairs.margin)).to(device)
-    with torch.inference_mode():
-        residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
-    bases = pairing.bases(pairs.partners[times])
-    return np.stack([pairing.domain.pad(pairing.finish(bases, residual)) for residual in residuals])

@@ -10,21 +10,29 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
+import rasterio
 import torch
 import xarray as xr
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import cbook
+from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.transform import array_bounds
+from rasterio.warp import calculate_default_transform, reproject
 from rasters import state, write
 
-from geofsrcnn import load_checkpoint, upscale_array, upscale_file, upscale_raster
+from geofsrcnn import load_checkpoint, pairs, upscale_array, upscale_file, upscale_raster
 from geofsrcnn.align import averaged, common_times, fields_of, interpolated
 from geofsrcnn.checkpoint import save_checkpoint
 from geofsrcnn.domain import Domain
 from geofsrcnn.downscale import downscale_dataset
-from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
 from geofsrcnn.evaluate import evaluate_raster
-from geofsrcnn.pairing import CellRegression, unshuffle
+from geofsrcnn.model import conserve
+from geofsrcnn.pairing import CellRegression, unshuffle, with_means
+from geofsrcnn.pairs import read_statics
 from geofsrcnn.resample import block_mean, resample
 from geofsrcnn.train import train_model
 from geofsrcnn.train_pairs import PairOptions, train_pairs
@@ -213,10 +221,10 @@ def test_a_given_slope_leaves_the_mean_difference(seed, slope):
 
 
 def test_a_correction_needs_the_same_units(files, tmp_path):
-    """A partner in kelvin cannot be corrected to degrees by a constant; with the same units it is the base."""
-    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t + 273.15).assign_attrs(units="K"))
+    """A partner in unknown units cannot be corrected by a constant; with the same units it is the base."""
+    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t * 1.8).assign_attrs(units="rankine"))
     line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(steps=2), "base": "correction"}
-    with pytest.raises(UsageError, match="target tas and its partner differ in units"):
+    with pytest.raises(UsageError, match="target tas counts in degC, its partner in rankine"):
         train_pairs([kelvin], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     (target,) = load_checkpoint(tmp_path / "m.safetensors").pairing.targets
@@ -503,7 +511,172 @@ def test_what_does_not_fit_is_diagnosed(files, tmp_path, change, words):
         warnings.simplefilter("always")
         scores = trained({**files, "coarse": coarse}, tmp_path / "m.safetensors", steps=2)
     assert any(re.search(f"W-PAIRS: {words}", str(each.message)) for each in said)
-    assert ("bilinear" in scores["tas"]) == (not any(part in words for part in ("degC", "partner among")))
+    assert ("bilinear" in scores["tas"]) == ("partner among" not in words)
+
+
+def test_units_are_converted(files, tmp_path):
+    """Kelvin against degrees: the simple methods and the network are those of degrees against degrees."""
+    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t + 273.15).assign_attrs(units="K"))
+    plain = trained(files, tmp_path / "a.safetensors")["tas"]
+    with pytest.warns(GeofsrcnnWarning, match="target tas counts in degC, its partner in K: converted"):
+        other = trained({**files, "coarse": kelvin}, tmp_path / "b.safetensors")["tas"]
+    assert other == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:W-UNSEEN")
+def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
+    """Coarse = block means of fine, which is found: the results' block means are the coarse values, within limits."""
+    rng = np.random.default_rng(3)
+    fine = np.abs(rng.normal(size=(120, 12, 16)).cumsum(0) + np.arange(16)) * (rng.random((120, 12, 16)) > 0.3)
+    fine[5, 2, 3] = np.nan
+    coarse = np.stack([block_mean(each, 4) for each in fine])
+    stamps = np.datetime64("2000-01-01") + np.arange(120).astype("m8[D]")
+    words = {"units": "mm/day", "standard_name": "rain"}
+    for name, values, step in (("fine", fine, 1), ("coarse", coarse, 4)):
+        y, x = (np.arange(n) * step + (step - 1) / 2 for n in values.shape[1:])
+        xr.Dataset(
+            {name: (("time", "y", "x"), values, words)},
+            {
+                "time": stamps.astype("M8[ns]"),
+                "y": ("y", y, {"axis": "Y", "units": "m"}),
+                "x": ("x", x, {"axis": "X", "units": "m"}),
+            },
+        ).to_netcdf(tmp_path / f"{name}.nc")
+    line = {"until": "2000-03-01", "limits": {"fine": (0, np.inf)}, "sizes": SMALL, "options": PairOptions(steps=20)}
+    files = [tmp_path / "coarse.nc"], [tmp_path / "fine.nc"], 4
+    out = tmp_path / "m.safetensors"
+    train_pairs(*files, out, **line)
+    assert load_checkpoint(out).pairing.targets[0].conserving
+    with xr.open_dataset(files[0][0]) as given:
+        found = downscale_dataset(given, out)["fine"].to_numpy()
+    means = np.stack([block_mean(each, 4) for each in found])
+    known = np.isfinite(coarse)
+    assert np.allclose(means[known], coarse[known], rtol=1e-4, atol=1e-4)
+    assert np.nanmin(found) >= 0
+    train_pairs(*files, tmp_path / "n.safetensors", **line, conserving="none")
+    assert not load_checkpoint(tmp_path / "n.safetensors").pairing.targets[0].conserving
+    with pytest.raises(UsageError, match="conserving must be one of auto, mean, none"):
+        train_pairs(*files, tmp_path / "o.safetensors", **line, conserving="positive")
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    low=st.sampled_from([-np.inf, 0.0]),
+    high=st.sampled_from([np.inf, 3.0]),
+    gaps=st.booleans(),
+)
+def test_means_are_kept_within_limits(seed, low, high, gaps):
+    """As the networks' own arithmetic does it; blocks with a gap and missing means change nothing."""
+    rng = np.random.default_rng(seed)
+    fine, means = rng.normal(1, 2, (2, 6, 9)), rng.normal(1, 1, (2, 2, 3))
+    if gaps:
+        fine[0, 1, 1] = means[1, 1, 2] = np.nan
+    found = with_means(fine, means, (low, high))
+    values = fine.reshape(2, 2, 3, 3, 3).transpose(0, 2, 4, 1, 3).reshape(2, 1, 9, 2, 3)
+    wanted = conserve(torch.from_numpy(values), torch.from_numpy(means[:, None]), low, high).numpy()
+    wanted = wanted.reshape(2, 3, 3, 2, 3).transpose(0, 3, 1, 4, 2).reshape(2, 6, 9)
+    untouched = ~np.isfinite(wanted)
+    assert np.allclose(found[~untouched], wanted[~untouched], atol=1e-9)
+    assert np.array_equal(found[untouched], np.clip(fine, low, high)[untouched], equal_nan=True)
+
+
+def test_statics_of_another_crs_are_warped(files, tmp_path):
+    """Elevation in metres of UTM reaches the latitudes and longitudes where it belongs."""
+    with xr.open_dataset(files["height"]) as dataset:
+        field = dataset["z"].load()
+    affine = Affine(0.25, 0, 4.875, 0, -0.25, 50.125)
+    rows, columns = field.shape
+    with rasterio.Env():
+        to, width, height = calculate_default_transform(
+            "EPSG:4326", "EPSG:32632", columns, rows, *array_bounds(rows, columns, affine), resolution=2000
+        )
+        warped = np.full((height, width), -9999, np.float32)
+        reproject(
+            field.to_numpy().astype(np.float32),
+            warped,
+            src_transform=affine,
+            src_crs="EPSG:4326",
+            dst_transform=to,
+            dst_crs="EPSG:32632",
+            dst_nodata=-9999,
+            resampling=Resampling.bilinear,
+        )
+    write(tmp_path / "utm.tif", warped[None], crs="EPSG:32632", transform=to, nodata=-9999)
+    domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), turning=True)
+    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, CRS.from_epsg(4326))
+    assert names == ["utm"]
+    off = (domain.crop(layer) - field.to_numpy())[2:-2, 2:-2]
+    assert np.nanstd(off) < 0.25 * float(field.std())
+    assert np.corrcoef(domain.crop(layer)[2:-2, 2:-2].ravel(), field.to_numpy()[2:-2, 2:-2].ravel())[0, 1] > 0.98
+    with pytest.raises(InputError, match=r"utm\.tif states a CRS, the fine grid none"):
+        read_statics([tmp_path / "utm.tif"], domain, None)
+
+
+def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):
+    """Kept in a file without a name: the same weights, and nothing is left of it."""
+    trained(files, tmp_path / "a.safetensors")
+    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
+    held = pairs.room((3, 4))
+    assert isinstance(held, np.memmap)
+    trained(files, tmp_path / "b.safetensors")
+    a, b = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("a.safetensors", "b.safetensors"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert list((tmp_path / "spare").iterdir()) == []
+    with pytest.raises(OutputError, match=r"no room for 4000000.0 GiB of fields in .*set TMPDIR"):
+        pairs.room((10**6, 2**30))
+
+
+def test_members_and_their_spread(files, tmp_path):
+    """Each member is the network of its own seed; results are their mean and spread; resume is exact."""
+    out, whole = tmp_path / "m.safetensors", tmp_path / "whole.safetensors"
+    result = [trained(files, tmp_path / f"{seed}.safetensors", seed=seed)["tas"]["network"] for seed in (0, 1)]
+    line = {"until": "2000-06-01", "static": [files["height"]], "sizes": SMALL}
+    options = PairOptions(**QUICK, members=2)
+    arguments = [files["coarse"]], [files["fine"]], 4
+    made = train_pairs(*arguments, whole, **line, options=options)
+    assert made.members["tas"] == pytest.approx(result, rel=1e-6)
+    for number, member in enumerate(load_checkpoint(whole).members):
+        alone = load_checkpoint(tmp_path / f"{number}.safetensors").model.state_dict()
+        assert all(torch.equal(tensor, alone[name]) for name, tensor in member.state_dict().items())
+    with xr.open_dataset(files["coarse"]) as coarse:
+        part = coarse.isel(time=slice(0, 5)).load()
+    single = [downscale_dataset(part, tmp_path / f"{n}.safetensors")["tas"] for n in (0, 1)]
+    found = downscale_dataset(part, whole)
+    assert np.allclose(found["tas"], np.mean(single, axis=0), equal_nan=True, atol=1e-5)
+    assert np.allclose(found["tas_spread"], np.std(single, axis=0, ddof=1), equal_nan=True, atol=1e-5)
+    left = iter(range(QUICK["steps"] + 20))
+
+    class StopError(Exception):
+        pass
+
+    def stop() -> None:
+        if next(left, None) is None:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_pairs(*arguments, out, **line, options=options, each_step=stop)
+    again = train_pairs(*arguments, out, **line, options=options, resume=True)
+    assert again.scores == made.scores
+    for a, b in zip(load_checkpoint(out).members, load_checkpoint(whole).members, strict=True):
+        assert all(torch.equal(tensor, b.state_dict()[name]) for name, tensor in a.state_dict().items())
+
+
+def test_values_unlike_those_trained_on_are_said(files, tmp_path):
+    """A warmer world than the network has seen, and another resolution, which is refused."""
+    out = tmp_path / "m.safetensors"
+    trained(files, out)
+    with xr.open_dataset(files["coarse"]) as coarse:
+        seen = coarse.isel(time=slice(0, 150)).load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        downscale_dataset(seen, out)
+    warmer = seen.assign(t=(seen["t"] + 20).assign_attrs(seen["t"].attrs))
+    with pytest.warns(GeofsrcnnWarning, match=r"W-UNSEEN: 100.0 % of the values of t lie outside .* here 2\d"):
+        downscale_dataset(warmer, out)
+    with pytest.raises(InputError, match="t has rows every 2, the model was trained on 1"):
+        downscale_dataset(seen.isel(lat=slice(None, None, 2)), out)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (-1, 1)])
