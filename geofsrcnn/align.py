@@ -154,6 +154,8 @@ def domain_of(fine: Fields, factor: int) -> Domain:
 def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turning: bool) -> Array:
     """A field ``(..., y, x)`` at rows and columns of other coordinates, linearly; beyond its edge, that edge's values.
 
+    Missing where the nearest cell is; a missing neighbour has no weight.
+
     Parameters
     ----------
     field : DataArray
@@ -179,21 +181,48 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     order = [np.argsort(place) for place in places]
     known = [place[each] for place, each in zip(places, order, strict=True)]
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
-    return _linear(_linear(values, -2, known[0], y), -1, known[1], x)
-
-
-def _linear(values: Array, axis: int, known: Array, places: Array) -> Array:
-    """Linear interpolation along an axis; at a known place nothing of its neighbours enters, be they missing."""
-    if len(known) == 1:
-        return np.repeat(values, len(places), axis)
-    at = np.clip(places, known[0], known[-1])
-    low = np.clip(np.searchsorted(known, at, side="right") - 1, 0, len(known) - 2)
-    weight = (at - known[low]) / (known[low + 1] - known[low])
-    weight = np.where(np.abs(weight - np.rint(weight)) < 1e-6, np.rint(weight), weight)
-    weight = weight[:, None] if axis == -2 else weight
-    before, after = np.take(values, low, axis), np.take(values, low + 1, axis)
-    result: Array = np.where(weight == 0, before, np.where(weight == 1, after, before + weight * (after - before)))
+    lines = [_Line.at(k, places) for k, places in zip(known, (y, x), strict=True)]
+    valid = np.isfinite(values)
+    if valid.all():
+        return lines[1].between(lines[0].between(values, -2), -1)
+    total, weight = (
+        lines[1].between(lines[0].between(each, -2), -1) for each in (np.where(valid, values, 0), valid * 1.0)
+    )
+    near = lines[1].nearest(lines[0].nearest(valid, -2), -1)
+    result: Array = np.where(near, total / np.where(near, weight, 1), np.nan)
     return result
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Where places lie between known ones along an axis: after `low`, by a share of the step to the next."""
+
+    low: npt.NDArray[np.int64]
+    share: Array
+
+    @classmethod
+    def at(cls, known: Array, places: Array) -> _Line:
+        """Beyond the ends, at the end; within a millionth of a known place, there."""
+        if len(known) == 1:
+            return cls(np.zeros(len(places), np.int64), np.zeros(len(places)))
+        at = np.clip(places, known[0], known[-1])
+        low = np.clip(np.searchsorted(known, at, side="right") - 1, 0, len(known) - 2)
+        share = (at - known[low]) / (known[low + 1] - known[low])
+        return cls(low, np.where(np.abs(share - np.rint(share)) < 1e-6, np.rint(share), share))
+
+    def between(self, values: Array, axis: int) -> Array:
+        """Values interpolated linearly along an axis."""
+        last = values.shape[axis] - 1
+        before, after = (np.take(values, np.minimum(each, last), axis) for each in (self.low, self.low + 1))
+        share = self.share[:, None] if axis == -2 else self.share
+        result: Array = before + share * (after - before)
+        return result
+
+    def nearest(self, values: Array, axis: int) -> Array:
+        """Those of the nearest known place."""
+        index = np.minimum(self.low + (self.share > 0.5), values.shape[axis] - 1)
+        result: Array = np.take(values, index, axis)
+        return result
 
 
 def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain) -> Array:
