@@ -34,12 +34,11 @@ def main() -> None:
     options = f"--factor {FACTOR} --until 2000-01-01 --base correction --no-calendar"
     for command in (
         f"train fine.nc --coarse coarse.nc {options} --out model.safetensors",
-        "info model.safetensors",
+        "evaluate model.safetensors --fine fine.nc --coarse coarse.nc --report report",
         f"upscale coarse.nc result.nc --factor {FACTOR} --model model.safetensors",
     ):
         print(f"$ geofsrcnn {command}", flush=True)
-        overwrite = [] if command.startswith("info") else ["--overwrite"]
-        subprocess.run([sys.executable, "-m", "geofsrcnn", *command.split(), *overwrite], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-m", "geofsrcnn", *command.split(), "--overwrite"], cwd=folder, check=True)
 
 
 if __name__ == "__main__":
