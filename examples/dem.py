@@ -33,7 +33,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dem = Path(sys.argv[2]).absolute() if len(sys.argv) > 2 else jacksboro(folder)
     for name, options in COMMANDS.items():
-        command = f"train {dem} {options} --steps {STEPS} --check-every 200 --overwrite --quiet --json"
+        command = f"train {dem} {options} --steps {STEPS} --overwrite --quiet --json"
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "geofsrcnn", *command.split()], cwd=folder, check=True, stdout=subprocess.PIPE
