@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def jacksboro(folder: Path) -> Path:
-    """matplotlib's DEM as a GeoTIFF."""
+    """Matplotlib's DEM as a GeoTIFF."""
     with cbook.get_sample_data("jacksboro_fault_dem.npz") as data:
         values = data["elevation"].astype(np.int16)
         x0, x1, y0, y1 = (float(data[name]) for name in ("xmin", "xmax", "ymin", "ymax"))

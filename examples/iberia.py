@@ -3,8 +3,8 @@
     python examples/iberia.py DIR PAIR ELEVATION
 
 PAIR is a folder with ncep_surface.nc, ncep_levels.nc (coarse) and eobs_fine.nc (SantanderMetGroup/climate4R.datasets);
-ELEVATION any raster or NetCDF of heights that covers Iberia, such as ETOPO1. Winters before 1993-06 are fitted on, later
-ones are scored on: a model of four members, a report, and the result for all days.
+ELEVATION any raster or NetCDF of heights that covers Iberia, such as ETOPO1. Winters before 1993-06 are fitted on, and
+later ones scored on: a model of four members, a report, and the result for all days.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def main() -> None:
     surface, levels, fine = (pair / name for name in ("ncep_surface.nc", "ncep_levels.nc", "eobs_fine.nc"))
     targets = "--partner tg=tas --partner rr=pr --transform pr=sqrt --limits rr=0:inf"
     began = time.monotonic()
+    given = f"--coarse {surface} --coarse {levels} --static {elevation} --factor 4 --until 1993-06-01"
     for command in (
-        f"train {fine} --coarse {surface} --coarse {levels} --static {elevation} --factor 4 --until 1993-06-01 {targets} "
-        "--members 4 --out iberia.safetensors --overwrite",
+        f"train {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
         f"evaluate iberia.safetensors --fine {fine} --coarse {surface} --coarse {levels} --report report --overwrite",
         f"upscale {surface} iberia.nc --also {levels} --factor 4 --model iberia.safetensors --overwrite",
     ):

@@ -99,7 +99,9 @@ def test_the_example_of_pairs_beats_simple_methods(tmp_path):
     command = [sys.executable, ROOT / "examples" / "pairs.py", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"the network is \d+\.\d % below the best simple method, mean correction", done.stdout), done.stdout
+    assert re.search(r"the network is \d+\.\d % below the best simple method, mean correction", done.stdout), (
+        done.stdout
+    )
     assert re.search(r"result.nc: 10 x 13 -> 37 x 49, 240 bands", done.stdout)
     with xr.open_dataset(tmp_path / "result.nc") as result, xr.open_dataset(tmp_path / "fine.nc") as fine:
         later = (fine["time"].dt.year >= 2000).to_numpy()

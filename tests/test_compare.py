@@ -1,0 +1,247 @@
+"""Measures of fine fields against the truth: independent references, gaps, weights, blocks of times."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from geofsrcnn.compare import Comparer
+from geofsrcnn.comparison import MEASURES, Comparison
+from geofsrcnn.metrics import Correlation, Errors, crps, radial_spectrum, ssim
+from geofsrcnn.resample import block_mean, repeat
+from geofsrcnn.units import conversion, differ
+
+ROWS, COLUMNS, FACTOR, TIMES = 24, 32, 4, 6
+
+
+def fields(seed: int, times: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth truth and a noisy estimate of it."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(times, ROWS, COLUMNS)).cumsum(1).cumsum(2) / 5 + 3
+    return truth, truth + rng.normal(size=truth.shape) * 0.5 + 0.1
+
+
+def compared(truth: np.ndarray, estimate: np.ndarray, cuts: tuple[int, ...] = (), **options: object) -> Comparison:
+    """The comparison of one network and one simple method, times in blocks."""
+    members = options.pop("members", None)
+    rows, columns = truth.shape[1:]
+    known = truth[np.isfinite(truth)]
+    comparer = Comparer(
+        "t",
+        "K",
+        FACTOR,
+        models=("network",),
+        y=np.arange(rows),
+        x=np.arange(columns),
+        extent=(float(known.min()), float(known.max())),
+        times=len(truth),
+        **options,
+    )
+    stamps = [(2000 + i // 4, 1 + 3 * (i % 4), 5) for i in range(len(truth))]
+    for start, stop in zip((0, *cuts), (*cuts, len(truth)), strict=True):
+        comparer.add(
+            truth[start:stop],
+            {"network": estimate[start:stop], "zero": np.zeros_like(truth[start:stop])},
+            stamps=stamps[start:stop],
+            coarse=np.stack([block_mean(each, FACTOR) for each in truth[start:stop]]),
+            conserved=True,
+            members=None if members is None else members[:, start:stop],
+        )
+    return comparer.finish()
+
+
+def test_measures_are_those_of_other_libraries():
+    """scikit-image, scipy and numpy on complete fields."""
+    truth, estimate = fields(0)
+    scores = compared(truth, estimate).scores["network"]
+    span = np.ptp(truth)
+    assert scores["rmse"] == pytest.approx(np.sqrt(np.mean((estimate - truth) ** 2)))
+    assert scores["mae"] == pytest.approx(np.abs(estimate - truth).mean())
+    assert scores["bias"] == pytest.approx((estimate - truth).mean())
+    assert scores["correlation"] == pytest.approx(scipy.stats.pearsonr(estimate.ravel(), truth.ravel())[0])
+    assert scores["psnr"] == pytest.approx(peak_signal_noise_ratio(truth, estimate, data_range=span))
+    line = {"data_range": span, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    wanted = [structural_similarity(a, b, **line) for a, b in zip(truth, estimate, strict=True)]
+    assert scores["ssim"] == pytest.approx(np.mean(wanted))
+    for p in (1, 5, 95, 99):
+        own, other = (np.quantile(v, p / 100, method="inverted_cdf") for v in (estimate, truth))
+        assert scores[f"p{p}"] == pytest.approx(own - other, abs=1e-5)
+    means = np.stack([block_mean(e - t, FACTOR) for e, t in zip(estimate, truth, strict=True)])
+    assert scores["conservation"] == pytest.approx(np.sqrt((means**2).mean()))
+    assert set(scores) <= set(MEASURES)
+
+
+def test_parts_are_those_of_their_times():
+    """Seasons and months by hand."""
+    truth, estimate = fields(1)
+    parts = compared(truth, estimate).parts
+    assert list(parts["season"]) == ["DJF", "MAM", "JJA", "SON"]
+    assert list(parts["month"]) == ["01", "04", "07", "10"]
+    for number, name in enumerate(parts["season"]):
+        wanted = np.sqrt(np.mean((estimate[number::4] - truth[number::4]) ** 2))
+        assert parts["season"][name]["network"] == pytest.approx(wanted)
+
+
+def test_rain_by_hand():
+    """Wet is 1 or more; share and mean amount less the truth's."""
+    truth, estimate = (np.array(v, float)[None].repeat(16, 1).repeat(16, 2) for v in ([[0, 2]], [[1, 4]]))
+    scores = compared(truth, estimate, rain=True).scores["network"]
+    assert scores["wet_days"] == pytest.approx(0.5)
+    assert scores["wet_intensity"] == pytest.approx(2.5 - 2)
+    assert "wet_days" not in compared(truth, estimate).scores["network"]
+
+
+def test_the_truth_itself_is_perfect():
+    """No error, whatever the measure."""
+    truth, _ = fields(2)
+    scores = compared(truth, truth).scores["network"]
+    perfect = {"correlation": 1, "ssim": 1, "spectrum_ratio": 1}
+    for name, value in scores.items():
+        assert value == pytest.approx(perfect.get(name, 0), abs=1e-9), name
+
+
+@given(seed=st.integers(0, 100), cuts=st.sets(st.integers(1, TIMES - 1)))
+def test_blocks_of_times_change_nothing(seed, cuts):
+    """However the times are cut, gaps, weights and members included."""
+    truth, estimate = fields(seed)
+    truth[2, 3:6, 4:9] = np.nan
+    members = np.stack([estimate, estimate + 0.3])
+    weights = np.cos(np.linspace(0, 1, ROWS))[:, None] * np.ones(COLUMNS)
+    whole, cut = (compared(truth, estimate, c, members=members, weights=weights) for c in ((), tuple(sorted(cuts))))
+    for method, scores in whole.scores.items():
+        assert cut.scores[method] == pytest.approx(scores, rel=1e-9, abs=1e-12)
+    assert np.allclose(whole.spectra["network"], cut.spectra["network"])
+    assert np.array_equal(whole.scatter["network"], cut.scatter["network"])
+    assert whole.cells == cut.cells == np.isfinite(truth).sum() == whole.scatter["network"].sum()
+
+
+@given(seed=st.integers(0, 100))
+def test_missing_cells_do_not_count(seed):
+    """Measures of values are those of the compacted data; structure that of whole windows."""
+    truth, estimate = fields(seed, 2)
+    mask = np.random.default_rng(seed).random(truth.shape) < 0.2
+    holed = np.where(mask, np.nan, truth)
+    scores = compared(holed, estimate).scores["network"]
+    kept_truth, kept = truth[~mask], estimate[~mask]
+    assert scores["rmse"] == pytest.approx(np.sqrt(np.mean((kept - kept_truth) ** 2)))
+    assert scores["correlation"] == pytest.approx(np.corrcoef(kept, kept_truth)[0, 1])
+    own, other = (np.quantile(v, 0.95, method="inverted_cdf") for v in (kept, kept_truth))
+    assert scores["p95"] == pytest.approx(own - other, abs=1e-5)
+    edge = np.full(truth.shape, np.nan)
+    edge[:, 2:-3, 4:-1] = truth[:, 2:-3, 4:-1]
+    inner = truth[0, 2:-3, 4:-1], estimate[0, 2:-3, 4:-1]
+    assert ssim(estimate[0], edge[0], 5.0) == pytest.approx(ssim(inner[1], inner[0], 5.0))
+
+
+@given(seed=st.integers(0, 100), row=st.integers(0, ROWS - 1))
+def test_a_weight_of_two_is_two_rows(seed, row):
+    """Measures of values with a row that counts twice are those with the row repeated."""
+    truth, estimate = fields(seed, 1)
+    weights = np.ones((ROWS, COLUMNS))
+    weights[row] = 2
+    once = compared(truth, estimate, weights=weights).scores["network"]
+    twice = compared(*(np.insert(v, row, v[:, row], axis=1) for v in (truth, estimate))).scores["network"]
+    for name in ("rmse", "mae", "bias", "correlation", "p1", "p5", "p95", "p99"):
+        assert once[name] == pytest.approx(twice[name], rel=1e-9), name
+
+
+def test_digits_are_kept_far_from_zero():
+    """Pressure 101325 +- 0.1 correlates as 0 +- 0.1 does."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 5, 400)) * 0.1
+    y = y + x
+    found = []
+    for level in (0.0, 101325.0):
+        both = Correlation()
+        for a, b in zip(x, y, strict=True):
+            both.add(a + level, b + level, np.ones(400, bool))
+        found.append(both.value)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert found[0] == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1])
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(2, 9))
+def test_crps_is_the_integral_of_squared_differences(seed, count):
+    """Of the members' distribution and the step at the truth, integrated numerically."""
+    rng = np.random.default_rng(seed)
+    members, truth = rng.normal(size=count), float(rng.normal())
+    places = np.linspace(-8, 8, 160_001)
+    below = (members[:, None] <= places).mean(0)
+    wanted = ((below - (places >= truth)) ** 2).sum() * (places[1] - places[0])
+    assert float(crps(members[:, None], np.array([truth]))[0]) == pytest.approx(wanted, abs=2e-3)
+
+
+def test_spread_of_members_that_know_their_error():
+    """Truth and members of one distribution: the spread is the error (Fortin et al. 2014)."""
+    rng = np.random.default_rng(4)
+    truth, *members = rng.normal(size=(9, 20, ROWS, COLUMNS))
+    scores = compared(truth, np.mean(members, axis=0), members=np.array(members)).scores["network"]
+    assert scores["spread_skill"] == pytest.approx(1, abs=0.02)
+    assert scores["crps"] == pytest.approx(crps(np.array(members), truth).mean())
+
+
+@pytest.mark.parametrize("wavelength", [4, 8, 16])
+def test_a_wave_has_its_wavelength(wavelength):
+    """In either direction; white noise is flat."""
+    wave = np.sin(2 * np.pi * np.arange(64) / wavelength + 0.3)
+    for field in (wave * np.ones((64, 1)), wave[:, None] * np.ones(64)):
+        wavelengths, power = radial_spectrum(field)
+        assert wavelengths[power.argmax()] == wavelength
+    _, power = radial_spectrum(np.random.default_rng(0).normal(size=(200, 64, 64)))
+    flat = power.mean(0)[1:]
+    assert flat.max() / flat.min() < 1.15
+
+
+def test_smooth_estimates_lack_fine_power():
+    """Repeated cells have too much of it, block means of twice the size too little."""
+    truth, _ = fields(7)
+    smooth = np.stack([repeat(block_mean(each, 8), 8) for each in truth])
+    noisy = truth + np.random.default_rng(0).normal(size=truth.shape)
+    found = [compared(truth, each).scores["network"]["spectrum_ratio"] for each in (smooth, noisy)]
+    assert found[0] < 1 < found[1]
+
+
+def test_a_moved_field_is_found_moved():
+    """By a fine cell along y: where it lies too far, the shift is positive."""
+    rng = np.random.default_rng(9)
+    whole = gaussian_filter(rng.normal(size=(3, 97, 128)), (0, 3, 3))
+    scores = compared(whole[:, 1:], whole[:, :-1]).scores["network"]
+    assert scores["shift_y"] == pytest.approx(1, abs=0.05)
+    assert scores["shift_x"] == pytest.approx(0, abs=0.05)
+
+
+def test_errors_are_weighted():
+    """A hand case: weights 1 and 3."""
+    errors = Errors()
+    errors.add(np.array([1.0, 2.0]), np.array([0.0, 0.0]), np.array([True, True]), np.array([1.0, 3.0]))
+    assert (errors.rmse, errors.mae, errors.bias) == (pytest.approx((13 / 4) ** 0.5), 1.75, 1.75)
+
+
+@pytest.mark.parametrize(
+    ("given_", "wanted", "value", "becomes"),
+    [
+        ("K", "degrees_celsius", 300.0, 26.85),
+        ("degC", "kelvin", 10.0, 283.15),
+        ("kg m-2 s-1", "mm/day", 1 / 86400, 1.0),
+        ("mm day-1", "kg m**-2 s**-1", 86400.0, 1.0),
+        ("m/day", "mm/h", 0.024, 1.0),
+        ("", "mm", 3.0, 3.0),
+    ],
+)
+def test_units_are_converted(given_, wanted, value, becomes):
+    """By hand."""
+    scale, offset = conversion(given_, wanted)
+    assert scale * value + offset == pytest.approx(becomes)
+    assert differ(given_, wanted) == (value != becomes)
+
+
+def test_other_quantities_are_not_converted():
+    """Rain is no temperature, and what is unknown stays unknown."""
+    assert conversion("K", "mm/day") is None
+    assert conversion("hPa", "Pa") is None
+    assert differ("hPa", "Pa")
