@@ -16,7 +16,7 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 
 LAYERS = (
     {"__init__", "errors"},
-    {"grid", "tiles", "files", "remote"},
+    {"config", "grid", "tiles", "files", "remote"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes"},
     {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
