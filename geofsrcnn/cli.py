@@ -202,6 +202,8 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
+    except GeofsrcnnError as error:  # while options are read
+        code = _fail(error, error.exit_code, debug=debug)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = 2
@@ -253,9 +255,7 @@ class _Names(click.ParamType[tuple[str, ...]]):
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(part.strip() for part in str(value).split(","))
+        names = value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
         if not all(names):
             self.fail(f"{value!r} is not a list of names such as tas,pr", param, ctx)
         return names
@@ -265,10 +265,25 @@ class _Option(click.ParamType[tuple[str, str]]):
     name = "KEY=VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        key, sep, rest = str(value).partition("=")
+        key, sep, rest = (value[0], "=", value[1]) if isinstance(value, tuple) else str(value).partition("=")
         if not sep or not key:
             self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
         return key, rest
+
+
+class _Day(click.ParamType[str]):
+    """In any calendar: a year of 360 days has a 30 February."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            _, month, day = (int(part) for part in str(value).split("-"))
+        except ValueError:
+            month = day = 0
+        if not (1 <= month <= 12 and 1 <= day <= 31):
+            self.fail(f"until must be a day such as 1993-06-01, got {value!r}", param, ctx)
+        return str(value)
 
 
 def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -969,10 +984,40 @@ COMMON = ("fine", "also_fine", "coarse", "factor", "out", "log", "device", "over
 OUTPUT = ("as_json", "quiet", "strict", "debug")
 
 
-def _given() -> set[str]:
-    """Parameters that stand on the command line."""
+def _given(*sources: ParameterSource) -> set[str]:
+    """Parameters that stand on the command line or in its configuration file."""
     context = click.get_current_context()
-    return {name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    wanted = sources or (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return {name for name in context.params if context.get_parameter_source(name) in wanted}
+
+
+def _configure(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take the options of a file as defaults."""
+    if path is None:
+        return
+    from geofsrcnn.config import Kind, Option, read_options
+
+    def kind(param: click.Parameter) -> Kind:
+        if isinstance(param, click.Option) and param.is_flag:
+            return "flag"
+        kinds: dict[type, Kind] = {
+            click.IntRange: "whole",
+            _Factor: "whole",
+            click.types.FloatParamType: "number",
+            _Names: "names",
+            _Day: "day",
+            _Option: "table",
+        }
+        return kinds.get(type(param.type), "text")
+
+    options = {
+        name.removeprefix("--"): Option(str(param.name), kind(param), param.multiple)
+        for param in context.command.params
+        if isinstance(param, click.Option) and param.name != "config"
+        for name in param.opts
+        if name.startswith("--")
+    }
+    context.default_map = read_options(Path(path), options)
 
 
 def _refuse_given(names: Iterable[str], words: str) -> None:
@@ -1064,10 +1109,24 @@ def _range(text: str) -> tuple[float, float]:
 
 @cli.command("train")
 @click.argument("fine", nargs=-1, metavar="[FINE...]")
+@click.option(
+    "--config",
+    metavar="TOML",
+    callback=_configure,
+    is_eager=True,
+    expose_value=False,
+    help="Options by name, such as steps = 2000; those given here win. Paths are relative to the current folder.",
+)
 @click.option("--coarse", multiple=True, metavar="FILE", help="Coarse fields of the same times: train on pairs.")
 @click.option("--fine", "also_fine", multiple=True, metavar="FILE", help="As FINE; several times.")
 @click.option("--static", multiple=True, metavar="FILE", help="Pairs: fine fields without times, such as elevation.")
-@click.option("--until", default=None, metavar="YYYY-MM-DD", help="Pairs: fit on the days before, score on the others.")
+@click.option(
+    "--until",
+    type=_Day(),
+    default=None,
+    metavar="YYYY-MM-DD",
+    help="Pairs: fit on the days before, score on the others.",
+)
 @click.option("--predictors", type=_Names(), default=None, help="Pairs: coarse variables, separated by commas.")
 @click.option("--targets", type=_Names(), default=None, help="Pairs: fine variables, separated by commas.")
 @click.option(
@@ -1218,6 +1277,8 @@ def train(
     regression of each fine cell.
     """
     _harden_gdal()
+    if fine and "also_fine" not in _given(ParameterSource.COMMANDLINE):  # those of a file then
+        also_fine = ()
     fine = (*fine, *also_fine)
     if not fine:
         raise UsageError("nothing to train on: give FINE rasters")

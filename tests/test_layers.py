@@ -18,7 +18,7 @@ LAYERS = (
     {"__init__", "errors"},
     {"grid", "tiles", "files", "remote"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes", "units"},
-    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store"},
+    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store", "config"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
     {"opening", "compare"},
