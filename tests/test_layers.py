@@ -16,9 +16,9 @@ MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py
 
 LAYERS = (
     {"__init__", "errors"},
-    {"grid", "tiles", "files", "remote"},
+    {"config", "grid", "tiles", "files", "remote"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes", "units"},
-    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store", "config"},
+    {"model", "inference", "checkpoint", "pairing", "resume", "ranks", "report", "raster", "cf", "align", "store"},
     {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
     {"upscale", "train", "rastergrid"},
     {"opening", "compare"},
