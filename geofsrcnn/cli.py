@@ -972,7 +972,7 @@ PAIRS = (
     *("static", "until", "predictors", "targets", "partners", "transforms", "limits"),
     *("calendar", "base", "dropout"),
 )
-"""Parameters of training on pairs."""
+"""Parameters of training on pairs alone."""
 
 SCHEDULE = (
     *("steps", "minutes", "batch", "rate", "decay", "loss", "softness", "keep", "seed", "save_minutes"),
@@ -1046,7 +1046,7 @@ def _train_pairs(
     from geofsrcnn.train_pairs import PairOptions, train_pairs
 
     context = click.get_current_context()
-    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE}
+    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE, "conserving"}
     _refuse_given([str(p.name) for p in context.command.params if p.name not in known], "is not for pairs (--coarse)")
     if pairs["until"] is None:
         raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
@@ -1072,6 +1072,7 @@ def _train_pairs(
             static=pairs["static"],
             calendar=pairs["calendar"],
             base=pairs["base"],
+            conserving=context.params["conserving"] if "conserving" in _given() else "auto",
             predictors=pairs["predictors"] or (),
             targets=pairs["targets"] or (),
             partners=dict(pairs["partners"]),
@@ -1184,7 +1185,7 @@ def _range(text: str) -> tuple[float, float]:
     "--conserving",
     type=click.Choice(["mean", "positive", "none"]),
     default="mean",
-    show_default=True,
+    show_default="mean; for pairs where they are the coarse values",
     help="Keep block means; positive keeps values at or above zero as well.",
 )
 @click.option("--steps", type=click.IntRange(1), default=20000, show_default=True, help="Optimiser steps.")

@@ -272,8 +272,8 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
     places = place_of(coarse), place_of(fine)
     kinds = coarse.grid.kind, fine.grid.kind
     if places[0] != places[1] and (None not in places or kinds[0] != kinds[1]):
-        words = [kind if place is None else str(place.name) for place, kind in zip(places, kinds, strict=True)]
-        raise InputError(f"{coarse.shown} is {words[0]}, {fine.shown} is {words[1]}: warp one to the other's CRS first")
+        one, other = (kind if place is None else str(place.name) for place, kind in zip(places, kinds, strict=True))
+        raise InputError(f"{coarse.shown} is {one}, {fine.shown} is {other}: warp one to the other's CRS first")
     if share_outside(coarse, domain) > NOWHERE:
         ends = [
             f"{name} {np.min(values):g} to {np.max(values):g}"

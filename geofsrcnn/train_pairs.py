@@ -46,7 +46,7 @@ from geofsrcnn.train import fit as train_to_the_end
 Array = npt.NDArray[Any]
 
 BASES = ("regression", "correction")
-CONSERVING = ("auto", "mean", "none")
+CONSERVING = ("auto", "mean", "positive", "none")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -160,9 +160,10 @@ def train_pairs(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "none"}
+    conserving : {"auto", "mean", "positive", "none"}
         Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
-        means are (within a thousandth of their spread) the partner's coarse values.
+        means are (within a thousandth of their spread) the partner's coarse values; positive also limits targets
+        without `limits` to 0 and above.
     predictors, targets : sequence of str
         Variables; all fields of the files if none are given.
     partners : dict of str to str
@@ -214,10 +215,10 @@ def train_pairs(
         names=names,
         calendar=calendar,
         base=base,
-        conserving=conserving,
+        conserving="mean" if conserving == "positive" else conserving,
         members=options.members,
         transforms=transforms,
-        limits=limits,
+        limits=_limits(pairs, limits, positive=conserving == "positive"),
     )
     for words in diagnose(pairs, pairing, first):
         warn("W-PAIRS", words)
@@ -341,6 +342,13 @@ def train_pairs(
         steps,
         seconds,
     )
+
+
+def _limits(
+    pairs: Pairs, limits: dict[str, tuple[float, float]] | None, *, positive: bool
+) -> dict[str, tuple[float, float]]:
+    low = dict.fromkeys((str(target.name) for target in pairs.targets), (0.0, float("inf"))) if positive else {}
+    return low | (limits or {})
 
 
 def _digest(pairs: Pairs, pairing: Pairing, first: Array) -> str:
