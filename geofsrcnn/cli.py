@@ -851,6 +851,10 @@ COMMON = (
     *("fine", "also_fine", "coarse", "factor", "out", "seeds", "device", "overwrite", "resume"),
     *("log", "curves", "tensorboard"),
 )
+FILES = (
+    *("fine", "also_fine", "coarse", "static", "validation", "start", "teacher", "card"),
+    *("out", "log", "curves", "tensorboard"),
+)
 OUTPUT = ("as_json", "quiet", "strict", "debug")
 
 
@@ -1001,6 +1005,7 @@ def _each_seed(
 def _train_pairs(
     coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], device: str, session: _Session
 ) -> None:
+    from geofsrcnn.normalize import TRANSFORMS
     from geofsrcnn.pairs import expanded
     from geofsrcnn.train_pairs import PairOptions, train_pairs
 
@@ -1011,6 +1016,9 @@ def _train_pairs(
         raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
     schedule = PairOptions(**{name: context.params[name] for name in SCHEDULE if name in _given()})
     limits = {name: _range(text) for name, text in pairs["limits"]}
+    for name, transform in pairs["transforms"]:
+        if transform not in TRANSFORMS:
+            raise UsageError(f"--transform {printable(name)} must be one of {', '.join(TRANSFORMS)}")
 
     def said(record: dict[str, Any]) -> str:
         member = f"member {record['member']}  " if "member" in record else ""
@@ -1057,12 +1065,25 @@ def _show_pairs(result: PairResult) -> None:
             click.echo(f"  its members alone: {each}; mean {mean:.4g}, standard deviation {std:.2g}")
 
 
+def _refuse_nameless() -> None:
+    """Refuse names that can be no file's or folder's of data: empty, ``.`` or ``..``."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        value = context.params.get(str(param.name))
+        for name in value if isinstance(value, tuple) else (value,):
+            if param.name in FILES and name is not None and Path(name).name in ("", ".."):
+                raise UsageError(f"{param.opts[0]} needs the name of a file, got {printable(name)!r}")
+
+
 def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
-        return float(low), float(high)
+        found = float(low), float(high)
     except ValueError:
-        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {text!r}") from None
+        found = math.nan, math.nan
+    if not found[0] < found[1]:
+        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {printable(text)!r}")
+    return found
 
 
 @cli.command("train")
@@ -1268,6 +1289,10 @@ def train(
     if fine and "also_fine" not in _given(ParameterSource.COMMANDLINE):  # those of a file then
         also_fine = ()
     fine = (*fine, *also_fine)
+    _refuse_nameless()
+    for one, other in (("steps", "minutes"), ("hold_out", "validation")):
+        if {one, other} <= _given():
+            raise UsageError(f"--{one.replace('_', '-')} and --{other} exclude each other: give one")
     if not fine:
         raise UsageError("nothing to train on: give FINE rasters")
     pairs = {name: options.pop(name) for name in PAIRS}

@@ -193,12 +193,12 @@ def draw_curves(path: Path, records: Sequence[Record]) -> None:
     lower.annotate(
         f"{best['score']:.4f}",
         (best["step"], best["score"]),
-        xytext=(0, 7),
+        xytext=(0, -14),
         textcoords="offset points",
         ha="center",
         fontsize="small",
     )
-    lower.margins(y=0.15)
+    lower.margins(y=0.2)
     lower.axhline(1, color="black", linewidth=0.8, linestyle="--")
     upper.set(ylabel="loss", title="Training")
     lower.set(ylabel="score: error divided by the baseline's", xlabel="step")

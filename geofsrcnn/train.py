@@ -158,7 +158,9 @@ class Schedule:
             raise ConfigError("freeze leaves nothing to train: name fewer stages")
         if not 0 < self.last_rate <= 10:
             raise ConfigError(f"last_rate must be above 0, at most 10, got {self.last_rate}")
-        if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1 and 0 <= self.decay < 1):
+        if not (
+            0 < self.rate < math.inf and 0 < self.softness < math.inf and 0 <= self.average < 1 and 0 <= self.decay < 1
+        ):
             raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
 
 

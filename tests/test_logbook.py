@@ -216,9 +216,9 @@ def test_seeds_of_rasters(fine, tmp_path):
     again = (*line, "-o", "m.safetensors", "--seed", 4, "--seeds", 3)
     assert "output exists" in processes.run(*again, **setup).refused(5)
     (tmp_path / "m-seed2.safetensors").unlink()
-    before = [state(tmp_path / name) for name in ("m.safetensors", "m-seed1.safetensors")]
+    before = [state(tmp_path / name)[:3] for name in ("m.safetensors", "m-seed1.safetensors")]
     resumed = json.loads(processes.run(*again, "--resume", **setup).out)
-    assert [state(tmp_path / name) for name in ("m.safetensors", "m-seed1.safetensors")] == before
+    assert [state(tmp_path / name)[:3] for name in ("m.safetensors", "m-seed1.safetensors")] == before
     assert resumed["results"][2]["score"] == scores[2]
     assert resumed["spread"]["score"]["mean"] == pytest.approx(mean, abs=1e-4)
     other = processes.run(*again, "--resume", "--rate", 0.5, **setup)
