@@ -21,6 +21,7 @@ from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
 from geofsrcnn.inference import downscaled
+from geofsrcnn.logbook import Report
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import Errors
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
@@ -40,7 +41,7 @@ from geofsrcnn.pairs import (
 from geofsrcnn.patches import made_ahead
 from geofsrcnn.ranks import Ranks, joined
 from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
-from geofsrcnn.train import Report, Run, Schedule, deterministic_torch, penalty
+from geofsrcnn.train import Run, Schedule, deterministic_torch, penalty
 from geofsrcnn.train import fit as train_to_the_end
 
 Array = npt.NDArray[Any]
