@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from rasters import write
-from test_pairs import made
+from pairfiles import made
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.ranks import Ranks
