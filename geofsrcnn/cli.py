@@ -779,6 +779,8 @@ def evaluate(
     With --fine and --coarse, MODELs that were trained on pairs are compared with the truth on later times, beside
     interpolations, each cell's mean, mean correction and regression. --report writes all measures, maps, spectra.
     """
+    if report is None:
+        _refuse_given(["overwrite"], "is for --report")
     if coarse:
         _refuse_given(["factor", "models", "bidx", "nodata", "driver", "precision"], "is not for pairs (--coarse)")
         if not fine:
@@ -796,7 +798,6 @@ def evaluate(
             rasters, factor, models, bidx or (), report, driver, options, overwrite=overwrite, as_json=as_json
         )
         return
-    _refuse_given(["overwrite"], "is for --report")
     from geofsrcnn.evaluate import evaluate_raster
 
     found: list[Evaluation] = []
@@ -834,11 +835,11 @@ def _evaluate_pairs(
     with _stops() as check:
         found = evaluate_pairs(loaded, coarse, fine, since=since, device=device, each_part=check)
     facts = {}
-    for checkpoint in loaded:
+    for name, checkpoint in zip(found[0].models, loaded, strict=True):
         assert checkpoint.pairing is not None
         fitted = " to ".join(checkpoint.pairing.fitted)
         words = f"{checkpoint.card.summary}; fitted on {fitted}; sha256 {checkpoint.digest}"
-        facts[f"model {checkpoint.path.name}"] = words
+        facts[f"model {name}"] = f"{checkpoint.path.name}; {words}"
     facts |= {"fine": _file_names(fine), "coarse": _file_names(coarse)}
     _show_comparisons(
         found, report, f"{_file_names(models)} on later times", facts, overwrite=overwrite, as_json=as_json
@@ -869,7 +870,8 @@ def _report_rasters(
     if not found:
         raise InputError("no raster has enough valid cells to judge by, or any structure")
     methods = [load_method(model, factor, device=options["device"]) for model in models]
-    facts = {f"model {method.name}": f"sha256 {method.digest}" for method in methods if method.digest}
+    named = zip(found[0].models, methods, strict=True)
+    facts = {f"model {name}": f"sha256 {method.digest}" for name, method in named if method.digest}
     facts |= {"rasters": _file_names(rasters), "factor": str(factor)}
     title = f"{_file_names(models)} on block-averaged rasters"
     _show_comparisons(found, report, title, facts, overwrite=overwrite, as_json=as_json)

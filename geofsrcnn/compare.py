@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn.comparison import Comparison, Maps
+from geofsrcnn.errors import InputError, printable
 from geofsrcnn.metrics import Correlation, Errors, crps, radial_spectrum, shift, ssim
 from geofsrcnn.resample import block_mean
 
@@ -81,6 +82,8 @@ class Comparer:
         self._weights = np.ones((len(y), len(x))) if weights is None else weights
         self._rain, self._show = rain, show
         self._every = max(1, math.ceil(times * len(y) * len(x) / SAMPLE))
+        while math.gcd(self._every, len(y) * len(x)) > 1:  # else the same columns each time
+            self._every += 1
         self._edges = np.linspace(*extent, BINS + 1)
         self._stamps: list[tuple[int, ...]] = []
         self._seen, self._cells = 0, 0
@@ -120,26 +123,26 @@ class Comparer:
         weights = np.broadcast_to(self._weights, truth.shape)
         self._cells += int(where.sum())
         self._stamps += stamps
-        given = {"": truth, **estimates}
-        held = {name: np.where(where, each, np.nan) for name, each in given.items()}
-        for name, values in held.items():
-            method = self._truth if not name else self._methods.setdefault(name, _Method())
+        wanted, *others = (np.where(where, each, np.nan) for each in (truth, *estimates.values()))
+        held = dict(zip(estimates, others, strict=True))
+        methods = [self._methods.setdefault(name, _Method()) for name in held]
+        for method, values in zip([self._truth, *methods], [wanted, *others], strict=True):
             self._sampled(method, values, weights)
             wavelengths, power = radial_spectrum(values)
             method.spectra.add(power.sum(0), len(truth))
             if self._rain:
                 wet = where & (values >= WET)
                 method.wet += [weights[where].sum(), weights[wet].sum(), (weights[wet] * values[wet]).sum()]
-            if not name:
-                self._wavelengths = wavelengths
+            self._wavelengths = wavelengths
+            if method is self._truth:
                 continue
-            self._compared(method, values, held[""], where, weights, stamps)
+            self._compared(method, values, wanted, where, weights, stamps)
             if conserved:
                 self._conserved(method, values, coarse)
         if members is not None:
             self._of_members(members, truth, where, weights)
         if self._seen <= self._show < self._seen + len(truth):
-            self._drawn(self._show - self._seen, held, coarse, stamps, members)
+            self._drawn(self._show - self._seen, wanted, held, coarse, stamps, members)
         self._seen += len(truth)
 
     def _sampled(self, method: _Method, values: Array, weights: Array) -> None:
@@ -147,7 +150,7 @@ class Comparer:
         first = -(self._seen * values[0].size) % self._every  # the same values however the times are cut
         some, heavy = flat[first :: self._every], weight[first :: self._every]
         known = np.isfinite(some)
-        method.sample.append(some[known].astype(np.float32))
+        method.sample.append((some[known] - self._extent[0]).astype(np.float32))  # float32 keeps its digits near 0
         method.heavy.append(heavy[known].astype(np.float32))
 
     def _compared(
@@ -159,9 +162,10 @@ class Comparer:
         both = [np.clip(each[where], *ends) for each in (truth, values)]
         rows, columns = (np.searchsorted(self._edges[1:-1], each, side="right") for each in both)
         method.scatter += np.bincount(rows * BINS + columns, minlength=BINS**2).reshape(BINS, BINS)
-        step = max(1, self._times // SHIFTS)
+        low, high = self._extent
+        step = math.ceil(self._times / SHIFTS)
         for i, (estimate, wanted) in enumerate(zip(values, truth, strict=True)):
-            method.ssim.append(ssim(estimate, wanted, self._extent[1] - self._extent[0]))
+            method.ssim.append(ssim(estimate - low, wanted - low, high - low))  # the same in K and degC
             complete = where[i].all() and min(wanted.shape) >= SMALLEST_SHIFT
             if complete and (self._seen + i) % step == 0 and np.ptp(wanted) > 0 and np.ptp(estimate) > 0:
                 method.shifts.append(shift(estimate, wanted))
@@ -194,19 +198,28 @@ class Comparer:
     def _drawn(
         self,
         i: int,
+        truth: Array,
         held: dict[str, Array],
         coarse: Array,
         stamps: list[tuple[int, ...]],
         members: Array | None,
     ) -> None:
-        order = [*self._models, *(name for name in held if name and name not in self._models)]
-        spread = None if members is None else np.where(np.isfinite(held[""][i]), members[:, i].std(0, ddof=1), np.nan)
+        order = [*self._models, *(name for name in held if name not in self._models)]
+        spread = None if members is None else np.where(np.isfinite(truth[i]), members[:, i].std(0, ddof=1), np.nan)
         fine = {name: held[name][i] for name in order}
         when = _day(stamps[i]) if stamps else ""
-        self._maps = Maps(when, self._y, self._x, coarse[i], held[""][i], fine, spread)
+        self._maps = Maps(when, self._y, self._x, coarse[i], truth[i], fine, spread)
 
     def finish(self) -> Comparison:
-        """What was found."""
+        """What was found.
+
+        Raises
+        ------
+        InputError
+            If no value counts.
+        """
+        if not self._cells:
+            raise InputError(f"nothing to compare: where {printable(self._name)} is known, some method gives nothing")
         assert self._maps is not None
         scores = {name: self._score(method) for name, method in self._methods.items()}
         if self._scores_of_members:

@@ -21,7 +21,7 @@ from geofsrcnn.files import check_target, refuse_same, staged
 from geofsrcnn.inference import Network, downscaled
 from geofsrcnn.methods import Method, check_device
 from geofsrcnn.opening import opened_dataset
-from geofsrcnn.pairing import Pairing
+from geofsrcnn.pairing import Pairing, Predictor
 from geofsrcnn.pairs import TOGETHER, day_of_year, expanded
 from geofsrcnn.store import NewField, Writer
 from geofsrcnn.upscale import Progress
@@ -309,11 +309,21 @@ def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
-        for own, wanted, what in zip(fields.spacing, predictor.spacing, ("rows", "columns"), strict=True):
-            if own and wanted and abs(own / wanted - 1) > RESOLUTION:
-                raise InputError(
-                    f"{printable(predictor.name)} has {what} every {own:g}, the model was trained on {wanted:g}: bring "
-                    "it onto that grid first"
-                )
+        check_spacing(predictor, fields.spacing)
         found.append((fields, predictor.name))
     return found
+
+
+def check_spacing(predictor: Predictor, spacing: tuple[float, float]) -> None:
+    """Refuse a predictor on a grid of another resolution than was trained on; 0 stands for an unknown one.
+
+    Raises
+    ------
+    InputError
+    """
+    for own, wanted, what in zip(spacing, predictor.spacing, ("rows", "columns"), strict=True):
+        if own and wanted and abs(own / wanted - 1) > RESOLUTION:
+            raise InputError(
+                f"{printable(predictor.name)} has {what} every {own:g}, the model was trained on {wanted:g}: bring "
+                "it onto that grid first"
+            )

@@ -18,12 +18,13 @@ import numpy.typing as npt
 from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.compare import Comparer
 from geofsrcnn.comparison import Comparison
+from geofsrcnn.downscale import check_spacing
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.inference import downscaled
 from geofsrcnn.methods import check_device
 from geofsrcnn.nodata import fill
-from geofsrcnn.pairing import BILINEAR, Pairing
-from geofsrcnn.pairs import Pairs, day_text, in_units, read_pairs, same_means, simple_methods
+from geofsrcnn.pairing import BILINEAR, LINES, Pairing
+from geofsrcnn.pairs import Pairs, day_text, read_pairs, same_means, simple_methods
 from geofsrcnn.resample import BICUBIC, resample
 from geofsrcnn.units import differ
 
@@ -113,7 +114,8 @@ def evaluate_pairs(
         wanted=lambda stamp: day_text(stamp) > last_day and (since is None or day_text(stamp) >= since),
     )
     if not pairs.stamps:
-        raise InputError(f"no time after {last_day}, the last day that was fitted on: give later files")
+        begin = f"after {last_day}, the last day that was fitted on" if since is None else f"from {since} on"
+        raise InputError(f"no time {begin}: give later files")
     order = [str(target.name) for target in pairs.targets]
     for checkpoint, pairing in zip(loaded, pairings, strict=True):
         _check_fit(printable(checkpoint.path.name), pairing, first, pairs, order)
@@ -146,7 +148,8 @@ def _check_since(since: str | None, last_day: str) -> None:
 def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order: list[str]) -> None:
     own = [target.name for target in pairing.targets]
     if own != order:
-        raise InputError(f"{shown} gives {', '.join(own)}, the fine files have {', '.join(order)}")
+        words = f"{shown} gives {printable(', '.join(own))}, the fine files have {printable(', '.join(order))}"
+        raise InputError(f"{words}: the same targets are needed, in the same order")
     for name, mine, there in (
         ("rows", pairing.domain.y, pairs.domain.y),
         ("columns", pairing.domain.x, pairs.domain.x),
@@ -164,8 +167,13 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
             raise InputError(
                 f"{printable(each.name)} is in {printable(units)}, {shown} gives {printable(each.attrs['units'])}"
             )
+    for mine, other in zip(pairing.targets, first.targets, strict=True):
+        if mine.partner != other.partner:
+            refined, instead = (printable(each.partner or "no variable") for each in (mine, other))
+            raise InputError(f"{shown} refines {refined}, the first model {instead}: evaluate each for itself")
     for predictor in pairing.predictors:
         (given,) = (g for g in pairs.predictors if g.name == predictor.name)
+        check_spacing(predictor, pairs.spacing[predictor.name])
         units = str(given.attrs.get("units", ""))
         if differ(units, predictor.units):
             raise InputError(
@@ -178,7 +186,8 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     if len(loaded) == 1:
         return ["network"]
     stems = [Path(checkpoint.path).stem for checkpoint in loaded]
-    return [stem if stems.count(stem) == 1 else f"{stem} ({i + 1})" for i, stem in enumerate(stems)]
+    taken = {"truth", *LINES, *INTERPOLATIONS}
+    return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
 
 
 def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
@@ -209,18 +218,18 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
         each_part()
         found = [model.members(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
-            partner = domain.crop(pairs.partners[times, k])
+            target = models[0].pairing.targets[k]
             simple = simple_methods(models[0].pairing, k, pairs.partners[times, k])
             given = {name: domain.crop(values) for name, values in simple.items()}
             at = pairs.partner[k]
             low = np.full((len(times), *(n // domain.factor for n in domain.padded)), np.nan)
             if at is not None:
                 margin = pairs.margin
-                scale, offset = in_units(pairs, k)
+                scale, offset = (part.flat[0] for part in target.lines.get(BILINEAR, (np.ones(1), np.zeros(1))))
                 wide = scale * pairs.coarse[times, at].astype(np.float64) + offset
                 low = wide[:, margin:-margin, margin:-margin]
                 if BILINEAR in given:
-                    given |= _interpolated(wide, domain.factor, margin, partner.shape[1:])
+                    given |= _interpolated(wide, domain.factor, margin, domain.shape)
             comparer.add(
                 domain.crop(pairs.fine[times, k]).astype(np.float64),
                 {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | given,

@@ -127,7 +127,7 @@ class Correlation:
         """Take in the cells of `where`; weights are of the same shape."""
         x, y = estimate[where].astype(np.float64), truth[where].astype(np.float64)
         if self._origin is None and x.size:
-            self._origin = float(x.mean()), float(y.mean())
+            self._origin = float(x[0]), float(y[0])  # a constant's differences from it are exactly 0
         if self._origin is None:
             return
         x, y = x - self._origin[0], y - self._origin[1]
@@ -139,7 +139,7 @@ class Correlation:
         """From -1 to 1; NaN where either is constant."""
         n, x, y, xx, xy, yy = self._sums
         both = (xx - x * x / n) * (yy - y * y / n)
-        return float((xy - x * y / n) / math.sqrt(both)) if both > 0 else math.nan
+        return min(max(float((xy - x * y / n) / math.sqrt(both)), -1.0), 1.0) if both > 0 else math.nan
 
 
 def ssim(estimate: Array, truth: Array, span: float) -> float:
@@ -246,8 +246,9 @@ def crps(members: Array, truth: Array) -> Array:
 def shift(estimate: Array, truth: Array) -> tuple[float, float]:
     """Shift ``(y, x)`` of `estimate` against `truth` in fine cells, by phase correlation.
 
-    The phase of the cross spectrum is fitted with a plane over the low half of the frequencies, weighted by
-    its amplitude (Stone et al. 2001): exact to a few thousandths of a cell where the fields share structure.
+    The phase of the cross spectrum is fitted with a plane over wavelengths of more than 10 cells, weighted by its
+    amplitude (Stone et al. 2001): exact to a few thousandths of a cell where the fields share structure, up to shifts
+    of 4 cells.
 
     Parameters
     ----------

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from geofsrcnn.compare import Comparer
+from geofsrcnn import compare
+from geofsrcnn.compare import SHIFTS, Comparer
 from geofsrcnn.comparison import MEASURES, Comparison
+from geofsrcnn.errors import InputError
 from geofsrcnn.metrics import Correlation, Errors, crps, radial_spectrum, ssim
 from geofsrcnn.resample import block_mean, repeat
 from geofsrcnn.units import conversion, differ
@@ -66,7 +68,8 @@ def test_measures_are_those_of_other_libraries():
     assert scores["correlation"] == pytest.approx(scipy.stats.pearsonr(estimate.ravel(), truth.ravel())[0])
     assert scores["psnr"] == pytest.approx(peak_signal_noise_ratio(truth, estimate, data_range=span))
     line = {"data_range": span, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    wanted = [structural_similarity(a, b, **line) for a, b in zip(truth, estimate, strict=True)]
+    low = truth.min()
+    wanted = [structural_similarity(a - low, b - low, **line) for a, b in zip(truth, estimate, strict=True)]
     assert scores["ssim"] == pytest.approx(np.mean(wanted))
     for p in (1, 5, 95, 99):
         own, other = (np.quantile(v, p / 100, method="inverted_cdf") for v in (estimate, truth))
@@ -165,6 +168,89 @@ def test_digits_are_kept_far_from_zero():
     assert found[0] == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1])
 
 
+def test_a_level_changes_nothing():
+    """Kelvin or degrees, pressure or its anomaly: every measure of 273.15 or 101325 more is the same."""
+    truth, estimate = (each * 0.02 for each in fields(3))
+    members = np.stack([estimate, estimate + 0.01])
+    for level, rel in ((273.15, 1e-8), (101325.0, 1e-5)):
+        found = [compared(truth + d, estimate + d, members=members + d).scores["network"] for d in (0.0, level)]
+        assert found[1] == pytest.approx(found[0], rel=rel, abs=1e-8)
+
+
+def test_a_constant_has_no_correlation():
+    """Whatever its value and the parts; and of itself nothing correlates more than fully."""
+    for level in (0.1, 1 / 3, 273.15):
+        both = Correlation()
+        for size in (7, 11):
+            both.add(np.full(size, level), np.arange(float(size)), np.ones(size, bool))
+        assert np.isnan(both.value)
+    for seed in range(200):
+        x = np.random.default_rng(seed).normal(size=9)
+        both = Correlation()
+        both.add(3 * x, x, np.ones(9, bool))
+        assert 1 - 1e-12 < both.value <= 1
+
+
+@pytest.mark.parametrize("columns", [32, 33])
+def test_quantiles_of_samples(monkeypatch, columns):
+    """Of more values than are held: however the times are cut, and of all columns, not the same few each time."""
+    monkeypatch.setattr(compare, "SAMPLE", 3000)
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 16, columns)) + 3 * np.arange(columns) % 8
+    estimate = truth + rng.normal(size=truth.shape) * 0.1 + np.arange(columns) % 4
+    whole, cut = (compared(truth, estimate, cuts).scores["network"] for cuts in ((), (1, 7, 30)))
+    for p in (1, 5, 95, 99):
+        own, other = (np.quantile(v, p / 100) for v in (estimate, truth))
+        assert whole[f"p{p}"] == pytest.approx(own - other, abs=0.5)
+        assert cut[f"p{p}"] == whole[f"p{p}"]
+
+
+@pytest.mark.parametrize("times", [40, 41, 79])
+def test_shifts_are_measured_on_some_times(monkeypatch, times):
+    """At most so many, the same ones however the times are cut."""
+    seen = []
+    monkeypatch.setattr(compare, "shift", lambda _, truth: seen.append(truth[0, 0]) or (0.0, 0.0))
+    truth, estimate = fields(1, times)
+    compared(truth, estimate)
+    first, seen[:] = list(seen), []
+    compared(truth, estimate, (5, 6))
+    assert first == seen
+    assert SHIFTS / 2 < len(first) <= SHIFTS
+
+
+def test_nothing_in_common_is_refused():
+    """A truth where no estimate is."""
+    truth, estimate = fields(0)
+    truth[:, :5], estimate[:, 5:] = np.nan, np.nan
+    with pytest.raises(InputError, match="nothing to compare: where t is known, some method gives nothing"):
+        compared(truth, estimate)
+
+
+def test_maps_are_those_of_the_time_that_is_shown():
+    """In whichever block it comes; missing values are missing in all."""
+    truth, estimate = fields(0)
+    truth[3, 2, 1] = np.nan
+    members = np.stack([estimate - 1, estimate, estimate + 1])
+    for cuts in ((), (3,), (1, 4)):
+        maps = compared(truth, estimate, cuts, members=members, show=3).maps
+        assert maps.when == "2000-10-05"
+        assert list(maps.fine) == ["network", "zero"]
+        assert np.array_equal(maps.truth, truth[3], equal_nan=True)
+        assert np.array_equal(maps.coarse, block_mean(truth[3], FACTOR), equal_nan=True)
+        wanted = np.where(np.isfinite(truth[3]), estimate[3], np.nan)
+        assert np.array_equal(maps.fine["network"], wanted, equal_nan=True)
+        assert np.allclose(maps.spread, np.where(np.isfinite(truth[3]), 1, np.nan), equal_nan=True)
+
+
+def test_scatter_counts_pairs_of_bins():
+    """As numpy's histogram of two dimensions; estimates beyond the truth's range stand at its ends."""
+    truth, estimate = fields(4)
+    found = compared(truth, estimate)
+    inside = np.clip(estimate, found.edges[0], found.edges[-1])
+    wanted, *_ = np.histogram2d(truth.ravel(), inside.ravel(), bins=(found.edges, found.edges))
+    assert np.array_equal(found.scatter["network"], wanted)
+
+
 @given(seed=st.integers(0, 1000), count=st.integers(2, 9))
 def test_crps_is_the_integral_of_squared_differences(seed, count):
     """Of the members' distribution and the step at the truth, integrated numerically."""
@@ -195,6 +281,23 @@ def test_a_wave_has_its_wavelength(wavelength):
     _, power = radial_spectrum(np.random.default_rng(0).normal(size=(200, 64, 64)))
     flat = power.mean(0)[1:]
     assert flat.max() / flat.min() < 1.15
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (25, 25), (20, 33), (31, 18)])
+def test_rings_hold_the_power_of_the_whole_spectrum(shape):
+    """The mean of the squared coefficients of a full transform in each ring; missing cells stand at the mean."""
+    field = np.random.default_rng(0).normal(size=shape) + 5
+    field[3, 4] = np.nan
+    rows, columns = shape
+    window = np.sin(np.pi * np.arange(1, rows + 1) / (rows + 1)) ** 2
+    window = window[:, None] * np.sin(np.pi * np.arange(1, columns + 1) / (columns + 1)) ** 2
+    power = np.abs(np.fft.fft2(np.nan_to_num(field - np.nanmean(field)) * window)) ** 2
+    side = min(shape)
+    number = np.rint(np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)) * side)
+    wavelengths, found = radial_spectrum(field)
+    assert np.allclose(wavelengths, side / np.arange(1, side // 2 + 1))
+    assert np.allclose(found, [power[number == k].mean() for k in range(1, side // 2 + 1)])
+    assert np.allclose(radial_spectrum(np.stack([field, 2 * field]))[1], [found, 4 * found])
 
 
 def test_smooth_estimates_lack_fine_power():

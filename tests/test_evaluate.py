@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+import warnings
+
 import numpy as np
 import processes
 import pytest
@@ -15,8 +17,18 @@ from scipy import ndimage
 from geofsrcnn import upscale_array
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.evaluate import LARGEST, Evaluation, Score, TooFewCells, evaluate_array, evaluate_raster
+from geofsrcnn.evaluate import (
+    DRAWN,
+    LARGEST,
+    Evaluation,
+    Score,
+    TooFewCells,
+    compare_raster,
+    evaluate_array,
+    evaluate_raster,
+)
 from geofsrcnn.metrics import geometric_mean, scored_mask
+from geofsrcnn.report import NAMES
 from geofsrcnn.resample import CLASSICAL, block_mean, resample
 
 
@@ -203,7 +215,7 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),
         (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
-        ((), 2, "Missing argument 'RASTER...'"),
+        ((), 2, "Missing argument 'RASTER... | MODEL...'"),
     ],
 )
 def test_refusals(tmp_path, arguments, code, words):
@@ -229,3 +241,75 @@ def test_left_out_bands_are_warnings_in_python(tmp_path):
     with pytest.warns(GeofsrcnnWarning, match="left out: nothing to judge by: .* band 1 is constant"):
         (evaluation,) = evaluate_raster(write(tmp_path / "a.tif", bands), 3, ["bilinear"])
     assert evaluation.band == 2
+
+
+# --------------------------------------------------------------------------------------------------------- reports
+
+
+def test_a_report_has_the_scores_of_the_evaluation(tmp_path):
+    """The same fields, cells and errors; block means are kept; maps lie where the raster does."""
+    values = smooth((100, 121)).astype("float32")
+    values[70, 30] = -1
+    path = write(tmp_path / "a.tif", values, nodata=-1)
+    (found,), (other,) = compare_raster(path, 3), evaluate_raster(path, 3)
+    assert (found.models, found.cells, found.times, found.span) == (("default-x3",), other.cells, 1, ("", ""))
+    assert set(found.scores) == {"default-x3", "nearest", "bilinear", "bicubic", "lanczos", "lanczos-bp"}
+    every = {**other.classical, **other.models, "bicubic": other.classical["cubic-0.75"]}
+    for name, scores in found.scores.items():
+        wanted = every[name]
+        assert (scores["rmse"], scores["mae"]) == pytest.approx((wanted.rmse, wanted.mae), rel=1e-9), name
+    assert found.scores["default-x3"]["conservation"] < 1e-6 * np.ptp(values)
+    assert found.scores["bilinear"]["conservation"] > 1e-2
+    top, left = (100 - 99) // 2, (121 - 120) // 2
+    assert np.allclose(found.maps.x, 500_000 + 30 * (left + np.arange(120) + 0.5))
+    assert np.allclose(found.maps.y, 6_000_000 - 30 * (top + np.arange(99) + 0.5))
+    inner = values[top : top + 99, left : left + 120]
+    known = np.isfinite(found.maps.truth)
+    assert known.sum() == found.cells
+    assert np.array_equal(found.maps.truth[known], inner[known])
+    whole = ~np.isnan(found.maps.coarse)
+    assert whole.sum() == whole.size - 1
+    assert np.allclose(found.maps.coarse[whole], block_mean(inner, 3)[whole])
+
+
+def test_a_large_raster_is_compared_in_its_middle(tmp_path, monkeypatch):
+    """So many rows and columns, of whole blocks, with their coordinates."""
+    monkeypatch.setattr("geofsrcnn.evaluate.DRAWN", 100)
+    assert DRAWN % 8 == 0
+    field = terrain((300, 140), seed=4)
+    (found,) = compare_raster(write(tmp_path / "a.tif", field), 3, ["bilinear"])
+    assert found.maps.truth.shape == (99, 99)
+    known = np.isfinite(found.maps.truth)
+    assert np.array_equal(found.maps.truth[known], field[100:199, 20:119][known])
+    assert (found.maps.x[0], found.maps.y[0]) == (500_000 + 30 * 20.5, 6_000_000 - 30 * 100.5)
+
+
+def test_what_cannot_be_compared_is_left_out(tmp_path):
+    """Constants, planes, and rasters that are too small, each with a warning."""
+    y, x = np.mgrid[:90, :90]
+    bands = np.stack([np.full((90, 90), 5.0), smooth((90, 90)), 2.0 * y + x])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        (found,) = compare_raster(write(tmp_path / "a.tif", bands), 3, ["nearest"])
+        assert compare_raster(write(tmp_path / "b.tif", np.ones((2, 2))), 3, ["nearest"]) == []
+    assert found.name == "a.tif band 2"
+    words = [str(each.message) for each in said]
+    assert "a.tif band 1 has too few cells that count, or is constant" in words[0]
+    assert "a method gives a.tif band 3 exactly" in words[1]
+    assert "b.tif band 1 has too few cells that count" in words[2]
+
+
+def test_a_report_of_rasters_is_written(tmp_path):
+    """Models before --fine or by --model: the same report, strict JSON, and what there is is not replaced."""
+    path = write(tmp_path / "a.tif", smooth().astype("float32"))
+    done = processes.run("evaluate", "default", "bilinear", "--fine", path, "--report", tmp_path / "r", "--json")
+    assert done.code == 0, done.err
+    assert sorted(each.name for each in (tmp_path / "r").iterdir()) == sorted(NAMES)
+    printed = json.loads(done.out, parse_constant=pytest.fail)
+    assert json.loads((tmp_path / "r" / "report.json").read_text(), parse_constant=pytest.fail) == printed
+    assert printed["variables"][0]["models"] == ["default-x3", "bilinear"]
+    assert set(printed["facts"]) == {"model default-x3", "rasters", "factor", "geofsrcnn"}
+    assert "exists" in processes.run("evaluate", path, "--report", tmp_path / "r").refused(5)
+    assert "--overwrite is for --report" in processes.run("evaluate", path, "--overwrite").refused(2)
+    both = processes.run("evaluate", "default", "--fine", path, "-m", "default")
+    assert "--model is what stands before --fine" in both.refused(2)

@@ -13,7 +13,7 @@ from rasters import read, terrain, write
 
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.grid import Grid
-from geofsrcnn.patches import Field, Patches, digest, read_fields, sites, split
+from geofsrcnn.patches import Field, Patches, digest, made_ahead, read_fields, sites, split
 from geofsrcnn.resample import block_mean, repeat
 
 
@@ -174,7 +174,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     made = patches(terrain((90, 120)))
     later = made.draw(7)
     assert np.array_equal(later.fine, patches(terrain((90, 120))).draw(7).fine)
-    stream = made.batches(6)
+    stream = made_ahead(made.draw, 6)
     next(stream)
     assert np.array_equal(next(stream).fine, later.fine)
     assert not np.array_equal(made.draw(8).fine, later.fine)
