@@ -1047,6 +1047,7 @@ class _Session:
     out: str
     factor: int
     seeds: int
+    device: str
     overwrite: bool
     resume: bool
     log: str | None
@@ -1071,7 +1072,8 @@ def _each_seed(
     """
     from geofsrcnn import seeds
     from geofsrcnn.logbook import check_logbook, logbook, time_left
-    from geofsrcnn.ranks import is_first
+    from geofsrcnn.methods import check_device
+    from geofsrcnn.ranks import is_first, joined
     from geofsrcnn.resume import folder_of, steps_taken
 
     targets = seeds.targets(session.out, session.seeds)
@@ -1096,7 +1098,8 @@ def _each_seed(
     timed = loud and schedule.minutes is None
     scores: list[dict[str, float]] = []
     results: list[dict[str, Any]] = []
-    with _stops() as check, _resumable(), logbook(**kept, resumed=session.resume) as write:
+    together = joined(check_device(session.device), schedule.batch, timed=schedule.minutes is not None)
+    with _stops() as check, _resumable(), together, logbook(**kept, resumed=session.resume) as write:
         for target, plan in zip(targets, plans, strict=True):
             if target in ended:
                 scores.append(ended[target])
@@ -1140,9 +1143,7 @@ def _each_seed(
             click.echo(f"{printable(name)}: {mean:.4g}, standard deviation {std:.2g} over {len(targets)} seeds")
 
 
-def _train_pairs(
-    coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], device: str, session: _Session
-) -> None:
+def _train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], session: _Session) -> None:
     from geofsrcnn.normalize import TRANSFORMS
     from geofsrcnn.pairs import expanded
     from geofsrcnn.train_pairs import PairOptions, train_pairs
@@ -1178,7 +1179,7 @@ def _train_pairs(
         partners=dict(pairs["partners"]),
         transforms=dict(pairs["transforms"]),
         limits=limits,
-        device=device,
+        device=session.device,
         resume=session.resume,
     )
     inputs = expanded([*coarse, *fine, *pairs["static"]])
@@ -1415,7 +1416,6 @@ def train(
     start: str | None,
     teacher: str | None,
     card: str | None,
-    device: str,
     **options: Any,
 ) -> None:
     """Train a network on fine rasters, or on pairs of coarse and fine fields.
@@ -1437,7 +1437,7 @@ def train(
     pairs = {name: options.pop(name) for name in PAIRS}
     session = _Session(**{each.name: options.pop(each.name) for each in fields(_Session)})
     if coarse:
-        _train_pairs(coarse, fine, pairs, device, session)
+        _train_pairs(coarse, fine, pairs, session)
         return
     _refuse_given([*PAIRS], "is for pairs: it needs --coarse")
     from geofsrcnn.model import PRESETS, FSRCNNConfig
@@ -1464,7 +1464,7 @@ def train(
         card=card,
         start=start,
         teacher=teacher,
-        device=device,
+        device=session.device,
         resume=session.resume,
     )
     named = (*fine, *validation, *(name for name in (start, teacher, card) if name is not None))

@@ -104,6 +104,9 @@ def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
         If the batch is smaller than the number of processes, or their clocks would decide.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
+    if dist.is_initialized():  # for several trainings: joined once, as processes cannot join again
+        yield Ranks(dist.get_rank(), count)
+        return
     if count == 1 or "MASTER_ADDR" not in os.environ:
         yield ALONE
         return
