@@ -167,9 +167,9 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
             raise InputError(
                 f"{printable(each.name)} is in {printable(units)}, {shown} gives {printable(each.attrs['units'])}"
             )
-    for mine, other in zip(pairing.targets, first.targets, strict=True):
-        if mine.partner != other.partner:
-            refined, instead = (printable(each.partner or "no variable") for each in (mine, other))
+    for aim, same in zip(pairing.targets, first.targets, strict=True):
+        if aim.partner != same.partner:
+            refined, instead = (printable(name or "no variable") for name in (aim.partner, same.partner))
             raise InputError(f"{shown} refines {refined}, the first model {instead}: evaluate each for itself")
     for predictor in pairing.predictors:
         (given,) = (g for g in pairs.predictors if g.name == predictor.name)

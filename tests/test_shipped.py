@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import functools
 import math
+import os
 from pathlib import Path
 
 import numpy as np
