@@ -974,7 +974,7 @@ def _resumable() -> Iterator[None]:
 
 
 PAIRS = (
-    *("static", "until", "predictors", "targets", "partners", "transforms", "limits"),
+    *("static", "until", "predictors", "targets", "partners", "transforms", "limits", "weights"),
     *("calendar", "base", "dropout", "members"),
 )
 """Parameters of training on pairs alone."""
@@ -1155,6 +1155,7 @@ def _train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str
         raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
     schedule = PairOptions(**{name: context.params[name] for name in SCHEDULE if name in _given()})
     limits = {name: _range(text) for name, text in pairs["limits"]}
+    weights = {name: _weight(name, text) for name, text in pairs["weights"]}
     for name, transform in pairs["transforms"]:
         if transform not in TRANSFORMS:
             raise UsageError(f"--transform {printable(name)} must be one of {', '.join(TRANSFORMS)}")
@@ -1179,6 +1180,7 @@ def _train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str
         partners=dict(pairs["partners"]),
         transforms=dict(pairs["transforms"]),
         limits=limits,
+        weights=weights,
         device=session.device,
         resume=session.resume,
     )
@@ -1213,6 +1215,13 @@ def _refuse_nameless() -> None:
         for name in value if isinstance(value, tuple) else (value,):
             if param.name in FILES and name is not None and Path(name).name in ("", ".."):
                 raise UsageError(f"{param.opts[0]} needs the name of a file, got {printable(name)!r}")
+
+
+def _weight(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--weight {printable(name)} must be a number, got {printable(text)}") from None
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -1270,6 +1279,14 @@ def _range(text: str) -> tuple[float, float]:
     multiple=True,
     metavar="TARGET=LOW:HIGH",
     help="Pairs: smallest and largest value, such as rr=0:inf.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    type=_Option(),
+    multiple=True,
+    metavar="TARGET=NUMBER",
+    help="Pairs: how much the errors of a target count; 1 where not given.",
 )
 @click.option(
     "--base",

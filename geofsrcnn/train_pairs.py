@@ -134,6 +134,7 @@ def train_pairs(
     partners: dict[str, str] | None = None,
     transforms: dict[str, str] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
+    weights: dict[str, float] | None = None,
     sizes: dict[str, int] | None = None,
     options: PairOptions | None = None,
     device: str = "auto",
@@ -173,6 +174,8 @@ def train_pairs(
         Of predictors: ``sqrt``, ``log1p``.
     limits : dict of str to tuple of float
         Smallest and largest value of targets.
+    weights : dict of str to float
+        How much the errors of a target count, beside those of the others; 1 where not given.
     sizes : dict of str to int
         Of the network: ``d``, ``s``, ``m``.
     options : PairOptions, optional
@@ -224,14 +227,15 @@ def train_pairs(
     for words in diagnose(pairs, pairing, first):
         warn("W-PAIRS", words)
     config = FSRCNNConfig.from_dict({**given, "channels": len(pairing.targets), "inputs": pairing.channels})
+    shares = _shares(pairing, weights or {})
     identity = {
         "config": config.to_dict(),
         "options": {**dataclasses.asdict(options), "save_minutes": None},
-        "data": _digest(pairs, pairing, first),
+        "data": f"{_digest(pairs, pairing, first)} {shares.tolist()}",
         "teacher": None,
     }
     simple = baselines(pairs, pairing, later)
-    weight = torch.from_numpy(_weights(pairs, pairing, first)).to(device)
+    weight = torch.from_numpy(_weights(pairs, pairing, first) * shares[:, None, None]).to(device)
     done: list[FSRCNN] = []
     alone: list[dict[str, float]] = []
     ours = unfinished is not None
@@ -377,6 +381,16 @@ def _before(stamps: list[tuple[int, ...]], until: str) -> npt.NDArray[np.bool_]:
         span = f"{stamps[0][:3]} to {stamps[-1][:3]}"
         raise InputError(f"no time to {'score on from' if first.all() else 'fit on before'} {until}: there are {span}")
     return first
+
+
+def _shares(pairing: Pairing, weights: dict[str, float]) -> npt.NDArray[np.float32]:
+    names = [target.name for target in pairing.targets]
+    for name, value in weights.items():
+        if name not in names:
+            raise UsageError(f"no target {printable(name)} to weigh: there are {printable(', '.join(names))}")
+        if not 0 < value < float("inf"):
+            raise UsageError(f"the weight of {printable(name)} must be above 0 and finite, got {value}")
+    return np.array([weights.get(name, 1.0) for name in names], np.float32)
 
 
 def _weights(pairs: Pairs, pairing: Pairing, first: Array) -> Array:

@@ -679,3 +679,22 @@ def test_damaged_pairings_are_refused(files, tmp_path, monkeypatch):
         with pytest.raises(ModelError) as caught:
             save_checkpoint(tmp_path / f"{i}.safetensors", sound.model, sound.card, pairing=sound.pairing)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:W-PAIRS")  # a second target without a partner
+def test_a_target_with_more_weight_is_learned_more(files, tmp_path):
+    """Two targets: the one that counts a hundredfold comes out as if it were alone, the other worse than at par."""
+    with xr.open_dataset(files["fine"]) as dataset:
+        both = dataset.load()
+    both["other"] = both["tas"][::-1].copy(data=both["tas"].to_numpy()[::-1] * 2).assign_attrs(standard_name="other")
+    both.to_netcdf(tmp_path / "both.nc")
+    line = {"until": "2000-06-01", "static": [files["height"]], "sizes": SMALL, "options": PairOptions(**QUICK)}
+    arguments = [files["coarse"]], [tmp_path / "both.nc"], 4
+    found = [
+        train_pairs(*arguments, tmp_path / f"{n}.safetensors", **line, weights=weights).scores["tas"]["network"]
+        for n, weights in enumerate(({"tas": 0.01}, {}, {"tas": 100.0}))
+    ]
+    assert found[0] > found[1] > found[2]
+    for wrong, words in (({"x": 1.0}, "no target x to weigh: there are tas, other"), ({"tas": 0.0}, "must be above 0")):
+        with pytest.raises(UsageError, match=words):
+            train_pairs(*arguments, tmp_path / "m.safetensors", **line, weights=wrong)
