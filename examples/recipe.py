@@ -54,8 +54,9 @@ from rasterio.transform import Affine, from_origin
 
 from geofsrcnn.checkpoint import load_checkpoint, save_checkpoint
 from geofsrcnn.evaluate import Evaluation, chosen_bands, domain_scores, evaluate_raster
+from geofsrcnn.logbook import json_lines
 from geofsrcnn.model import PRESETS, FSRCNNConfig
-from geofsrcnn.train import TrainOptions, json_lines, train_model
+from geofsrcnn.train import TrainOptions, train_model
 
 RECIPE = Path(__file__).with_suffix(".toml")
 Source = dict[str, Any]

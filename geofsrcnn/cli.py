@@ -16,7 +16,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from dataclasses import dataclass, fields, replace
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from geofsrcnn.comparison import Comparison
     from geofsrcnn.evaluate import Evaluation, Score
+    from geofsrcnn.train import Result
+    from geofsrcnn.train_pairs import PairResult
     from geofsrcnn.upscale import Estimate, Summary
 
 # Drivers that open other files or servers. GDAL reads this once, before its first use in the process.
@@ -972,17 +975,24 @@ def _resumable() -> Iterator[None]:
 
 PAIRS = (
     *("static", "until", "predictors", "targets", "partners", "transforms", "limits"),
-    *("calendar", "base", "dropout"),
+    *("calendar", "base", "dropout", "members"),
 )
-"""Parameters of training on pairs."""
+"""Parameters of training on pairs alone."""
 
 SCHEDULE = (
     *("steps", "minutes", "batch", "rate", "decay", "loss", "softness", "keep", "seed", "save_minutes"),
-    *("frozen", "dropout"),
+    *("frozen", "freeze", "last_rate", "course", "patience", "precision", "dropout", "members"),
 )
 """Options of its schedule that are passed on where they are given."""
 
-COMMON = ("fine", "also_fine", "coarse", "factor", "out", "log", "device", "overwrite", "resume")
+COMMON = (
+    *("fine", "also_fine", "coarse", "factor", "out", "seeds", "device", "overwrite", "resume"),
+    *("log", "curves", "tensorboard"),
+)
+FILES = (
+    *("fine", "also_fine", "coarse", "static", "validation", "start", "teacher", "card"),
+    *("out", "log", "curves", "tensorboard"),
+)
 OUTPUT = ("as_json", "quiet", "strict", "debug")
 
 
@@ -1030,65 +1040,154 @@ def _refuse_given(names: Iterable[str], words: str) -> None:
             raise UsageError(f"{options[name]} {words}")
 
 
-def _train_pairs(
-    coarse: tuple[str, ...],
-    fine: tuple[str, ...],
-    factor: int,
-    out: str,
-    pairs: dict[str, Any],
-    log: str | None,
-    device: str,
-    overwrite: bool,
-    resume: bool,
-    *,
-    as_json: bool,
-    quiet: bool,
+@dataclass(frozen=True)
+class _Session:
+    """What any training is told on the command line besides what it learns from."""
+
+    out: str
+    factor: int
+    seeds: int
+    overwrite: bool
+    resume: bool
+    log: str | None
+    curves: str | None
+    tensorboard: str | None
+    as_json: bool
+    quiet: bool
+
+
+def _each_seed(
+    session: _Session,
+    schedule: Any,
+    inputs: list[Path],
+    train_one: Callable[..., Any],
+    said: Callable[[dict[str, Any]], str],
+    show: Callable[[Any], None],
 ) -> None:
-    from geofsrcnn.train import json_lines
+    """Train with each seed: reports, files, results, and their spread.
+
+    `train_one` takes ``out``, ``options``, ``overwrite``, ``report`` and ``each_step``; `said` words a record, `show`
+    prints a result.
+    """
+    from geofsrcnn import seeds
+    from geofsrcnn.logbook import check_logbook, logbook, time_left
+    from geofsrcnn.ranks import is_first
+    from geofsrcnn.resume import folder_of, steps_taken
+
+    targets = seeds.targets(session.out, session.seeds)
+    several = len(targets) > 1
+    if several:
+        seeds.check_targets(targets, inputs, overwrite=session.overwrite, resume=session.resume)
+    kept = {"log": session.log, "curves": session.curves, "events": session.tensorboard}
+    check_logbook(**kept, others=[*inputs, *targets], overwrite=session.overwrite or session.resume)
+    if not is_first():  # as another process says and writes it all
+        kept = {}
+        warnings.showwarning = lambda *_, **__: None
+    plans = [replace(schedule, seed=schedule.seed + k) for k in range(len(targets))]
+    ended = {
+        target: seeds.finished_scores(target, session.factor, plan)
+        for target, plan in zip(targets, plans, strict=True)
+        if several and session.resume and seeds.is_finished(target)
+    }
+    each = schedule.steps * getattr(schedule, "members", 1)
+    taken = sum(each if t in ended else steps_taken(t) if session.resume else 0 for t in targets)
+    loud = is_first() and not session.quiet
+    hint = time_left(each * len(targets), lambda line: click.echo(line, err=True), taken=taken)
+    timed = loud and schedule.minutes is None
+    scores: list[dict[str, float]] = []
+    results: list[dict[str, Any]] = []
+    with _stops() as check, _resumable(), logbook(**kept, resumed=session.resume) as write:
+        for target, plan in zip(targets, plans, strict=True):
+            if target in ended:
+                scores.append(ended[target])
+                results.append({"out": str(target), "scores": ended[target]})
+                if loud:
+                    click.echo(f"{printable(target)}: finished before", err=True)
+                continue
+            begun = folder_of(target).is_dir()
+
+            def report(record: dict[str, Any], seed: int = plan.seed) -> None:
+                write({**record, "seed": seed} if several else record)
+                if loud:
+                    click.echo(f"seed {seed}  {said(record)}" if several else said(record), err=True)
+
+            def each_step(target: Path = target) -> None:
+                check()
+                if several and is_first():
+                    seeds.begin(target)
+                if timed:
+                    hint()
+
+            result = train_one(
+                out=target,
+                options=plan,
+                overwrite=session.overwrite or (several and session.resume and begun),
+                report=report,
+                each_step=each_step,
+            )
+            scores.append(seeds.scores_of(result))
+            results.append(result.__dict__)
+            if is_first() and not session.as_json:
+                show(result)
+    if not is_first():
+        return
+    spread = {name: seeds.spread([each[name] for each in scores]) for name in scores[0]}
+    if session.as_json:
+        whole = {"results": results, "spread": {n: {"mean": m, "std": d} for n, (m, d) in spread.items()}}
+        _echo_json(whole if several else results[0])
+    elif several:
+        for name, (mean, std) in spread.items():
+            click.echo(f"{printable(name)}: {mean:.4g}, standard deviation {std:.2g} over {len(targets)} seeds")
+
+
+def _train_pairs(
+    coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], device: str, session: _Session
+) -> None:
+    from geofsrcnn.normalize import TRANSFORMS
+    from geofsrcnn.pairs import expanded
     from geofsrcnn.train_pairs import PairOptions, train_pairs
 
     context = click.get_current_context()
-    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE}
+    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE, "conserving"}
     _refuse_given([str(p.name) for p in context.command.params if p.name not in known], "is not for pairs (--coarse)")
     if pairs["until"] is None:
         raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
     schedule = PairOptions(**{name: context.params[name] for name in SCHEDULE if name in _given()})
-    write = None if log is None else json_lines(Path(log))
+    limits = {name: _range(text) for name, text in pairs["limits"]}
+    for name, transform in pairs["transforms"]:
+        if transform not in TRANSFORMS:
+            raise UsageError(f"--transform {printable(name)} must be one of {', '.join(TRANSFORMS)}")
 
-    def report(record: dict[str, Any]) -> None:
-        if write is not None:
-            write(record)
-        if not quiet:
-            click.echo(
-                f"step {record['step']:6d}  loss {record['loss']:.4f}  {record['score']:.4f} of the best simple method",
-                err=True,
-            )
+    def said(record: dict[str, Any]) -> str:
+        member = f"member {record['member']}  " if "member" in record else ""
+        figures = f"loss {record['loss']:.4f}  {record['score']:.4f} of the best simple method"
+        return f"{member}step {record['step']:6d}  {figures}"
 
-    with _stops() as check, _resumable():
-        result = train_pairs(
-            coarse,
-            fine,
-            factor,
-            out,
-            until=pairs["until"],
-            static=pairs["static"],
-            calendar=pairs["calendar"],
-            base=pairs["base"],
-            predictors=pairs["predictors"] or (),
-            targets=pairs["targets"] or (),
-            partners=dict(pairs["partners"]),
-            transforms=dict(pairs["transforms"]),
-            limits={name: _range(text) for name, text in pairs["limits"]},
-            options=schedule,
-            device=device,
-            overwrite=overwrite,
-            resume=resume,
-            report=report,
-            each_step=check,
-        )
-    if as_json:
-        _echo_json(result.__dict__)
-        return
+    train_one = partial(
+        train_pairs,
+        coarse,
+        fine,
+        session.factor,
+        until=pairs["until"],
+        static=pairs["static"],
+        calendar=pairs["calendar"],
+        base=pairs["base"],
+        conserving=context.params["conserving"] if "conserving" in _given() else "auto",
+        predictors=pairs["predictors"] or (),
+        targets=pairs["targets"] or (),
+        partners=dict(pairs["partners"]),
+        transforms=dict(pairs["transforms"]),
+        limits=limits,
+        device=device,
+        resume=session.resume,
+    )
+    inputs = expanded([*coarse, *fine, *pairs["static"]])
+    _each_seed(session, schedule, inputs, train_one, said, _show_pairs)
+
+
+def _show_pairs(result: PairResult) -> None:
+    from geofsrcnn.seeds import spread
+
     click.echo(f"{printable(result.out)}: fitted on {result.times[0]} times, RMSE on the {result.times[1]} after them:")
     order = ("network", "climatology", "bilinear", "mean correction", "cell regression")
     methods = [name for name in order if any(name in scores for scores in result.scores.values())]
@@ -1099,14 +1198,31 @@ def _train_pairs(
         share = scores["network"] / best[0]
         verdict = f"{100 * (1 - share):.1f} % below" if share < 1 else f"{100 * (share - 1):.1f} % above"
         click.echo(f"  the network is {verdict} the best simple method, {best[1]}")
+        if len(alone := result.members[name]) > 1:
+            mean, std = spread(alone)
+            each = ", ".join(f"{value:.4g}" for value in alone)
+            click.echo(f"  its members alone: {each}; mean {mean:.4g}, standard deviation {std:.2g}")
+
+
+def _refuse_nameless() -> None:
+    """Refuse names that can be no file's or folder's of data: empty, ``.`` or ``..``."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        value = context.params.get(str(param.name))
+        for name in value if isinstance(value, tuple) else (value,):
+            if param.name in FILES and name is not None and Path(name).name in ("", ".."):
+                raise UsageError(f"{param.opts[0]} needs the name of a file, got {printable(name)!r}")
 
 
 def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
-        return float(low), float(high)
+        found = float(low), float(high)
     except ValueError:
-        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {text!r}") from None
+        found = math.nan, math.nan
+    if not found[0] < found[1]:
+        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {printable(text)!r}")
+    return found
 
 
 @cli.command("train")
@@ -1165,6 +1281,9 @@ def _range(text: str) -> tuple[float, float]:
 @click.option(
     "--dropout", type=float, default=0.2, show_default=True, help="Pairs: share of channels left out at random."
 )
+@click.option(
+    "--members", type=click.IntRange(1), default=1, show_default=True, help="Pairs: networks whose mean is the result."
+)
 @click.option("--decay", type=float, default=0.0, show_default="0; 0.01 for pairs", help="Weight decay.")
 @click.option("--factor", "-f", type=_Factor(), required=True, help="How many times finer, 2-8.")
 @click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
@@ -1186,7 +1305,7 @@ def _range(text: str) -> tuple[float, float]:
     "--conserving",
     type=click.Choice(["mean", "positive", "none"]),
     default="mean",
-    show_default=True,
+    show_default="mean; for pairs where they are the coarse values",
     help="Keep block means; positive keeps values at or above zero as well.",
 )
 @click.option("--steps", type=click.IntRange(1), default=20000, show_default=True, help="Optimiser steps.")
@@ -1214,6 +1333,29 @@ def _range(text: str) -> tuple[float, float]:
 @click.option(
     "--frozen", type=click.IntRange(0), default=0, show_default=True, help="First steps of the last layer only."
 )
+@click.option("--freeze", type=_Names(), default=(), metavar="STAGES", help="Never trained, such as feature,shrink.")
+@click.option("--last-rate", type=float, default=1.0, show_default=True, help="The last layer's share of the rate.")
+@click.option(
+    "--course",
+    type=click.Choice(["cosine", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="Of the learning rate after its rise.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=0,
+    show_default="never",
+    help="End after so many validations without a better score.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the convolutions; weights and loss stay float32.",
+)
 @click.option(
     "--keep",
     type=click.Choice(["best", "last"]),
@@ -1235,11 +1377,22 @@ def _range(text: str) -> tuple[float, float]:
 @click.option("--card", default=None, metavar="TOML", help="summary, limits and [[data]] for the model card.")
 @click.option("--log", default=None, metavar="FILE", help="Append figures as JSON lines.")
 @click.option(
+    "--curves", default=None, metavar="FILE.png", help="Draw loss and score by step, anew at each validation."
+)
+@click.option("--tensorboard", default=None, metavar="DIR", help="Write events for TensorBoard.")
+@click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Of weights, patches and held-out sites.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Repeat it with so many seeds, into NAME-seed1 and so on beside --out.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
@@ -1255,8 +1408,6 @@ def train(
     fine: tuple[str, ...],
     also_fine: tuple[str, ...],
     coarse: tuple[str, ...],
-    factor: int,
-    out: str,
     size: str,
     prelu: str,
     conserving: str,
@@ -1264,12 +1415,7 @@ def train(
     start: str | None,
     teacher: str | None,
     card: str | None,
-    log: str | None,
     device: str,
-    overwrite: bool,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Train a network on fine rasters, or on pairs of coarse and fine fields.
@@ -1282,65 +1428,50 @@ def train(
     if fine and "also_fine" not in _given(ParameterSource.COMMANDLINE):  # those of a file then
         also_fine = ()
     fine = (*fine, *also_fine)
+    _refuse_nameless()
+    for one, other in (("steps", "minutes"), ("hold_out", "validation")):
+        if {one, other} <= _given():
+            raise UsageError(f"--{one.replace('_', '-')} and --{other} exclude each other: give one")
     if not fine:
         raise UsageError("nothing to train on: give FINE rasters")
     pairs = {name: options.pop(name) for name in PAIRS}
+    session = _Session(**{each.name: options.pop(each.name) for each in fields(_Session)})
     if coarse:
-        _train_pairs(coarse, fine, factor, out, pairs, log, device, overwrite, resume, as_json=as_json, quiet=quiet)
+        _train_pairs(coarse, fine, pairs, device, session)
         return
     _refuse_given([*PAIRS], "is for pairs: it needs --coarse")
-    from geofsrcnn.files import check_target, refuse_same
     from geofsrcnn.model import PRESETS, FSRCNNConfig
-    from geofsrcnn.train import TrainOptions, json_lines, train_model
+    from geofsrcnn.train import TrainOptions, train_model
 
-    if log is not None:
-        inputs = (*fine, *validation, *(name for name in (start, teacher, card, out) if name is not None))
-        refuse_same(Path(log).absolute(), *(Path(name).absolute() for name in inputs))
-        check_target(Path(log).absolute(), overwrite=True)
-
-    config = FSRCNNConfig.from_dict(
-        {
-            "factor": factor,
-            **PRESETS[size],
-            "prelu": prelu,
-            "conserving": conserving,
-        }
-    )
+    sizes = {"factor": session.factor, **PRESETS[size], "prelu": prelu, "conserving": conserving}
+    config = FSRCNNConfig.from_dict(sizes)
     schedule = TrainOptions(**options)
-    write = None if log is None else json_lines(Path(log))
 
-    def report(record: dict[str, Any]) -> None:
-        if write is not None:
-            write(record)
-        if not quiet:
-            spent, done = record["seconds"], record["done"]
-            left = "" if done == 0 else f", {spent / done * (1 - done) / 60:.1f} min left"
-            click.echo(
-                f"step {record['step']:6d}  loss {record['loss']:.4f}  held out {record['score']:.4f} of lanczos-bp "
-                f"(best {record['best']:.4f}){left}",
-                err=True,
-            )
-
-    with _stops() as check, _resumable():
-        result = train_model(
-            fine,
-            factor,
-            out,
-            config=config,
-            options=schedule,
-            validation=validation,
-            card=card,
-            start=start,
-            teacher=teacher,
-            device=device,
-            overwrite=overwrite,
-            resume=resume,
-            report=report,
-            each_step=check,
+    def said(record: dict[str, Any]) -> str:
+        spent, done = record["seconds"], record["done"]
+        left = "" if done == 0 else f", {spent / done * (1 - done) / 60:.1f} min left"
+        return (
+            f"step {record['step']:6d}  loss {record['loss']:.4f}  held out {record['score']:.4f} of lanczos-bp "
+            f"(best {record['best']:.4f}){left}"
         )
-    if as_json:
-        _echo_json(result.__dict__)
-        return
+
+    train_one = partial(
+        train_model,
+        fine,
+        session.factor,
+        config=config,
+        validation=validation,
+        card=card,
+        start=start,
+        teacher=teacher,
+        device=device,
+        resume=session.resume,
+    )
+    named = (*fine, *validation, *(name for name in (start, teacher, card) if name is not None))
+    _each_seed(session, schedule, [Path(name).absolute() for name in named], train_one, said, _show_trained)
+
+
+def _show_trained(result: Result) -> None:
     verdict = "better than" if result.score < 0.999 else "no better than" if result.score < 1.001 else "worse than"
     click.echo(
         f"{printable(result.out)}: {verdict} lanczos-bp, the strongest classical method on most data: RMSE "

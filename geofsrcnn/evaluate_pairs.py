@@ -167,10 +167,10 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
             raise InputError(
                 f"{printable(each.name)} is in {printable(units)}, {shown} gives {printable(each.attrs['units'])}"
             )
-    for own, other in zip(pairing.targets, first.targets, strict=True):
-        if own.partner != other.partner:
-            partners = (printable(each.partner or "no variable") for each in (own, other))
-            raise InputError("{} refines {}, the first model {}: evaluate each for itself".format(shown, *partners))
+    for each, other in zip(pairing.targets, first.targets, strict=True):
+        if each.partner != other.partner:
+            ours, theirs = (printable(target.partner or "no variable") for target in (each, other))
+            raise InputError(f"{shown} refines {ours}, the first model {theirs}: evaluate each for itself")
     for predictor in pairing.predictors:
         (given,) = (g for g in pairs.predictors if g.name == predictor.name)
         check_spacing(predictor, pairs.spacing[predictor.name])

@@ -215,6 +215,8 @@ def read_pairs(
             if twice := sorted(name for name in names if sum(name in fields.names for fields in found) > 1):
                 raise InputError(f"several {what} files have {printable(', '.join(twice))}: rename, or leave one out")
         domain = domain_of(truths[0], factor)
+        for fields in sources:
+            _check_place(fields, truths[0], domain)
         indexes = common_times([*sources, *truths])
         stamps = _stamps([*sources, *truths], indexes)
         _say_what_is_left_out([*sources, *truths], len(stamps))
@@ -263,6 +265,34 @@ def read_pairs(
             {name: share_outside(fields, domain) for fields, name, _ in given},
             {name: fields.spacing for fields, name, _ in given},
         )
+
+
+def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
+    """Refuse coarse fields of another CRS, of another place, or no coarser than the fine ones."""
+    places = place_of(coarse), place_of(fine)
+    kinds = coarse.grid.kind, fine.grid.kind
+    if places[0] != places[1] and (None not in places or kinds[0] != kinds[1]):
+        one, other = (kind if place is None else str(place.name) for place, kind in zip(places, kinds, strict=True))
+        raise InputError(f"{coarse.shown} is {one}, {fine.shown} is {other}: warp one to the other's CRS first")
+    if share_outside(coarse, domain) > NOWHERE:
+        ends = [
+            f"{name} {np.min(values):g} to {np.max(values):g}"
+            for fields in (coarse, fine)
+            for name in (fields.grid.y_coordinate, fields.grid.x_coordinate)
+            if name is not None
+            for values in (fields.dataset[name].to_numpy(),)
+        ]
+        raise InputError(
+            f"{coarse.shown} ({', '.join(ends[:2])}) does not cover {fine.shown} ({', '.join(ends[2:])}): check the "
+            "coordinates of both"
+        )
+    if all(0 < own <= wanted * 1.001 for own, wanted in zip(coarse.spacing, fine.spacing, strict=True)):
+        words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
+        raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
+
+
+NOWHERE = 0.9
+"""Share of the fine cells beyond a coarse grid from which on the two are of other places."""
 
 
 def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:

@@ -90,6 +90,11 @@ def has_states(checkpoint: Path) -> bool:
     return bool(_states(folder_of(checkpoint)))
 
 
+def steps_taken(checkpoint: Path) -> int:
+    """Steps that a stopped training had taken when its newest state was saved."""
+    return max((int(path.stem.rpartition("-")[2]) for path in _states(folder_of(checkpoint))), default=0)
+
+
 def load_state(checkpoint: Path) -> State | None:
     """The newest sound state, or None; a warning names those that were passed over.
 

@@ -31,6 +31,7 @@ from torch.utils import deterministic
 from geofsrcnn.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, TrainError, UsageError, printable
 from geofsrcnn.files import check_target, local_path, refuse_same
+from geofsrcnn.logbook import Report
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import geometric_mean, rmse, scored_mask
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
@@ -41,7 +42,6 @@ from geofsrcnn.resample import block_mean, resample
 from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
 
 Array = npt.NDArray[Any]
-Report = Callable[[dict[str, Any]], None]
 
 BASELINE = "lanczos-bp"
 """The strongest classical method on most fields; scores during training are ratios to it."""
@@ -158,7 +158,9 @@ class Schedule:
             raise ConfigError("freeze leaves nothing to train: name fewer stages")
         if not 0 < self.last_rate <= 10:
             raise ConfigError(f"last_rate must be above 0, at most 10, got {self.last_rate}")
-        if not (self.rate > 0 and self.softness > 0 and 0 <= self.average < 1 and 0 <= self.decay < 1):
+        if not (
+            0 < self.rate < math.inf and 0 < self.softness < math.inf and 0 <= self.average < 1 and 0 <= self.decay < 1
+        ):
             raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
 
 
@@ -819,16 +821,3 @@ def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks
         kept = each if valid is None else each.where(valid, torch.zeros_like(each))
         return kept.sum() / ranks.total(count)
     return each.mean() if valid is None else each.where(valid, torch.zeros_like(each)).sum() / valid.sum()
-
-
-def json_lines(path: Path) -> Report:
-    """A report that appends each record to a file as a line of JSON."""
-
-    def write(record: dict[str, Any]) -> None:
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {printable(path)} ({error.strerror}): check the log's name") from error
-
-    return write

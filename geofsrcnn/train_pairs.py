@@ -21,6 +21,7 @@ from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same
 from geofsrcnn.inference import downscaled
+from geofsrcnn.logbook import Report
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import Errors
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
@@ -40,13 +41,13 @@ from geofsrcnn.pairs import (
 from geofsrcnn.patches import made_ahead
 from geofsrcnn.ranks import Ranks, joined
 from geofsrcnn.resume import State, folder_of, has_states, load_state, remove_states, save_state
-from geofsrcnn.train import Report, Run, Schedule, deterministic_torch, penalty
+from geofsrcnn.train import Run, Schedule, deterministic_torch, penalty
 from geofsrcnn.train import fit as train_to_the_end
 
 Array = npt.NDArray[Any]
 
 BASES = ("regression", "correction")
-CONSERVING = ("auto", "mean", "none")
+CONSERVING = ("auto", "mean", "positive", "none")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -160,9 +161,10 @@ def train_pairs(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "none"}
+    conserving : {"auto", "mean", "positive", "none"}
         Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
-        means are (within a thousandth of their spread) the partner's coarse values.
+        means are (within a thousandth of their spread) the partner's coarse values; positive also limits targets
+        without `limits` to 0 and above.
     predictors, targets : sequence of str
         Variables; all fields of the files if none are given.
     partners : dict of str to str
@@ -214,10 +216,10 @@ def train_pairs(
         names=names,
         calendar=calendar,
         base=base,
-        conserving=conserving,
+        conserving="mean" if conserving == "positive" else conserving,
         members=options.members,
         transforms=transforms,
-        limits=limits,
+        limits=_limits(pairs, limits, positive=conserving == "positive"),
     )
     for words in diagnose(pairs, pairing, first):
         warn("W-PAIRS", words)
@@ -341,6 +343,13 @@ def train_pairs(
         steps,
         seconds,
     )
+
+
+def _limits(
+    pairs: Pairs, limits: dict[str, tuple[float, float]] | None, *, positive: bool
+) -> dict[str, tuple[float, float]]:
+    low = dict.fromkeys((str(target.name) for target in pairs.targets), (0.0, float("inf"))) if positive else {}
+    return low | (limits or {})
 
 
 def _digest(pairs: Pairs, pairing: Pairing, first: Array) -> str:

@@ -337,6 +337,50 @@ def test_options_are_checked_before_any_file(tmp_path):
         processes.run("upscale", "nowhere.tif", tmp_path / "y.tif", *CLASSICAL, *more).refused(2)
 
 
+RASTERS = (
+    *("--steps 0", "--steps -1", "--steps 2.5", "--batch 0", "--patch 3", "--rate nan", "--rate inf", "--rate 0"),
+    *("--last-rate nan", "--last-rate 0", "--softness nan", "--decay nan", "--decay 1", "--minutes 0", "--minutes nan"),
+    *("--minutes inf", "--save-minutes nan", "--save-minutes 0", "--hold-out 0", "--hold-out 1", "--hold-out nan"),
+    *("--blur nan", "--mix 2", "--balance -1", "--teacher-weight nan", "--coarser 7", "--frozen -1", "--patience -1"),
+    *("--freeze top", "--freeze ,", "--freeze feature,shrink,mapping,expand,deconvolution,skip", "--course up"),
+    *("--precision half", "--seeds 0", "--seeds -1", "--seed -1", "--seed 1.5", "--factor nan", "--factor 1000"),
+    *("--steps 9 --minutes 1", "--hold-out 0.5 -v nowhere.tif", "--members 2", "--dropout 0.1", "--until 2000-01-01"),
+    *("--curves c.jpg", "--out ..", "--log ..", "--curves .", "--tensorboard ..", "--card ..", "--start .."),
+)
+PAIRS = (
+    *("--dropout 1", "--dropout nan", "--dropout -0.1", "--members 0", "--members 1000", "--size small", "--blur 0.1"),
+    *("--until 2000", "--until 2000-13-01", "--until 2000-01-32", "--until x", "--limits t=1", "--limits t=nan:1"),
+    *("--limits t=1:1", "--limits t=2:1", "--limits t", "--limits =0:1", "--targets ,", "--predictors a,,b"),
+    *("--validation nowhere.tif", "--hold-out 0.2", "--start nowhere", "--steps 0", "--minutes nan", "--rate nan"),
+    *("--static ..", "--transform t=cube", "--base mean", "--steps 9 --minutes 1"),
+)
+
+
+@pytest.mark.parametrize("more", RASTERS)
+def test_options_of_training_are_checked_before_any_file(tmp_path, more):
+    """A wrong option is a usage error although no raster is there: nothing was opened, nothing is left."""
+    line = ("train", "nowhere.tif", "-f", "3", "-o", "m.safetensors", *more.split())
+    processes.run(*line, cwd=str(tmp_path)).refused(2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", PAIRS)
+def test_options_of_pairs_are_checked_before_any_file(tmp_path, more):
+    """The same for pairs."""
+    line = ("train", "nowhere.nc", "--coarse", "no.nc", "-f", "3", "-o", "m.safetensors", "--until", "2000-01-01")
+    processes.run(*line, *more.split(), cwd=str(tmp_path)).refused(2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "option", ["--fine", "--out", "--log", "--curves", "--tensorboard", "--card", "--start", "--static"]
+)
+def test_empty_names_are_refused(tmp_path, option):
+    """An empty name is a usage error that names the option."""
+    line = ("train", "nowhere.tif", "-f", "3", "-o", "m.safetensors", option, "")
+    assert f"{option} needs the name of a file, got ''" in processes.run(*line, cwd=str(tmp_path)).refused(2)
+
+
 def test_debug_shows_the_traceback(tmp_path, source):
     """--debug adds the traceback with its causes; the last line stays the error."""
     source.write_bytes(source.read_bytes()[:500])

@@ -479,8 +479,12 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     assert np.nanmin(found) >= 0
     train_pairs(*files, tmp_path / "n.safetensors", **line, conserving="none")
     assert not load_checkpoint(tmp_path / "n.safetensors").pairing.targets[0].conserving
-    with pytest.raises(UsageError, match="conserving must be one of auto, mean, none"):
-        train_pairs(*files, tmp_path / "o.safetensors", **line, conserving="positive")
+    with pytest.raises(UsageError, match="conserving must be one of auto, mean, positive, none"):
+        train_pairs(*files, tmp_path / "o.safetensors", **line, conserving="all")
+    train_pairs(*files, tmp_path / "p.safetensors", **{**line, "limits": None}, conserving="positive")
+    (target,) = load_checkpoint(tmp_path / "p.safetensors").pairing.targets
+    assert target.conserving
+    assert target.limits == (0, np.inf)
 
 
 @given(

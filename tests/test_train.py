@@ -24,7 +24,7 @@ from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, T
 from geofsrcnn.metrics import rmse, scored_mask
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
 from geofsrcnn.resample import block_mean, resample
-from geofsrcnn.train import TrainOptions, train_model
+from geofsrcnn.train import STAGES, Run, TrainOptions, train_model
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=1)
 QUICK = {"steps": 30, "batch": 4, "patch": 8, "check_every": 15}
@@ -485,3 +485,73 @@ def test_no_output_of_a_training_is_one_of_its_inputs(fine, tmp_path):
     assert "output is the input" in processes.run(*line, "-o", start).refused(2)
     assert "output folder is missing" in processes.run(*line, "-o", out, "--log", tmp_path / "no" / "log").refused(5)
     assert [state(path) for path in (fine, card, start, other)] == before
+
+
+# ------------------------------------------------------------------------------------------------------- schedules
+
+
+def test_frozen_stages_stay_as_they_were(fine, tmp_path):
+    """Weights of stages that are not trained are those of the start, to the bit; the others move."""
+    start = tmp_path / "start.safetensors"
+    before = trained(fine, start)
+    out = tmp_path / "m.safetensors"
+    options = TrainOptions(**QUICK, keep="last", freeze=("feature", "mapping"))
+    train_model([fine], 2, out, config=TINY, options=options, start=start)
+    after = load_checkpoint(out).model.state_dict()
+    for name, tensor in before.items():
+        frozen = name.startswith(("feature", "mapping"))
+        assert torch.equal(tensor, after[name]) == frozen, name
+
+
+def test_the_deconvolution_has_a_rate_of_its_own():
+    """A tenth of the others', as in the paper; a constant course stays after the warm-up, a cosine falls to 0."""
+    for course, last in (("constant", 1.0), ("cosine", 0.0)):
+        run = Run(FSRCNN(TINY), TrainOptions(steps=1000, last_rate=0.1, course=course))
+        run.step = 300
+        run.take(sum(p.square().sum() for p in run.model.parameters()), [])
+        rates = {
+            name: group["lr"]
+            for group in run.optimiser.param_groups
+            for name, parameter in run.parameters.items()
+            if any(parameter is own for own in group["params"])
+        }
+        assert rates["deconvolution.weight"] == pytest.approx(0.1 * rates["feature.weight"])
+        run.step = 1000
+        assert run.rate == pytest.approx(last * 1e-3, abs=1e-9)
+
+
+def test_patience_ends_a_training_that_no_longer_improves(fine, tmp_path):
+    """With a rate that moves nothing, two validations later."""
+    options = TrainOptions(**{**QUICK, "steps": 200, "check_every": 5}, rate=1e-12, patience=2)
+    result = train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, options=options)
+    assert result.steps <= 20
+    assert load_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_half_the_digits_train_as_well(fine, tmp_path):
+    """bfloat16 convolutions: other weights, nearly the same score; what is written is float32."""
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        options = TrainOptions(**QUICK, precision=precision)
+        found[precision] = train_model([fine], 2, tmp_path / f"{precision}.safetensors", config=TINY, options=options)
+    a, b = (load_checkpoint(tmp_path / f"{name}.safetensors").model.state_dict() for name in found)
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    assert all(tensor.dtype == torch.float32 for tensor in b.values())
+    assert found["bfloat16"].score == pytest.approx(found["float32"].score, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"freeze": ("nose",)}, "freeze takes feature, shrink"),
+        ({"freeze": STAGES}, "freeze leaves nothing to train"),
+        ({"last_rate": 0.0}, "last_rate must be above 0"),
+        ({"course": "zigzag"}, "course must be one of cosine, constant"),
+        ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
+        ({"patience": -1}, "patience must be at least 0"),
+    ],
+)
+def test_schedules_that_make_no_sense(options, words):
+    """Named in one line."""
+    with pytest.raises(ConfigError, match=words):
+        TrainOptions(**options)

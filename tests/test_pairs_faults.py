@@ -1,0 +1,193 @@
+"""Pairs that do not fit, gaps and values that are none, kills: refused or harmless."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from affine import Affine
+from pairfiles import QUICK, SMALL, changed, made, trained
+from rasters import write
+
+from geofsrcnn import load_checkpoint
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
+from geofsrcnn.train_pairs import PairOptions, train_pairs
+
+KILLS = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """One torch thread: what is this small gains nothing from more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Files of made pairs."""
+    return made(tmp_path_factory.mktemp("pairs"), lapse=True)
+
+
+def weights(path: Path) -> list[torch.Tensor]:
+    """All of a checkpoint's."""
+    return list(load_checkpoint(path).model.state_dict().values())
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two checkpoints have the same weights, to the bit."""
+    return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def projected(path: Path, to: Path) -> Path:
+    """A file's grid as metres of UTM."""
+    with xr.open_dataset(path) as dataset:
+        other = dataset.load().rename(lat="y", lon="x")
+    other["y"] = (
+        "y",
+        5e6 - 1e5 * np.arange(other.sizes["y"]),
+        {"units": "m", "standard_name": "projection_y_coordinate"},
+    )
+    other["x"] = (
+        "x",
+        2e5 + 1e5 * np.arange(other.sizes["x"]),
+        {"units": "m", "standard_name": "projection_x_coordinate"},
+    )
+    other["crs"] = ((), 0, {"grid_mapping_name": "transverse_mercator", "crs_wkt": _utm()})
+    for name in ("t", "stability"):
+        other[name].attrs["grid_mapping"] = "crs"
+    other.to_netcdf(to)
+    return to
+
+
+def _utm() -> str:
+    from pyproj import CRS
+
+    return CRS.from_epsg(32632).to_wkt()
+
+
+def test_another_crs_is_refused(files, tmp_path):
+    """Metres against degrees: both are named."""
+    utm = projected(files["coarse"], tmp_path / "utm.nc")
+    with pytest.raises(InputError, match=r"utm.nc is WGS 84 / UTM zone 32N, fine.nc is WGS 84: warp one"):
+        trained({**files, "coarse": utm}, tmp_path / "m.safetensors")
+
+
+def test_another_place_is_refused(files, tmp_path):
+    """Both extents are named."""
+    far = changed(files["coarse"], tmp_path / "far.nc", lat=lambda y: y - 60)
+    with pytest.raises(InputError, match=r"far.nc \(lat -15.5 to -9.5, .*does not cover fine.nc \(lat 45.25 to 50, "):
+        trained({**files, "coarse": far}, tmp_path / "m.safetensors")
+
+
+def test_coarse_fields_are_coarser(files, tmp_path):
+    """The same file on both sides, or one as fine, is no pair."""
+    line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(**QUICK)}
+    with pytest.raises(InputError, match=r"fine.nc has a cell every 0.25, fine.nc every 0.25: coarse fields must be"):
+        train_pairs([files["fine"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_other_calendars_are_matched_by_date(files, tmp_path, calendar):
+    """Days that one of them has not are said and left out, all others stay."""
+    with xr.open_dataset(files["coarse"]) as dataset:
+        other = dataset.load().convert_calendar(calendar, align_on="date")
+    other.to_netcdf(tmp_path / "coarse.nc")
+    with pytest.warns(GeofsrcnnWarning, match=r"W-TIMES: times without a partner are left out: fine.nc \d+"):
+        scores = trained({**files, "coarse": tmp_path / "coarse.nc"}, tmp_path / "m.safetensors", steps=2)
+    assert np.isfinite(scores["tas"]["network"])
+
+
+def test_fill_values_are_gaps(files, tmp_path):
+    """-9999 with its _FillValue trains as NaN does, to the bit; so does an infinite coarse value."""
+    holed = changed(files["fine"], tmp_path / "nan.nc", tas=lambda t: t.where(t["lon"] > 6))
+    with xr.open_dataset(holed) as dataset:
+        dataset.load().to_netcdf(tmp_path / "filled.nc", encoding={"tas": {"_FillValue": -9999.0}})
+    for name in ("nan", "filled"):
+        trained({**files, "fine": tmp_path / f"{name}.nc"}, tmp_path / f"{name}.safetensors")
+    assert same(tmp_path / "nan.safetensors", tmp_path / "filled.safetensors")
+    for name, value in (("gap", np.nan), ("inf", np.inf)):
+        coarse = changed(
+            files["coarse"], tmp_path / f"{name}.nc", t=lambda t, v=value: t.where(t["time"].dt.day != 7, v)
+        )
+        trained({**files, "coarse": coarse}, tmp_path / f"{name}.safetensors")
+    assert same(tmp_path / "gap.safetensors", tmp_path / "inf.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [("coarse", "no valid value to standardise by"), ("fine", "target tas has no cell with 20 values that differ")],
+)
+def test_fields_without_values_are_refused(files, tmp_path, which, words):
+    """Nothing but gaps, on either side."""
+    name = {"coarse": "t", "fine": "tas"}[which]
+    empty = changed(files[which], tmp_path / "empty.nc", **{name: lambda t: t * np.nan})
+    with pytest.raises(InputError, match=words):
+        trained({**files, which: empty}, tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.filterwarnings("ignore:W-PAIRS")
+def test_a_loss_that_is_no_number_ends_the_training(files, tmp_path):
+    """A rate far too large: exit 8, nothing broken left."""
+    out = tmp_path / "m.safetensors"
+    with pytest.raises(TrainError, match="take a smaller --rate"):
+        trained(files, out, rate=1e30, steps=400, check_every=400)
+    assert not out.exists()
+
+
+def test_kills_change_nothing(files, tmp_path):
+    """SIGKILL at random moments, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
+    rest = [
+        *(sys.executable, "-m", "geofsrcnn", "train", files["fine"], "--coarse", files["coarse"]),
+        *("--factor", "4", "--until", "2000-06-01", "--steps", "150", "--batch", "8", "--save-minutes", "0.001"),
+    ]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "m.safetensors"
+    subprocess.run([*rest, "--out", whole], env=alone, check=True, capture_output=True, timeout=200)
+    seed = random.Random(7)
+    states, fired = out.with_suffix(".training"), 0
+    for _ in range(KILLS):
+        process = subprocess.Popen([*rest, "--out", out, "--resume"], env=alone, stderr=subprocess.DEVNULL)
+        before = newest(states)
+        until = time.monotonic() + 100
+        while process.poll() is None and newest(states) == before:  # it has begun, or gone on
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        time.sleep(seed.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        fired += process.wait() == -signal.SIGKILL
+        if out.exists():
+            load_checkpoint(out)
+    assert fired >= 2
+    subprocess.run([*rest, "--out", out, "--resume"], env=alone, check=True, capture_output=True, timeout=200)
+    assert same(whole, out)
+
+
+def newest(states: Path) -> list[str]:
+    """Names of the saved states."""
+    return sorted(path.name for path in states.iterdir()) if states.is_dir() else []
+
+
+def test_rasters_of_one_time_are_no_pairs(tmp_path):
+    """GeoTIFFs without times have no partners."""
+    place = {"crs": "EPSG:32633", "nodata": None}
+    rasters = [
+        write(
+            tmp_path / f"{n}.tif", np.ones((n, n), np.float32), transform=Affine(48 / n, 0, 0, 0, -48 / n, 48), **place
+        )
+        for n in (8, 16)
+    ]
+    with pytest.raises(InputError, match="no file has a time axis"):
+        train_pairs(rasters[:1], rasters[1:], 2, tmp_path / "m.safetensors", until="2000-01-01", sizes=SMALL)
