@@ -11,8 +11,8 @@ import matplotlib.image
 import processes
 import pytest
 import torch
+from pairfiles import made
 from rasters import state, terrain, write
-from test_pairs import made
 
 from geofsrcnn import logbook
 from geofsrcnn.checkpoint import load_checkpoint

@@ -15,8 +15,8 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
+from pairfiles import QUICK, SMALL, changed, made, trained
 from rasters import write
-from test_pairs import QUICK, SMALL, changed, made, trained
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
