@@ -1321,10 +1321,10 @@ def _range(text: str) -> tuple[float, float]:
 )
 @click.option(
     "--conserving",
-    type=click.Choice(["mean", "positive", "none"]),
+    type=click.Choice(["mean", "area", "positive", "none"]),
     default="mean",
     show_default="mean; for pairs where they are the coarse values",
-    help="Keep block means; positive keeps values at or above zero as well.",
+    help="Keep block means; area (pairs): cells count by their area; positive: values stay at or above zero too.",
 )
 @click.option("--steps", type=click.IntRange(1), default=20000, show_default=True, help="Optimiser steps.")
 @click.option("--minutes", type=float, default=None, help="End after this time instead; not reproducible to the bit.")

@@ -100,6 +100,7 @@ class Comparer:
         stamps: list[tuple[int, ...]],
         coarse: Array,
         conserved: bool = False,
+        areas: Array | None = None,
         members: Array | None = None,
     ) -> None:
         """Take in some times.
@@ -116,6 +117,8 @@ class Comparer:
             What the methods were given, on the coarse grid.
         conserved : bool
             Whether the truth's block means are the coarse values.
+        areas : ndarray (y,), optional
+            Of the cells of each row, by which they count in block means.
         members : ndarray (member, time, y, x), optional
             Of the first model.
         """
@@ -138,7 +141,7 @@ class Comparer:
                 continue
             self._compared(method, values, wanted, where, weights, stamps)
             if conserved:
-                self._conserved(method, values, coarse)
+                self._conserved(method, values, coarse, areas)
         if members is not None:
             self._of_members(members, truth, where, weights)
         if self._seen <= self._show < self._seen + len(truth):
@@ -174,10 +177,9 @@ class Comparer:
                 errors = method.parts.setdefault(part, {}).setdefault(key, Errors())
                 errors.add(values[i], truth[i], where[i], weights[i])
 
-    def _conserved(self, method: _Method, values: Array, coarse: Array) -> None:
-        rows, columns = (n // self._factor * self._factor for n in values.shape[1:])
+    def _conserved(self, method: _Method, values: Array, coarse: Array, areas: Array | None) -> None:
         for fine, low in zip(values, coarse, strict=True):
-            means = block_mean(fine[:rows, :columns].astype(np.float64), self._factor)
+            means = block_mean(fine.astype(np.float64), self._factor, areas)
             off = means - low[: means.shape[0], : means.shape[1]]
             known = np.isfinite(off)
             method.blocks += [known.sum(), np.square(off[known]).sum()]

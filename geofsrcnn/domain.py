@@ -54,6 +54,15 @@ class Domain:
         rows, columns = (-(-n // self.factor) * self.factor for n in self.shape)
         return rows, columns
 
+    @property
+    def areas(self) -> Array:
+        """Areas of the cells of each padded row ``(y,)``, relative: on the globe by the sines of its latitudes."""
+        rows = self.padded[0]
+        if not self.turning:
+            return np.ones(rows)
+        low, high = np.sin(np.deg2rad(axis_of(self.y, latitude=True).edges)).T
+        return np.pad(np.abs(high - low), (0, rows - len(low)), mode="edge")
+
     def middles(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""
         return (

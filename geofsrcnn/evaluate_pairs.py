@@ -235,7 +235,8 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
                 {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | given,
                 stamps=[pairs.stamps[i] for i in times],
                 coarse=low,
-                conserved=same[k],
+                conserved=same[k] != "none",
+                areas=domain.areas if same[k] == "area" else None,
                 members=found[0][:, :, k] if len(found[0]) > 1 else None,
             )
     for comparer in comparers:

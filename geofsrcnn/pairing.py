@@ -16,6 +16,7 @@ import numpy.typing as npt
 from geofsrcnn.domain import Domain
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.normalize import Normalizer
+from geofsrcnn.resample import row_shares
 from geofsrcnn.units import conversion
 
 Array = npt.NDArray[Any]
@@ -66,8 +67,9 @@ class Target:
         Standard deviation of what the base leaves; NaN in cells that were never seen.
     limits : tuple of float
         Smallest and largest value.
-    conserving : bool
-        Block means are the partner's coarse values, brought into the target's units (`BILINEAR`).
+    conserving : {"none", "mean", "area"}
+        Whether block means are the partner's coarse values, brought into the target's units (`BILINEAR`): plain means,
+        or such in which cells count by their area.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Target:
     base: str
     spread: Array
     limits: tuple[float, float] = (-np.inf, np.inf)
-    conserving: bool = False
+    conserving: str = "none"
 
     def simple(self, method: str, partner: Array | None, times: int) -> Array:
         """``(time, y, x)`` by one of the simple methods."""
@@ -93,6 +95,7 @@ class Target:
         return result
 
 
+CONSERVING = ("none", "mean", "area")
 CLIMATOLOGY, BILINEAR = "climatology", "bilinear"
 CORRECTION, REGRESSION = "mean correction", "cell regression"
 LINES = (CLIMATOLOGY, BILINEAR, CORRECTION, REGRESSION)
@@ -164,9 +167,10 @@ class Pairing:
         whole = []
         for k, target in enumerate(self.targets):
             fine, i = target.finish(bases[:, k], residuals[:, k]), self.partner(target)
-            if target.conserving and i is not None:
+            if target.conserving != "none" and i is not None:
                 slope, offset = (part.flat[0] for part in target.lines[BILINEAR])
-                fine = with_means(fine, slope * coarse[:, i] + offset, target.limits)
+                areas = self.domain.areas if target.conserving == "area" else None
+                fine = with_means(fine, slope * coarse[:, i] + offset, target.limits, areas)
             whole.append(fine)
         return self.domain.crop(np.stack(whole, axis=1))
 
@@ -202,7 +206,7 @@ class Pairing:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def with_means(fine: Array, means: Array, limits: tuple[float, float]) -> Array:
+def with_means(fine: Array, means: Array, limits: tuple[float, float], areas: Array | None = None) -> Array:
     """Fine fields whose block means are the coarse values, within limits; blocks with a gap are only brought into them.
 
     What is missing is shared among a block's cells, in proportion to their room where a limit is near (as
@@ -216,15 +220,18 @@ def with_means(fine: Array, means: Array, limits: tuple[float, float]) -> Array:
         Of whole blocks; NaN where missing.
     limits : tuple of float
         Smallest and largest value.
+    areas : ndarray (Y,), optional
+        Of the cells of each row, by which they count in the means.
     """
     times, rows, columns = means.shape
     factor = fine.shape[1] // rows
     blocks = np.clip(fine, *limits).reshape(times, rows, factor, columns, factor)
     wanted = np.clip(means, *limits)[:, :, None, :, None]
-    missing = wanted - blocks.mean((2, 4), keepdims=True)
+    counts = 1.0 if areas is None else row_shares(areas, factor)[:, :, None, None]
+    missing = wanted - (blocks * counts).mean((2, 4), keepdims=True)
     room = np.where(missing > 0, limits[1] - blocks, blocks - limits[0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(np.isfinite(room), room / room.mean((2, 4), keepdims=True), 1.0)
+        share = np.where(np.isfinite(room), room / (room * counts).mean((2, 4), keepdims=True), 1.0)
     moved = np.clip(blocks + missing * np.where(np.isfinite(share), share, 0.0), *limits)
     result: Array = np.where(np.isfinite(missing), moved, blocks).reshape(fine.shape)
     return result
@@ -413,8 +420,10 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         if t["base"] not in t["lines"]:
             raise ConfigError(f"no base {t['base']}")
         chosen = {str(name): lines[name] for name in t["lines"]}
-        kept = bool(t["conserving"])
-        if kept and BILINEAR not in chosen:
+        kept = str(t["conserving"])
+        if kept not in CONSERVING:
+            raise ConfigError(f"conserving that is not known, {kept}")
+        if kept != "none" and BILINEAR not in chosen:
             raise ConfigError("conserving without a partner in the same units")
         spread = cells["spread"][k]
         targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high), kept))

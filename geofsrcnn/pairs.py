@@ -478,8 +478,8 @@ def fit(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "none"}
-        Whether block means are kept as the coarse values: auto where those of the truth are.
+    conserving : {"auto", "mean", "area", "none"}
+        Whether block means, plain or by area, are kept as the coarse values: auto as those of the truth are.
     members : int
         Networks whose mean is the result.
     transforms : dict of str to str
@@ -532,10 +532,10 @@ def fit(
         if not (spreads[chosen] > 0).any():
             words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
             raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
-        if conserving == "mean" and known_as is None:
+        if conserving in ("mean", "area") and known_as is None:
             words = f"target {printable(wanted.name)} has no partner in units that can be converted"
             raise UsageError(f"{words}: its block means cannot be kept, take --conserving none")
-        kept = known_as is not None and (conserving == "mean" or (conserving == "auto" and same_means(pairs, k, first)))
+        kept = same_means(pairs, k, first) if conserving == "auto" and known_as is not None else conserving
         targets.append(
             Target(
                 str(wanted.name),
@@ -545,7 +545,7 @@ def fit(
                 chosen,
                 spreads[chosen],
                 (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
-                kept,
+                "none" if kept == "auto" else kept,
             )
         )
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
@@ -674,20 +674,30 @@ def drawn(first: Array, size: int, seed: int, step: int) -> Array:
     return order[place * size : (place + 1) * size]
 
 
-def same_means(pairs: Pairs, k: int, chosen: Array) -> bool:
-    """Whether a target's block means are its partner's coarse values, within a thousandth of their spread."""
+def same_means(pairs: Pairs, k: int, chosen: Array) -> str:
+    """Which block means of a target are its partner's coarse values, within a thousandth of their spread.
+
+    Returns
+    -------
+    {"none", "mean", "area"}
+        Neither, plain ones, or those in which cells count by their area; the closer of the two.
+    """
     at = pairs.partner[k]
     if at is None:
-        return False
-    factor, (rows, _) = pairs.domain.factor, pairs.domain.padded
+        return "none"
     times = next(pairs.blocks(chosen))
-    blocks = pairs.fine[times, k].astype(np.float64).reshape(len(times), rows // factor, factor, -1, factor)
-    means = blocks.mean((2, 4))
+    fine = pairs.fine[times, k].astype(np.float64)
     inner = slice(pairs.margin, -pairs.margin or None)
     scale, offset = in_units(pairs, k)
-    off = means - (scale * pairs.coarse[times, at, inner, inner].astype(np.float64) + offset)
-    known = np.isfinite(off)
-    return bool(known.any()) and float(np.abs(off[known]).max()) <= SAME_MEANS * float(means[known].std())
+    given = scale * pairs.coarse[times, at, inner, inner].astype(np.float64) + offset
+    off = {"none": np.inf}
+    for kind, areas in (("mean", None), ("area", pairs.domain.areas)):
+        means = block_mean(fine, pairs.domain.factor, areas)
+        known = np.isfinite(means - given)
+        if known.any():
+            worst = float(np.abs((means - given)[known]).max())
+            off[kind] = worst if worst <= SAME_MEANS * float(means[known].std()) else np.inf
+    return min(off, key=lambda kind: off[kind])
 
 
 def in_units(pairs: Pairs, k: int) -> tuple[float, float]:

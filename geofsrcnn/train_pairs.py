@@ -47,7 +47,7 @@ from geofsrcnn.train import fit as train_to_the_end
 Array = npt.NDArray[Any]
 
 BASES = ("regression", "correction")
-CONSERVING = ("auto", "mean", "positive", "none")
+CONSERVING = ("auto", "mean", "area", "positive", "none")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -162,10 +162,10 @@ def train_pairs(
     base : {"regression", "correction"}
         What a target is before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "positive", "none"}
+    conserving : {"auto", "mean", "area", "positive", "none"}
         Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
-        means are (within a thousandth of their spread) the partner's coarse values; positive also limits targets
-        without `limits` to 0 and above.
+        means are (within a thousandth of their spread) the partner's coarse values; area has cells count by their area
+        on the globe, which auto finds as well; positive also limits targets without `limits` to 0 and above.
     predictors, targets : sequence of str
         Variables; all fields of the files if none are given.
     partners : dict of str to str
@@ -378,7 +378,7 @@ def _before(stamps: list[tuple[int, ...]], until: str) -> npt.NDArray[np.bool_]:
         raise UsageError(f"until must be a day such as 1993-06-01, got {until!r}")
     first = np.array([stamp[:3] < parts for stamp in stamps])
     if first.all() or not first.any():
-        span = f"{stamps[0][:3]} to {stamps[-1][:3]}"
+        span = f"{day_text(stamps[0])} to {day_text(stamps[-1])}"
         raise InputError(f"no time to {'score on from' if first.all() else 'fit on before'} {until}: there are {span}")
     return first
 

@@ -30,6 +30,7 @@ from geofsrcnn.domain import Domain
 from geofsrcnn.downscale import downscale_dataset
 from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
 from geofsrcnn.evaluate import evaluate_raster
+from geofsrcnn.evaluate_pairs import evaluate_pairs
 from geofsrcnn.model import conserve
 from geofsrcnn.pairing import CellRegression, unshuffle, with_means
 from geofsrcnn.pairs import read_statics
@@ -470,7 +471,7 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     files = [tmp_path / "coarse.nc"], [tmp_path / "fine.nc"], 4
     out = tmp_path / "m.safetensors"
     train_pairs(*files, out, **line)
-    assert load_checkpoint(out).pairing.targets[0].conserving
+    assert load_checkpoint(out).pairing.targets[0].conserving == "mean"
     with xr.open_dataset(files[0][0]) as given:
         found = downscale_dataset(given, out)["fine"].to_numpy()
     means = np.stack([block_mean(each, 4) for each in found])
@@ -478,13 +479,53 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     assert np.allclose(means[known], coarse[known], rtol=1e-4, atol=1e-4)
     assert np.nanmin(found) >= 0
     train_pairs(*files, tmp_path / "n.safetensors", **line, conserving="none")
-    assert not load_checkpoint(tmp_path / "n.safetensors").pairing.targets[0].conserving
-    with pytest.raises(UsageError, match="conserving must be one of auto, mean, positive, none"):
+    assert load_checkpoint(tmp_path / "n.safetensors").pairing.targets[0].conserving == "none"
+    with pytest.raises(UsageError, match="conserving must be one of auto, mean, area, positive, none"):
         train_pairs(*files, tmp_path / "o.safetensors", **line, conserving="all")
     train_pairs(*files, tmp_path / "p.safetensors", **{**line, "limits": None}, conserving="positive")
     (target,) = load_checkpoint(tmp_path / "p.safetensors").pairing.targets
-    assert target.conserving
+    assert target.conserving == "mean"
     assert target.limits == (0, np.inf)
+
+
+@pytest.mark.filterwarnings("ignore:W-UNSEEN")
+def test_block_means_by_area_are_found_and_kept(tmp_path):
+    """Coarse = means of fine weighted by area on the globe, at high latitude: found, and kept in the results."""
+    rng = np.random.default_rng(4)
+    lat, lon = 60.25 + 0.5 * np.arange(18), 0.25 + 0.5 * np.arange(12)
+    fine = 280 + rng.normal(size=(90, 18, 12)).cumsum(0) - lat[:, None]
+    areas = np.sin(np.deg2rad(lat + 0.25)) - np.sin(np.deg2rad(lat - 0.25))  # as conservative regridding has it
+
+    def means(values):
+        """Of five rows, the last of them of half a block."""
+        starts = range(0, 18, 4)
+        weighted = np.add.reduceat(values * areas[:, None], starts, axis=1) / np.add.reduceat(areas, starts)[:, None]
+        return weighted.reshape(-1, 5, 3, 4).mean(3)
+
+    coarse = means(fine)
+    assert np.abs(block_mean(fine, 4) - coarse[:, :4]).max() > 0.02
+    stamps = (np.datetime64("2000-01-01") + np.arange(90).astype("m8[D]")).astype("M8[ns]")
+    places = {"fine": (lat, lon), "coarse": (61 + 2.0 * np.arange(5), 1 + 2.0 * np.arange(3))}
+    for name, values in (("fine", fine), ("coarse", coarse)):
+        y, x = places[name]
+        xr.Dataset(
+            {name: (("time", "lat", "lon"), values, {"units": "K", "standard_name": "air_temperature"})},
+            {
+                "time": stamps,
+                "lat": ("lat", y, {"units": "degrees_north", "standard_name": "latitude"}),
+                "lon": ("lon", x, {"units": "degrees_east", "standard_name": "longitude"}),
+            },
+        ).to_netcdf(tmp_path / f"{name}.nc")
+    files = [tmp_path / "coarse.nc"], [tmp_path / "fine.nc"]
+    out = tmp_path / "m.safetensors"
+    train_pairs(*files, 4, out, until="2000-03-01", sizes=SMALL, options=PairOptions(steps=20))
+    assert load_checkpoint(out).pairing.targets[0].conserving == "area"
+    with xr.open_dataset(files[0][0]) as given:
+        found = downscale_dataset(given, out)["fine"].to_numpy()
+    assert np.allclose(means(found)[:, :4], coarse[:, :4], rtol=0, atol=2e-4)
+    [comparison] = evaluate_pairs([out], *files)
+    assert comparison.scores["network"]["conservation"] < 1e-4
+    assert comparison.scores["lanczos"]["conservation"] > 1e-3
 
 
 @given(
@@ -503,9 +544,16 @@ def test_means_are_kept_within_limits(seed, low, high, gaps):
     values = fine.reshape(2, 2, 3, 3, 3).transpose(0, 2, 4, 1, 3).reshape(2, 1, 9, 2, 3)
     wanted = conserve(torch.from_numpy(values), torch.from_numpy(means[:, None]), low, high).numpy()
     wanted = wanted.reshape(2, 3, 3, 2, 3).transpose(0, 3, 1, 4, 2).reshape(2, 6, 9)
-    untouched = ~np.isfinite(wanted)
+    untouched = np.isnan((block_mean(fine, 3) + means).repeat(3, 1).repeat(3, 2))
     assert np.allclose(found[~untouched], wanted[~untouched], atol=1e-9)
     assert np.array_equal(found[untouched], np.clip(fine, low, high)[untouched], equal_nan=True)
+    assert np.allclose(with_means(fine, means, (low, high), np.ones(6)), found, atol=1e-12, equal_nan=True)
+    areas = rng.uniform(0.5, 1, 6)
+    found = with_means(fine, means, (low, high), areas)
+    kept = block_mean(found, 3, areas)
+    assert np.allclose(kept[np.isfinite(kept + means)], np.clip(means, low, high)[np.isfinite(kept + means)], atol=1e-9)
+    assert np.nanmin(found) >= low
+    assert np.nanmax(found) <= high
 
 
 def test_statics_of_another_crs_are_warped(files, tmp_path):
