@@ -21,6 +21,7 @@ import torch
 
 from geofsrcnn.model import FSRCNN, PRESETS, FSRCNNConfig
 from geofsrcnn.patches import Patches, made_ahead, split
+from geofsrcnn.process import keep_freed_memory
 from geofsrcnn.raster import RasterSource
 from geofsrcnn.train import Run, TrainOptions, penalty
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    keep_freed_memory()  # as the command does
     device = torch.device(chosen.device)
 
     def settle() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from geofsrcnn.archive import upscale_files
     from geofsrcnn.checkpoint import load_checkpoint, save_checkpoint
     from geofsrcnn.dataset import upscale_dataarray, upscale_dataset
     from geofsrcnn.dispatch import upscale_file
@@ -32,6 +33,7 @@ _HOME = {
     "upscale_dataarray": "dataset",
     "upscale_dataset": "dataset",
     "upscale_file": "dispatch",
+    "upscale_files": "archive",
     "upscale_raster": "upscale",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "upscale_dataarray",
     "upscale_dataset",
     "upscale_file",
+    "upscale_files",
     "upscale_raster",
 ]
 

@@ -219,5 +219,5 @@ def _upscale(
     valid = recipe.missing.valid(bands)
     if recipe.expected is not None and name not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
         _SAID.add(name)
-    fine = task.upscale(bands, valid, region, recipe.missing, 0)
+    fine = task.upscale(bands, valid, region, recipe.missing, 1)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ from click.core import ParameterSource
 
 from geofsrcnn import __version__
 from geofsrcnn.errors import (
+    BatchError,
     GeofsrcnnError,
     GeofsrcnnWarning,
     InputError,
@@ -35,20 +37,18 @@ from geofsrcnn.errors import (
     UsageError,
     printable,
 )
+from geofsrcnn.process import harden_gdal, keep_freed_memory
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from geofsrcnn.archive import BatchResult, FileResult, Tally
     from geofsrcnn.comparison import Comparison
     from geofsrcnn.evaluate import Evaluation, Score
     from geofsrcnn.train import Result
     from geofsrcnn.train_pairs import PairResult
     from geofsrcnn.upscale import Estimate, Summary
 
-# Drivers that open other files or servers. GDAL reads this once, before its first use in the process.
-_SKIPPED_DRIVERS = (
-    "VRT GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTiles Rasterlite KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI"
-)
 _SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -190,14 +190,6 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _harden_gdal(driver: str | None = None) -> None:
-    """GDAL's environment for a process of ours: no network, no drivers that open other files but the one asked for."""
-    skipped = [name for name in _SKIPPED_DRIVERS.split() if driver is None or name.upper() != driver.upper()]
-    os.environ["GDAL_SKIP"] = " ".join(skipped)
-    os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
-    os.environ["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = ".none"
-
-
 def main() -> None:
     """Entry point: click's own usage errors become one line as well."""
     debug = "--debug" in sys.argv[1:]
@@ -289,90 +281,94 @@ class _Day(click.ParamType[str]):
         return str(value)
 
 
-def _upscale_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = [
-        click.argument("source", metavar="INPUT"),
-        click.argument("target", metavar="OUTPUT"),
-        click.option("--factor", "-f", type=_Factor(), default=3, show_default=True, help="How many times finer, 2-8."),
-        click.option(
-            "--model",
-            "-m",
-            default="default",
-            show_default=True,
-            help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
-        ),
-        click.option("--bidx", "-b", type=_Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
-        click.option(
-            "--variables",
-            type=_Names(),
-            default=None,
-            help="Fields of a NetCDF or Zarr, such as tas,pr.  [all]",
-        ),
-        click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several."),
-        click.option("--x", default=None, help="Horizontal dimension of a NetCDF or Zarr, where it is not found."),
-        click.option("--y", default=None, help="The other one."),
-        click.option(
-            "--bounds",
-            type=float,
-            nargs=4,
-            default=None,
-            metavar="W S E N",
-            help="Only the coarse cells that meet these bounds, in the raster's CRS.",
-        ),
-        click.option(
-            "--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's."
-        ),
-        click.option(
-            "--range",
-            "value_range",
-            type=float,
-            nargs=2,
-            default=None,
-            metavar="MIN MAX",
-            help="Bounds that the result keeps, in physical units; cell means are kept within them.",
-        ),
-        click.option(
-            "--tile-size", type=click.IntRange(1), default=None, help="Coarse cells along one side of a tile."
-        ),
-        click.option("--threads", type=click.IntRange(1), default=None, help="Threads that compute.  [default: cores]"),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="Of the network's arithmetic.",
-        ),
-        click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
-        click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
-        click.option(
-            "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
-        ),
-        click.option("--co", type=_Option(), multiple=True, help="GDAL creation option; may be given several times."),
-        click.option("--overwrite", is_flag=True, help="Replace an existing output."),
-        click.option("--strict", is_flag=True, help="Take warnings as errors."),
-        click.option("--max-pixels", type=click.IntRange(1), default=None, help="Refuse an output of more cells."),
-        click.option(
-            "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
-        ),
-        click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
-        click.option(
-            "--allow-remote",
-            type=_Names(),
-            default=(),
-            metavar="HOST[,HOST]",
-            help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
-        ),
-        click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
-        click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),
-        click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
-        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
-        click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """All of them on a command, in this order."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_FILE_OPTIONS = (
+    click.option("--factor", "-f", type=_Factor(), default=3, show_default=True, help="How many times finer, 2-8."),
+    click.option(
+        "--model",
+        "-m",
+        default="default",
+        show_default=True,
+        help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
+    ),
+    click.option("--bidx", "-b", type=_Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
+    click.option("--variables", type=_Names(), default=None, help="Fields of a NetCDF or Zarr, such as tas,pr.  [all]"),
+    click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several."),
+    click.option("--x", default=None, help="Horizontal dimension of a NetCDF or Zarr, where it is not found."),
+    click.option("--y", default=None, help="The other one."),
+    click.option(
+        "--bounds",
+        type=float,
+        nargs=4,
+        default=None,
+        metavar="W S E N",
+        help="Only the coarse cells that meet these bounds, in the raster's CRS.",
+    ),
+    click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's."),
+    click.option(
+        "--range",
+        "value_range",
+        type=float,
+        nargs=2,
+        default=None,
+        metavar="MIN MAX",
+        help="Bounds that the result keeps, in physical units; cell means are kept within them.",
+    ),
+    click.option("--tile-size", type=click.IntRange(1), default=None, help="Coarse cells along one side of a tile."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Of the network's arithmetic.",
+    ),
+    click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
+    click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
+    click.option("--co", type=_Option(), multiple=True, help="GDAL creation option; may be given several times."),
+    click.option("--strict", is_flag=True, help="Take warnings as errors."),
+    click.option("--max-pixels", type=click.IntRange(1), default=None, help="Refuse an output of more cells."),
+    click.option(
+        "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
+    ),
+    click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
+    click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
+    click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),
+)
+_SAID_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+)
+_upscale_options = _options(
+    click.argument("source", metavar="INPUT"),
+    click.argument("target", metavar="OUTPUT"),
+    *_FILE_OPTIONS,
+    click.option("--threads", type=click.IntRange(1), default=None, help="Threads that compute.  [default: cores]"),
+    click.option(
+        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+    click.option(
+        "--allow-remote",
+        type=_Names(),
+        default=(),
+        metavar="HOST[,HOST]",
+        help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
+    *_SAID_OPTIONS,
+)
 
 
 def _upscale(
@@ -386,7 +382,7 @@ def _upscale(
     bidx: tuple[int, ...] | None,
     **options: Any,
 ) -> None:
-    _harden_gdal(options["driver"])
+    harden_gdal(options["driver"])
     from geofsrcnn.dispatch import estimate_file, upscale_file
 
     options |= {"bidx": bidx or ()}
@@ -420,6 +416,218 @@ def upscale(**options: Any) -> None:
 def rio_upscale(**options: Any) -> None:
     """Make the raster INPUT finer and write it to OUTPUT, a .tif, .nc or .zarr (geofsrcnn)."""
     _guarded(_upscale)(**options)
+
+
+@cli.command("batch")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.option("--output-dir", "-o", required=True, metavar="DIR", help="Folder of the outputs, or s3://.")
+@click.option(
+    "--pattern",
+    default="{stem}_x{factor}{suffix}",
+    show_default=True,
+    help="Names of the outputs; their suffix says what they are.",
+)
+@click.option(
+    "--scheduler",
+    "address",
+    default="local",
+    show_default=True,
+    metavar="local|ADDRESS",
+    help="Processes of this machine, or a dask scheduler (tls://HOST:8786) whose workers see the same paths.",
+)
+@click.option("--scheduler-file", metavar="F", help="File of a dask scheduler, instead of its address.")
+@click.option("--workers", type=click.IntRange(1), help="Processes of this machine.  [default: cores, or GPUs]")
+@click.option("--resume", is_flag=True, help="Carry on from the journal of an earlier run, if there is one.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs of others, and begin anew without --resume.")
+@click.option(
+    "--retries", type=click.IntRange(0), default=2, show_default=True, help="Tries more for a file whose worker died."
+)
+@click.option(
+    "--split",
+    type=click.IntRange(0),
+    default=2048**2,
+    show_default=True,
+    metavar="CELLS",
+    help="Coarse cells of the parts in which larger inputs are shared among workers; 0: none is.",
+)
+@click.option("--journal", metavar="FILE", help="Where the journal is, if not in the folder of outputs.")
+@click.option(
+    "--timeout",
+    "patience",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds without scheduler or workers.",
+)
+@click.option("--report", metavar="FILE", help="Write a page with throughput, failures and thumbnails (.html).")
+@click.option("--dashboard", is_flag=True, help="Start dask's dashboard, on this machine only.")
+@click.option("--dry-run", is_flag=True, help="Print what is done and what would be; nothing is opened or written.")
+@click.option(
+    "--allow-remote",
+    type=_Names(),
+    default=(),
+    metavar="HOST[,HOST]",
+    help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
+)
+@_options(*_FILE_OPTIONS, *_SAID_OPTIONS)
+@_guarded
+def batch(
+    *,
+    inputs: tuple[str, ...],
+    output_dir: str,
+    co: tuple[tuple[str, str], ...],
+    bidx: tuple[int, ...] | None,
+    report: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run is carried on.
+
+    INPUTS are files, globs, folders, URLs, @LIST (a name a line) or manifests (.jsonl: input, output, variables).
+    Files that fail do not stop the others: they are listed in the end, and the exit code is 9.
+    """
+    harden_gdal(options["driver"])
+    from geofsrcnn.archive import upscale_files
+
+    strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
+    again = options["overwrite"] or options["resume"]
+    target = None if report is None else _check_page(report, output_dir, overwrite=again)
+    with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, _stops() as check:
+
+        def progress(tally: Tally) -> None:
+            check()
+            show(tally)
+
+        result = upscale_files(
+            inputs,
+            output_dir,
+            bidx=bidx or (),
+            co=dict(co),
+            dry_run=dry_run,
+            strict=strict,
+            progress=progress,
+            **options,
+        )
+    if target is not None and not dry_run:
+        from geofsrcnn.batchpage import write_page
+
+        write_page(result, target)
+    if as_json:
+        _echo_json(result.to_dict())
+    elif not quiet:
+        _show_batch(result, None if dry_run else target)
+    if result.failed:
+        raise BatchError(f"{len(result.failed)} of {_files(len(result.files))} failed; the others are good")
+
+
+@contextmanager
+def _batch_progress(*, shown: bool) -> Iterator[Callable[[Tally], None]]:
+    """A bar on a terminal; in a log, a line for each failure, and one now and then."""
+    if not shown:
+        yield lambda _: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("files", total=None)
+
+            def show(tally: Tally) -> None:
+                bar.update(
+                    task,
+                    completed=tally.done + tally.failed,
+                    total=tally.total,
+                    description=_how_far(tally),
+                )
+
+            yield show
+        return
+    yield _PlainProgress()
+
+
+class _PlainProgress:
+    """Lines for a log: each failure, and how far it is, every half minute and at the end."""
+
+    every = 30.0
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+        self._last: FileResult | None = None
+
+    def __call__(self, tally: Tally) -> None:
+        now, ended = time.monotonic(), tally.done + tally.failed
+        if tally.last is not self._last:
+            self._last = tally.last
+            if tally.last is not None and tally.last.state == "failed":
+                click.echo(f"failed: {printable(tally.last.source)}: {printable(tally.last.reason)}", err=True)
+        elif ended == tally.total or now - self._said < self.every:
+            return
+        if ended == tally.total or now - self._said >= self.every:
+            self._said = now
+            left = (
+                f", {_duration(tally.seconds / ended * (tally.total - ended))} left" if 0 < ended < tally.total else ""
+            )
+            click.echo(f"{ended} of {_files(tally.total)}, {_how_far(tally)}{left}", err=True)
+
+
+def _how_far(tally: Tally) -> str:
+    parts = f", {tally.parts_done} of {tally.parts} parts" if tally.parts else ""
+    return f"{tally.failed} failed{parts}, {tally.cells / max(tally.seconds, 1e-9) / 1e6:.2g} million cells a second"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _show_batch(result: BatchResult, page: Path | None) -> None:
+    if waiting := [each for each in result.files if each.state == "waiting"]:
+        for each in waiting:
+            click.echo(f"{printable(each.source)} -> {printable(each.output)}")
+    for each in result.failed:
+        when = "failed before" if each.before else "failed"
+        click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
+    heard: dict[str, list[str]] = {}
+    for each in result.files:
+        for text in each.warnings:
+            heard.setdefault(text.partition(":")[0], []).append(text)
+    for kind, texts in sorted(heard.items()):
+        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {printable(texts[0])}")
+    done = [each for each in result.done if not each.before]
+    before = sum(each.before for each in result.files)
+    words = [f"{_files(len(result.files))}: {len(result.done)} done"]
+    if waiting:
+        words.append(f"{len(waiting)} to do")
+    words.append(f"{len(result.failed)} failed")
+    if before:
+        words.append(f"{before} of them before")
+    line = ", ".join(words)
+    if done:
+        cells = sum(each.cells for each in done)
+        threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
+        line += (
+            f"; {_size(sum(each.size for each in done))} in {_duration(result.seconds)} on {threads}, "
+            f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
+        )
+    click.echo(line)
+    click.echo(f"journal: {printable(result.journal)}")
+    if page is not None:
+        click.echo(f"report: {printable(page)}")
+
+
+def _check_page(name: str, output_dir: str, *, overwrite: bool) -> Path:
+    """Where a page goes, before any work is done; a new folder of outputs will be there."""
+    from geofsrcnn.files import check_target
+
+    path = Path(name).absolute()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
+    if path.parent.exists() or path.parent != Path(output_dir).absolute():
+        check_target(path, overwrite=overwrite)
+    return path
 
 
 @contextmanager
@@ -489,7 +697,7 @@ def _show_estimate(e: Estimate, *, as_json: bool) -> None:
 @_guarded
 def info(*, name: str, factor: int | None, driver: str | None, group: str | None, as_json: bool) -> None:
     """Describe a raster or dataset as upscale sees it, or a model."""
-    _harden_gdal(driver)
+    harden_gdal(driver)
     is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
     stored = None
     if not is_model and driver is None:
@@ -792,7 +1000,7 @@ def evaluate(
     if fine:
         _refuse_given(["models"], "is what stands before --fine: leave it out")
         models = names
-    _harden_gdal(driver)
+    harden_gdal(driver)
     if report is not None:
         _report_rasters(
             rasters, factor, models, bidx or (), report, driver, options, overwrite=overwrite, as_json=as_json
@@ -1441,7 +1649,7 @@ def train(
     FINE are fields of the same times, and the network is for that place and those variables; it starts from a
     regression of each fine cell.
     """
-    _harden_gdal()
+    harden_gdal()
     if fine and "also_fine" not in _given(ParameterSource.COMMANDLINE):  # those of a file then
         also_fine = ()
     fine = (*fine, *also_fine)
@@ -1453,12 +1661,14 @@ def train(
         raise UsageError("nothing to train on: give FINE rasters")
     pairs = {name: options.pop(name) for name in PAIRS}
     session = _Session(**{each.name: options.pop(each.name) for each in fields(_Session)})
+    from geofsrcnn.train import TrainOptions, train_model
+
+    keep_freed_memory()
     if coarse:
         _train_pairs(coarse, fine, pairs, session)
         return
     _refuse_given([*PAIRS], "is for pairs: it needs --coarse")
     from geofsrcnn.model import PRESETS, FSRCNNConfig
-    from geofsrcnn.train import TrainOptions, train_model
 
     sizes = {"factor": session.factor, **PRESETS[size], "prelu": prelu, "conserving": conserving}
     config = FSRCNNConfig.from_dict(sizes)

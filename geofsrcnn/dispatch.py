@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
-from geofsrcnn.files import check_target, free_bytes, identity, local_path, refuse_same, sniff, staged
+from geofsrcnn.files import check_target, free_bytes, identity, local_path, refuse_same, size_of, sniff, staged
 from geofsrcnn.methods import Method, check_factor, load_method, of_pairs
 from geofsrcnn.opening import KINDS, Kind, as_dataset, need_xarray
 from geofsrcnn.remote import RemoteZarr, fetched, is_remote
@@ -26,27 +27,29 @@ from geofsrcnn.upscale import (
     Estimate,
     Progress,
     Summary,
+    Task,
     check_bounds,
     check_disk,
     check_dtype,
     check_pixels,
     check_range,
     check_tile_size,
-    estimate_raster,
+    opened_raster,
     provenance,
     time_of_tile,
-    upscale_raster,
     workers_of,
 )
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from geofsrcnn.cells import Cells
     from geofsrcnn.cf import Refinement
     from geofsrcnn.checkpoint import Checkpoint
     from geofsrcnn.geotiff import Format
     from geofsrcnn.grid import Grid
     from geofsrcnn.gridded import Engine, Field
+    from geofsrcnn.predict import Sink
     from geofsrcnn.store import Writer
 
 Path_ = str | os.PathLike[str]
@@ -73,11 +76,12 @@ _DATASET_INPUT = {
     "group": "--group is for NetCDF and Zarr",
 }
 
-_OPTIONS = {
+OPTIONS = {
     *("value_range", "tile_size", "threads", "device", "precision", "dtype", "overwrite", "max_pixels"),
     *(_RASTER_ONLY | _RASTER_INPUT | _DATASET_INPUT),
     "driver",
 }
+"""Keyword arguments of `upscale_file`."""
 
 
 def upscale_file(
@@ -185,7 +189,7 @@ def _downscale(
         cells_per_second=task.count * targets * math.prod(domain.shape) / seconds,
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         device=task.device,
-        output_bytes=_size(Path(dst)),
+        output_bytes=size_of(Path(dst)),
     )
 
 
@@ -197,29 +201,11 @@ def _upscale(
     progress: Progress | None,
     options: Mapping[str, Any],
 ) -> Summary:
-    kinds = _checked(src, dst, factor, model, options)
-    if kinds == ("GeoTIFF", "GeoTIFF") and not isinstance(src, RemoteZarr):
-        return upscale_raster(src, dst, factor, model, progress=progress, **_without(options, _DATASET_INPUT))
     start = time.perf_counter()
-    with _opened(src, dst, factor, model, kinds, options) as task:
-        check_disk(task.target, task.output_bytes, "fewer --variables")
-        written = task.write(progress)
-    seconds = time.perf_counter() - start
-    coarse, fine = task.shapes
-    return Summary(
-        output=str(task.target),
-        model=task.engine.method.name,
-        digest=task.engine.method.digest,
-        factor=task.engine.plan.factor,
-        bands=task.bands,
-        coarse=coarse,
-        fine=fine,
-        seconds=seconds,
-        cells_per_second=task.cells / seconds,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        device=task.engine.method.device,
-        output_bytes=written,
-    )
+    with opened_task(src, dst, factor, model, options) as task:
+        task.check()
+        size = task.write(progress)
+    return task.summary(time.perf_counter() - start, size)
 
 
 def estimate_file(
@@ -250,11 +236,28 @@ def estimate_file(
 def _estimate(
     src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
 ) -> Estimate:
+    with opened_task(src, dst, factor, model, options) as task:
+        return task.estimate()
+
+
+@contextmanager
+def opened_task(
+    src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
+) -> Iterator[Task]:
+    """A run of `upscale_file` with everything opened and checked, but for what `Task.check` does.
+
+    Raises
+    ------
+    GeofsrcnnError
+        As `upscale_file` would before its first tile.
+    """
     kinds = _checked(src, dst, factor, model, options)
     if kinds == ("GeoTIFF", "GeoTIFF") and not isinstance(src, RemoteZarr):
-        return estimate_raster(src, dst, factor, model, **_without(options, _DATASET_INPUT))
-    with _opened(src, dst, factor, model, kinds, options) as task:
-        return task.estimate()
+        with opened_raster(src, dst, factor, model, **_without(options, _DATASET_INPUT)) as task:
+            yield task
+    else:
+        with _opened(src, dst, factor, model, kinds, options) as task:
+            yield task
 
 
 def describe_file(name: Path_, group: str | None = None) -> dict[str, Any] | None:
@@ -310,8 +313,8 @@ def _checked(
     src: Path_ | RemoteZarr, dst: Path_, factor: int, model: Path_ | Checkpoint, options: Mapping[str, Any]
 ) -> tuple[Kind, Kind]:
     """What input and output are, after all checks that need no look into files but their first bytes."""
-    if unknown := sorted(set(options) - _OPTIONS):
-        raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(_OPTIONS))}")
+    if unknown := sorted(set(options) - OPTIONS):
+        raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(OPTIONS))}")
     check_factor(factor)
     check_range(options.get("value_range"), model)
     check_bounds(options.get("bounds"))
@@ -345,7 +348,7 @@ def _place(src: Path_ | RemoteZarr) -> Path | RemoteZarr:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _DatasetTask:
     """A run with everything opened and checked."""
 
     dataset: xr.Dataset
@@ -358,6 +361,14 @@ class _Task:
     identity: tuple[int, ...]
     form: Format | None = None
     grid: Grid | None = None
+
+    @property
+    def units(self) -> int:
+        return self.engine.parts(self.fields)
+
+    @property
+    def coarse_cells(self) -> int:
+        return self.cells // self.engine.plan.factor**2
 
     @property
     def cells(self) -> int:
@@ -380,25 +391,53 @@ class _Task:
         (rows, columns), factor = self.engine.plan.grid.shape, self.engine.plan.factor
         return (rows, columns), (rows * factor, columns * factor)
 
-    def write(self, progress: Progress | None) -> int:
-        """Do it; the size of the output."""
-        parts = self.engine.parts(self.fields)
+    def check(self) -> None:
+        check_disk(self.target, self.output_bytes, "fewer --variables")
+
+    def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
+        self.engine.run(self.fields, lambda *_: sink, progress, share)
+        self._check_unchanged()
+
+    def write(self, progress: Progress | None, made: Iterator[Cells] | None = None) -> int:
+        from geofsrcnn.gridded import FieldSink
+
+        units = self.units
 
         def step(done: int, _: int = 0) -> None:
             if progress is not None:
-                progress(done, parts)
+                progress(done, units)
 
         with staged(self.target, overwrite=self.overwrite, folder=self.kinds[1] == "Zarr") as staging:
             writer = self._writer(staging)
             try:
                 self.engine.define(self.dataset, self.fields, writer)
-                self.engine.run(self.fields, writer, step)
-                writer.finish(lambda: step(parts))
+                self.engine.run(self.fields, partial(FieldSink, writer), step, made=made)
+                writer.finish(lambda: step(units))
             finally:
                 writer.close()
-            if isinstance(self.source, Path) and identity(self.source) != self.identity:
-                raise InputError(f"{printable(self.source.name)} was changed while it was read: run again")
-            return _size(staging)
+            self._check_unchanged()
+            return size_of(staging)
+
+    def _check_unchanged(self) -> None:
+        if isinstance(self.source, Path) and identity(self.source) != self.identity:
+            raise InputError(f"{printable(self.source.name)} was changed while it was read: run again")
+
+    def summary(self, seconds: float, size: int) -> Summary:
+        coarse, fine = self.shapes
+        return Summary(
+            output=str(self.target),
+            model=self.engine.method.name,
+            digest=self.engine.method.digest,
+            factor=self.engine.plan.factor,
+            bands=self.bands,
+            coarse=coarse,
+            fine=fine,
+            seconds=seconds,
+            cells_per_second=self.cells / seconds,
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            device=self.engine.method.device,
+            output_bytes=size,
+        )
 
     def _writer(self, staging: Path) -> Writer:
         from geofsrcnn.gridded import rest_of
@@ -448,7 +487,7 @@ def _opened(
     model: Path_ | Checkpoint,
     kinds: tuple[Kind, Kind],
     options: Mapping[str, Any],
-) -> Iterator[_Task]:
+) -> Iterator[_DatasetTask]:
     """Check everything that can be checked before the first tile, cheap checks first."""
     value_range: Range | None = options.get("value_range")
     workers, unpacked = workers_of(options.get("threads")), _unpacked(options.get("dtype"))
@@ -477,7 +516,7 @@ def _opened(
             from geofsrcnn.zarrstore import warn_of_missing_chunks
 
             warn_of_missing_chunks(path, options.get("group"), [each.name for each in fields])
-        yield _Task(dataset, path, kinds, target, engine, fields, overwrite, before, form, grid)
+        yield _DatasetTask(dataset, path, kinds, target, engine, fields, overwrite, before, form, grid)
 
 
 def _geotiff(
@@ -504,10 +543,3 @@ def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
             "float64 with --dtype"
         )
     return np.dtype(dtype)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(path) for name in names)

@@ -11,7 +11,8 @@
     ├── OutputError (OSError)          5   the output exists, cannot be written or failed verification
     ├── LimitError (ValueError)        6   a size or memory limit would be passed
     ├── RemoteError (OSError)          7   a remote read failed or is not allowed
-    └── TrainError                     8   training cannot go on
+    ├── TrainError                     8   training cannot go on
+    └── BatchError                     9   some files of a batch run failed, or its cluster was lost
     GeofsrcnnWarning (UserWarning)         something that the user can act on
 
 Each class is also the built-in that fits, so both kinds of ``except`` work.
@@ -84,6 +85,12 @@ class TrainError(GeofsrcnnError):
     """Training cannot go on."""
 
     exit_code = 8
+
+
+class BatchError(GeofsrcnnError):
+    """Some files of a batch run failed, or its cluster was lost; the others are good."""
+
+    exit_code = 9
 
 
 class GeofsrcnnWarning(UserWarning):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -137,16 +138,45 @@ def identity(path: Path) -> tuple[int, ...]:
     Of a Zarr folder: when files came or went in any of its folders (chunks are replaced, not written in place), and
     the files with metadata.
     """
+    return tuple(n for s in _states(path) for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+
+
+def fingerprint(path: Path) -> str:
+    """The same of what every machine sees alike: sizes and times of change; empty if the file is gone."""
+    states = _states(path)
+    if len(states) == 1:
+        return f"{states[0].st_size}-{states[0].st_mtime_ns}"
+    text = " ".join(f"{state.st_size}-{state.st_mtime_ns}" for state in states)
+    return hashlib.sha256(text.encode()).hexdigest() if states else ""
+
+
+def _states(path: Path) -> list[os.stat_result]:
     try:
         marks = [path]
         if path.is_dir():
             tree = sorted(os.walk(path))
             marks = [Path(folder) for folder, _, _ in tree]
             marks += [Path(folder) / name for folder, _, names in tree for name in names if name in ZARR_METADATA]
-        states = [mark.stat() for mark in marks]
+        return [mark.stat() for mark in marks]
     except OSError:
-        return ()
-    return tuple(n for s in states for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+        return []
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; of a folder, that of its files' names and digests."""
+    if path.is_dir():
+        total = hashlib.sha256()
+        for each in sorted(each for each in path.rglob("*") if each.is_file()):
+            total.update(f"{each.relative_to(path).as_posix()}\0{content_digest(each)}\n".encode())
+        return total.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files)
 
 
 def refuse_same(output: Path, *inputs: Path) -> None:
@@ -280,7 +310,7 @@ def _work_folder(final: Path) -> tuple[Path, int]:
 def _remove_leftovers(final: Path) -> None:
     """Remove the work folders of dead processes for the same output."""
     prefix = _prefix(final)
-    for name in (entry.name for entry in final.parent.iterdir()):
+    for name in os.listdir(final.parent):  # noqa: PTH208  folders of outputs are long: a tenth of the time
         middle = name.removeprefix(prefix).removesuffix(SUFFIX)
         if not (name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8):
             continue

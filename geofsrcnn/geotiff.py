@@ -329,13 +329,15 @@ class GeoTiffSink:
         limits = band.limits if self._form.dtype is None else None
         return encode(values, valid, self.dtype, self.nodata, limits)
 
-    def finish(self, each_window: Callable[[], None] = lambda: None) -> None:
+    def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window that was written.
 
         Parameters
         ----------
         each_window : callable
             Called after each window that was read back; what it raises ends the run.
+        threads : int
+            That read back, if there are as many cores.
 
         Raises
         ------
@@ -349,7 +351,7 @@ class GeoTiffSink:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
             raise OutputError(f"cannot finish the output ({reason(error)}): is the disk full?") from error
-        self._verify(each_window)
+        self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
         plain = self._path.with_name("plain.tif")
@@ -367,10 +369,10 @@ class GeoTiffSink:
         rasterio.shutil.copy(plain, self._path, driver="COG", **options)
         plain.unlink()
 
-    def _verify(self, each_window: Callable[[], None]) -> None:
+    def _verify(self, each_window: Callable[[], None], threads: int) -> None:
         """Compare the file with what was written: its description, then every window, on a few threads."""
         batches = [self._checksums[i : i + VERIFY_BATCH] for i in range(0, len(self._checksums), VERIFY_BATCH)]
-        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "geofsrcnn-verify")
+        pool = ThreadPoolExecutor(min(threads, os.cpu_count() or 1), "geofsrcnn-verify")
         try:
             with quiet():
                 self._verify_description()

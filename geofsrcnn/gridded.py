@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ from geofsrcnn.nodata import Missing, encode, loses_digits, within
 from geofsrcnn.store import NewField, Writer
 from geofsrcnn.tiles import Plan, Window
 from geofsrcnn.upscale import Progress, Watched, tile_size_of
+
+if TYPE_CHECKING:
+    from geofsrcnn.predict import Sink
 
 Array = npt.NDArray[Any]
 Lead = tuple[slice, ...]
@@ -379,8 +382,15 @@ class Engine:
             encoding = field.variable.encoding
             writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
 
-    def run(self, fields: Sequence[Field], writer: Writer, progress: Progress | None) -> None:
-        """All fields, block by block."""
+    def run(
+        self,
+        fields: Sequence[Field],
+        sink_of: Callable[[Field, Blocks], Sink],
+        progress: Progress | None,
+        share: range | None = None,
+        made: Iterator[Cells] | None = None,
+    ) -> None:
+        """All fields, block by block, each into its sink; or only a share of the units, or what was made of them."""
         from geofsrcnn.predict import AroundGlobe, Job, Source, run
 
         rows, columns = self.plan.grid.shape
@@ -411,8 +421,12 @@ class Engine:
                 if progress is not None:
                     progress(before + now, before + total)
 
-            run(job, source, FieldSink(writer, field, blocks), tiles, self.workers, step, blocks.slices)
-            done += len(tiles) * len(blocks.leads)
+            count = len(tiles) * len(blocks.leads)
+            own = range(count) if share is None else range(max(share.start - done, 0), min(share.stop - done, count))
+            if len(own):
+                sink = sink_of(field, blocks)
+                run(job, source, sink, tiles, self.workers, step, blocks.slices, own, made)
+            done += count
 
     def _limits(self, field: Field) -> Range | None:
         """The range that a field keeps, in physical units, of a part of a cell."""

@@ -258,6 +258,8 @@ def run(
     workers: int,
     progress: Progress | None = None,
     groups: Sequence[slice] = (),
+    share: range | None = None,
+    made: Iterator[Cells] | None = None,
 ) -> None:
     """Upscale all tiles of a plan from a source to a sink.
 
@@ -274,28 +276,48 @@ def run(
     plan : Plan
         The tiles, read with ``job.reach`` cells around.
     workers : int
-        Threads that compute.
+        Threads that compute; 1 does everything in the calling thread.
     progress : callable, optional
         ``progress(done, total)`` after each tile, in the calling thread.
     groups : sequence of slice
         Bands that go through a tile together; chosen here if not given.
+    share : range, optional
+        Only these of the units, a tile and a group of bands each, in the order that they are written in.
+    made : iterator of Cells, optional
+        The results of the units, made elsewhere: nothing is read or computed.
     """
     together = groups or band_groups(source.shape[0], job.model)
-    work = itertools.product(groups, plan) if groups else ((b, tile) for tile in plan for b in together)
+    units: Iterator[tuple[slice, Tile]]
+    units = ((b, tile) for b in groups for tile in plan) if groups else ((b, tile) for tile in plan for b in together)
     total = len(plan) * len(together)
+    if share is not None:
+        units, total = itertools.islice(units, share.start, share.stop), len(share)
     done = 0
+
+    def take(tile: Tile, bands: slice, cells: Cells) -> None:
+        nonlocal done
+        sink.write(tile.write, cells, bands)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    if made is not None:
+        for bands, tile in units:
+            take(tile, bands, next(made))
+        return
+    if workers == 1:
+        with _one_torch_thread():
+            for bands, tile in units:
+                take(tile, bands, upscale_tile(job, source.read(tile.read, bands), tile, bands))
+        return
     with _threads(workers) as (reader, pool):
         pending: deque[tuple[Tile, slice, Future[Cells]]] = deque()
 
         def finish_one() -> None:
-            nonlocal done
             tile, bands, future = pending.popleft()
-            sink.write(tile.write, future.result(), bands)
-            done += 1
-            if progress is not None:
-                progress(done, total)
+            take(tile, bands, future.result())
 
-        for bands, tile in work:
+        for bands, tile in units:
             if len(pending) >= 2 * workers + 1:
                 finish_one()
             cells = reader.submit(source.read, tile.read, bands)
@@ -304,14 +326,12 @@ def run(
             finish_one()
 
 
-def run_here(job: Job, source: Source, sink: Sink, plan: Plan) -> None:
-    """The same as `run` in the calling thread alone, with one torch thread: for workers that others schedule."""
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for tile in plan:
-            for bands in band_groups(source.shape[0], job.model):
-                sink.write(tile.write, upscale_tile(job, source.read(tile.read, bands), tile, bands), bands)
+        yield
     finally:
         torch.set_num_threads(before)
 

@@ -5,6 +5,7 @@ Each takes its part of every batch; gradients are added up, so that the result i
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -116,6 +117,9 @@ def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
         raise UsageError("--minutes is for one process: several need --steps, which are the same for all")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Imported before there is a group: its functions would hold that as a default argument for good, so that its
+    # thread lives on when the interpreter ends, where it aborts the process now and then (torch 2.13).
+    importlib.import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield Ranks(dist.get_rank(), count)

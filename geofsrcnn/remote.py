@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from geofsrcnn.errors import GeofsrcnnError, LimitError, RemoteError, UsageError, printable
+from geofsrcnn.files import ZARR_METADATA
 
 SCHEMES = ("https", "http", "s3", "gs")
 
@@ -32,6 +33,10 @@ PAUSE = 0.5
 
 TIMEOUT = 30
 """Seconds without an answer, or without a byte of it."""
+
+
+BLOCK = 8 * 2**20
+"""Bytes that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ def _state(files: Any, path: str, shown: str, meanwhile: Callable[[], None]) -> 
     return (None if size is None else int(size)), str(about.get("ETag") or about.get("etag") or "")
 
 
-def tried(request: Callable[[], Any], shown: str) -> Any:
+def tried(request: Callable[[], Any], shown: str, verb: str = "read") -> Any:
     """The result of a request, tried again where that may help.
 
     Raises
@@ -216,9 +221,9 @@ def tried(request: Callable[[], Any], shown: str) -> Any:
                 raise error from None
             if isinstance(error, (FileNotFoundError, PermissionError)):
                 words = "not found" if isinstance(error, FileNotFoundError) else "no permission"
-                raise RemoteError(f"cannot read {shown}: {words}: check the URL and your credentials") from raised
+                raise RemoteError(f"cannot {verb} {shown}: {words}: check the URL and your credentials") from raised
             if attempt == ATTEMPTS - 1 or is_final(error):
-                raise RemoteError(f"cannot read {shown} ({reason(error)}), tried {attempt + 1} times") from raised
+                raise RemoteError(f"cannot {verb} {shown} ({reason(error)}), tried {attempt + 1} times") from raised
             time.sleep(PAUSE * 2**attempt)
     raise AssertionError
 
@@ -278,3 +283,80 @@ def _waiting(work: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
     if "error" in done:
         raise done["error"]
     return done["result"]
+
+
+def remote_state(url: str, allowed: Sequence[str]) -> str:
+    """What changes when a remote file does: its size and ETag; of a Zarr store, those of its metadata.
+
+    Raises
+    ------
+    RemoteError
+        If it cannot be had.
+    """
+    shown, host = _check(url, allowed)
+    files, path = _filesystem(url, host, asynchronous=False)
+    names = [path]
+    if urlsplit(url).path.rstrip("/").endswith(".zarr"):
+        names = [f"{path.rstrip('/')}/{mark}" for mark in ZARR_METADATA]
+        names = [name for name in names if tried(lambda name=name: files.exists(name), shown)]  # type: ignore[misc]
+        if not names:
+            raise RemoteError(f"cannot read {shown}: not found: check the URL and your credentials")
+    return " ".join("-".join(map(str, _state(files, name, shown, lambda: None))) for name in names)
+
+
+def remote_exists(url: str, allowed: Sequence[str]) -> bool:
+    """Whether there is a file or store of this name.
+
+    Raises
+    ------
+    RemoteError
+        If that cannot be told.
+    """
+    shown, host = _check(url, allowed)
+    files, path = _filesystem(url, host, asynchronous=False)
+    return bool(tried(lambda: files.exists(path), shown))
+
+
+def listed(url: str, allowed: Sequence[str]) -> list[str]:
+    """The URLs that one with ``*`` stands for, sorted.
+
+    Raises
+    ------
+    RemoteError
+        If there are none, or they cannot be listed.
+    """
+    shown, host = _check(url, allowed)
+    files, path = _filesystem(url, host, asynchronous=False)
+    found = sorted(map(str, tried(lambda: files.glob(path), shown)))
+    if not found:
+        raise RemoteError(f"no file fits {shown}: check the URL and your credentials")
+    return [name if "://" in name else f"{urlsplit(url).scheme}://{name}" for name in found]
+
+
+def uploaded(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Bring a file, or a folder whose metadata come last, to a URL, and read it back.
+
+    Raises
+    ------
+    RemoteError
+        If it cannot be written, or differs.
+    """
+    shown, host = _check(url, allowed)
+    files, target = _filesystem(url, host, asynchronous=False)
+    names = {path: target}
+    if path.is_dir():
+        inner = sorted((each for each in path.rglob("*") if each.is_file()), key=lambda e: (e.parent == path, e.name))
+        names = {each: f"{target}/{each.relative_to(path).as_posix()}" for each in inner}
+
+    def send(each: Path, name: str) -> None:
+        files.put_file(str(each), name)
+        files.invalidate_cache()
+        with each.open("rb") as ours, files.open(name, "rb") as theirs:
+            while block := ours.read(BLOCK):
+                if theirs.read(len(block)) != block:
+                    raise OSError("what was uploaded differs")
+            if theirs.read(1):
+                raise OSError("what was uploaded differs")
+
+    for each, name in names.items():
+        _waiting(lambda each=each, name=name: tried(lambda: send(each, name), shown, "write"), meanwhile)  # type: ignore[misc]

@@ -9,10 +9,10 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from geofsrcnn.tiles import Plan, Window
 
 if TYPE_CHECKING:
     from geofsrcnn.checkpoint import Checkpoint
-    from geofsrcnn.predict import Source
+    from geofsrcnn.predict import Job, Sink, Source
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -427,7 +427,7 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
-        from geofsrcnn.predict import AroundGlobe, Job, run, run_here
+        from geofsrcnn.predict import AroundGlobe, Job, run
 
         if self.method.upsampler is not None and loses_digits(coarse, mask):
             raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
@@ -445,10 +445,7 @@ class ArrayTask:
         fine = tuple(n * factor for n in region.shape)
         sink = _ArraySink((bands, *fine), coarse.dtype, nodata)
         plan = Plan(extent, region, tile_size_of(self.tile_size, method, region.shape), job.reach, factor)
-        if workers:
-            run(job, watched, sink, plan, workers, progress)
-        else:
-            run_here(job, watched, sink, plan)
+        run(job, watched, sink, plan, workers, progress)
         return sink.array
 
 
@@ -571,7 +568,7 @@ def upscale_raster(
         UsageError, InputError, ModelError, OutputError, LimitError or RemoteError; see `geofsrcnn.errors`.
     """
     start = time.perf_counter()
-    with _opened(
+    with opened_raster(
         src,
         dst,
         factor,
@@ -585,6 +582,8 @@ def upscale_raster(
         device=device,
         precision=precision,
         dtype=dtype,
+        cog=cog,
+        co=co,
         overwrite=overwrite,
         max_pixels=max_pixels,
         driver=driver,
@@ -592,25 +591,9 @@ def upscale_raster(
         allow_lossy=allow_lossy,
         allow_sparse=allow_sparse,
     ) as task:
-        task.check_disk()
-        task.source.check_georeference()
-        size = task.write(cog=cog, co=co or {}, progress=progress)
-    seconds = time.perf_counter() - start
-    rows, columns = task.fine
-    return Summary(
-        output=str(task.target),
-        model=task.method.name,
-        digest=task.method.digest,
-        factor=task.method.factor,
-        bands=len(task.source.bands),
-        coarse=task.plan.region.shape,
-        fine=task.fine,
-        seconds=seconds,
-        cells_per_second=len(task.source.bands) * rows * columns / seconds,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        device=task.method.device,
-        output_bytes=size,
-    )
+        task.check()
+        size = task.write(progress)
+    return task.summary(time.perf_counter() - start, size)
 
 
 def estimate_raster(
@@ -629,17 +612,47 @@ def estimate_raster(
     GeofsrcnnError
         As `upscale_raster` would before its first tile, but for a disk that is too small.
     """
-    from geofsrcnn.geotiff import Format, check_options
-
     options.pop("progress", None)
-    cog, co = bool(options.pop("cog", False)), dict(options.pop("co", None) or {})
-    with _opened(src, dst, factor, model, **options) as task:
-        check_options(Format(task.dtype, cog, co), np.dtype(task.dtype or task.source.bands[0].dtype))
+    with opened_raster(src, dst, factor, model, **options) as task:
         return task.estimate()
 
 
+class Task(Protocol):
+    """A run with everything opened and checked, whatever the input is."""
+
+    @property
+    def units(self) -> int:
+        """Tiles, of a group of bands each, in the order that they are written in."""
+        ...
+
+    @property
+    def coarse_cells(self) -> int:
+        """Of all bands and times."""
+        ...
+
+    def check(self) -> None:
+        """Refuse what can be refused before the first tile."""
+        ...
+
+    def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
+        """Some units, into a sink of the caller's."""
+        ...
+
+    def write(self, progress: Progress | None, made: Iterator[Cells] | None = None) -> int:
+        """The output, computed here or from what was made of all units; its size."""
+        ...
+
+    def summary(self, seconds: float, size: int) -> Summary:
+        """What was done."""
+        ...
+
+    def estimate(self) -> Estimate:
+        """What it would take."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Task:
+class _RasterTask:
     """A raster run with everything opened and checked."""
 
     source: Any
@@ -651,7 +664,19 @@ class _Task:
     workers: int
     dtype: str | None
     value_range: tuple[float, float] | None
+    cog: bool
+    co: Mapping[str, str]
     overwrite: bool
+
+    @property
+    def units(self) -> int:
+        from geofsrcnn.predict import band_groups
+
+        return len(self.plan) * len(band_groups(len(self.source.bands), self.method.upsampler))
+
+    @property
+    def coarse_cells(self) -> int:
+        return math.prod(self.plan.region.shape) * len(self.source.bands)
 
     @property
     def fine(self) -> tuple[int, int]:
@@ -664,35 +689,65 @@ class _Task:
         itemsize = np.dtype(self.dtype or self.source.bands[0].dtype).itemsize
         return math.prod(self.fine) * len(self.source.order) * itemsize
 
-    def __enter__(self) -> _Task:
+    def __enter__(self) -> _RasterTask:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.source.close()
 
-    def check_disk(self) -> None:
+    def check(self) -> None:
         check_disk(self.target, self.output_bytes, "part of it with --bounds")
+        self.source.check_georeference()
 
-    def write(self, *, cog: bool, co: Mapping[str, str], progress: Progress | None) -> int:
+    def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
+        from geofsrcnn.predict import run
+
+        job, cells = self._work()
+        with self.source.block_cache():
+            run(job, cells, sink, self.plan, self.workers, progress, share=share)
+        self.source.check_unchanged()
+
+    def write(self, progress: Progress | None, made: Iterator[Cells] | None = None) -> int:
         from geofsrcnn.geotiff import Format, GeoTiffSink
-        from geofsrcnn.predict import AroundGlobe, Job, band_groups, run
+        from geofsrcnn.predict import run
 
-        method, source = self.method, self.source
-        job = Job(method.upsampler, method.factor, self._limits())
-        form = Format(self.dtype, cog, co, provenance(method))
+        method, source, units = self.method, self.source, self.units
+        form = Format(self.dtype, self.cog, self.co, provenance(method))
         grid = source.grid.crop(self.region).refine(method.factor)
-        groups = len(band_groups(len(source.bands), method.upsampler))
+        job, cells = self._work()
         with source.block_cache(), staged(self.target, overwrite=self.overwrite) as staging:
             block = self.plan.tile_size * method.factor
-            with GeoTiffSink(staging, source, grid, block, form, split=groups > 1) as sink:
-                watched: Source = Watched(source, self.value_range, printable(source.path.name))
-                if self.around:
-                    watched = AroundGlobe(watched, self.around, job.reach)
-                run(job, watched, sink, self.plan, self.workers, progress)
-                tiles = groups * len(self.plan)
-                sink.finish(lambda: None if progress is None else progress(tiles, tiles))
+            with GeoTiffSink(staging, source, grid, block, form, split=units > len(self.plan)) as sink:
+                run(job, cells, sink, self.plan, self.workers, progress, made=made)
+                sink.finish(lambda: None if progress is None else progress(units, units), self.workers)
             source.check_unchanged()
             return staging.stat().st_size
+
+    def _work(self) -> tuple[Job, Source]:
+        from geofsrcnn.predict import AroundGlobe, Job
+
+        job = Job(self.method.upsampler, self.method.factor, self._limits())
+        watched: Source = Watched(self.source, self.value_range, printable(self.source.path.name))
+        if self.around:
+            watched = AroundGlobe(watched, self.around, job.reach)
+        return job, watched
+
+    def summary(self, seconds: float, size: int) -> Summary:
+        rows, columns = self.fine
+        return Summary(
+            output=str(self.target),
+            model=self.method.name,
+            digest=self.method.digest,
+            factor=self.method.factor,
+            bands=len(self.source.bands),
+            coarse=self.plan.region.shape,
+            fine=self.fine,
+            seconds=seconds,
+            cells_per_second=len(self.source.bands) * rows * columns / seconds,
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            device=self.method.device,
+            output_bytes=size,
+        )
 
     def _limits(self) -> list[tuple[float, float]]:
         """Bounds of each band in physical units: what its type can store, and the range asked for."""
@@ -707,8 +762,10 @@ class _Task:
         return limits
 
     def estimate(self) -> Estimate:
+        from geofsrcnn.geotiff import Format, check_options
         from geofsrcnn.predict import band_groups
 
+        check_options(Format(self.dtype, self.cog, self.co), np.dtype(self.dtype or self.source.bands[0].dtype))
         bands, model = len(self.source.bands), self.method.upsampler
         group = band_groups(bands, model)[0]
         together = group.stop - group.start if model is not None and model.channels > 1 else 1
@@ -749,7 +806,7 @@ def time_of_tile(method: Method, shape: tuple[int, int], bands: int) -> float:
     return (time.perf_counter() - start) / 3
 
 
-def _opened(
+def opened_raster(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     factor: int,
@@ -764,14 +821,16 @@ def _opened(
     device: str = "auto",
     precision: str = "float32",
     dtype: str | None = None,
+    cog: bool = False,
+    co: Mapping[str, str] | None = None,
     overwrite: bool = False,
     max_pixels: int | None = None,
     driver: str | None = None,
     sidecars: bool = False,
     allow_lossy: bool = False,
     allow_sparse: bool = False,
-) -> _Task:
-    """Check everything that can be checked before the first tile, cheap checks first."""
+) -> _RasterTask:
+    """Check everything that can be checked before the first tile, cheap checks first; arguments of `upscale_raster`."""
     factor = check_factor(factor)
     check_range(value_range, model)
     check_bounds(bounds)
@@ -814,7 +873,9 @@ def _opened(
     except BaseException:
         source.close()
         raise
-    return _Task(source, target, method, region, plan, around, workers, dtype, value_range, overwrite)
+    return _RasterTask(
+        source, target, method, region, plan, around, workers, dtype, value_range, cog, dict(co or {}), overwrite
+    )
 
 
 def check_disk(target: Path, size: int, less: str) -> None:

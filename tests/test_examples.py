@@ -109,3 +109,12 @@ def test_the_example_of_pairs_beats_simple_methods(tmp_path):
     assert np.sqrt((error**2).mean()) < 0.25
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "The network is better than mean correction" in page
+
+
+def test_the_example_of_an_archive_finds_it_whole(tmp_path):
+    """All files of the package are planned, each with an output in a folder as it has; nothing is written."""
+    command = [sys.executable, ROOT / "examples" / "archive.py", tmp_path / "fine", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"326 files: 0 done, 326 to do, 0 failed", done.stdout), done.stdout[-300:]
+    assert not (tmp_path / "fine").exists()

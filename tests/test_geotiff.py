@@ -766,7 +766,7 @@ def test_a_block_that_changed_on_disk_is_found(paths, monkeypatch, byte):
     verify = GeoTiffSink._verify
     flipped = []
 
-    def flip(sink, each_window):
+    def flip(sink, each_window, threads):
         with tifffile.TiffFile(sink._path) as file:
             page = file.pages[0]
             number = {"first": 0, "middle": len(page.dataoffsets) // 2, "last": -1}[byte]
@@ -777,7 +777,7 @@ def test_a_block_that_changed_on_disk_is_found(paths, monkeypatch, byte):
             file.seek(place)
             file.write(bytes([old[0] ^ 0x10]))
         flipped.append(place)
-        verify(sink, each_window)
+        verify(sink, each_window, threads)
 
     monkeypatch.setattr(GeoTiffSink, "_verify", flip)
     for compress in ("NONE", "DEFLATE"):

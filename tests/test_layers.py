@@ -15,8 +15,10 @@ PACKAGE = Path(geofsrcnn.__file__).parent
 MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
 
 LAYERS = (
-    {"__init__", "errors"},
-    {"config", "grid", "tiles", "files", "remote"},
+    {"__init__", "errors", "process"},
+    {"config", "grid", "tiles", "files"},
+    {"remote", "journal", "cluster"},
+    {"manifest"},
     {"cells", "nodata", "normalize", "domain", "resample", "metrics", "comparison", "methods", "axes", "units"},
     {
         "model",
@@ -33,13 +35,15 @@ LAYERS = (
         "align",
         "store",
     },
-    {"geotiff", "predict", "patches", "netcdf", "zarrstore"},
+    {"geotiff", "predict", "patches", "netcdf", "zarrstore", "parts"},
     {"upscale", "train", "rastergrid"},
     {"opening", "compare"},
     {"evaluate", "chunked", "pairs"},
     {"dataset"},
     {"accessor", "gridded", "downscale", "train_pairs"},
     {"dispatch", "evaluate_pairs"},
+    {"worker", "batchpage"},
+    {"archive"},
     {"cli"},
     {"__main__"},
 )
@@ -149,7 +153,7 @@ def test_public_names_are_exact():
     assert set(geofsrcnn.__all__) == {
         *("FSRCNN", "FSRCNNConfig", "GeofsrcnnError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint"),
-        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_file", "upscale_raster"),
+        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_file", "upscale_files", "upscale_raster"),
     }
     for name in geofsrcnn.__all__:
         assert getattr(geofsrcnn, name) is not None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +44,12 @@ def command(*arguments: object, processes: int = 1) -> list[str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    """A port of this machine that nothing listens on, of those that the system does not hand out meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as held, suppress(OSError):
+            held.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +146,24 @@ def test_shares_are_the_whole_batch():
         parts = [np.arange(17)[Ranks(index, count).share(17)] for index in range(count)]
         assert np.array_equal(np.concatenate(parts), np.arange(17))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+LEAVES = """
+import gc, sys
+import torch.distributed as dist
+from geofsrcnn.ranks import joined
+with joined("cpu", 2, timed=False):
+    group = dist.group.WORLD
+    from torch.distributed.nn import functional
+gc.collect()
+assert sys.getrefcount(group) == 2, sys.getrefcount(group)
+"""
+
+
+def test_the_process_group_ends_with_the_training(tmp_path):
+    """Or its thread lives on, and aborts the process at the interpreter's end in most trainings."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    done = subprocess.run([*start, str(script)], env=ALONE, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

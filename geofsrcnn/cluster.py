@@ -1,0 +1,380 @@
+"""Tasks on dask.distributed: a sliding window of them, whose small results come back as they end.
+
+What becomes of dead workers is dask's: their tasks run elsewhere. A task that outlived `retries` workers is run once
+more when all others are done, alone, so that it is known to be the cause.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import json
+import logging
+import os
+import queue
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from geofsrcnn.errors import BatchError, UsageError, printable, warn
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+AHEAD = 2
+"""Tasks under way for each thread: one runs, one waits beside it."""
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call on a worker.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module; its result is small.
+    arguments : tuple
+        Small too.
+    about : object
+        For whoever takes the result.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    about: Any = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that gave no result, and why, in words."""
+
+    reason: str
+
+
+@contextmanager
+def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Iterator[Client]:
+    """Processes of one thread each on this machine, reachable from it alone.
+
+    Raises
+    ------
+    UsageError
+        If the extra is not installed.
+    """
+    distributed = need_distributed()
+    import dask
+
+    settings = {
+        "distributed.scheduler.allowed-failures": retries,
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, 1),  # dask's own also trims malloc: +50 % time
+        "distributed.worker.profile.enabled": False,  # nobody looks at it, and it takes 2 % of the time
+        "distributed.worker.memory.monitor-interval": "500ms",
+        "distributed.comm.timeouts.connect": "30s",
+    }
+    if dashboard:
+        _need_bokeh()
+    with (
+        dask.config.set(settings),
+        _quiet(),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0" if dashboard else None,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def scheduler(address: str | None, file: str | os.PathLike[str] | None, patience: float) -> Iterator[Client]:
+    """A client of a scheduler that is there already, by address (``tcp://``, ``tls://``) or by its file.
+
+    Raises
+    ------
+    UsageError
+        If the address is none, or nobody answers.
+    """
+    distributed = need_distributed()
+    deadline = time.monotonic() + patience
+    if file is not None:
+        address = _address_in(Path(file), deadline)
+    assert address is not None
+    _check_address(address)
+    shown = printable(address)
+    if urlsplit(address).scheme in ("tls", "wss") and not _has_certificates():
+        keys = "ca-file, client.cert and client.key under distributed.comm.tls"
+        raise UsageError(f"{shown} needs certificates: name them in dask's configuration ({keys})")
+    try:
+        with _quiet():
+            client = distributed.Client(
+                address, timeout=max(1, deadline - time.monotonic()), set_as_default=False, name="geofsrcnn"
+            )
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UsageError(f"no scheduler at {shown} ({printable(str(error) or type(error).__name__)[:200]})") from error
+    try:
+        yield client
+    finally:
+        with suppress(Exception), _quiet():
+            client.close(timeout=5)
+
+
+def _address_in(file: Path, deadline: float) -> str:
+    """The address in a scheduler's file, which a cluster that starts may be about to write."""
+    while True:
+        try:
+            return str(json.loads(file.read_text())["address"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            if time.monotonic() > deadline:
+                what = error.strerror if isinstance(error, OSError) else "it holds no address"
+                raise UsageError(f"no scheduler at {printable(file)} ({what})") from error
+        time.sleep(0.1)
+
+
+def _has_certificates() -> bool:
+    """Whether dask's configuration names them, or a loader of them.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be read.
+    """
+    import dask
+    from distributed.security import Security
+
+    if dask.config.get("distributed.client.security-loader", None):
+        return True
+    security: Any = Security  # which has no types
+    try:
+        return security().get_connection_args("client").get("ssl_context") is not None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"certificates of dask's configuration: {printable(error)}") from error
+
+
+def _check_address(address: str) -> None:
+    parts = urlsplit(address)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ("tcp", "tls", "ws", "wss", "ucx") or not parts.hostname or not port:
+        raise UsageError(f"scheduler must be local, or an address such as tcp://HOST:8786, got {printable(address)!r}")
+    try:
+        inside = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        inside = False
+    if parts.scheme in ("tcp", "ws") and not inside:
+        warn("W-SCHEDULER", f"{printable(address)} is not encrypted, and who reaches it can run code: use tls://")
+
+
+def need_distributed() -> Any:
+    """dask.distributed.
+
+    Raises
+    ------
+    UsageError
+        With what to install.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[batch]'") from None
+    return distributed
+
+
+def _need_bokeh() -> None:
+    if importlib.util.find_spec("bokeh") is None:
+        raise UsageError("the dashboard needs bokeh: pip install bokeh")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without distributed's own log, which repeats at length what is reported here in a line."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def wait_for_workers(client: Client, patience: float, check: Check) -> None:
+    """Wait for the first worker.
+
+    Raises
+    ------
+    BatchError
+        If none comes in `patience` seconds.
+    """
+    calls: Any = client  # whose methods have no types
+    deadline = time.monotonic() + patience
+    while not calls.nthreads():
+        check()
+        if time.monotonic() > deadline:
+            raise BatchError(f"the scheduler has had no workers for {patience:g} s: start some, then run again")
+        time.sleep(0.1)
+
+
+@dataclass
+class Window:
+    """A sliding window of tasks on a cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    patience : float
+        Seconds without any worker, after which the run ends.
+    check : callable
+        Called a few times a second; what it raises ends the run.
+    """
+
+    client: Client
+    patience: float = 60.0
+    check: Check = lambda: None
+    _pending: dict[Any, tuple[Task, Future[Any]]] = field(default_factory=dict)
+    _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    _number: int = 0
+    _run: str = field(default_factory=lambda: secrets.token_hex(4))
+    _threads: int = 0
+    _looked: float = -1.0
+    _lonely: float | None = None
+
+    def run(self, tasks: Iterable[Task], done: Callable[[Task, Any], Iterable[Task]]) -> None:
+        """All tasks, and those that `done` gives for a result or a `Failure`; they go first.
+
+        Raises
+        ------
+        BatchError
+            If the scheduler is lost, or there are no workers for too long.
+        """
+        waiting, suspects = iter(tasks), deque[Task]()
+        first: deque[Task] = deque()
+        alone = False
+        calls: Any = self.client  # whose methods have no types
+        try:
+            while True:
+                while len(self._pending) < (1 if alone else self._size()):
+                    task = first.popleft() if first else next(waiting, None)
+                    if task is None and suspects and not self._pending:
+                        task, alone = suspects.popleft(), True
+                    if task is None:
+                        break
+                    self._submit(task)
+                if not self._pending:
+                    return
+                for task, result in self._next():
+                    if isinstance(result, _Killed) and not alone:
+                        suspects.append(task)
+                        continue
+                    first.extend(done(task, Failure(result.reason) if isinstance(result, _Killed) else result))
+                alone = alone and bool(self._pending)
+        finally:
+            with suppress(Exception):
+                calls.cancel([future for _, future in self._pending.values()])
+            self._pending.clear()
+
+    def _submit(self, task: Task) -> None:
+        self._number += 1
+        future = self.client.submit(
+            task.function, *task.arguments, key=f"{task.function.__name__}-{self._run}-{self._number}", pure=False
+        )
+        self._pending[future.key] = task, future
+        calls: Any = future  # which has no types
+        calls.add_done_callback(self._ended.put)
+
+    def _next(self) -> Iterator[tuple[Task, Any]]:
+        """Tasks that ended since, after waiting a little for one."""
+        self.check()
+        self._check_cluster()
+        with suppress(queue.Empty):
+            ended = self._ended.get(timeout=0.2)
+            while True:
+                if ended.key in self._pending:
+                    found = self._result(ended)
+                    if found is None:
+                        ended.add_done_callback(self._ended.put)
+                    else:
+                        yield found
+                ended = self._ended.get_nowait()
+
+    def _result(self, future: Any) -> tuple[Task, Any] | None:
+        """A task that ended and its result; None if that went with its worker, so that the task runs again."""
+        from distributed import CancelledError, KilledWorker
+
+        task, _ = self._pending[future.key]
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                result = future.result(timeout=1)
+                break
+            except TimeoutError:
+                self.check()
+                if self.client.status != "running" or time.monotonic() > deadline:
+                    self._lost()
+                if not future.done():
+                    return None
+            except KilledWorker as error:
+                result = _Killed(f"its worker was ended {error.allowed_failures + 1} times (out of memory, or a crash)")
+                break
+            except CancelledError:  # by a scheduler that closes or starts anew: nobody else does
+                self._lost()
+            except Exception as error:  # noqa: BLE001  whatever the way there and back raises
+                if self.client.status != "running":
+                    self._lost()
+                result = Failure(f"{type(error).__name__}: {printable(error)[:300]}")
+                break
+        del self._pending[future.key]
+        return task, result
+
+    def _lost(self) -> NoReturn:
+        raise BatchError("the scheduler is lost; what is finished is kept: run again with --resume")
+
+    def _check_cluster(self) -> None:
+        """Whether the scheduler is there, and has workers."""
+        if self.client.status != "running":
+            self._lost()
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        self._threads = self._count()
+        if self._threads:
+            self._lonely = None
+        elif self._lonely is None:
+            self._lonely = now
+        elif now - self._lonely > self.patience:
+            raise BatchError(
+                f"there have been no workers for {self.patience:g} s; what is finished is kept: run again with --resume"
+            )
+
+    def _count(self) -> int:
+        """Threads of all workers; 0 if the scheduler does not answer soon."""
+        calls: Any = self.client  # whose methods have no types
+        with suppress(OSError, TimeoutError, AttributeError):
+            return sum(calls.sync(calls.scheduler.ncores, callback_timeout=min(self.patience, 5)).values())
+        return 0
+
+    def _size(self) -> int:
+        if not self._threads:
+            self._threads = self._count()
+        return max(1, AHEAD * self._threads)
+
+
+@dataclass(frozen=True)
+class _Killed:
+    reason: str

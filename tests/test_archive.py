@@ -1,0 +1,457 @@
+"""Batch runs on a real cluster: everything that can be done is, equal to single runs, and what cannot is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import processes
+import pytest
+import rasterio
+import xarray as xr
+from rasters import digest, state, terrain, write
+from test_remote import bucket  # noqa: F401  a fixture
+
+from geofsrcnn.archive import upscale_files
+from geofsrcnn.dispatch import upscale_file
+from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
+from geofsrcnn.journal import NAME
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
+
+PLAIN = {"model": "bilinear", "tile_size": 16}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a scheduler with two workers."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as made:
+        yield made.scheduler_address
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """A folder of three rasters, a dataset, a text that is no raster, and an empty file."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for number, name in enumerate(("a.tif", "b.tif", "sub/a.tif")):
+        write(folder / name, terrain((40, 50), seed=number).astype("float32"))
+    dataset(folder / "t.nc")
+    (folder / "text.tif").write_text("no raster")
+    (folder / "empty.nc").touch()
+    return folder
+
+
+def dataset(path: Path, shape: tuple[int, ...] = (7, 20, 30)) -> Path:
+    """Temperature on latitudes and longitudes; to NetCDF or Zarr."""
+    times, rows, columns = shape
+    field = xr.DataArray(
+        terrain(shape, low=250, high=300).astype("float32"),
+        dims=("time", "lat", "lon"),
+        coords={"time": np.arange(times), "lat": np.arange(rows) * 0.5, "lon": np.arange(columns) * 0.5},
+        attrs={"units": "K", "standard_name": "air_temperature"},
+    )
+    field.lat.attrs = {"units": "degrees_north", "standard_name": "latitude"}
+    field.lon.attrs = {"units": "degrees_east", "standard_name": "longitude"}
+    whole = field.to_dataset(name="tas")
+    if path.suffix == ".zarr":
+        whole.chunk(time=2).to_zarr(path)
+    else:
+        whole.to_netcdf(path, engine="netcdf4")
+    return path
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two outputs are equal: to the byte where they are GeoTIFF, else in all but the time in the history."""
+    if one.suffix == ".tif":
+        return digest(one) == digest(other)
+    engine = "zarr" if one.is_dir() else "netcdf4"
+    with (
+        xr.open_dataset(one, engine=engine, decode_cf=False) as a,
+        xr.open_dataset(other, engine=engine, decode_cf=False) as b,
+    ):
+        a.attrs.pop("history"), b.attrs.pop("history")
+        return bool(a.identical(b))
+
+
+def states(result) -> dict[str, str]:
+    return {each.output: each.state for each in result.files}
+
+
+def test_all_is_done_or_refused_with_a_reason(archive, cluster, tmp_path):
+    """Good files equal single runs; bad ones fail alone; a second run does nothing; no input is touched."""
+    before = {path: state(path) for path in archive.rglob("*") if path.is_file()}
+    out = tmp_path / "out"
+    result = upscale_files([archive], out, 3, address=cluster, **PLAIN)
+    assert states(result) == {
+        **dict.fromkeys(("a_x3.tif", "b_x3.tif", "sub/a_x3.tif", "t_x3.nc"), "done"),
+        **dict.fromkeys(("text_x3.tif", "empty_x3.nc"), "failed"),
+    }
+    assert {each.output: each.code for each in result.failed} == {"text_x3.tif": 3, "empty_x3.nc": 3}
+    assert all(each.reason and "\n" not in each.reason for each in result.failed)
+    for each in result.done:
+        single = tmp_path / f"single{Path(each.output).suffix}"
+        upscale_file(each.source, single, 3, overwrite=True, **PLAIN)
+        assert same(out / each.output, single)
+        assert each.size == (out / each.output).stat().st_size
+        assert each.sha256 == digest(out / each.output)
+    assert {path: state(path) for path in archive.rglob("*") if path.is_file()} == before
+
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = upscale_files([archive], out, 3, address="tcp://127.0.0.1:9", resume=True, **PLAIN)  # nobody is there
+    assert (states(again), again.workers) == (states(result), 0)
+    assert all(each.before for each in again.files)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+    assert not list(out.rglob(".*"))
+
+
+def test_what_changed_since_is_done_again(archive, cluster, tmp_path):
+    """An input that changed, an output that is gone or cut, a failure that may pass; and nothing else."""
+    out = tmp_path / "out"
+    upscale_files([archive], out, 3, address=cluster, **PLAIN)
+    write(archive / "a.tif", terrain((41, 50), seed=9).astype("float32"))
+    (out / "b_x3.tif").unlink()
+    (out / "t_x3.nc").write_bytes((out / "t_x3.nc").read_bytes()[:-1])
+    shutil.copy(archive / "sub" / "a.tif", archive / "text.tif")
+    result = upscale_files([archive], out, 3, address=cluster, resume=True, **PLAIN)
+    assert {each.output for each in result.files if not each.before} == {
+        "a_x3.tif",
+        "b_x3.tif",
+        "t_x3.nc",
+        "text_x3.tif",
+    }
+    assert [each.output for each in result.failed] == ["empty_x3.nc"]
+    with rasterio.open(out / "a_x3.tif") as made:
+        assert made.shape == (123, 150)
+
+
+def test_outputs_of_others_are_kept(archive, cluster, tmp_path):
+    """A file that no run in the journal made fails alone, unless --overwrite."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_x3.tif").write_text("mine")
+    result = upscale_files([archive / "a.tif", archive / "b.tif"], out, 3, address=cluster, **PLAIN)
+    assert states(result) == {"a_x3.tif": "failed", "b_x3.tif": "done"}
+    assert (result.failed[0].code, (out / "a_x3.tif").read_text()) == (5, "mine")
+    result = upscale_files(
+        [archive / "a.tif", archive / "b.tif"], out, 3, address=cluster, resume=True, overwrite=True, **PLAIN
+    )
+    assert states(result) == {"a_x3.tif": "done", "b_x3.tif": "done"}
+
+
+LARGE = {
+    "plain": {},
+    "nodata": {"nodata": -9999.0},
+    "cog": {},
+    "bands": {},
+    "mask": {},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LARGE))
+def test_a_raster_in_parts_is_the_same_file(kind, cluster, tmp_path, random_network):
+    """To the byte, with missing cells, masks and many bands, however it is cut."""
+    rng = np.random.default_rng(1)
+    bands = 19 if kind == "bands" else 1
+    values = terrain((bands, 90, 110), seed=3).astype("float32")
+    path = tmp_path / "in.tif"
+    if kind == "nodata":
+        values[:, rng.random((90, 110)) < 0.1] = -9999
+    write(path, values, **LARGE[kind])
+    if kind == "mask":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+            file.write_mask(rng.random((90, 110)) < 0.9)
+    model = random_network(3)
+    options = {"tile_size": 16, "cog": kind == "cog"}
+    upscale_file(path, tmp_path / "single.tif", 3, model, threads=1, **options)
+    for split in (500, 3000):
+        out = tmp_path / f"out{split}"
+        result = upscale_files([path], out, 3, model, address=cluster, split=split, **options)
+        assert states(result) == {"in_x3.tif": "done"}, result.failed
+        assert digest(out / "in_x3.tif") == digest(tmp_path / "single.tif")
+        assert sorted(each.name for each in out.iterdir()) == [NAME, "in_x3.tif"]
+
+
+@pytest.mark.parametrize("target", [".nc", ".zarr", ".tif"])
+@pytest.mark.parametrize("source", [".nc", ".zarr"])
+def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
+    path = dataset(tmp_path / f"in{source}", (40, 60, 70))
+    single = tmp_path / f"single{target}"
+    upscale_file(path, single, 3, **PLAIN)
+    out = tmp_path / "out"
+    result = upscale_files([path], out, 3, address=cluster, split=5000, pattern=f"{{stem}}{target}", **PLAIN)
+    assert not result.failed, result.failed
+    assert same(out / f"in{target}", single)
+    assert sorted(each.name for each in out.iterdir()) == sorted([NAME, f"in{target}"])
+
+
+def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch):
+    """The two tests above would pass if nothing were split."""
+    import geofsrcnn.archive as module
+
+    seen = []
+    part = module._Batch._part
+    monkeypatch.setattr(
+        module._Batch, "_part", lambda self, *args: (seen.append(args[1]["state"]), part(self, *args))[1]
+    )
+    path = write(tmp_path / "in.tif", terrain((90, 110)).astype("float32"))
+    upscale_files([path], tmp_path / "out", 3, address=cluster, split=1000, **PLAIN)
+    assert seen == ["part"] * 9 + ["done"]
+    seen.clear()
+    upscale_files([path], tmp_path / "out0", 3, address=cluster, split=0, **PLAIN)
+    assert seen == []
+
+
+def test_a_damaged_part_is_found(tmp_path):
+    """A flipped byte in a part is an error, and the part is made anew."""
+    from geofsrcnn.cells import Cells
+    from geofsrcnn.parts import read_parts, writing_part
+    from geofsrcnn.tiles import Window
+
+    path = tmp_path / "0.npz"
+    cells = Cells(terrain((1, 20, 20)).astype("float32"), terrain((1, 20, 20)) > 0.5)
+    with writing_part(path) as part:
+        part.write(Window(0, 20, 0, 20), cells, slice(0, 1))
+    [found] = read_parts([path])
+    assert np.array_equal(found.values, cells.values)
+    assert np.array_equal(found.valid, cells.valid)
+    data = bytearray(path.read_bytes())
+    data[600] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match=r"cannot read the part .*0\.npz"):
+        list(read_parts([path]))
+    assert not path.exists()
+
+
+def test_models_travel_to_the_workers(archive, cluster, tmp_path, random_network):
+    """A checkpoint's file is needed by the driver alone, and a wrong factor is refused before any work."""
+    model = random_network(2)
+    path = tmp_path / "m.safetensors"
+    shutil.copy(model.path, path)
+    result = upscale_files([archive / "a.tif"], tmp_path / "out", 2, path, address=cluster)
+    upscale_file(archive / "a.tif", tmp_path / "single.tif", 2, path, threads=1)
+    assert digest(tmp_path / "out" / "a_x2.tif") == digest(tmp_path / "single.tif")
+    assert result.workers == 2
+    with pytest.raises(ModelError, match="is a model for factor 2, not 3"):
+        upscale_files([archive / "a.tif"], tmp_path / "out3", 3, path, address=cluster)
+    assert not (tmp_path / "out3").exists()
+
+
+def test_warnings_come_back_and_strict_makes_them_failures(cluster, tmp_path):
+    path = write(tmp_path / "in.tif", terrain((20, 20)).astype("float32"), crs=None, transform=None)
+    result = upscale_files([path], tmp_path / "out", 3, address=cluster, **PLAIN)
+    assert [text.split(":")[0] for text in result.files[0].warnings] == ["W-NOGEO"]
+    result = upscale_files([path], tmp_path / "strict", 3, address=cluster, strict=True, **PLAIN)
+    assert (result.failed[0].code, "W-NOGEO" in result.failed[0].reason) == (3, True)
+
+
+def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
+    out = tmp_path / "out"
+    result = upscale_files([archive], out, 3, dry_run=True, **PLAIN)
+    assert set(states(result).values()) == {"waiting"}
+    assert not out.exists()
+    upscale_files([archive / "a.tif"], out, 3, address=cluster, **PLAIN)
+    before = state(out / NAME)
+    result = upscale_files([archive], out, 3, dry_run=True, resume=True, **PLAIN)
+    assert [each.output for each in result.done] == ["a_x3.tif"]
+    assert state(out / NAME) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"address": "nonsense"}, UsageError, "scheduler must be local, or an address"),
+        ({"address": "tcp://127.0.0.1:8786", "scheduler_file": "x"}, UsageError, "exclude each other"),
+        ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "--workers is for the local cluster"),
+        ({"workers": 0}, UsageError, "workers must be a whole number of at least 1"),
+        ({"retries": -1}, UsageError, "retries must be"),
+        ({"split": -1}, UsageError, "split must be"),
+        ({"patience": 0}, UsageError, "timeout must be"),
+        ({"threads": 2}, UsageError, "unknown arguments threads"),
+        ({"nonsense": 2}, UsageError, "unknown arguments nonsense"),
+        ({"factor": 1}, UsageError, "factor must be"),
+        ({"model": "none"}, ModelError, "no model 'none'"),
+        ({"address": "tcp://127.0.0.1:9", "patience": 1}, UsageError, "no scheduler at tcp://127.0.0.1:9"),
+        ({"scheduler_file": "none.json", "patience": 1}, UsageError, "no scheduler at none.json"),
+        ({"scheduler_file": "card.json", "patience": 1}, UsageError, "no scheduler at card.json .it holds no address"),
+        ({"address": "tls://127.0.0.1:9"}, UsageError, "tls://127.0.0.1:9 needs certificates"),
+        ({"output_dir": "s3://b/x"}, UsageError, "outputs at a URL need --journal"),
+    ],
+)
+def test_wrong_arguments_start_nothing(archive, tmp_path, monkeypatch, options, error, words):
+    monkeypatch.chdir(tmp_path)
+    Path("card.json").write_text("[]")
+    arguments = {"output_dir": tmp_path / "out", **PLAIN, **options}
+    with pytest.raises(error, match=words):
+        upscale_files([archive / "a.tif"], **arguments)
+    assert not list(tmp_path.rglob("*_x3.tif"))
+
+
+def test_a_cluster_that_is_not_there_leaves_nothing_in_the_way(archive, cluster, tmp_path):
+    with pytest.raises(UsageError, match=r"no scheduler at tcp://127\.0\.0\.1:9"):
+        upscale_files([archive / "a.tif"], tmp_path / "out", 3, address="tcp://127.0.0.1:9", patience=1, **PLAIN)
+    assert not upscale_files([archive / "a.tif"], tmp_path / "out", 3, address=cluster, **PLAIN).failed
+
+
+def test_an_open_scheduler_elsewhere_is_warned_of(archive, tmp_path):
+    with pytest.warns(GeofsrcnnWarning, match="W-SCHEDULER"), pytest.raises(UsageError, match="no scheduler"):
+        upscale_files(
+            [archive / "a.tif"], tmp_path / "out", address="tcp://scheduler.invalid:8786", patience=1, **PLAIN
+        )
+
+
+def test_no_workers_for_a_time_is_an_error(archive, tmp_path):
+    with (
+        distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50) as empty,
+        pytest.raises(BatchError, match="no workers for 1 s"),
+    ):
+        upscale_files([archive / "a.tif"], tmp_path / "out", address=empty.scheduler_address, patience=1, **PLAIN)
+
+
+def test_other_versions_on_workers_are_refused(archive, cluster, tmp_path, monkeypatch):
+    import geofsrcnn.worker
+
+    monkeypatch.setattr(geofsrcnn.worker, "version", lambda _: "9.9")
+    with pytest.raises(UsageError, match=r"the worker tcp://.* has geofsrcnn [\d.]+.* \(here 9.9\)"):
+        upscale_files([archive / "a.tif"], tmp_path / "out", address=cluster, **PLAIN)
+
+
+def test_a_worker_that_joins_with_other_versions_stops_the_run(tmp_path):
+    """What a worker that came later says of a task."""
+    from geofsrcnn.worker import Settings, Work, upscale_work
+
+    settings = Settings("r", 3, "bilinear", "", {}, str(tmp_path), 0, (), False, {"geofsrcnn": "9", "torch": "9"})
+    facts = upscale_work(settings, Work("x.tif", "y.tif"))
+    assert facts["state"] == "mismatch"
+    assert "has geofsrcnn" in facts["reason"]
+
+
+# ------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_command(archive, tmp_path):
+    """With processes of its own: a table of failures, exit code 9, a journal, JSON; and again with nothing to do."""
+    out = tmp_path / "out"
+    common = ("batch", archive, "-o", out, "--factor", 3, "-m", "bilinear", "--workers", 2)
+    run = processes.run(*common, timeout=120)
+    assert run.code == 9, run
+    assert run.errors == ["geofsrcnn: error: 2 of 6 files failed; the others are good"]
+    assert f"failed: {archive}/text.tif: " in run.out
+    assert "6 files: 4 done, 2 failed; " in run.out
+    assert " on 2 threads, " in run.out
+    assert "6 of 6 files, 2 failed" in run.err
+    assert not list(out.rglob(".*"))
+    again = processes.run(*common, "--resume", "--json")
+    assert again.code == 9
+    facts = json.loads(again.out)
+    assert [each["before"] for each in facts["files"]] == [True] * 6
+    assert "an earlier run has a journal here" in processes.run(*common).refused(5)
+    assert processes.run(*common, "--dry-run", "--resume").out.count("failed before") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
+    """No unfinished file stays, what is done is kept, the next run does the rest."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in range(30):
+        write(folder / f"{name:02d}.tif", terrain((150, 150), seed=name).astype("float32"))
+    common = ("batch", folder, "-o", out, "--factor", 3, "--workers", 2, "--resume")
+    run = processes.start(*common)
+    while len(list(out.glob("*.tif"))) < 3:
+        time.sleep(0.02)
+    run.send(number)
+    ended = run.wait(60)
+    assert ended.code == 128 + number, ended
+    assert ended.err.endswith("geofsrcnn: interrupted, no unfinished file is left\n")
+    assert not list(out.rglob(".*"))
+    assert 3 <= len(list(out.glob("*.tif"))) < 30
+    assert processes.run(*common, timeout=120).code == 0
+    assert len(list(out.glob("*.tif"))) == 30
+
+
+def test_worker_processes_end_with_the_driver(archive, tmp_path):
+    """None is left after SIGKILL."""
+    for name in range(20):
+        write(archive / f"{name:02d}.tif", terrain((150, 150), seed=name).astype("float32"))
+    run = processes.start("batch", archive, "-o", tmp_path / "out", "--workers", 2, "-q")
+    while not list((tmp_path / "out").glob("*.tif")):
+        time.sleep(0.02)
+    children = _children(run.pid)
+    assert len(children) >= 2
+    run.send(signal.SIGKILL)
+    run.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(each.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(each.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_a_page_with_thumbnails(archive, tmp_path):
+    page = tmp_path / "out" / "page.html"  # in a folder that the run makes
+    run = processes.run("batch", archive, "-o", tmp_path / "out", "-m", "bilinear", "--report", page, timeout=120)
+    assert run.code == 9, run
+    text = page.read_text()
+    assert text.count("data:image/png") >= 4
+    assert "text.tif" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "<script" not in text
+
+
+def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):  # noqa: F811  a fixture
+    """A glob in one bucket, outputs in another, a journal here: equal to local runs, and a second run does nothing."""
+    import s3fs
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    files = s3fs.S3FileSystem(skip_instance_cache=True)
+    for name in ("a.tif", "b.tif", "text.tif", "t.nc"):
+        files.put(str(archive / name), f"data/many/{name}")
+    files.put(str(dataset(tmp_path / "s.zarr")), "data/many/s.zarr", recursive=True)
+    files.mkdir("made")
+    inputs = ["s3://data/many/*.tif", "s3://data/many/t.nc", "s3://data/many/s.zarr"]
+    options = {"workers": 1, "journal": tmp_path / "j.jsonl", "allow_remote": ["data", "made"], **PLAIN}
+    result = upscale_files(inputs, "s3://made/x3", 3, **options)
+    assert states(result) == {
+        **dict.fromkeys(("a_x3.tif", "b_x3.tif", "t_x3.nc", "s_x3.zarr"), "done"),
+        "text_x3.tif": "failed",
+    }
+    files.get("made/x3", str(tmp_path / "back"), recursive=True)
+    for source, output in (("a.tif", "a_x3.tif"), ("t.nc", "t_x3.nc"), ("../s.zarr", "s_x3.zarr")):
+        single = tmp_path / f"single{Path(output).suffix}"
+        upscale_file((archive / source).resolve(), single, 3, **PLAIN)
+        assert same(tmp_path / "back" / output, single)
+    again = upscale_files(inputs, "s3://made/x3", 3, resume=True, **options)
+    assert (all(each.before for each in again.files), again.workers) == (True, 0)
+    files.put(str(archive / "b.tif"), "data/many/a.tif")
+    again = upscale_files(inputs, "s3://made/x3", 3, resume=True, **options)
+    assert [each.output for each in again.files if not each.before] == ["a_x3.tif"]
+    with pytest.raises(RemoteError, match="allow it with --allow-remote data"):
+        upscale_files(inputs, tmp_path / "out", 3, workers=1, **PLAIN)
+    closed = upscale_files(["s3://data/many/a.tif"], tmp_path / "o", 3, workers=1, allow_remote=["made"], **PLAIN)
+    assert (closed.failed[0].code, "--allow-remote data" in closed.failed[0].reason) == (7, True)

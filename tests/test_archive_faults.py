@@ -1,0 +1,432 @@
+"""Batch runs that are killed, lose workers or their scheduler, fill a disk or meet themselves: no output is less whole.
+
+The seeds of kills: GEOFSRCNN_SEEDS=10 for ten, three otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import processes
+import pytest
+from rasters import digest, state, terrain, write
+from test_archive import PLAIN, dataset, same
+
+from geofsrcnn.archive import upscale_files
+from geofsrcnn.cluster import Task, Window, local_cluster
+from geofsrcnn.errors import BatchError, OutputError, UsageError
+from geofsrcnn.journal import NAME
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
+
+SEEDS = int(os.environ.get("GEOFSRCNN_SEEDS", "3"))
+
+
+def local(workers: int = 2, **options):
+    """A cluster whose workers are started again when they die."""
+    import dask
+
+    settings = {"distributed.scheduler.allowed-failures": 2, "distributed.scheduler.worker-saturation": 1.0}
+    with dask.config.set(settings):
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=50,
+            **options,
+        )
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """Fourteen small rasters, a larger one that is split, and a dataset."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(14):
+        write(folder / f"{number:02d}.tif", terrain((60, 70), seed=number).astype("float32"))
+    write(folder / "large.tif", terrain((150, 160), seed=99).astype("float32"))
+    dataset(folder / "t.nc", (5, 20, 30))
+    return folder
+
+
+class Faulty(distributed.WorkerPlugin):
+    """On each worker, also on those that are started again: what happens to a file of a name."""
+
+    name = "faulty"
+
+    def __init__(self, name: str, fault: str, notes: Path) -> None:
+        self.file, self.fault, self.notes = name, fault, str(notes)
+
+    def setup(self, worker) -> None:
+        import geofsrcnn.dispatch as module
+
+        opened = module.opened_task
+        file, fault, notes = self.file, self.fault, self.notes
+
+        def faulty(source, *arguments):
+            if Path(source).name == file:
+                with open(notes, "a") as log:  # noqa: PTH123
+                    log.write(f"{os.getpid()}\n")
+                if fault == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if fault == "exit":
+                    os._exit(1)
+                if fault == "once" and Path(notes).read_text().count("\n") == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return opened(source, *arguments)
+
+        module.opened_task = faulty
+
+
+class Doomed(distributed.WorkerPlugin):
+    """On each worker: the first to be brought what a run needs dies of it."""
+
+    name = "doomed"
+
+    def __init__(self, notes: Path) -> None:
+        self.notes = str(notes)
+
+    def setup(self, worker) -> None:
+        from geofsrcnn.worker import Setup
+
+        notes = self.notes
+
+        def die(plugin, worker) -> None:
+            try:
+                open(notes, "x").close()  # noqa: PTH123
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Setup.setup = die
+
+
+class SmallDisk(distributed.WorkerPlugin):
+    """On each worker: no file may be larger than this."""
+
+    name = "small-disk"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def setup(self, worker) -> None:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN) if threading.current_thread() is threading.main_thread() else None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.most, resource.RLIM_INFINITY))
+
+
+def undisturbed(archive: Path, tmp_path: Path, address: str, **options) -> Path:
+    """The outputs of a run that nothing happens to."""
+    out = tmp_path / "undisturbed"
+    assert not upscale_files([archive], out, 2, address=address, **options).failed
+    return out
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same outputs, and nothing else."""
+    names = [sorted(p.name for p in each.iterdir() if p.name != NAME) for each in (one, other)]
+    return names[0] == names[1] and all(same(one / name, other / name) for name in names[0])
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_driver_killed_at_any_moment(seed, archive, tmp_path):
+    """SIGKILL of the command, workers and all, twice; the run that carries on makes what an undisturbed one does."""
+    common = (
+        *("batch", archive, "--factor", 2, "-m", "bilinear", "--tile-size", 16, "--split", 4000, "--workers", 2),
+        *("--resume", "-q", "-o"),
+    )
+    before = {path: state(path) for path in archive.iterdir()}
+    slow = "import os; os.environ['SLOW'] = '1'"
+    assert processes.run(*common, tmp_path / "undisturbed", prelude=slow, timeout=120).code == 0
+    draw, out = random.Random(seed), tmp_path / "out"
+    left = []
+    for _ in range(2):
+        run = processes.start(*common, out)
+        deadline = time.monotonic() + 60
+        wanted = draw.randrange(1, 14)
+        while len(list(out.glob("*.tif"))) < wanted and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(draw.random() * 0.05)
+        run.send(signal.SIGKILL)
+        left.append(run.wait().code)
+    assert left[0] == -signal.SIGKILL
+    time.sleep(0.5)  # workers end with it
+    done = {path: digest(path) for path in out.glob("*.tif")}
+    for path, content in done.items():
+        assert content == digest(tmp_path / "undisturbed" / path.name)
+    finished = processes.run(*common, out, timeout=120)
+    assert finished.code == 0, finished
+    assert equal(out, tmp_path / "undisturbed")
+    assert {path: state(path) for path in archive.iterdir()} == before
+
+
+@pytest.mark.parametrize("fault", ["kill", "exit"])
+def test_a_file_that_kills_its_workers_fails_alone(fault, archive, tmp_path):
+    """It is tried `retries` times more, and once again alone; all others are good."""
+    notes = tmp_path / "notes"
+    with local() as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(Faulty("05.tif", fault, notes))
+        result = upscale_files([archive], tmp_path / "out", 2, address=cluster.scheduler_address, **PLAIN)
+    assert [each.output for each in result.failed] == ["05_x2.tif"]
+    assert (result.failed[0].code, len(result.done)) == (9, 15)
+    assert result.failed[0].reason == "its worker was ended 3 times (out of memory, or a crash)"
+    deaths = notes.read_text().split()
+    assert len(deaths) == len(set(deaths)) == 6  # three times among others, three times alone
+
+
+def test_a_worker_that_dies_once_is_no_failure(archive, tmp_path):
+    notes = tmp_path / "notes"
+    with local() as cluster, distributed.Client(cluster) as client:
+        expected = undisturbed(archive, tmp_path, cluster.scheduler_address, **PLAIN)
+        client.register_plugin(Faulty("05.tif", "once", notes))
+        result = upscale_files([archive], tmp_path / "out", 2, address=cluster.scheduler_address, **PLAIN)
+    assert not result.failed
+    assert len(notes.read_text().split()) == 2
+    assert equal(tmp_path / "out", expected)
+
+
+def test_a_worker_that_dies_before_it_has_begun(archive, tmp_path):
+    """While the run brings the workers what they need: it does so again."""
+    with local() as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(Doomed(tmp_path / "notes"))
+        result = upscale_files([archive], tmp_path / "out", 2, address=cluster.scheduler_address, **PLAIN)
+        assert (tmp_path / "notes").exists()
+        expected = undisturbed(archive, tmp_path, cluster.scheduler_address, **PLAIN)
+    assert not result.failed
+    assert equal(tmp_path / "out", expected)
+
+
+def test_a_result_lost_with_its_worker_is_made_again(tmp_path):
+    """The worker dies after the task has ended, before its result was fetched: no scheduler is lost."""
+    notes, killed = tmp_path / "notes", []
+    with local_cluster(1, 2) as client:
+
+        def check() -> None:
+            pending = [future for _, future in window._pending.values()]
+            if killed or not pending:
+                return
+            while not pending[0].done():
+                time.sleep(0.001)
+            (worker,) = client.run(os.getpid).values()
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+            while pending[0].done():
+                time.sleep(0.001)
+
+        def noted() -> str:
+            with open(notes, "a") as log:  # noqa: PTH123
+                log.write("x")
+            return "made"
+
+        window, results = Window(client, patience=30, check=check), []
+        window.run([Task(noted, (), 0)], lambda _, result: results.append(result) or ())
+    assert (results, len(killed), notes.read_text()) == (["made"], 1, "xx")
+
+
+def test_chaos(archive, tmp_path):
+    """Workers that crash by themselves three seconds after they start, again and again (distributed.chaos)."""
+    from distributed.chaos import KillWorker
+
+    out, options = tmp_path / "out", {**PLAIN, "split": 4000, "resume": True}
+    with local() as cluster, distributed.Client(cluster) as client:
+        expected = undisturbed(archive, tmp_path, cluster.scheduler_address, **options)
+        before = set(client.scheduler_info(n_workers=-1)["workers"])
+        client.register_plugin(KillWorker(delay="3 s", mode="segfault"))
+        deadline = time.monotonic() + 60
+        while before & set(client.scheduler_info(n_workers=-1)["workers"]) and time.monotonic() < deadline:
+            number = len(list(tmp_path.glob("out*")))
+            upscale_files([archive], tmp_path / f"out{number}", 2, address=cluster.scheduler_address, **options)
+        assert not before & set(client.scheduler_info(n_workers=-1)["workers"])
+        made = sorted(tmp_path.glob("out*"))
+        assert made
+        for out in made:
+            result = upscale_files([archive], out, 2, address=cluster.scheduler_address, **options)
+            assert {each.code for each in result.failed} <= {9}
+            if not result.failed:
+                assert equal(out, expected)
+    with local() as cluster:
+        for out in made:
+            assert not upscale_files([archive], out, 2, address=cluster.scheduler_address, **options).failed
+            assert equal(out, expected)
+
+
+def test_a_full_disk_on_a_worker(archive, tmp_path):
+    """What does not fit fails with code 5 and leaves nothing; with room again --resume does the rest."""
+    out = tmp_path / "out"
+    with local() as cluster, distributed.Client(cluster) as client:
+        expected = undisturbed(archive, tmp_path, cluster.scheduler_address, **PLAIN)
+        most = (expected / "00_x2.tif").stat().st_size * 2
+        assert (expected / "large_x2.tif").stat().st_size > most
+        client.register_plugin(SmallDisk(most))
+        result = upscale_files([archive], out, 2, address=cluster.scheduler_address, **PLAIN)
+        assert [each.output for each in result.failed] == ["large_x2.tif"]
+        assert result.failed[0].code == OutputError.exit_code
+        assert not list(out.rglob(".*"))
+    with local() as cluster:
+        result = upscale_files([archive], out, 2, address=cluster.scheduler_address, resume=True, **PLAIN)
+    assert sum(not each.before for each in result.files) == 1
+    assert equal(out, expected)
+
+
+class Scheduler:
+    """A scheduler and two workers as processes of their own."""
+
+    def __init__(self, folder: Path, *secure: str) -> None:
+        self.file = folder / "scheduler.json"
+        start = (sys.executable, "-m", "distributed.cli.dask_scheduler", *secure, "--host", "127.0.0.1", "--port", "0")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        self.process = subprocess.Popen([*start, "--no-dashboard", "--scheduler-file", str(self.file)], **quiet)
+        worker = (sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(self.file))
+        options = (*secure, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "5")
+        self.workers = [subprocess.Popen([*worker, *options], **quiet) for _ in range(2)]
+
+    def stop(self) -> None:
+        for each in (self.process, *self.workers):
+            each.kill()
+            each.wait()
+
+
+@pytest.fixture
+def scheduler(tmp_path) -> Iterator[Scheduler]:
+    (tmp_path / "cluster").mkdir()
+    made = Scheduler(tmp_path / "cluster")
+    yield made
+    made.stop()
+
+
+def test_the_scheduler_is_lost(scheduler, archive, tmp_path):
+    """The run ends with code 9 soon after; what is finished stays, and another cluster does the rest."""
+    out = tmp_path / "out"
+
+    def progress(tally) -> None:
+        if tally.done >= 3 and scheduler.process.poll() is None:
+            scheduler.process.kill()
+            scheduler.process.wait()
+            killed.append(time.monotonic())
+
+    killed: list[float] = []
+    with pytest.raises(BatchError, match="the scheduler is lost; what is finished is kept: run again with --resume"):
+        upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=20, progress=progress, **PLAIN)
+    assert time.monotonic() - killed[0] < 20
+    done = len(list(out.glob("*_x2.tif")))
+    assert done >= 3
+    with local() as cluster:
+        expected = undisturbed(archive, tmp_path, cluster.scheduler_address, **PLAIN)
+        result = upscale_files([archive], out, 2, address=cluster.scheduler_address, resume=True, **PLAIN)
+    assert not result.failed
+    assert sum(each.before for each in result.files) >= 3
+    assert equal(out, expected)
+
+
+def test_a_scheduler_with_tls(archive, tmp_path):
+    """As an existing cluster has it: by address, with the certificates that dask's configuration names."""
+    import json
+
+    import dask
+
+    pytest.importorskip("cryptography")
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = distributed.Security.temporary()
+    (folder / "ca.pem").write_text(made.tls_ca_file)
+    (folder / "key.pem").write_text(f"{made.tls_client_key}\n{made.tls_client_cert}")
+    files = {"ca-file": str(folder / "ca.pem"), "cert": str(folder / "key.pem"), "key": str(folder / "key.pem")}
+    secure = [text for name, file in files.items() for text in (f"--tls-{name}", file)]
+    cluster = Scheduler(folder, "--protocol", "tls", *secure)
+    try:
+        while not cluster.file.exists():
+            time.sleep(0.05)
+        address = json.loads(cluster.file.read_text())["address"]
+        assert address.startswith("tls://")
+        tls = "distributed.comm.tls"
+        settings = {f"{tls}.ca-file": files["ca-file"], f"{tls}.client.cert": files["cert"]}
+        with dask.config.set(settings | {f"{tls}.client.key": files["key"]}):
+            result = upscale_files([archive / "00.tif"], tmp_path / "out", 2, address=address, **PLAIN)
+        assert not result.failed
+        with pytest.raises(UsageError, match=r"tls://.* needs certificates: name them in dask"):
+            upscale_files([archive / "01.tif"], tmp_path / "out2", 2, address=address, patience=2, **PLAIN)
+    finally:
+        cluster.stop()
+
+
+def test_all_workers_are_lost(scheduler, archive, tmp_path):
+    """Without workers for the time that is allowed, the run ends with code 9."""
+    out = tmp_path / "out"
+
+    def progress(tally) -> None:
+        if tally.done >= 2:
+            for each in scheduler.workers:
+                each.kill()
+
+    with pytest.raises(BatchError, match="there have been no workers for 2 s"):
+        upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=2, progress=progress, **PLAIN)
+    assert len(list(out.glob("*.tif"))) >= 2
+
+
+def test_two_runs_of_one_folder(archive, tmp_path):
+    """The second is refused while the first runs, which is not disturbed."""
+    out = tmp_path / "out"
+    common = ("batch", archive, "--factor", 2, "-m", "bilinear", "--workers", 1, "--resume", "-q", "-o")
+    first = processes.start(*common, out)
+    while not (out / NAME).exists():
+        time.sleep(0.01)
+    assert "another batch run writes here" in processes.run(*common, out).refused(5)
+    assert first.wait(120).code == 0
+    assert processes.run(*common, tmp_path / "alone", timeout=120).code == 0
+    assert equal(out, tmp_path / "alone")
+
+
+def test_a_task_that_runs_twice_at_once(archive, tmp_path):
+    """As when a worker is taken for dead and is not: both end well, the output is whole."""
+    from geofsrcnn.worker import Settings, Work, upscale_work, versions
+
+    out = tmp_path / "out"
+    settings = Settings("r", 3, "bilinear", "", {}, str(out), 0, (), False, versions())
+    work = Work(str(archive / "large.tif"), "l.tif")
+    with local() as cluster, distributed.Client(cluster) as client:
+        seen = set()
+        for _ in range(5):
+            futures = [client.submit(upscale_work, settings, work, pure=False) for _ in range(4)]
+            facts = client.gather(futures)
+            assert [each["state"] for each in facts] == ["done"] * 4
+            seen |= {each["sha256"] for each in facts} | {digest(out / "l.tif")}
+    assert len(seen) == 1
+    assert [each.name for each in out.iterdir()] == ["l.tif"]
+
+
+def test_an_input_replaced_between_its_parts(archive, tmp_path, monkeypatch):
+    """Parts of two states of a file never make one output."""
+    import geofsrcnn.archive as module
+
+    path = archive / "large.tif"
+    part = module._Batch._part
+    replaced = []
+
+    def watched(batch, split, facts):
+        if not replaced and facts["state"] == "part":
+            replaced.append(write(tmp_path / "new.tif", terrain((150, 160), seed=5).astype("float32")).replace(path))
+        return part(batch, split, facts)
+
+    monkeypatch.setattr(module._Batch, "_part", watched)
+    out = tmp_path / "out"
+    with local() as cluster:
+        address = cluster.scheduler_address
+        result = upscale_files([path], out, 2, address=address, split=1000, **PLAIN)
+        assert (result.failed[0].code, "was changed while it was read" in result.failed[0].reason) == (3, True)
+        assert not list(out.glob("*.tif"))
+        result = upscale_files([path], out, 2, address=address, split=1000, resume=True, **PLAIN)
+        assert not result.failed
+        single = undisturbed(path, tmp_path, address, split=0, **PLAIN)
+    assert equal(out, single)
