@@ -52,7 +52,8 @@ def _drive(window: Window, count: int, log: Journal | None) -> float:
         if log is not None:
             log.write("done", f"{task.about}.tif", input=f"/archive/{task.about}.tif", bytes=1, sha256="0" * 64)
         if ended % (count // 5) == 0:
-            print(f"  {ended} tasks: {ended / (time.perf_counter() - start):.0f} a second, {_memory():.0f} MiB")
+            rate = ended / (time.perf_counter() - start)
+            print(f"  {ended} tasks: {rate:.0f} a second, {_memory():.0f} MiB", flush=True)
         return ()
 
     start = time.perf_counter()

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import geofsrcnn
 from geofsrcnn.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
 from geofsrcnn.errors import BatchError, GeofsrcnnError, ModelError, OutputError, UsageError, printable
 from geofsrcnn.files import size_of
-from geofsrcnn.journal import NAME, Journal, read_journal
+from geofsrcnn.journal import NAME, Earlier, Journal, read_journal
 from geofsrcnn.manifest import PATTERN, Item, read_items
 from geofsrcnn.methods import check_factor, load_method, of_pairs
 from geofsrcnn.remote import is_remote, listed, remote_exists
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 SPLIT = 2048**2
 """Coarse cells, of all bands and times, of a part."""
+
+PLANNERS = 16
+"""Inputs whose state is asked for at a time."""
 
 PERMANENT = (2, 3, 4)
 """Exit codes of failures that the same input meets again."""
@@ -255,7 +259,8 @@ def upscale_files(
     if dry_run:
         earlier = read_journal(file, facts, resume=resume, overwrite=overwrite)
         files = tuple(
-            planning.before(item, earlier) or FileResult(item.source, item.target, "waiting") for item in items
+            found or FileResult(item.source, item.target, "waiting")
+            for item, found in zip(items, planning.all(earlier), strict=True)
         )
         return BatchResult(files, folder, str(file), 0.0, 0)
     from geofsrcnn.worker import Settings, versions
@@ -267,7 +272,13 @@ def upscale_files(
     if not is_remote(folder):
         _make_folder(Path(folder))
     with Journal(file, facts, resume=resume, overwrite=overwrite) as log:
-        results = {item.target: found for item in items if (found := planning.before(item, log)) is not None}
+        results: dict[str, FileResult] = {}
+        tally = Tally(len(items))
+        for number, result in enumerate(planning.all(log)):
+            if progress is not None and number % 100 == 0:
+                progress(tally)
+            if result is not None:
+                results[result.output] = result
         for result in results.values():
             if result.state == "failed" and not result.before:
                 log.write("failed", result.output, input=result.source, code=result.code, reason=result.reason)
@@ -359,7 +370,13 @@ class _Planning:
     resume: bool
     overwrite: bool
 
-    def before(self, item: Item, log: Any) -> FileResult | None:
+    def all(self, log: Journal | Earlier) -> Iterator[FileResult | None]:
+        """`before` of each, many at a time: each may wait for a network."""
+        with ThreadPoolExecutor(PLANNERS) as pool:
+            for start in range(0, len(self.items), 1000):
+                yield from pool.map(lambda item: self.before(item, log), self.items[start : start + 1000])
+
+    def before(self, item: Item, log: Journal | Earlier) -> FileResult | None:
         """What became of an input already; None if it is to be done."""
         from geofsrcnn.worker import state_of
 
