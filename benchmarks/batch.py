@@ -1,9 +1,11 @@
 """What does a batch run cost over a loop, and what do two workers gain?
 
-    python benchmarks/batch.py [--files 12] [--side 700] [--rounds 3] [--factor 3] [--model default]
+    python benchmarks/batch.py [--files 12] [--side 700] [--rounds 3] [--factor 3] [--model default] [--large 0]
 
 In each round the same rasters go through `upscale_raster` with one thread in a loop, through a batch run of one worker
-and through one of two; the start of the cluster is not counted. Figures are medians of ratios within a round.
+and through one of two; the start of the cluster is not counted. Figures are medians of ratios within a round. With
+``--large 4096`` it is one raster of so many rows and columns instead, in one process of two threads, and in parts on
+two workers.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from geofsrcnn.archive import upscale_files
+from geofsrcnn.archive import Tally, upscale_files
 from geofsrcnn.upscale import upscale_raster
 
 
@@ -28,8 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in {"files": 12, "side": 700, "rounds": 3, "factor": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--large", type=int, default=0)
     parser.add_argument("--model", default="default")
     chosen = parser.parse_args()
+    if chosen.large:
+        _in_parts(chosen.large, chosen.factor, chosen.model, chosen.rounds)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [_raster(folder / f"{number:03d}.tif", chosen.side, number) for number in range(chosen.files)]
@@ -59,6 +65,38 @@ def main() -> None:
     gain = [r["1"] / r["2"] for r in rounds]
     print(f"one worker over the loop: {100 * statistics.median(over):+.1f} % ({_listed(over, 100, '+.1f')})")
     print(f"two workers against one: {statistics.median(gain):.2f} times ({_listed(gain, 1, '.2f')})")
+
+
+def _in_parts(side: int, factor: int, model: str, rounds: int) -> None:
+    """One raster, whole and in parts."""
+    ratios, rates = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = _raster(folder / "large.tif", side, 0)
+        for number in range(rounds):
+            start = time.perf_counter()
+            upscale_raster(path, folder / "single.tif", factor, model=model, threads=2)
+            single = time.perf_counter() - start
+            whole: list[float] = []
+
+            def progress(tally: Tally, whole: list[float] = whole) -> None:
+                if tally.parts and tally.parts_done == tally.parts and not whole:
+                    whole.append(tally.seconds)
+
+            out = folder / "out"
+            options = {"model": model, "workers": 2, "split": side**2 // 8, "progress": progress}
+            result = upscale_files([path], out, factor, **options)
+            [made] = result.done
+            assert (out / made.output).read_bytes() == (folder / "single.tif").read_bytes()
+            rates.append(made.cells / (result.seconds - whole[0]) / 1e6)
+            ratios.append(result.seconds / single)
+            print(
+                f"round {number}: {single:.1f} s whole, {whole[0]:.1f} s + {result.seconds - whole[0]:.1f} s in parts"
+            )
+            shutil.rmtree(out)
+            (folder / "single.tif").unlink()
+    print(f"{side} x {side} cells, x{factor}, {model}: the same bytes in {statistics.median(ratios):.2f} of the time")
+    print(f"put together at {statistics.median(rates):.0f} million fine cells a second ({_listed(rates, 1, '.0f')})")
 
 
 def _listed(values: list[float], times: float, form: str) -> str:

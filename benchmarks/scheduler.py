@@ -1,9 +1,10 @@
 """How many tasks can the scheduler drive, and in how much memory?
 
-    python benchmarks/scheduler.py [--tasks 100000] [--workers 2]
+    python benchmarks/scheduler.py [--tasks 100000] [--workers 2] [--ahead 2]
 
 Tasks that do nothing go through the same window and journal as a batch run's. Printed are tasks a second and the
-resident memory of the process that holds driver and scheduler, as they go; then the same without the journal.
+resident memory of the process that holds driver and scheduler, as they go; then the same without the journal. With
+``--ahead 100`` so many tasks are under way as on a cluster of fifty times the workers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from geofsrcnn import cluster
 from geofsrcnn.cluster import Task, Window, local_cluster
 from geofsrcnn.journal import Journal
 
@@ -26,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--ahead", type=int, default=cluster.AHEAD)
     chosen = parser.parse_args()
+    cluster.AHEAD = chosen.ahead
     with local_cluster(chosen.workers, 2) as client, tempfile.TemporaryDirectory() as folder:
         for journalled in (True, False):
             path = Path(folder) / f"{journalled}.jsonl"

@@ -136,6 +136,8 @@ class Tally:
         The file that ended last.
     begun : float, optional
         When the first task was given, by ``time.monotonic``.
+    dashboard : str
+        Address of dask's, if it was asked for.
     """
 
     total: int
@@ -146,6 +148,7 @@ class Tally:
     parts_done: int = 0
     last: FileResult | None = None
     begun: float | None = None
+    dashboard: str = ""
 
     @property
     def seconds(self) -> float:
@@ -294,6 +297,7 @@ def upscale_files(
             else:
                 where = scheduler(None if scheduler_file is not None else address, scheduler_file, patience)
             with where as client:
+                batch.tally.dashboard = client.dashboard_link if dashboard else ""
                 window = Window(client, patience, batch.check)
                 seconds, threads = batch.run(window, method.data, todo)
     return BatchResult(tuple(results[item.target] for item in items), folder, str(file), seconds, threads)

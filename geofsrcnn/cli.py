@@ -494,10 +494,14 @@ def batch(
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     again = options["overwrite"] or options["resume"]
     target = None if report is None else _check_page(report, output_dir, overwrite=again)
+    said: list[str] = []
     with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, _stops() as check:
 
         def progress(tally: Tally) -> None:
             check()
+            if tally.dashboard and not said:
+                said.append(tally.dashboard)
+                click.echo(f"dashboard: {tally.dashboard}", err=True)
             show(tally)
 
         result = upscale_files(

@@ -93,7 +93,8 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:0" if dashboard else None,
+            dashboard_address="127.0.0.1:0",  # else port 8787, with a warning where that is taken
+            scheduler_kwargs={"dashboard": dashboard},
             silence_logs=logging.CRITICAL,
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

@@ -301,6 +301,29 @@ def test_a_cluster_that_is_not_there_leaves_nothing_in_the_way(archive, cluster,
     assert not upscale_files([archive / "a.tif"], tmp_path / "out", 3, address=cluster, **PLAIN).failed
 
 
+def test_the_dashboard_is_on_this_machine_only(archive, tmp_path, monkeypatch):
+    """Its address is said, and it answers; without it nothing of it does."""
+    import urllib.request
+
+    answers: list[int] = []
+
+    def progress(tally) -> None:
+        if tally.dashboard and not answers:
+            assert tally.dashboard.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(tally.dashboard) as page:
+                answers.append(page.status)
+
+    one = [archive / "a.tif"]
+    assert not upscale_files(one, tmp_path / "out", 3, workers=1, dashboard=True, progress=progress, **PLAIN).failed
+    assert answers == [200]
+    answers.clear()
+    assert not upscale_files(one, tmp_path / "out2", 3, workers=1, progress=progress, **PLAIN).failed
+    assert not answers
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="the dashboard needs bokeh: pip install bokeh"):
+        upscale_files(one, tmp_path / "out3", 3, dashboard=True, **PLAIN)
+
+
 def test_an_open_scheduler_elsewhere_is_warned_of(archive, tmp_path):
     with pytest.warns(GeofsrcnnWarning, match="W-SCHEDULER"), pytest.raises(UsageError, match="no scheduler"):
         upscale_files(
