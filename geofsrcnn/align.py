@@ -22,6 +22,9 @@ from geofsrcnn.errors import InputError, printable
 
 Array = npt.NDArray[Any]
 
+TOGETHER = 64
+"""Times that are read, and reckoned with, together."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -96,6 +99,57 @@ def fields_of(dataset: xr.Dataset, shown: str, variables: Iterable[str] | None =
         raise InputError(f"fields of {shown} have dimensions besides time, y and x: {words}: select one of each first")
     dataset = dataset.isel({dim: 0 for dim in others if dim not in times}, drop=True)
     return Fields(dataset, grid, times[0] if times else None, shown)
+
+
+def joined(all_fields: Sequence[Fields]) -> list[Fields]:
+    """Datasets that have the same fields at other times, such as files by year, as one, in order of time; lazily.
+
+    Raises
+    ------
+    InputError
+        If they are on other grids, have other calendars, or have some of their fields alone in common.
+    """
+    groups: dict[tuple[str, ...], list[Fields]] = {}
+    for fields in all_fields:
+        groups.setdefault(tuple(sorted(fields.names)), []).append(fields)
+    return [group[0] if len(group) == 1 else _joined(group) for group in groups.values()]
+
+
+def _joined(group: list[Fields]) -> Fields:
+    first = group[0]
+    names = printable(", ".join(first.names))
+    if any(fields.time is None for fields in group):
+        raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
+    for fields in group[1:]:
+        for mine, its in zip(_places(fields), _places(first), strict=True):
+            if len(mine) != len(its) or (len(its) > 1 and np.abs(mine - its).max() > 1e-3 * np.abs(np.diff(its)).min()):
+                words = f"{fields.shown} and {first.shown} have {names} on other grids"
+                raise InputError(f"{words}: bring them onto one, or leave one out")
+    group = sorted(group, key=lambda fields: fields.stamps[0])
+    parts = [f.dataset[list(f.names)].rename({f.time: first.time}).chunk({first.time: TOGETHER}) for f in group]
+    units = {tuple(str(part[name].attrs.get("units", "")) for name in first.names) for part in parts}
+    if len(units) > 1:
+        raise InputError(f"files have {names} in other units: convert them to one, or leave some out")
+    try:
+        whole = xr.concat(
+            parts, first.time, data_vars="minimal", coords="minimal", compat="override", join="override",
+            combine_attrs="override",
+        )  # fmt: skip
+        index = whole.indexes[first.time]
+        if not index.is_monotonic_increasing:
+            whole = whole.isel({first.time: np.argsort(index)})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"times of {group[0].shown} and {group[1].shown} do not go together: {error}") from error
+    return Fields(whole, first.grid, first.time, f"{group[0].shown} and {len(group) - 1} more")
+
+
+def _places(fields: Fields) -> tuple[Array, Array]:
+    """Coordinates of rows and columns."""
+    y, x = (
+        np.arange(fields.dataset.sizes[dim]) if name is None else fields.dataset[name].to_numpy().astype(np.float64)
+        for name, dim in ((fields.grid.y_coordinate, fields.grid.y), (fields.grid.x_coordinate, fields.grid.x))
+    )
+    return y, x
 
 
 def _is_time(index: Any) -> bool:
@@ -174,12 +228,11 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     """
     if grid.y_coordinate is None or grid.x_coordinate is None:
         raise InputError(f"{printable(field.name)} has no coordinates of one dimension: interpolate it to such a grid")
-    places = [field[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate)]
+    rows, columns = (field[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate))
+    order = [np.argsort(rows), np.argsort(columns)]
+    known = [rows[order[0]], columns[order[1]]]
     if turning:
-        places[1] = np.unwrap(places[1], period=360)
-        places[1] += 360 * np.round((np.mean(x) - places[1].mean()) / 360)
-    order = [np.argsort(place) for place in places]
-    known = [place[each] for place, each in zip(places, order, strict=True)]
+        known[1], order[1] = _longitudes(columns, x)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
     lines = [_Line.at(k, places) for k, places in zip(known, (y, x), strict=True)]
     valid = np.isfinite(values)
@@ -191,6 +244,24 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     near = lines[1].nearest(lines[0].nearest(valid, -2), -1)
     result: Array = np.where(near, total / np.where(near, weight, 1), np.nan)
     return result
+
+
+def _longitudes(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Known columns where whole turns bring them nearest to the wanted ones, rising, and which columns they are.
+
+    Those that go around the globe go on at both ends, as far as they are wanted.
+    """
+    near = known + 360 * np.round((wanted.mean() - known) / 360)
+    order = np.argsort(near, kind="stable")
+    order = order[np.diff(near[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
+    places = near[order]
+    steps = np.diff(places)
+    if not len(steps) or places[0] + 360 - places[-1] > 1.5 * np.median(steps):
+        return places, order
+    places, order = np.concatenate([places - 360, places, places + 360]), np.tile(order, 3)
+    spare = 2 * steps.max()
+    used = (places > wanted.min() - spare) & (places < wanted.max() + spare)
+    return places[used], order[used]
 
 
 @dataclass(frozen=True)

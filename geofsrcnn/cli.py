@@ -293,7 +293,14 @@ def _options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Ca
 
 
 _FILE_OPTIONS = (
-    click.option("--factor", "-f", type=_Factor(), default=3, show_default=True, help="How many times finer, 2-8."),
+    click.option(
+        "--factor",
+        "-f",
+        type=_Factor(),
+        default=3,
+        show_default="3; that of a model's file",
+        help="How many times finer, 2-8.",
+    ),
     click.option(
         "--model",
         "-m",
@@ -385,7 +392,7 @@ def _upscale(
     harden_gdal(options["driver"])
     from geofsrcnn.dispatch import estimate_file, upscale_file
 
-    options |= {"bidx": bidx or ()}
+    options |= {"bidx": bidx or (), "factor": _factor(options["factor"], options["model"])}
     if dry_run:
         _show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
         return
@@ -401,6 +408,15 @@ def _upscale(
         _echo_json(summary.to_dict())
     elif not quiet:
         _show_summary(summary)
+
+
+def _factor(factor: int, model: str) -> int:
+    """The factor that was asked for; where none was, that of a checkpoint."""
+    if "factor" in _given() or not model.endswith(".safetensors"):
+        return factor
+    from geofsrcnn.checkpoint import load_checkpoint
+
+    return load_checkpoint(model).config.factor
 
 
 @cli.command("upscale")
@@ -494,6 +510,7 @@ def batch(
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     again = options["overwrite"] or options["resume"]
     target = None if report is None else _check_page(report, output_dir, overwrite=again)
+    options["factor"] = _factor(options["factor"], options["model"])
     said: list[str] = []
     with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, _stops() as check:
 
@@ -1004,6 +1021,10 @@ def evaluate(
     if fine:
         _refuse_given(["models"], "is what stands before --fine: leave it out")
         models = names
+        from geofsrcnn.methods import of_pairs
+
+        if any(of_pairs(model) for model in models):
+            raise UsageError("a model of pairs takes coarse fields of the same times: give them with --coarse")
     harden_gdal(driver)
     if report is not None:
         _report_rasters(
@@ -1276,11 +1297,12 @@ def _each_seed(
     train_one: Callable[..., Any],
     said: Callable[[dict[str, Any]], str],
     show: Callable[[Any], None],
+    arguments: dict[str, str] | None = None,
 ) -> None:
     """Train with each seed: reports, files, results, and their spread.
 
     `train_one` takes ``out``, ``options``, ``overwrite``, ``report`` and ``each_step``; `said` words a record, `show`
-    prints a result.
+    prints a result; `arguments` decide what is trained besides the schedule.
     """
     from geofsrcnn import seeds
     from geofsrcnn.logbook import check_logbook, logbook, time_left
@@ -1297,13 +1319,14 @@ def _each_seed(
     if not is_first():  # as another process says and writes it all
         kept = {}
         warnings.showwarning = lambda *_, **__: None
-    plans = [replace(schedule, seed=schedule.seed + k) for k in range(len(targets))]
+    members = getattr(schedule, "members", 1)  # each of which has a seed of its own
+    plans = [replace(schedule, seed=schedule.seed + k * members) for k in range(len(targets))]
     ended = {
-        target: seeds.finished_scores(target, session.factor, plan)
+        target: seeds.finished_scores(target, session.factor, plan, arguments)
         for target, plan in zip(targets, plans, strict=True)
         if several and session.resume and seeds.is_finished(target)
     }
-    each = schedule.steps * getattr(schedule, "members", 1)
+    each = schedule.steps * members
     taken = sum(each if t in ended else steps_taken(t) if session.resume else 0 for t in targets)
     loud = is_first() and not session.quiet
     hint = time_left(each * len(targets), lambda line: click.echo(line, err=True), taken=taken)
@@ -1358,7 +1381,7 @@ def _each_seed(
 def _train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], session: _Session) -> None:
     from geofsrcnn.normalize import TRANSFORMS
     from geofsrcnn.pairs import expanded
-    from geofsrcnn.train_pairs import PairOptions, train_pairs
+    from geofsrcnn.train_pairs import PairOptions, arguments_of, train_pairs
 
     context = click.get_current_context()
     known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE, "conserving"}
@@ -1374,30 +1397,29 @@ def _train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str
 
     def said(record: dict[str, Any]) -> str:
         member = f"member {record['member']}  " if "member" in record else ""
-        figures = f"loss {record['loss']:.4f}  {record['score']:.4f} of the best simple method"
+        loss = f"{record['loss']:.4f}" if record["step"] else "     -"
+        figures = f"loss {loss}  {record['score']:.4f} of the best simple method"
         return f"{member}step {record['step']:6d}  {figures}"
 
+    given: dict[str, Any] = {
+        "until": pairs["until"],
+        "static": pairs["static"],
+        "calendar": pairs["calendar"],
+        "base": pairs["base"],
+        "conserving": context.params["conserving"] if "conserving" in _given() else "auto",
+        "predictors": pairs["predictors"] or (),
+        "targets": pairs["targets"] or (),
+        "partners": dict(pairs["partners"]),
+        "transforms": dict(pairs["transforms"]),
+        "limits": limits,
+        "weights": weights,
+    }
     train_one = partial(
-        train_pairs,
-        coarse,
-        fine,
-        session.factor,
-        until=pairs["until"],
-        static=pairs["static"],
-        calendar=pairs["calendar"],
-        base=pairs["base"],
-        conserving=context.params["conserving"] if "conserving" in _given() else "auto",
-        predictors=pairs["predictors"] or (),
-        targets=pairs["targets"] or (),
-        partners=dict(pairs["partners"]),
-        transforms=dict(pairs["transforms"]),
-        limits=limits,
-        weights=weights,
-        device=session.device,
-        resume=session.resume,
+        train_pairs, coarse, fine, session.factor, **given, device=session.device, resume=session.resume
     )
+    arguments = arguments_of(coarse, fine, **given)
     inputs = expanded([*coarse, *fine, *pairs["static"]])
-    _each_seed(session, schedule, inputs, train_one, said, _show_pairs)
+    _each_seed(session, schedule, inputs, train_one, said, _show_pairs, arguments)
 
 
 def _show_pairs(result: PairResult) -> None:
@@ -1538,17 +1560,21 @@ def _range(text: str) -> tuple[float, float]:
     show_default="mean; for pairs where they are the coarse values",
     help="Keep block means; area (pairs): cells count by their area; positive: values stay at or above zero too.",
 )
-@click.option("--steps", type=click.IntRange(1), default=20000, show_default=True, help="Optimiser steps.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=20000, show_default="20000; 1500 for pairs", help="Optimiser steps."
+)
 @click.option("--minutes", type=float, default=None, help="End after this time instead; not reproducible to the bit.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Patches in a step.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=16, show_default="16; 32 for pairs", help="Patches, or times, in a step."
+)
 @click.option("--patch", type=click.IntRange(4), default=32, show_default=True, help="Coarse cells along a patch.")
 @click.option("--rate", type=float, default=1e-3, show_default=True, help="Peak learning rate.")
 @click.option(
     "--loss",
     type=click.Choice(["charbonnier", "l1", "mse"]),
     default="charbonnier",
-    show_default=True,
-    help="Of errors in units of a patch's roughness.",
+    show_default="charbonnier; mse for pairs",
+    help="Of errors in units of a patch's roughness, or of what a cell's regression leaves.",
 )
 @click.option("--softness", type=float, default=0.3, show_default=True, help="Of the Charbonnier loss.")
 @click.option(
@@ -1590,7 +1616,7 @@ def _range(text: str) -> tuple[float, float]:
     "--keep",
     type=click.Choice(["best", "last"]),
     default="best",
-    show_default=True,
+    show_default="best; last for pairs",
     help="The best weights on the held-out fields, or those of the last step.",
 )
 @click.option("--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times.")

@@ -25,7 +25,7 @@ _WORDS: dict[Kind, str] = {
     "flag": "true or false",
     "names": "a text or a list of texts",
     "day": "a day such as 2010-01-01",
-    "table": 'a table such as {tg = "tas"}',
+    "table": 'a table such as {NAME = "text"}',
 }
 
 

@@ -63,6 +63,12 @@ class Domain:
         low, high = np.sin(np.deg2rad(axis_of(self.y, latitude=True).edges)).T
         return np.pad(np.abs(high - low), (0, rows - len(low)), mode="edge")
 
+    @property
+    def around(self) -> bool:
+        """Whether whole blocks of columns go around the globe."""
+        width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
+        return self.turning and len(self.x) % self.factor == 0 and abs(width - 360) < 1e-3
+
     def middles(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""
         return (

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from geofsrcnn.align import Fields, common_times, fields_of, interpolated
+from geofsrcnn.align import TOGETHER, Fields, common_times, fields_of, interpolated, joined
 from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.dataset import history
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable, warn
@@ -22,14 +22,18 @@ from geofsrcnn.inference import Network, downscaled
 from geofsrcnn.methods import Method, check_device
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import Pairing, Predictor
-from geofsrcnn.pairs import TOGETHER, day_of_year, expanded
+from geofsrcnn.pairs import NOWHERE, day_of_year, expanded, share_outside
 from geofsrcnn.store import NewField, Writer
+from geofsrcnn.units import differ
 from geofsrcnn.upscale import Progress
 
 Array = npt.NDArray[Any]
 
 MANY = 0.001
 """Share of a predictor's values outside what was trained on that is worth a warning."""
+
+BEYOND = 0.02
+"""Share of the fine cells beyond a predictor's grid, more than in training, that is worth a warning."""
 
 RESOLUTION = 0.02
 """Relative difference of a predictor's spacing up to which it is the same resolution."""
@@ -151,6 +155,7 @@ class _Outside:
     def __init__(self, pairing: Pairing) -> None:
         self._predictors = pairing.predictors
         self._count = np.zeros(len(pairing.predictors))
+        self._missing = np.zeros(len(pairing.predictors))
         self._all = 0
         self._span = [[np.inf, -np.inf] for _ in pairing.predictors]
 
@@ -162,11 +167,15 @@ class _Outside:
             low, high = predictor.span
             spare = 1e-5 * (high - low)  # what interpolation rounds
             self._count[i] += ((values < low - spare) | (values > high + spare)).sum()
+            self._missing[i] += (~np.isfinite(values)).sum()
             own = self._span[i]
             own[:] = np.fmin(own[0], np.fmin.reduce(values, None)), np.fmax(own[1], np.fmax.reduce(values, None))
 
     def say(self) -> None:
-        """Warn of predictors with more than `MANY` of their values outside."""
+        """Warn of predictors with more than `MANY` of their values outside, and of those without any."""
+        for predictor, missing in zip(self._predictors, self._missing, strict=True):
+            if missing == self._all:
+                warn("W-MISSING", f"{printable(predictor.name)} has no value: its mean stands in for it")
         for predictor, count, span in zip(self._predictors, self._count, self._span, strict=True):
             low, high = predictor.span
             if count > MANY * self._all:
@@ -301,17 +310,36 @@ def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields
         having = [each for each in sources if predictor.name in each.variables]
         if not having:
             names = ", ".join(str(name) for each in sources for name in each.data_vars)
-            raise InputError(f"no variable {printable(predictor.name)}, which the model needs: there are {names}")
-        fields = fields_of(having[0], printable(predictor.name), [predictor.name])
+            words = f"no variable {printable(predictor.name)}, which the model needs"
+            raise InputError(f"{words}: there are {names}; give the file that has it with --also")
+        (fields,) = joined([fields_of(each, printable(predictor.name), [predictor.name]) for each in having])
         units = str(having[0][predictor.name].attrs.get("units", ""))
-        if units and predictor.units and units != predictor.units:
+        if differ(units, predictor.units):
             raise InputError(
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
         check_spacing(predictor, fields.spacing)
+        check_place(predictor, share_outside(fields, pairing.domain))
         found.append((fields, predictor.name))
     return found
+
+
+def check_place(predictor: Predictor, outside: float) -> None:
+    """Refuse a predictor of another place, and warn of one that covers less of the fine grid than in training.
+
+    Raises
+    ------
+    InputError
+    """
+    if outside > NOWHERE:
+        raise InputError(f"{printable(predictor.name)} does not cover the model's grid: check its coordinates")
+    if outside > predictor.outside + BEYOND:
+        warn(
+            "W-PLACE",
+            f"{100 * outside:.0f} % of the fine cells lie beyond the grid of {printable(predictor.name)}, "
+            f"{100 * predictor.outside:.0f} % did in training: its edge values stand there",
+        )
 
 
 def check_spacing(predictor: Predictor, spacing: tuple[float, float]) -> None:

@@ -38,6 +38,8 @@ class Predictor:
         Smallest and largest value that was fitted on.
     spacing : tuple of float
         Of its rows and columns, in the units of its coordinates; 0 where unknown.
+    outside : float
+        Share of the fine cells that lie beyond its grid, where its edge values stand.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Predictor:
     normalizer: Normalizer
     span: tuple[float, float] = (-np.inf, np.inf)
     spacing: tuple[float, float] = (0.0, 0.0)
+    outside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ class Pairing:
         days : ndarray (time,)
             Of the year, from 0.
         halo : int
-            Coarse cells around the grid; statics are repeated there.
+            Coarse cells around the grid; statics are repeated there, or go on around the globe.
 
         Returns
         -------
@@ -197,7 +200,8 @@ class Pairing:
         parts[0] = np.where(np.isfinite(parts[0]), parts[0], 0.0)
         if len(self.statics):
             folded = unshuffle(self.statics, self.factor)
-            around = np.pad(folded, [(0, 0), (halo, halo), (halo, halo)], mode="edge")
+            around = np.pad(folded, [(0, 0), (halo, halo), (0, 0)], mode="edge")
+            around = np.pad(around, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.around else "edge")
             parts.append(np.broadcast_to(around, (times, *around.shape)))
         if self.calendar:
             angle = 2 * np.pi * np.asarray(days, np.float64) / YEAR
@@ -328,6 +332,7 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
                 "spread": float(p.normalizer.spread),
                 "span": [float(end) for end in p.span],
                 "spacing": [float(step) for step in p.spacing],
+                "outside": float(p.outside),
             }
             for p in pairing.predictors
         ],
@@ -400,6 +405,7 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
             Normalizer(np.asarray(float(p["mean"])), np.asarray(float(p["spread"])), str(p["transform"])),
             (float(p["span"][0]), float(p["span"][1])),
             (float(p["spacing"][0]), float(p["spacing"][1])),
+            float(p["outside"]),
         )
         for p in words["predictors"]
     ]

@@ -25,7 +25,7 @@ import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
-from geofsrcnn.align import Fields, averaged, common_times, domain_of, fields_of, interpolated
+from geofsrcnn.align import TOGETHER, Fields, averaged, common_times, domain_of, fields_of, interpolated, joined
 from geofsrcnn.domain import Domain
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import local_path
@@ -57,9 +57,6 @@ FEWEST = 20
 """Times that a fine cell needs to be trained on."""
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods")
-
-TOGETHER = 64
-"""Times that are read, and reckoned with, together."""
 
 IN_MEMORY = 4 * 2**30
 """Bytes of fields from which on they are kept in a file without a name, of which the system holds what is used."""
@@ -204,8 +201,8 @@ def read_pairs(
             there = [name for name in wanted if name in dataset.variables]
             return fields_of(dataset, printable(path.name), there or None)
 
-        sources = [read(path, predictors) for path in expanded(coarse)]
-        truths = [read(path, targets) for path in expanded(fine)]
+        sources = joined([read(path, predictors) for path in expanded(coarse)])
+        truths = joined([read(path, targets) for path in expanded(fine)])
         for chosen, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
             names = {name for fields in found for name in fields.names}
             if missing := [name for name in chosen if name not in names]:
@@ -224,6 +221,8 @@ def read_pairs(
         stamps, indexes = [stamps[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
         given = [(f, n, i) for f, i in zip(sources, indexes, strict=False) for n in _named(f, predictors)]
         aims = [(f, n, i) for f, i in zip(truths, indexes[len(sources) :], strict=True) for n in _named(f, targets)]
+        if targets:
+            aims.sort(key=lambda each: targets.index(each[1]))
         for fields, _, _ in aims:
             _same_grid(fields, truths[0], domain, factor)
         before, after = ([fields.at(name, index) for fields, name, index in each] for each in (given, aims))
@@ -355,6 +354,8 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: C
                 else:
                     layers.append(_warped(layer.to_numpy(), grid_of(dataset, fields.grid), domain, crs))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
+                if not np.isfinite(layers[-1]).any():
+                    raise InputError(f"{printable(path.name)} has no value on the fine grid: check its coordinates")
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
 
 
@@ -503,6 +504,7 @@ def fit(
             ),
             _span(pairs.coarse[times, i] for times in pairs.blocks(first)),
             pairs.spacing.get(name, (0.0, 0.0)),
+            pairs.outside.get(name, 0.0),
         )
         for i, (name, given) in enumerate(zip(known, pairs.predictors, strict=True))
     ]
@@ -582,10 +584,17 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
     ]
     for k, target in enumerate(pairing.targets):
         shown, at = printable(target.name), pairs.partner[k]
+        if (share := _share_beyond(pairs, k, target.limits, first)) > MANY_BEYOND:
+            low, high = target.limits
+            words = f"{100 * share:.3g} % of the values of {shown} that are fitted on lie beyond its limits"
+            found.append(f"{words} ({low:g} to {high:g}): check them, and its units")
         if at is None:
             found.append(f"target {shown} has no partner among the predictors: name one with --partner {shown}=NAME")
             continue
         units = target.attrs.get("units", ""), pairing.predictors[at].units
+        if bool(units[0]) != bool(units[1]):
+            silent, other = (shown, units[1]) if units[1] else (printable(target.partner), units[0])
+            found.append(f"{silent} states no units: they are taken for {printable(other)}")
         if differ(*units):
             words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
             known_as = conversion(units[1], units[0]) is not None
@@ -598,6 +607,20 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
             )
             found.append(f"{words} of the coarse grid: check the coordinates of both")
     return found
+
+
+MANY_BEYOND = 0.001
+"""Share of a target's values beyond its limits that is worth a word."""
+
+
+def _share_beyond(pairs: Pairs, k: int, limits: tuple[float, float], first: Array) -> float:
+    """Share of a target's known values that lie beyond limits."""
+    beyond = known = 0
+    for times in pairs.blocks(first):
+        values = pairs.fine[times, k]
+        beyond += int(((values < limits[0]) | (values > limits[1])).sum())
+        known += int(np.isfinite(values).sum())
+    return beyond / max(known, 1)
 
 
 SHIFT_TIMES = 400
@@ -663,7 +686,7 @@ def simple_methods(pairing: Pairing, k: int, partner: Array) -> dict[str, Array]
 def scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
     """Cells ``(time, Y, X)`` of a target that can be scored."""
     where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].spread)
-    return where
+    return where & np.isfinite(pairs.partners[times, k]) if pairing.targets[k].partner is not None else where
 
 
 def drawn(first: Array, size: int, seed: int, step: int) -> Array:

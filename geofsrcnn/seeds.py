@@ -61,8 +61,10 @@ def is_finished(target: Path) -> bool:
     return target.exists() and not folder_of(target).is_dir()
 
 
-def finished_scores(target: Path, factor: int, options: Schedule) -> dict[str, float]:
-    """The scores in the card of a finished training.
+def finished_scores(
+    target: Path, factor: int, options: Schedule, arguments: dict[str, str] | None = None
+) -> dict[str, float]:
+    """The scores in the card of a finished training; of pairs, with its other `arguments`.
 
     Raises
     ------
@@ -72,10 +74,12 @@ def finished_scores(target: Path, factor: int, options: Schedule) -> dict[str, f
     card = load_checkpoint(target, factor).card
     wanted = json.loads(json.dumps({**dataclasses.asdict(options), "save_minutes": None}))
     had = {**{name: value for name, value in card.training.items() if name != "step"}, "save_minutes": None}
-    if had != wanted:
-        raise UsageError(
-            f"{printable(target.name)} is of a training with other options: give it the same or --overwrite"
-        )
+    before, now = had.pop("arguments", None) or {}, arguments or {}
+    differing = [name for name in {**wanted, **had} if had.get(name) != wanted.get(name)]
+    differing += [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    if differing:
+        words = f"{printable(target.name)} is of a training with another {printable(' and '.join(differing))}"
+        raise UsageError(f"{words}: give it the same or --overwrite")
     if "geometric_mean" in card.scores:
         return {"score": float(card.scores["geometric_mean"])}
     return {name: float(row["network"]) for name, row in card.scores.items() if isinstance(row, dict)}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
-from geofsrcnn.files import check_target, refuse_same
+from geofsrcnn.files import check_target, refuse_same, size_of
 from geofsrcnn.inference import downscaled
 from geofsrcnn.logbook import Report
 from geofsrcnn.methods import check_device
@@ -203,6 +203,8 @@ def train_pairs(
     refuse_same(target, *expanded([*coarse, *fine, *static]))
     if has_states(target) and not (resume or overwrite):
         raise OutputError(f"an unfinished training lies in {printable(folder_of(target))}: use --resume or --overwrite")
+    if resume and target.exists() and not has_states(target):
+        raise OutputError(f"{printable(target.name)} is finished: nothing is left to resume")
     unfinished = load_state(target) if resume else None
     check_target(target, overwrite=overwrite or unfinished is not None)
     device = check_device(device)
@@ -226,6 +228,24 @@ def train_pairs(
     )
     for words in diagnose(pairs, pairing, first):
         warn("W-PAIRS", words)
+    if options.keep == "best" or options.patience:
+        chosen = "--keep best" if options.keep == "best" else "--patience"
+        warn("W-CHOSEN", f"{chosen} chooses by the scores on the times from {until} on, which are flattered by it")
+    arguments = arguments_of(
+        coarse,
+        fine,
+        static,
+        until,
+        calendar,
+        base,
+        conserving,
+        predictors,
+        targets,
+        partners,
+        transforms,
+        limits,
+        weights,
+    )
     config = FSRCNNConfig.from_dict({**given, "channels": len(pairing.targets), "inputs": pairing.channels})
     shares = _shares(pairing, weights or {})
     identity = {
@@ -265,7 +285,7 @@ def train_pairs(
                     "what": f"RMSE on {int(later.sum())} times from {until} on, fitted on {int(first.sum())} before",
                     **{name: {"network": round(v, 5), **_rounded(simple[name])} for name, v in final.items()},
                 },
-                training={**dataclasses.asdict(options), "step": step},
+                training={**dataclasses.asdict(options), "step": step, "arguments": arguments},
                 limits="Only for this grid and these predictors; units and places carry meaning.",
                 created=dt.datetime.now(dt.UTC).date().isoformat(),
             ),
@@ -347,6 +367,37 @@ def train_pairs(
         steps,
         seconds,
     )
+
+
+def arguments_of(
+    coarse: Sequence[str | os.PathLike[str]],
+    fine: Sequence[str | os.PathLike[str]],
+    static: Sequence[str | os.PathLike[str]] = (),
+    until: str = "",
+    calendar: bool = True,
+    base: str = "regression",
+    conserving: str = "auto",
+    predictors: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    partners: dict[str, str] | None = None,
+    transforms: dict[str, str] | None = None,
+    limits: dict[str, tuple[float, float]] | None = None,
+    weights: dict[str, float] | None = None,
+) -> dict[str, str]:
+    """What besides options decides a training on pairs, in words, for its card; files by name and size."""
+    files = {name: expanded(some) for name, some in (("coarse", coarse), ("fine", fine), ("static", static))}
+    shown = {name: ", ".join(f"{path.name} ({size_of(path)})" for path in paths) for name, paths in files.items()}
+    tables = {"partners": partners, "transforms": transforms, "limits": limits, "weights": weights}
+    return {
+        **shown,
+        "until": until,
+        "calendar": str(calendar),
+        "base": base,
+        "conserving": conserving,
+        "predictors": ", ".join(predictors),
+        "targets": ", ".join(targets),
+        **{name: ", ".join(f"{k}={v}" for k, v in sorted((each or {}).items())) for name, each in tables.items()},
+    }
 
 
 def _limits(

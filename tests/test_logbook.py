@@ -222,7 +222,7 @@ def test_seeds_of_rasters(fine, tmp_path):
     assert resumed["results"][2]["score"] == scores[2]
     assert resumed["spread"]["score"]["mean"] == pytest.approx(mean, abs=1e-4)
     other = processes.run(*again, "--resume", "--rate", 0.5, **setup)
-    assert "with other options" in other.refused(2)
+    assert "of a training with another rate: give it the same" in other.refused(2)
     (tmp_path / "m-seed1.training").mkdir()  # as of one that was killed before its first state
     resumed = json.loads(processes.run(*again, "--resume", **setup).out)
     assert [each.get("steps") for each in resumed["results"]] == [None, 6, None]
@@ -239,8 +239,17 @@ def test_members_and_seeds_of_pairs(files, tmp_path):
     assert "standard deviation" in done.out.splitlines()[-1]
     assert "over 2 seeds" in done.out.splitlines()[-1]
     records = logbook.read_back(tmp_path / "log.jsonl")
-    assert {(each["seed"], each["member"]) for each in records} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert {(each["seed"], each["member"]) for each in records} == {(0, 0), (0, 1), (2, 0), (2, 1)}
     assert records[-1]["done"] == 1
+    every = [
+        model.state_dict() for n in ("m", "m-seed1") for model in load_checkpoint(tmp_path / f"{n}.safetensors").members
+    ]
+    first = [torch.cat([part.reshape(-1) for part in each.values()]) for each in every]
+    assert not any(torch.equal(one, other) for i, one in enumerate(first) for other in first[:i])
+    again = processes.run(
+        *line, *several, "-o", tmp_path / "m.safetensors", "--resume", "--base", "correction", prelude=ALONE
+    )
+    assert "of a training with another base: give it the same" in again.refused(2)
     before = state(files["coarse"])
     for name in ("--log", "--curves", "--tensorboard"):
         wrong = processes.run(*line, name, files["coarse"], "-o", tmp_path / "n.safetensors", "--overwrite")

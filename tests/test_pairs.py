@@ -391,7 +391,7 @@ def test_wrong_names_and_numbers_are_refused(files, tmp_path):
             train_pairs(*arguments, **{"until": "2000-06-01", **options})
     with pytest.raises(ConfigError, match="dropout must be from 0 to below 1, got 2"):
         PairOptions(dropout=2)
-    with pytest.raises(InputError, match="several coarse files have stability, t: rename"):
+    with pytest.raises(InputError, match=r"times of coarse\.nc and 1 more repeat"):
         train_pairs([files["coarse"], changed(files["coarse"], tmp_path / "b.nc")], *arguments[1:], until="2000-06-01")
     assert not list(tmp_path.glob("*.safetensors"))
 
@@ -426,6 +426,7 @@ def test_times_without_a_partner_are_said(files, tmp_path):
         ({"lat": lambda y: y * 0.5 + 25}, r"\d+ % of the fine cells lie beyond the grid of t"),
         ({"stability": lambda s: s * 0}, "predictor stability is constant"),
         ({"t": lambda t: (t + 273.15).assign_attrs(units="K")}, "target tas counts in degC, its partner in K"),
+        ({"t": lambda t: t.assign_attrs(units="")}, "t states no units: they are taken for degC"),
         ({"t": lambda t: t.assign_attrs(standard_name="x")}, "target tas has no partner among the predictors"),
     ],
 )
@@ -653,6 +654,71 @@ def test_values_unlike_those_trained_on_are_said(files, tmp_path):
         downscale_dataset(warmer, out)
     with pytest.raises(InputError, match="t has rows every 2, the model was trained on 1"):
         downscale_dataset(seen.isel(lat=slice(None, None, 2)), out)
+
+
+def test_another_place_than_the_models_is_refused_or_said(files, tmp_path):
+    """Coarse fields elsewhere are refused at application too, and those that cover less than in training are said."""
+    out = tmp_path / "m.safetensors"
+    trained(files, out, steps=2)
+    with xr.open_dataset(files["coarse"]) as given:
+        coarse = given.isel(time=slice(0, 20)).load()
+    with pytest.raises(InputError, match="t does not cover the model's grid"):
+        downscale_dataset(coarse.assign_coords(lat=("lat", coarse["lat"].values - 80, coarse["lat"].attrs)), out)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        downscale_dataset(coarse.isel(lon=slice(0, 6)), out)
+    assert re.match(r"W-PLACE: \d\d % of the fine cells lie beyond the grid of t, 0 % did", str(said[0].message))
+    with pytest.warns(GeofsrcnnWarning, match="W-MISSING: stability has no value: its mean stands in"):
+        downscale_dataset(coarse.assign(stability=coarse["stability"] * np.nan), out)
+    kelvin = coarse.assign(stability=coarse["stability"].assign_attrs(units="K km-1"))
+    celsius = kelvin.assign(t=kelvin["t"].assign_attrs(units="celsius"))  # another word for degC
+    assert downscale_dataset(celsius, out).equals(downscale_dataset(coarse, out))
+
+
+def test_a_coarse_day_without_values_does_not_count(files, tmp_path):
+    """A gap among the times that are scored leaves the scores of the others."""
+    gap = changed(files["coarse"], tmp_path / "c.nc", t=lambda t: t.where(t["time"] != t["time"][-3]))
+    scores = trained({**files, "coarse": gap}, tmp_path / "m.safetensors")["tas"]
+    plain = trained(files, tmp_path / "p.safetensors")["tas"]
+    assert scores == pytest.approx(plain, rel=0.05)
+
+
+def test_limits_that_the_truth_leaves_are_said(files, tmp_path):
+    """A range of other units would clip most of the results."""
+    line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(steps=2)}
+    with pytest.warns(
+        GeofsrcnnWarning, match=r"W-PAIRS: 100 % of the values of tas .* beyond its limits \(250 to inf\)"
+    ):
+        train_pairs(
+            [files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", limits={"tas": (250, np.inf)}, **line
+        )
+
+
+def test_choosing_by_the_scored_times_is_said(files, tmp_path):
+    """Or their scores would be taken for those of times that nothing was chosen by."""
+    with pytest.warns(GeofsrcnnWarning, match="W-CHOSEN: --keep best chooses by the scores on the times from 2000-06"):
+        trained(files, tmp_path / "m.safetensors", steps=2, keep="best")
+    with pytest.raises(OutputError, match=r"m\.safetensors is finished: nothing is left to resume"):
+        train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", until="2000-06-01", resume=True)
+
+
+def test_files_by_year_train_and_apply_as_one(files, tmp_path):
+    """Coarse and fine files in two parts each, and the second part with --also."""
+    parts = {}
+    for name in ("coarse", "fine"):
+        with xr.open_dataset(files[name]) as whole:
+            parts[name] = [tmp_path / f"{name}{i}.nc" for i in range(2)]
+            for path, some in zip(parts[name], (slice(0, 100), slice(100, None)), strict=True):
+                whole.isel(time=some).to_netcdf(path)
+    plain = trained(files, tmp_path / "p.safetensors")["tas"]
+    options = {"static": [files["height"]], "sizes": SMALL, "options": PairOptions(**QUICK)}
+    out = tmp_path / "m.safetensors"
+    result = train_pairs(parts["coarse"], parts["fine"], 4, out, until="2000-06-01", **options)
+    assert result.scores["tas"] == plain
+    for path, sources in ((tmp_path / "a.nc", parts["coarse"]), (tmp_path / "b.nc", [files["coarse"]])):
+        upscale_file(sources[0], path, 4, out, also=sources[1:])
+    with xr.open_dataset(tmp_path / "a.nc") as one, xr.open_dataset(tmp_path / "b.nc") as other:
+        assert one.equals(other)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (-1, 1)])
