@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import geofsrcnn
 from geofsrcnn.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
-from geofsrcnn.errors import BatchError, GeofsrcnnError, ModelError, OutputError, UsageError, printable
+from geofsrcnn.errors import (
+    BatchError,
+    GeofsrcnnError,
+    InputError,
+    ModelError,
+    OutputError,
+    UsageError,
+    printable,
+    warn,
+)
 from geofsrcnn.files import size_of
 from geofsrcnn.journal import NAME, Earlier, Journal, read_journal
 from geofsrcnn.manifest import PATTERN, Item, read_items
@@ -34,6 +44,9 @@ if TYPE_CHECKING:
 
 SPLIT = 2048**2
 """Coarse cells, of all bands and times, of a part."""
+
+KEY = 12
+"""Characters that name what parts were made of."""
 
 PLANNERS = 16
 """Inputs whose state is asked for at a time."""
@@ -168,7 +181,8 @@ def upscale_files(
     workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    retries: int = 2,
+    retries: int | None = None,
+    retry_failed: bool = False,
     split: int = SPLIT,
     journal: Path_ | None = None,
     patience: float = 60.0,
@@ -208,8 +222,11 @@ def upscale_files(
         used, are not looked at again, unless the input has changed since.
     overwrite : bool
         Replace outputs that no run in the journal made, and a journal that is not resumed.
-    retries : int
-        How often a file is tried again whose worker died.
+    retries : int, optional
+        How often a file is tried again whose worker died, on the local cluster; 2 by default. Other schedulers have
+        their own (dask's ``distributed.scheduler.allowed-failures``).
+    retry_failed : bool
+        With `resume`, try again what failed before, also where only the input could be the reason.
     split : int
         Coarse cells of a part, of all bands and times; inputs with more than twice as many are shared among workers.
         0: none is.
@@ -241,7 +258,7 @@ def upscale_files(
         if the cluster is lost, or has no workers for too long.
     """
     factor = check_factor(factor)
-    _check(address, scheduler_file, workers, retries, split, patience, options)
+    _check(address, scheduler_file, workers, retries, split, patience, options, dashboard=dashboard)
     check_range(options.get("value_range"), model)
     for name, test in (("bounds", check_bounds), ("tile_size", check_tile_size), ("dtype", check_dtype)):
         test(options.get(name))
@@ -257,8 +274,11 @@ def upscale_files(
         "options": {key: repr(value) for key, value in sorted(options.items())},
         "strict": strict,
     }
+    if journal is not None:  # one in the folder moves with it
+        facts["folder"] = folder
     file = _journal_file(journal, folder)
-    planning = _Planning(items, folder, tuple(allow_remote), resume=resume, overwrite=overwrite)
+    sidecars = bool(options.get("sidecars"))
+    planning = _Planning(items, folder, tuple(allow_remote), sidecars, resume, overwrite, retry_failed)
     if dry_run:
         earlier = read_journal(file, facts, resume=resume, overwrite=overwrite)
         files = tuple(
@@ -286,6 +306,8 @@ def upscale_files(
             if result.state == "failed" and not result.before:
                 log.write("failed", result.output, input=result.source, code=result.code, reason=result.reason)
         todo = [item for item in items if item.target not in results]
+        if not is_remote(folder):
+            _remove_stale_parts(items, todo, settings)
         batch = _Batch(settings, log, results, Tally(len(todo)), progress)
         seconds, threads = 0.0, 0
         if todo:
@@ -293,7 +315,7 @@ def upscale_files(
             if address == "local" and scheduler_file is None:
                 from geofsrcnn.worker import processes
 
-                where = local_cluster(workers or processes(), retries, dashboard=dashboard)
+                where = local_cluster(workers or processes(), 2 if retries is None else retries, dashboard=dashboard)
             else:
                 where = scheduler(None if scheduler_file is not None else address, scheduler_file, patience)
             with where as client:
@@ -307,15 +329,19 @@ def _check(
     address: str,
     scheduler_file: Path_ | None,
     workers: int | None,
-    retries: int,
+    retries: int | None,
     split: int,
     patience: float,
     options: Mapping[str, Any],
+    *,
+    dashboard: bool,
 ) -> None:
     if scheduler_file is not None and address != "local":
         raise UsageError("--scheduler and --scheduler-file exclude each other: give one")
-    if workers is not None and (address != "local" or scheduler_file is not None):
-        raise UsageError("--workers is for the local cluster: that of a scheduler has its own")
+    local = {"--workers": workers is not None, "--retries": retries is not None, "--dashboard": dashboard}
+    if (address != "local" or scheduler_file is not None) and any(local.values()):
+        given = next(name for name, there in local.items() if there)
+        raise UsageError(f"{given} is for the local cluster: that of a scheduler has its own")
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0), ("split", split, 0)):
         if value is not None and (isinstance(value, bool) or value != int(value) or value < least):
             raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -371,8 +397,10 @@ class _Planning:
     items: Sequence[Item]
     folder: str
     allow_remote: tuple[str, ...]
+    sidecars: bool
     resume: bool
     overwrite: bool
+    retry_failed: bool
 
     def all(self, log: Journal | Earlier) -> Iterator[FileResult | None]:
         """`before` of each, many at a time: each may wait for a network."""
@@ -384,12 +412,16 @@ class _Planning:
         """What became of an input already; None if it is to be done."""
         from geofsrcnn.worker import state_of
 
+        if item.problem:
+            return FileResult(item.source, item.target, "failed", code=InputError.exit_code, reason=item.problem)
         last = log.last.get(item.target)
         same = last is not None and last.get("input") == item.source and _variables(last) == item.variables
-        if last is not None and same and last.get("fingerprint", "") == state_of(item.source, self.allow_remote):
-            if last["state"] == "done" and self._is_there(item, int(last["bytes"])):
+        state = state_of(item.source, self.allow_remote, sidecars=self.sidecars) if same else ""
+        if last is not None and same and last.get("fingerprint", "") == state:
+            if last.get("state") == "done" and self._is_there(item, int(last.get("bytes", -1))):
                 return _result(item, last, before=True)
-            if last["state"] == "failed" and last["code"] in PERMANENT and "fingerprint" in last:
+            permanent = last.get("code") in PERMANENT and "fingerprint" in last and not self.retry_failed
+            if last.get("state") == "failed" and permanent:
                 return _result(item, last, before=True)
         if not self.overwrite and item.target not in log.begun and self._is_there(item, None):
             return FileResult(
@@ -405,6 +437,26 @@ class _Planning:
             return path.exists() and size in (None, size_of(path))
         except OSError:
             return False
+
+
+def _remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: Settings) -> None:
+    """Remove parts that a killed run left and that this one has no use for: of other inputs, models or options."""
+    from geofsrcnn.worker import PARTS, parts_folder, parts_prefix, state_of
+
+    due = {item.target for item in todo}
+    targets = {(Path(settings.folder) / item.target): item for item in items if not item.problem}
+    begins = {(target.parent, parts_prefix(target)): item for target, item in targets.items()}
+    for parent in {target.parent for target in targets}:
+        if not parent.is_dir():
+            continue
+        for name in os.listdir(parent):  # noqa: PTH208  folders of outputs are long
+            begin, end = name[: -len(PARTS) - KEY], name[-len(PARTS) - KEY :]
+            item = begins.get((parent, begin))
+            if item is None or not end.endswith(PARTS):
+                continue
+            state = state_of(item.source, settings.allow_remote, sidecars=bool(settings.options.get("sidecars")))
+            if item.target not in due or parts_folder(settings, _work(item), state).name != name:
+                shutil.rmtree(parent / name, ignore_errors=True)
 
 
 def _variables(line: Mapping[str, Any]) -> tuple[str, ...]:
@@ -510,6 +562,8 @@ class _Batch:
                 words = ", ".join(f"{name} {theirs.get(name)} (here {ours})" for name, ours in versions().items())
                 raise UsageError(f"the worker {printable(address)} has {words}: install the same versions")
         client.run(prepare, self.settings)
+        if max(client.nthreads().values(), default=1) > 1:
+            warn("W-THREADS", "workers have several threads each, which take turns: start them with --nthreads 1")
 
     def _stop(self, client: Any, stop: Callable[[str], None]) -> None:
         """Let tasks under way clean up, for as long as a tile may take."""

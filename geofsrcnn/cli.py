@@ -454,10 +454,19 @@ def rio_upscale(**options: Any) -> None:
 @click.option("--scheduler-file", metavar="F", help="File of a dask scheduler, instead of its address.")
 @click.option("--workers", type=click.IntRange(1), help="Processes of this machine.  [default: cores, or GPUs]")
 @click.option("--resume", is_flag=True, help="Carry on from the journal of an earlier run, if there is one.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs of others, and begin anew without --resume.")
 @click.option(
-    "--retries", type=click.IntRange(0), default=2, show_default=True, help="Tries more for a file whose worker died."
+    "--overwrite",
+    is_flag=True,
+    help="Replace outputs that no run in the journal made; begin anew without --resume, or with other options.",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=None,
+    show_default="2",
+    help="Tries more for a file whose worker died; of the local cluster.",
+)
+@click.option("--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason.")
 @click.option(
     "--split",
     type=click.IntRange(0),
@@ -473,7 +482,7 @@ def rio_upscale(**options: Any) -> None:
     type=click.FloatRange(0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds without scheduler or workers.",
+    help="Give up after so many seconds without scheduler or workers.",
 )
 @click.option("--report", metavar="FILE", help="Write a page with throughput, failures and thumbnails (.html).")
 @click.option("--dashboard", is_flag=True, help="Start dask's dashboard, on this machine only.")
@@ -501,7 +510,8 @@ def batch(
 ) -> None:
     """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run is carried on.
 
-    INPUTS are files, globs, folders, URLs, @LIST (a name a line) or manifests (.jsonl: input, output, variables).
+    INPUTS are files, globs, folders, URLs, @LIST (a name a line, # for comments) or manifests (.jsonl: input, output,
+    variables); names in them start from the current folder.
     Files that fail do not stop the others: they are listed in the end, and the exit code is 9.
     """
     harden_gdal(options["driver"])
@@ -511,6 +521,11 @@ def batch(
     again = options["overwrite"] or options["resume"]
     target = None if report is None else _check_page(report, output_dir, overwrite=again)
     options["factor"] = _factor(options["factor"], options["model"])
+    if target is not None:
+        from geofsrcnn.batchpage import write_page
+        from geofsrcnn.report import need_matplotlib
+
+        need_matplotlib()
     said: list[str] = []
     with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, _stops() as check:
 
@@ -532,15 +547,13 @@ def batch(
             **options,
         )
     if target is not None and not dry_run:
-        from geofsrcnn.batchpage import write_page
-
         write_page(result, target)
     if as_json:
         _echo_json(result.to_dict())
     elif not quiet:
         _show_batch(result, None if dry_run else target)
     if result.failed:
-        raise BatchError(f"{len(result.failed)} of {_files(len(result.files))} failed; the others are good")
+        raise BatchError(f"{len(result.failed)} of {_files(len(result.files))} failed")
 
 
 @contextmanager
@@ -609,7 +622,7 @@ def _show_batch(result: BatchResult, page: Path | None) -> None:
         for each in waiting:
             click.echo(f"{printable(each.source)} -> {printable(each.output)}")
     for each in result.failed:
-        when = "failed before" if each.before else "failed"
+        when = "failed before (--retry-failed tries again)" if each.before else "failed"
         click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
     heard: dict[str, list[str]] = {}
     for each in result.files:
@@ -624,7 +637,7 @@ def _show_batch(result: BatchResult, page: Path | None) -> None:
         words.append(f"{len(waiting)} to do")
     words.append(f"{len(result.failed)} failed")
     if before:
-        words.append(f"{before} of them before")
+        words.append(f"{before} of them by earlier runs")
     line = ", ".join(words)
     if done:
         cells = sum(each.cells for each in done)

@@ -13,11 +13,13 @@ import logging
 import os
 import queue
 import secrets
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -85,21 +87,30 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
     }
     if dashboard:
         _need_bokeh()
-    with (
-        dask.config.set(settings),
-        _quiet(),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # else port 8787, with a warning where that is taken
-            scheduler_kwargs={"dashboard": dashboard},
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with dask.config.set(settings), _quiet():
+        with _heirs_without_interrupts():
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # else port 8787, with a warning where that is taken
+                scheduler_kwargs={"dashboard": dashboard},
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _heirs_without_interrupts() -> Iterator[None]:
+    """Threads and processes that begin here never see a Ctrl-C, which a terminal sends to all of them at once."""
+    resource_tracker.ensure_running()  # which unblocks the signal where it begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

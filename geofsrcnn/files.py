@@ -150,6 +150,15 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if states else ""
 
 
+_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
+
+
+def sidecars_of(path: Path) -> list[Path]:
+    """The files beside a raster that GDAL would take into account."""
+    beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS}
+    return sorted(each for each in beside if each.exists())
+
+
 def _states(path: Path) -> list[os.stat_result]:
     try:
         marks = [path]

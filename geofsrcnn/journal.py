@@ -17,6 +17,8 @@ from geofsrcnn.errors import OutputError, UsageError, printable
 
 VERSION = 1
 NAME = "geofsrcnn-batch.jsonl"
+BEGIN = b'{"journal"'
+"""How each begins."""
 
 
 @dataclass
@@ -52,8 +54,10 @@ def read_journal(path: Path, settings: Mapping[str, Any], *, resume: bool, overw
 
 def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, overwrite: bool) -> Earlier | None:
     """What is to be carried on; None to begin anew."""
-    lines = _lines(data, path)
     shown = printable(path)
+    if not (data.startswith(BEGIN) or BEGIN.startswith(data)):
+        raise OutputError(f"this is no journal: {shown}: name another file, or move it away")
+    lines = _lines(data, path)
     head = next(lines, None)
     if head is None:
         return None
@@ -67,15 +71,22 @@ def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, o
         raise OutputError(f"no journal of this version: {shown}: move it away")
     if empty:
         return None
-    before = head["settings"]
-    differing = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+    before, wanted = _flat(head["settings"]), _flat(settings)
+    differing = sorted(key for key in {*before, *wanted} if before.get(key) != wanted.get(key))
     if differing and not overwrite:
-        was, now = (printable(each.get(differing[0])) for each in (before, settings))
+        was, now = (printable(each.get(differing[0], "none")) for each in (before, wanted))
         raise UsageError(
             f"the run to carry on had another {' and '.join(differing)} ({was}, not {now}): give it the same, or begin "
             "anew with --overwrite"
         )
     return None if differing or not resume else earlier
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, each option for itself."""
+    options = settings.get("options")
+    each = options if isinstance(options, dict) else {}
+    return {**{key: value for key, value in settings.items() if key != "options"}, **each}
 
 
 def _lines(data: bytes, path: Path) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,8 @@ ENDINGS = (".tif", ".tiff", ".nc", ".nc4", ".zarr", ".zarr.zip")
 MANIFESTS = (".jsonl", ".ndjson")
 _FIELDS = ("stem", "factor", "suffix")
 _MAGIC = frozenset("*?[")
+LONGEST = 255
+"""Bytes of a file's name."""
 
 Listing = Callable[[str], Sequence[str]]
 
@@ -42,11 +44,14 @@ class Item:
         Name of the output relative to the folder of outputs, with ``/``.
     variables : tuple of str
         Fields of a dataset to take; all if empty.
+    problem : str
+        Why it can have no output, if it cannot.
     """
 
     source: str
     target: str
     variables: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def read_items(
@@ -82,9 +87,12 @@ def read_items(
     outputs = None if is_remote(folder) else Path(folder).resolve()
     for source, below, output, variables in _expanded(inputs, listing, outputs):
         target = output if output is not None else str(PurePosixPath(below) / name_of(source))
-        items[Item(source, _inside(target, source), variables)] = None
+        problem = _problem(target) if output is None else ""
+        items[Item(source, target if problem else _inside(target, source), variables, problem)] = None
     if not items:
         raise InputError("no inputs: give files, folders, globs, @LIST or a manifest (.jsonl)")
+    if all(item.problem for item in items):
+        raise OutputError(f"no input can have an output: {next(iter(items)).problem}")
     _refuse_collisions(list(items), folder)
     return list(items)
 
@@ -97,6 +105,8 @@ class _Pattern:
             used = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
         except ValueError as error:
             raise UsageError(f"pattern {printable(pattern)!r} is wrong ({error}): such as {PATTERN}") from None
+        if any(spec or conversion for _, _, spec, conversion in string.Formatter().parse(pattern)):
+            raise UsageError(f"pattern {printable(pattern)!r} is wrong (names take no format): such as {PATTERN}")
         if unknown := [name for name in used if name not in _FIELDS]:
             raise UsageError(
                 f"pattern {printable(pattern)!r} has {{{printable(unknown[0])}}}: there are "
@@ -105,7 +115,7 @@ class _Pattern:
         self._pattern, self._factor = pattern, factor
 
     def __call__(self, source: str) -> str:
-        name = source.split("?", 1)[0].rstrip("/").rpartition("/")[2]
+        name = (source.split("?", 1)[0] if is_remote(source) else source).rstrip("/").rpartition("/")[2]
         path = PurePosixPath(name)
         if path.suffix.lower() == ".zip" and path.stem.lower().endswith(".zarr"):
             path = PurePosixPath(path.stem)
@@ -113,14 +123,18 @@ class _Pattern:
 
 
 def _expanded(
-    inputs: Iterable[str | os.PathLike[str]], listing: Listing, outputs: Path | None
+    inputs: Iterable[str | os.PathLike[str]], listing: Listing, outputs: Path | None, within: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
     """Source, subfolder of its output, name of its output if told, variables."""
     for given in inputs:
         text = os.fspath(given)
         if text.startswith("@") and not Path(text).exists():
             lines = [line.strip() for line in _lines(Path(text[1:]))]
-            yield from _expanded([line for line in lines if line and not line.startswith("#")], listing, outputs)
+            own = os.path.realpath(text[1:])
+            if own in within:
+                raise InputError(f"the list {printable(text[1:])} lists itself: take that line out")
+            named = [line for line in lines if line and not line.startswith("#")]
+            yield from _expanded(named, listing, outputs, (*within, own))
         elif text.lower().endswith(MANIFESTS) and not is_remote(text):
             yield from _manifest(Path(text))
         elif is_remote(text):
@@ -143,7 +157,7 @@ def _local(text: str, outputs: Path | None) -> Iterator[tuple[str, str]]:
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
     elif path.is_dir() and not _is_store(path):
-        found = _without(sorted(_in_folder(path)), path, outputs)
+        found = _without(sorted(_in_folder(path, set())), path, outputs)
         if not found:
             raise InputError(f"no {', '.join(ENDINGS)} in {printable(text)}: give files or a glob")
         for each in found:
@@ -153,17 +167,27 @@ def _local(text: str, outputs: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _without(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
-    if outputs is None or root.resolve() not in outputs.parents:
+    if outputs is None or root.resolve() not in (outputs, *outputs.parents):
         return found
+    if outputs == root.resolve():
+        raise UsageError(f"outputs would lie among the inputs in {printable(root)}: choose another --output-dir")
     return [each for each in found if outputs not in each.resolve().parents]
 
 
-def _in_folder(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
+def _in_folder(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Its files and those of folders below, each folder once, as links may lead around."""
+    try:
+        state, entries = folder.stat(), list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot look into {printable(folder)} ({error.strerror}): give files or a glob") from None
+    if (state.st_dev, state.st_ino) in seen:
+        return
+    seen.add((state.st_dev, state.st_ino))
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not _is_store(entry):
-            yield from _in_folder(entry)
+            yield from _in_folder(entry, seen)
         elif entry.name.lower().endswith(ENDINGS):
             yield entry
 
@@ -174,10 +198,17 @@ def _is_store(path: Path) -> bool:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"cannot read the list {printable(path)} ({words})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ."""
+    if twice := [key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i])]:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return dict(pairs)
 
 
 def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
@@ -186,9 +217,9 @@ def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...
             continue
         where = f"{printable(path)}, line {number}"
         try:
-            entry = json.loads(line)
+            entry = json.loads(line, object_pairs_hook=_once)
         except ValueError as error:
-            raise InputError(f"{where} is no JSON ({error})") from None
+            raise InputError(f"{where} is no JSON ({printable(error)})") from None
         if not isinstance(entry, dict) or not isinstance(entry.get("input"), str):
             raise InputError(f'{where} must be an object with "input", a path')
         if unknown := sorted(set(entry) - {"input", "output", "variables"}):
@@ -202,6 +233,15 @@ def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _problem(target: str) -> str:
+    """Why a name that follows from the input's can be none of an output; empty if it can."""
+    if any(ord(c) < 32 for c in target):
+        return "its name has control characters: rename it"
+    if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
+        return f"output name is longer than {LONGEST} bytes: choose a shorter --pattern"
+    return ""
 
 
 def _inside(target: str, source: str) -> str:
@@ -225,5 +265,5 @@ def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
             )
         if target in sources:
             raise UsageError(f"output is an input: {printable(target)}: choose another --output-dir or --pattern")
-        if not remote and len(os.fsencode(Path(target).name)) > 255:
-            raise OutputError(f"output name is longer than 255 bytes: {printable(item.target)[:80]}...")
+        if not remote and not item.problem and len(os.fsencode(Path(target).name)) > LONGEST:
+            raise OutputError(f"output name is longer than {LONGEST} bytes: {printable(item.target)[:80]}...")

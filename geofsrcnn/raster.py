@@ -26,7 +26,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
-from geofsrcnn.files import head, identity, local_path, sniff
+from geofsrcnn.files import head, identity, local_path, sidecars_of, sniff
 from geofsrcnn.grid import Grid
 from geofsrcnn.nodata import LARGEST, Mask, loses_digits, stored_nodata, valid_mask
 from geofsrcnn.tiles import Window
@@ -500,12 +500,8 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
         raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
 
 
-_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
-
-
 def _warn_sidecars(path: Path) -> None:
-    beside = [path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS]
-    if found := sorted({p.name for p in beside if p.exists()}):
+    if found := sorted({p.name for p in sidecars_of(path)}):
         warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import socket
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, LimitError, ModelError, printable
-from geofsrcnn.files import content_digest, fingerprint
+from geofsrcnn.errors import (
+    BatchError,
+    GeofsrcnnError,
+    GeofsrcnnWarning,
+    InputError,
+    LimitError,
+    OutputError,
+    printable,
+)
+from geofsrcnn.files import content_digest, fingerprint, sidecars_of
 from geofsrcnn.parts import part_path, read_parts, remove_parts, shares, writing_part
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 from geofsrcnn.remote import RemoteZarr, fetched, is_remote, remote_state, uploaded
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 VERSIONED = ("geofsrcnn", "torch")
+PARTS = ".parts"
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,8 @@ class Setup(WorkerPlugin):
         GDAL driver that must stay available.
     """
 
-    name = "geofsrcnn"
-
     def __init__(self, digest: str, checkpoint: bytes, driver: str | None) -> None:
+        self.name = f"geofsrcnn-{digest or 'classical'}-{driver}"  # so that runs beside each other keep theirs
         self.digest, self.checkpoint, self.driver = digest, checkpoint, driver
 
     def setup(self, worker: Worker) -> None:
@@ -118,6 +127,8 @@ _brought: dict[str, bytes] = {}
 _loaded: dict[str, Checkpoint] = {}
 _place: dict[str, int] = {}
 _stopped: set[str] = set()
+_turn = threading.Lock()
+"""Held by a task: warnings are caught for a whole process, so that threads of one worker take turns."""
 
 
 def stop(run: str) -> None:
@@ -154,8 +165,8 @@ def _reported(function: Callable[..., Facts]) -> Callable[..., Facts]:
         if (here := versions()) != dict(settings.versions):
             words = ", ".join(f"{name} {here[name]} (here {settings.versions[name]})" for name in here)
             return {"state": "mismatch", "reason": f"a worker on {socket.gethostname()} has {words}"}
-        start, state = time.perf_counter(), state_of(work.source, settings.allow_remote)
-        with warnings.catch_warnings(record=True) as heard:
+        start, state = time.perf_counter(), _state(settings, work)
+        with _turn, warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error" if settings.strict else "always", GeofsrcnnWarning)
             facts = _attempt(function, settings, work, *arguments)
@@ -185,14 +196,19 @@ def _attempt(function: Callable[..., Facts], *arguments: Any) -> Facts:
         return {"state": "failed", "code": 1, "reason": words[:500]}
 
 
-def state_of(source: str, allow_remote: tuple[str, ...]) -> str:
-    """What changes when an input does; empty if it is not there."""
+def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = False) -> str:
+    """What changes when an input does, with what lies beside it if that counts; empty if it is not there."""
     if not is_remote(source):
-        return fingerprint(Path(source))
+        beside = sidecars_of(Path(source)) if sidecars else []
+        return " ".join([fingerprint(Path(source)), *(f"{each.name} {fingerprint(each)}" for each in beside)])
     try:
         return remote_state(source, allow_remote)
     except GeofsrcnnError:
         return ""
+
+
+def _state(settings: Settings, work: Work) -> str:
+    return state_of(work.source, settings.allow_remote, sidecars=bool(settings.options.get("sidecars")))
 
 
 @_reported
@@ -255,7 +271,12 @@ def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     target = _local(settings, work)
     made_of = [settings.factor, settings.model, settings.digest, dict(settings.options), settings.split, state]
     key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:12]
-    return target.with_name(f".{target.name[:200]}.{key}.parts")
+    return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
+
+
+def parts_prefix(target: Path) -> str:
+    """How the names of folders of parts of an output begin."""
+    return "." + os.fsdecode(os.fsencode(target.name)[:200]) + "."
 
 
 def _local(settings: Settings, work: Work) -> Path:
@@ -263,7 +284,7 @@ def _local(settings: Settings, work: Work) -> Path:
 
 
 def _check_state(settings: Settings, work: Work, state: str) -> None:
-    if state_of(work.source, settings.allow_remote) != state:
+    if _state(settings, work) != state:
         raise InputError(f"{printable(Path(work.source).name)} was changed while it was read: run again")
 
 
@@ -271,7 +292,10 @@ def _check_state(settings: Settings, work: Work, state: str) -> None:
 def _opened(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path) -> Iterator[Task]:
     from geofsrcnn.dispatch import opened_task
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {printable(target.parent)} ({error.strerror})") from error
     with opened_task(source, target, settings.factor, _model(settings), _options(settings, work)) as task:
         yield task
 
@@ -321,7 +345,7 @@ def _model(settings: Settings) -> str | Checkpoint:
 
         data = _brought.get(digest, b"")
         if hashlib.sha256(data).hexdigest() != digest:
-            raise ModelError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
+            raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
         with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
             path = Path(folder) / "model.safetensors"
             path.write_bytes(data)

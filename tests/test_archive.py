@@ -271,6 +271,8 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
         ({"address": "nonsense"}, UsageError, "scheduler must be local, or an address"),
         ({"address": "tcp://127.0.0.1:8786", "scheduler_file": "x"}, UsageError, "exclude each other"),
         ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "--workers is for the local cluster"),
+        ({"address": "tcp://127.0.0.1:8786", "retries": 2}, UsageError, "--retries is for the local cluster"),
+        ({"scheduler_file": "x", "dashboard": True}, UsageError, "--dashboard is for the local cluster"),
         ({"workers": 0}, UsageError, "workers must be a whole number of at least 1"),
         ({"retries": -1}, UsageError, "retries must be"),
         ({"split": -1}, UsageError, "split must be"),
@@ -299,6 +301,104 @@ def test_a_cluster_that_is_not_there_leaves_nothing_in_the_way(archive, cluster,
     with pytest.raises(UsageError, match=r"no scheduler at tcp://127\.0\.0\.1:9"):
         upscale_files([archive / "a.tif"], tmp_path / "out", 3, address="tcp://127.0.0.1:9", patience=1, **PLAIN)
     assert not upscale_files([archive / "a.tif"], tmp_path / "out", 3, address=cluster, **PLAIN).failed
+
+
+def test_odd_names_fail_alone(cluster, tmp_path):
+    """Each with its reason, again and again, and the others are done."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.tif", "new\nline.tif", f"{'x' * 250}.tif"):
+        write(folder / name, terrain((20, 20)).astype("float32"))
+    for resume in (False, True):
+        result = upscale_files([folder], tmp_path / "out", 3, address=cluster, resume=resume, **PLAIN)
+        assert [each.output for each in result.done] == ["a_x3.tif"]
+        assert sorted(each.reason.split(":")[0] for each in result.failed) == [
+            "its name has control characters",
+            "output name is longer than 255 bytes",
+        ]
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a_x3.tif", NAME]
+
+
+def test_what_failed_is_tried_again_if_asked_for(archive, cluster, tmp_path):
+    """A reason that was not in the input, such as permissions or a missing package, may be gone."""
+    out = tmp_path / "out"
+    upscale_files([archive], out, 3, address=cluster, **PLAIN)
+    result = upscale_files([archive], out, 3, address=cluster, resume=True, retry_failed=True, **PLAIN)
+    assert sorted(each.output for each in result.files if not each.before) == ["empty_x3.nc", "text_x3.tif"]
+
+
+def test_a_journal_elsewhere_belongs_to_its_folder(archive, cluster, tmp_path):
+    """Or outputs of others in another folder would be taken for its own."""
+    one, journal = [archive / "a.tif"], tmp_path / "j.jsonl"
+    upscale_files(one, tmp_path / "out", 3, address=cluster, journal=journal, **PLAIN)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a_x3.tif").write_text("mine")
+    with pytest.raises(UsageError, match="the run to carry on had another folder"):
+        upscale_files(one, tmp_path / "other", 3, address=cluster, journal=journal, resume=True, **PLAIN)
+    with pytest.raises(UsageError, match=r"had another tile_size .16, not 8\)"):
+        upscale_files(one, tmp_path / "out", 3, "bilinear", tile_size=8, address=cluster, journal=journal, resume=True)
+    assert (tmp_path / "other" / "a_x3.tif").read_text() == "mine"
+
+
+def test_what_lies_beside_an_input_counts_where_it_is_read(cluster, tmp_path):
+    """A sidecar that changes has the file done again, with --sidecars."""
+    (tmp_path / "in").mkdir()
+    path = write(tmp_path / "in" / "a.tif", terrain((20, 20)).astype("float32"))
+    before = {}
+    for sidecars in (True, False):
+        options = {"address": cluster, "resume": True, "sidecars": sidecars, **PLAIN}
+        out = tmp_path / f"out{sidecars}"
+        upscale_files([path], out, 3, **options)
+        (tmp_path / "in" / "a.tfw").write_text("5\n0\n0\n-5\n0\n0\n")
+        before[sidecars] = upscale_files([path], out, 3, **options).files[0].before
+        (tmp_path / "in" / "a.tfw").unlink()
+    assert before == {True: False, False: True}
+
+
+def test_parts_that_nobody_needs_are_removed(cluster, tmp_path):
+    """Of another state of the input, or of other options; those of this run are taken up."""
+    path = write(tmp_path / "in.tif", terrain((60, 70)).astype("float32"))
+    out = tmp_path / "out"
+    options = {"address": cluster, "split": 1000, **PLAIN}
+    upscale_files([path], out, 3, **options)
+    (out / ".in_x3.tif.0123456789ab.parts").mkdir()
+    (out / ".in_x3.tif.0123456789ab.parts" / "000000.npz").write_bytes(b"old")
+    (out / ".other_x3.tif.0123456789ab.parts").mkdir()
+    (out / "in_x3.tif").unlink()
+    assert not upscale_files([path], out, 3, resume=True, **options).failed
+    assert sorted(each.name for each in out.iterdir()) == [".other_x3.tif.0123456789ab.parts", NAME, "in_x3.tif"]
+
+
+def test_threads_of_a_worker_take_turns(tmp_path):
+    """So that warnings are those of their file; that it is slower is said."""
+    paths = []
+    for number in range(20):
+        odd = {"crs": None, "transform": None} if number % 2 else {}
+        paths.append(write(tmp_path / f"{number:02d}.tif", terrain((20, 20)).astype("float32"), **odd))
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=3, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        ) as threads,
+        pytest.warns(GeofsrcnnWarning, match="W-THREADS: workers have several threads"),
+    ):
+        result = upscale_files(paths, tmp_path / "out", 3, address=threads.scheduler_address, **PLAIN)
+    said = [[text.split(":")[0] for text in each.warnings] for each in result.files]
+    assert said == [["W-NOGEO"] if number % 2 else [] for number in range(20)]
+
+
+def test_runs_beside_each_other_keep_their_models(archive, cluster, tmp_path, random_network):
+    """A worker that joins gets the models of all runs that are under way."""
+    from geofsrcnn.worker import Setup
+
+    setups = [Setup(digest, b"", driver) for digest in ("", "a", "b") for driver in (None, "VRT")]
+    assert len({each.name for each in setups}) == len(setups)
+
+
+def test_a_page_without_matplotlib_is_refused_before_the_work(archive, tmp_path):
+    prelude = "import sys; sys.modules['matplotlib'] = None"
+    command = ("batch", archive, "-o", tmp_path / "out", "--report", tmp_path / "r.html", "-m", "bilinear")
+    assert "is not installed: pip install 'geofsrcnn[report]'" in processes.run(*command, prelude=prelude).refused(2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_dashboard_is_on_this_machine_only(archive, tmp_path, monkeypatch):
@@ -366,7 +466,7 @@ def test_the_command(archive, tmp_path):
     common = ("batch", archive, "-o", out, "--factor", 3, "-m", "bilinear", "--workers", 2)
     run = processes.run(*common, timeout=120)
     assert run.code == 9, run
-    assert run.errors == ["geofsrcnn: error: 2 of 6 files failed; the others are good"]
+    assert run.errors == ["geofsrcnn: error: 2 of 6 files failed"]
     assert f"failed: {archive}/text.tif: " in run.out
     assert "6 files: 4 done, 2 failed; " in run.out
     assert " on 2 threads, " in run.out
@@ -391,9 +491,15 @@ def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
     run = processes.start(*common)
     while len(list(out.glob("*.tif"))) < 3:
         time.sleep(0.02)
+    if number == signal.SIGINT:  # a terminal sends it to all of its processes
+        import psutil
+
+        for each in psutil.Process(run.pid).children(recursive=True):
+            each.send_signal(number)
     run.send(number)
     ended = run.wait(60)
     assert ended.code == 128 + number, ended
+    assert "Traceback" not in ended.err
     assert ended.err.endswith("geofsrcnn: interrupted, no unfinished file is left\n")
     assert not list(out.rglob(".*"))
     assert 3 <= len(list(out.glob("*.tif"))) < 30

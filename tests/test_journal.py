@@ -31,6 +31,19 @@ def path(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("content", [b"precious notes", b'{"input": "a.tif"}', b"notes\nand more\n", b"\x89HDF"])
+def test_other_files_are_no_journals(tmp_path, content):
+    """And stay what they are."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    for resume, overwrite in ((False, False), (True, False), (False, True), (True, True)):
+        with pytest.raises(OutputError, match=r"this is no journal: .*notes\.txt: name another file"):
+            opened(path, resume=resume, overwrite=overwrite)
+        with pytest.raises(OutputError, match="this is no journal"):
+            read_journal(path, SETTINGS, resume=resume, overwrite=overwrite)
+    assert path.read_bytes() == content
+
+
 def test_what_was_written_is_read(path):
     with opened(path) as log:
         assert log.begun == {"a", "b", "c"}

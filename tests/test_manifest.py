@@ -50,7 +50,51 @@ def test_outputs_within_a_folder_of_inputs_are_no_inputs(tree):
         (fine / item.target).parent.mkdir(parents=True, exist_ok=True)
         (fine / item.target).write_bytes(b"")
     assert read_items([tree, f"{tree}/**/*.tif"], str(fine), 3) == before
-    assert [Path(item.source).parent for item in read_items([fine / "**/*.tif"], str(fine), 2)]  # asked for, found
+    for inputs in (fine, fine / "**/*.tif"):  # the next run would take the outputs of this one for inputs
+        with pytest.raises(UsageError, match=r"outputs would lie among the inputs in .*fine: choose another"):
+            read_items([inputs], str(fine), 2)
+
+
+def test_links_that_lead_around_end(tree):
+    """Each folder is looked into once, whatever leads to it."""
+    expected = names(["in"], tree)
+    for name in ("self", "again"):
+        (tree / "in" / "a" / name).symlink_to(tree / "in")
+    assert names(["in"], tree) == expected
+
+
+def test_lists_that_cannot_be(tree):
+    """One that lists itself, in any way, and one that is no text."""
+    Path("l.txt").write_text("@m.txt\n")
+    Path("m.txt").write_text("@../" + tree.name + "/l.txt\n")
+    with pytest.raises(InputError, match="lists itself"):
+        names(["@l.txt"], tree)
+    Path("l.txt").write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=r"cannot read the list l\.txt .not UTF-8"):
+        names(["@l.txt"], tree)
+    Path("l.txt").write_text("\ufeffin/d/x.tif\r\n# one\u2028line\r\n", newline="", encoding="utf-8")
+    assert names(["@l.txt"], tree) == {"x_x3.tif": "in/d/x.tif"}
+    Path("m.jsonl").write_text('{"input": "in/a/dem.tif", "input": "in/b/dem.tif"}')
+    with pytest.raises(InputError, match=r"line 1 is no JSON .input stands there twice"):
+        names(["m.jsonl"], tree)
+
+
+def test_odd_names_are_the_problem_of_their_file(tree):
+    """Names that no output can have; a question mark is one of a file, and begins a query in a URL alone."""
+    for name in ("new\nline.tif", f"{'x' * 250}.tif", "q?1.tif", "q?2.tif"):
+        (tree / "in" / "d" / name).write_bytes(b"")
+    found = {Path(item.target).name: item.problem for item in read_items(["in/d"], str(tree / "out"), 3)}
+    assert found["q?1_x3.tif"] == found["q?2_x3.tif"] == found["x_x3.tif"] == ""
+    assert "control characters: rename it" in found["new\nline_x3.tif"]
+    assert "longer than 255 bytes" in found[f"{'x' * 250}_x3.tif"]
+    [item] = read_items(["https://h/q.tif?k=1"], str(tree / "out"), 3)
+    assert item.target == "q_x3.tif"
+
+
+@pytest.mark.parametrize("pattern", ["{stem:d}", "{stem:{foo}}.tif", "{stem!x}.tif", "{0}.tif", "{stem.x}", "{stem"])
+def test_patterns_that_cannot_be(tree, pattern):
+    with pytest.raises(UsageError, match="pattern "):
+        names(["in"], tree, pattern=pattern)
 
 
 def test_globs_keep_the_folders_below_their_fixed_part(tree):
