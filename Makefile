@@ -16,7 +16,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/codespell geofsrcnn tests examples benchmarks *.md
+	$(BIN)/codespell geofsrcnn tests examples benchmarks docs *.md
 
 format: $(READY)
 	$(BIN)/ruff format .
