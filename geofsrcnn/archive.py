@@ -264,7 +264,9 @@ def upscale_files(
         test(options.get(name))
     need_distributed()
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
-    items = read_items(inputs, folder, factor, pattern, lambda url: listed(url, allow_remote))
+    nothing = Tally(0)
+    check = (lambda: progress(nothing)) if progress is not None else (lambda: None)
+    items = read_items(inputs, folder, factor, pattern, lambda url: listed(url, allow_remote), check)
     method = _Model(model, factor)
     options = {key: value for key, value in options.items() if value not in (None, (), {}, False)}
     facts = {

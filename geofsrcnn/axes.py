@@ -95,7 +95,8 @@ def axis_of(
         known = np.unwrap(known, period=360)
     steps = np.diff(known)
     if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise InputError(f"coordinate {name} neither rises nor falls throughout: sort it, or take out duplicates")
+        remedy = "roll it so that it goes on through 0 or 180 degrees" if longitude and steps.any() else "sort it"
+        raise InputError(f"coordinate {name} neither rises nor falls throughout: {remedy}, or take out duplicates")
     stated = None if bounds is None else _stated(known, np.asarray(bounds, np.float64), longitude=longitude)
     if known.size == 1 and stated is None:
         raise InputError(f"coordinate {name} has one cell and no bounds, so its size is unknown: add bounds")

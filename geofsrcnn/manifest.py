@@ -30,6 +30,7 @@ LONGEST = 255
 """Bytes of a file's name."""
 
 Listing = Callable[[str], Sequence[str]]
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ class Item:
 
 
 def read_items(
-    inputs: Iterable[str | os.PathLike[str]], folder: str, factor: int, pattern: str = PATTERN, listing: Listing = list
+    inputs: Iterable[str | os.PathLike[str]],
+    folder: str,
+    factor: int,
+    pattern: str = PATTERN,
+    listing: Listing = list,
+    check: Check = lambda: None,
 ) -> list[Item]:
     """All inputs with the names of their outputs, each input once.
 
@@ -74,6 +80,8 @@ def read_items(
         Name of an output, of ``{stem}``, ``{factor}`` and ``{suffix}``.
     listing : callable
         URLs that a URL with ``*`` stands for.
+    check : callable
+        Called for each input that is found; what it raises ends it.
 
     Raises
     ------
@@ -85,7 +93,8 @@ def read_items(
     name_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}
     outputs = None if is_remote(folder) else Path(folder).resolve()
-    for source, below, output, variables in _expanded(inputs, listing, outputs):
+    for source, below, output, variables in _expanded(inputs, listing, outputs, check):
+        check()
         target = output if output is not None else str(PurePosixPath(below) / name_of(source))
         problem = _problem(target) if output is None else ""
         items[Item(source, target if problem else _inside(target, source), variables, problem)] = None
@@ -123,7 +132,11 @@ class _Pattern:
 
 
 def _expanded(
-    inputs: Iterable[str | os.PathLike[str]], listing: Listing, outputs: Path | None, within: tuple[str, ...] = ()
+    inputs: Iterable[str | os.PathLike[str]],
+    listing: Listing,
+    outputs: Path | None,
+    check: Check,
+    within: tuple[str, ...] = (),
 ) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
     """Source, subfolder of its output, name of its output if told, variables."""
     for given in inputs:
@@ -134,17 +147,17 @@ def _expanded(
             if own in within:
                 raise InputError(f"the list {printable(text[1:])} lists itself: take that line out")
             named = [line for line in lines if line and not line.startswith("#")]
-            yield from _expanded(named, listing, outputs, (*within, own))
+            yield from _expanded(named, listing, outputs, check, (*within, own))
         elif text.lower().endswith(MANIFESTS) and not is_remote(text):
             yield from _manifest(Path(text))
         elif is_remote(text):
             found = listing(text) if "*" in text else [text]
             yield from ((url, "", None, ()) for url in found)
         else:
-            yield from ((source, below, None, ()) for source, below in _local(text, outputs))
+            yield from ((source, below, None, ()) for source, below in _local(text, outputs, check))
 
 
-def _local(text: str, outputs: Path | None) -> Iterator[tuple[str, str]]:
+def _local(text: str, outputs: Path | None, check: Check) -> Iterator[tuple[str, str]]:
     """Files of a path, folder or glob, with the subfolder that they lie in; a folder of outputs within is left out."""
     path = Path(text)
     if _MAGIC & set(text) and not path.exists():
@@ -157,7 +170,7 @@ def _local(text: str, outputs: Path | None) -> Iterator[tuple[str, str]]:
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
     elif path.is_dir() and not _is_store(path):
-        found = _without(sorted(_in_folder(path, set())), path, outputs)
+        found = _without(sorted(_in_folder(path, set(), check)), path, outputs)
         if not found:
             raise InputError(f"no {', '.join(ENDINGS)} in {printable(text)}: give files or a glob")
         for each in found:
@@ -174,8 +187,9 @@ def _without(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
     return [each for each in found if outputs not in each.resolve().parents]
 
 
-def _in_folder(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check) -> Iterator[Path]:
     """Its files and those of folders below, each folder once, as links may lead around."""
+    check()
     try:
         state, entries = folder.stat(), list(folder.iterdir())
     except OSError as error:
@@ -187,7 +201,7 @@ def _in_folder(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not _is_store(entry):
-            yield from _in_folder(entry, seen)
+            yield from _in_folder(entry, seen, check)
         elif entry.name.lower().endswith(ENDINGS):
             yield entry
 

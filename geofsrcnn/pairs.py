@@ -177,7 +177,7 @@ def read_pairs(
     Parameters
     ----------
     coarse, fine : sequence of path
-        NetCDF, Zarr or GeoTIFF; names may be patterns.
+        NetCDF or Zarr; names may be patterns.
     factor : int
         Fine cells along one side of a coarse cell.
     margin : int

@@ -148,7 +148,7 @@ def train_pairs(
     Parameters
     ----------
     coarse, fine : sequence of path
-        NetCDF, Zarr or GeoTIFF of the same times.
+        NetCDF or Zarr of the same times, files by year as well; GeoTIFF, which holds no times, for `static` alone.
     factor : int
         Fine cells along one side of a coarse cell.
     out : path

@@ -63,6 +63,20 @@ def test_links_that_lead_around_end(tree):
     assert names(["in"], tree) == expected
 
 
+def test_a_search_can_be_ended(tree):
+    """In each folder, so that a signal need not wait for the last of a large archive."""
+    looked = []
+
+    def check() -> None:
+        looked.append(1)
+        if len(looked) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        names(["in"], tree, check=check)
+    assert len(looked) == 2
+
+
 def test_lists_that_cannot_be(tree):
     """One that lists itself, in any way, and one that is no text."""
     Path("l.txt").write_text("@m.txt\n")
