@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -245,11 +246,22 @@ def staged(target: str | os.PathLike[str], *, overwrite: bool = False, folder: b
             raise OutputError(f"cannot write {printable(final)} ({error.strerror or error}): free space?") from error
     finally:
         try:
-            shutil.rmtree(work)
+            _remove(work)
         except OSError as error:
             raise OutputError(f"cannot remove {printable(work)} ({error.strerror}): remove it by hand") from error
         finally:
             os.close(lock)
+
+
+def _remove(work: Path) -> None:
+    """Remove a work folder, into which threads of a failed writer (Zarr's) may still be writing for a moment."""
+    for pause in (0.01, 0.1, 0.5, 1.0):
+        with suppress(OSError):
+            shutil.rmtree(work)
+        if not work.exists():
+            return
+        time.sleep(pause)
+    shutil.rmtree(work)
 
 
 def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None:

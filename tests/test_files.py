@@ -383,3 +383,20 @@ def test_a_pipe_is_never_replaced(tmp_path):
         with pytest.raises(OutputError, match="device or pipe"), staged(pipe, overwrite=overwrite):
             pass
     assert pipe.is_fifo()
+
+
+def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch):
+    """Threads of a failed writer may make a file while the work folder is being removed: it is removed again."""
+    remove, tries = files.shutil.rmtree, []
+
+    def disturbed(work, *arguments, **options):
+        tries.append(work)
+        if len(tries) <= 2:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        remove(work, *arguments, **options)
+
+    monkeypatch.setattr(files.shutil, "rmtree", disturbed)
+    with pytest.raises(ZeroDivisionError), staged(tmp_path / "x.zarr", folder=True):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    assert len(tries) == 3
