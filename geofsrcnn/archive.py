@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 SPLIT = 2048**2
 """Coarse cells, of all bands and times, of a part."""
 
-KEY = 12
-"""Characters that name what parts were made of."""
-
 PLANNERS = 16
 """Inputs whose state is asked for at a time."""
 
@@ -443,7 +440,7 @@ class _Planning:
 
 def _remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: Settings) -> None:
     """Remove parts that a killed run left and that this one has no use for: of other inputs, models or options."""
-    from geofsrcnn.worker import PARTS, parts_folder, parts_prefix, state_of
+    from geofsrcnn.worker import KEY, PARTS, parts_folder, parts_prefix, work_state
 
     due = {item.target for item in todo}
     targets = {(Path(settings.folder) / item.target): item for item in items if not item.problem}
@@ -456,8 +453,8 @@ def _remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: S
             item = begins.get((parent, begin))
             if item is None or not end.endswith(PARTS):
                 continue
-            state = state_of(item.source, settings.allow_remote, sidecars=bool(settings.options.get("sidecars")))
-            if item.target not in due or parts_folder(settings, _work(item), state).name != name:
+            work = _work(item)
+            if item.target not in due or parts_folder(settings, work, work_state(settings, work)).name != name:
                 shutil.rmtree(parent / name, ignore_errors=True)
 
 

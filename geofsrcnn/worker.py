@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 VERSIONED = ("geofsrcnn", "torch")
 PARTS = ".parts"
+KEY = 12
+"""Characters that name what parts were made of."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _reported(function: Callable[..., Facts]) -> Callable[..., Facts]:
         if (here := versions()) != dict(settings.versions):
             words = ", ".join(f"{name} {here[name]} (here {settings.versions[name]})" for name in here)
             return {"state": "mismatch", "reason": f"a worker on {socket.gethostname()} has {words}"}
-        start, state = time.perf_counter(), _state(settings, work)
+        start, state = time.perf_counter(), work_state(settings, work)
         with _turn, warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error" if settings.strict else "always", GeofsrcnnWarning)
@@ -207,7 +209,8 @@ def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = Fal
         return ""
 
 
-def _state(settings: Settings, work: Work) -> str:
+def work_state(settings: Settings, work: Work) -> str:
+    """`state_of` the input of a work."""
     return state_of(work.source, settings.allow_remote, sidecars=bool(settings.options.get("sidecars")))
 
 
@@ -270,7 +273,7 @@ def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
     target = _local(settings, work)
     made_of = [settings.factor, settings.model, settings.digest, dict(settings.options), settings.split, state]
-    key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:KEY]
     return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
 
 
@@ -284,7 +287,7 @@ def _local(settings: Settings, work: Work) -> Path:
 
 
 def _check_state(settings: Settings, work: Work, state: str) -> None:
-    if _state(settings, work) != state:
+    if work_state(settings, work) != state:
         raise InputError(f"{printable(Path(work.source).name)} was changed while it was read: run again")
 
 
