@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from geofsrcnn.errors import BatchError, UsageError, printable, warn
+from geofsrcnn.errors import BatchError, UsageError, not_installed, printable, warn
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -205,7 +205,7 @@ def need_distributed() -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[batch]'") from None
+        raise not_installed(error, "batch") from None
     return distributed
 
 

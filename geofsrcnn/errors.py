@@ -114,6 +114,11 @@ def warn(code: str, message: str) -> None:
     warnings.warn(GeofsrcnnWarning(code, message), stacklevel=3)
 
 
+def not_installed(error: ImportError, extra: str) -> UsageError:
+    """What to say of a package that an extra brings."""
+    return UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[{extra}]'")
+
+
 def printable(text: object) -> str:
     r"""Text from a file or a name, on one line, control characters as ``\xNN``.
 

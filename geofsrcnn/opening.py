@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from geofsrcnn.errors import UsageError
+from geofsrcnn.errors import not_installed
 from geofsrcnn.files import sniff
 from geofsrcnn.methods import Method, load_method
 from geofsrcnn.remote import RemoteZarr
@@ -78,6 +78,6 @@ def need_xarray() -> None:
         import cf_xarray
         import xarray
     except ImportError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[netcdf,zarr]'") from None
+        raise not_installed(error, "netcdf,zarr") from None
     assert cf_xarray is not None
     assert xarray is not None

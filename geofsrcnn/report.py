@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn.comparison import MEASURES, Comparison
-from geofsrcnn.errors import OutputError, UsageError, printable
+from geofsrcnn.errors import OutputError, not_installed, printable
 from geofsrcnn.files import SUFFIX, check_target, staged
 
 if TYPE_CHECKING:
@@ -489,7 +489,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib.style
     except ImportError as error:
-        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[report]'") from None
+        raise not_installed(error, "report") from None
     assert matplotlib.style is not None
 
 
