@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from geofsrcnn._version import __version__
+
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning
     from geofsrcnn.model import FSRCNN, FSRCNNConfig
     from geofsrcnn.upscale import upscale_array, upscale_raster
-
-__version__ = "0.1.0"
 
 _HOME = {
     "FSRCNN": "model",

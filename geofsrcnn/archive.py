@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import geofsrcnn
+from geofsrcnn._version import __version__
 from geofsrcnn.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
 from geofsrcnn.errors import (
     BatchError,
@@ -267,7 +267,7 @@ def upscale_files(
     method = _Model(model, factor)
     options = {key: value for key, value in options.items() if value not in (None, (), {}, False)}
     facts = {
-        "version": geofsrcnn.__version__,
+        "version": __version__,
         "factor": factor,
         "model": method.digest or method.name,
         "options": {key: repr(value) for key, value in sorted(options.items())},

@@ -10,32 +10,47 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-import geofsrcnn
+from geofsrcnn._version import __version__
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.files import local_path, staged
 from geofsrcnn.model import FSRCNN, FSRCNNConfig
-from geofsrcnn.pairing import Pairing, member_count, packed, shapes, unpacked
 
 FORMAT_VERSION = 1
 MAX_FILE = 512 * 2**20
 MAX_HEADER = 2**20
 MODELS = Path(__file__).parent / "models"
 SUFFIX = ".safetensors"
-PAIRING = "pairing."
-"""What names of tensors begin with that are no weights."""
-MEMBER = "member{}."
+MEMBER = re.compile(r"member([1-9]\d?)\.")
 """What names of weights begin with, of all networks after the first."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A named part of a checkpoint that only those who wrote it understand: its tensors are called ``NAME.key``.
+
+    Parameters
+    ----------
+    words : dict
+        Plain values, in the card under the section's name.
+    arrays : dict of ndarray
+        float32, finite.
+    """
+
+    words: dict[str, Any]
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,8 +75,6 @@ class Card:
         ISO date.
     version : str
         Version of geofsrcnn that wrote it.
-    pairing : dict
-        What stands around a network that was trained on pairs; see `geofsrcnn.pairing`.
     """
 
     name: str
@@ -71,8 +84,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     limits: str = ""
     created: str = ""
-    version: str = geofsrcnn.__version__
-    pairing: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
 
 
 @dataclass(frozen=True)
@@ -89,8 +101,8 @@ class Checkpoint:
         SHA-256 of the file, hexadecimal.
     path : Path
         Where it was read from.
-    pairing : Pairing, optional
-        What stands around a network that was trained on pairs.
+    sections : dict of Section
+        Parts that belong to the network, by name; what a model that was trained on pairs needs is ``pairing``.
     members : tuple of FSRCNN
         All networks whose mean is the result, `model` among them.
     """
@@ -99,7 +111,7 @@ class Checkpoint:
     card: Card
     digest: str
     path: Path
-    pairing: Pairing | None = None
+    sections: dict[str, Section] = field(default_factory=dict)
     members: tuple[FSRCNN, ...] = ()
 
     @property
@@ -149,7 +161,7 @@ def save_checkpoint(
     model: FSRCNN | Sequence[FSRCNN],
     card: Card,
     *,
-    pairing: Pairing | None = None,
+    sections: Mapping[str, Section] | None = None,
     overwrite: bool = False,
 ) -> str:
     """Write a checkpoint, verified by loading it again, whole or not at all.
@@ -159,11 +171,11 @@ def save_checkpoint(
     path : str or path
         Output, ``.safetensors``.
     model : FSRCNN, or several
-        Weights and configuration; several of the same configuration with a pairing of so many members.
+        Weights and configuration; several are of the same configuration.
     card : Card
         What to say about it.
-    pairing : Pairing, optional
-        What stands around a network that was trained on pairs.
+    sections : mapping of str to Section, optional
+        Parts that belong to the network, by name.
     overwrite : bool
         Replace an existing file.
 
@@ -180,16 +192,15 @@ def save_checkpoint(
         If the file cannot be written.
     """
     first, *others = [model] if isinstance(model, FSRCNN) else model
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in first.state_dict().items()}
+    tensors = dict(first.state_dict())
     for number, other in enumerate(others, 1):
-        begin = MEMBER.format(number)
-        tensors |= {f"{begin}{name}": tensor.detach().cpu().contiguous() for name, tensor in other.state_dict().items()}
-    if pairing is not None:
-        words, arrays = packed(pairing)
-        card = replace(card, pairing=words)
-        tensors |= {f"{PAIRING}{name}": torch.from_numpy(array) for name, array in arrays.items()}
-    _check_finite(tensors, str(path))
+        tensors |= {f"member{number}.{name}": tensor for name, tensor in other.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     body = {"config": first.config.to_dict(), **card.__dict__}
+    for section, content in (sections or {}).items():
+        body[section] = content.words
+        tensors |= {f"{section}.{name}": torch.from_numpy(array) for name, array in content.arrays.items()}
+    _check_finite(tensors, str(path))
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
     with staged(path, overwrite=overwrite) as staging:
         staging.write_bytes(_ordered(save_tensors(tensors, metadata)))
@@ -228,37 +239,34 @@ def _load(path: Path) -> Checkpoint:
     shown = printable(path.name)
     data = _read(path)
     header = _parse_header(data, shown)
-    config, card = _parse_card(header, shown)
+    config, card, words = _parse_card(header, shown)
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
-    try:
-        one = dict(expected)
-        for number in range(1, member_count(card.pairing)):
-            expected |= {f"{MEMBER.format(number)}{name}": shape for name, shape in one.items()}
-        expected |= {f"{PAIRING}{name}": shape for name, shape in shapes(card.pairing).items()}
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
-    _check_names(header, expected, shown)
+    one = dict(expected)
+    count = 1 + len({found[1] for name in header if (found := MEMBER.match(name))})
+    for number in range(1, count):
+        expected |= {f"member{number}.{name}": shape for name, shape in one.items()}
+    of_sections = {name for name in header if name.partition(".")[0] in words}
+    _check_names(header, expected, of_sections, shown)
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
     _check_finite(tensors, shown)
-    arrays = {name: tensors.pop(f"{PAIRING}{name}").numpy() for name in shapes(card.pairing)}
-    try:
-        pairing = unpacked(card.pairing, arrays) if card.pairing else None
-    except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:
-        raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
-    given = 0 if pairing is None else pairing.channels
-    if given != config.inputs or (pairing is not None and len(pairing.targets) != config.channels):
-        raise ModelError(f"the model card of {shown} is damaged (pairing: {given} channels for {config.inputs})")
+    arrays = {name: tensors.pop(name).numpy() for name in of_sections}
+    sections = {
+        section: Section(said, {name[len(section) + 1 :]: a for name, a in arrays.items() if name.startswith(section)})
+        for section, said in words.items()
+    }
+    if config.inputs and not sections:
+        raise ModelError(f"the model card of {shown} is damaged ({config.inputs} channels that nothing fills)")
     members = []
-    for number in range(member_count(card.pairing)):
-        begin = MEMBER.format(number) if number else ""
+    for number in range(count):
+        begin = f"member{number}." if number else ""
         model = FSRCNN(config)
         model.load_state_dict({name: tensors[f"{begin}{name}"] for name in one})
         members.append(model.eval().requires_grad_(False))
-    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, pairing, tuple(members))
+    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, sections, tuple(members))
 
 
 def _read(path: Path) -> bytes:
@@ -298,7 +306,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card]:
+def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card, dict[str, dict[str, Any]]]:
+    """The network's configuration, the card, and the words of each section."""
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or metadata.get("format") != "geofsrcnn":
         raise ModelError(f"{shown} is not a geofsrcnn checkpoint (its header has no geofsrcnn card)")
@@ -308,7 +317,9 @@ def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card]
     try:
         body = json.loads(metadata["card"], object_pairs_hook=_no_duplicates)
         config = FSRCNNConfig.from_dict(body.pop("config"))
-        card = Card(**body)
+        known = {each.name for each in fields(Card)}
+        card = Card(**{key: value for key, value in body.items() if key in known})
+        words = {key: value for key, value in body.items() if key not in known and value != {}}
     except ConfigError as error:
         raise ModelError(f"{shown} describes a network that cannot be: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -316,18 +327,23 @@ def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card]
     for name, kind in _CARD_TYPES.items():
         if not isinstance(getattr(card, name), kind):
             raise ModelError(f"the model card of {shown} is damaged ({name} is no {kind.__name__})")
-    return config, card
+    for section, said in words.items():
+        if not isinstance(said, dict) or not re.fullmatch(r"[a-z_]+", section):
+            raise ModelError(f"the model card of {shown} is damaged ({printable(section)} is no section)")
+    return config, card, words
 
 
 _CARD_TYPES = {
     **dict.fromkeys(("name", "summary", "limits", "created", "version"), str),
     "data": list,
-    **dict.fromkeys(("scores", "training", "pairing"), dict),
+    **dict.fromkeys(("scores", "training"), dict),
 }
 
 
-def _check_names(header: dict[str, Any], expected: dict[str, tuple[int, ...]], shown: str) -> None:
-    found = {name: entry for name, entry in header.items() if name != "__metadata__"}
+def _check_names(
+    header: dict[str, Any], expected: dict[str, tuple[int, ...]], of_sections: set[str], shown: str
+) -> None:
+    found = {name: entry for name, entry in header.items() if name != "__metadata__" and name not in of_sections}
     missing, spare = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or spare:
         raise ModelError(
@@ -337,6 +353,9 @@ def _check_names(header: dict[str, Any], expected: dict[str, tuple[int, ...]], s
         entry = found[name]
         if not isinstance(entry, dict) or entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
             raise ModelError(f"weight {name} of {shown} is not float32 of shape {shape}")
+    for name in of_sections:
+        if not isinstance(header[name], dict) or header[name].get("dtype") != "F32":
+            raise ModelError(f"{printable(name)} of {shown} is not float32")
 
 
 def _check_finite(tensors: dict[str, torch.Tensor], shown: str) -> None:

@@ -1073,6 +1073,7 @@ def _evaluate_pairs(
 ) -> None:
     from geofsrcnn.checkpoint import load_checkpoint
     from geofsrcnn.evaluate_pairs import evaluate_pairs
+    from geofsrcnn.pairnet import pairing_of
     from geofsrcnn.report import check_report
 
     if report is not None:
@@ -1082,8 +1083,7 @@ def _evaluate_pairs(
         found = evaluate_pairs(loaded, coarse, fine, since=since, device=device, each_part=check)
     facts = {}
     for name, checkpoint in zip(found[0].models, loaded, strict=True):
-        assert checkpoint.pairing is not None
-        fitted = " to ".join(checkpoint.pairing.fitted)
+        fitted = " to ".join(pairing_of(checkpoint).fitted)
         words = f"{checkpoint.card.summary}; fitted on {fitted}; sha256 {checkpoint.digest}"
         facts[f"model {name}"] = f"{checkpoint.path.name}; {words}"
     facts |= {"fine": _file_names(fine), "coarse": _file_names(coarse)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-import geofsrcnn
+from geofsrcnn._version import __version__
 from geofsrcnn.cf import (
     PACKED_ATTRS,
     Refinement,
@@ -127,7 +127,7 @@ def upscale_dataset(
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     for variable in result.variables.values():
         variable.attrs = without_dangling(variable.attrs, plan)
-    result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method)}
+    result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method.name, method.digest, factor)}
     result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
     return result
 
@@ -176,10 +176,10 @@ def check_bands(method: Method) -> None:
         raise ModelError(f"model {method.name} takes {method.upsampler.channels} bands: fields are upscaled one by one")
 
 
-def history(before: object, method: Method) -> str:
+def history(before: object, name: str, digest: str, factor: int) -> str:
     """The history attribute with a line more; without the time, so that the same run gives the same file."""
-    digest = f", sha256 {method.digest}" if method.digest else ""
-    line = f"geofsrcnn {geofsrcnn.__version__}: upscaled {method.factor} times, model {printable(method.name)}{digest}"
+    words = f", sha256 {digest}" if digest else ""
+    line = f"geofsrcnn {__version__}: upscaled {factor} times, model {printable(name)}{words}"
     return f"{before}\n{line}" if before else line
 
 

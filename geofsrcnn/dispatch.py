@@ -275,7 +275,7 @@ def describe_file(name: Path_, group: str | None = None) -> dict[str, Any] | Non
     need_xarray()
     from geofsrcnn.cf import packing_of, refine
 
-    with as_dataset(path, kind, load_method("nearest", 2), {"group": group}) as dataset:
+    with as_dataset(path, kind, {"group": group}, raw=True) as dataset:
         plan = refine(dataset, 2)
         variables = []
         for key, role in plan.roles.items():
@@ -502,7 +502,7 @@ def _opened(
 
     check_bands(method)
     before = identity(path) if isinstance(path, Path) else ()
-    with as_dataset(path, kinds[0], method, options) as dataset:
+    with as_dataset(path, kinds[0], options, raw=method.upsampler is None) as dataset:
         plan = refine(
             dataset, factor, variables=options.get("variables") or None, x=options.get("x"), y=options.get("y")
         )

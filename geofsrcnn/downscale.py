@@ -18,10 +18,11 @@ from geofsrcnn.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.dataset import history
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same, staged
-from geofsrcnn.inference import Network, downscaled
-from geofsrcnn.methods import Method, check_device
+from geofsrcnn.inference import Network
+from geofsrcnn.methods import check_device
 from geofsrcnn.opening import opened_dataset
 from geofsrcnn.pairing import Pairing, Predictor
+from geofsrcnn.pairnet import downscaled, is_of_pairs, pairing_of
 from geofsrcnn.pairs import NOWHERE, day_of_year, expanded, share_outside
 from geofsrcnn.store import NewField, Writer
 from geofsrcnn.units import differ
@@ -47,6 +48,8 @@ class Downscaling:
     ----------
     checkpoint : Checkpoint
         Of `geofsrcnn.train_pairs`.
+    pairing : Pairing
+        What stands around the network.
     networks : list of Network
         Its members, ready to run.
     device : str
@@ -58,16 +61,11 @@ class Downscaling:
     """
 
     checkpoint: Checkpoint
+    pairing: Pairing
     networks: list[Network]
     device: str
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
-
-    @property
-    def pairing(self) -> Pairing:
-        """What stands around the network."""
-        assert self.checkpoint.pairing is not None
-        return self.checkpoint.pairing
 
     @property
     def timed(self) -> tuple[Fields, list[int]]:
@@ -93,7 +91,6 @@ class Downscaling:
         )
         words = words if domain.turning else ({"axis": "Y"}, {"axis": "X"})
         card, factor = self.checkpoint.card, self.pairing.factor
-        method = Method(card.name, self.checkpoint.digest, factor, None, self.device, 0)
         kept = {k: v for k, v in stamps.encoding.items() if k in ("units", "calendar")}
         return xr.Dataset(
             {},
@@ -102,7 +99,7 @@ class Downscaling:
                 y: (y, domain.y, words[0]),
                 x: (x, domain.x, words[1]),
             },
-            {"Conventions": "CF-1.11", "history": history(None, method)},
+            {"Conventions": "CF-1.11", "history": history(None, card.name, self.checkpoint.digest, factor)},
         )
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
@@ -196,13 +193,13 @@ def prepared(
 ) -> Downscaling:
     """Find in the datasets what a network of pairs needs; arguments and errors as for `downscale_dataset`."""
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    if checkpoint.pairing is None:
+    if not is_of_pairs(checkpoint):
         raise ModelError(f"model {checkpoint.card.name} was not trained on pairs: use upscale_dataset")
-    device = check_device(device)
-    fields = _found(sources, checkpoint.pairing)
+    pairing, device = pairing_of(checkpoint), check_device(device)
+    fields = _found(sources, pairing)
     indexes = common_times([each for each, _ in fields])
     networks = [Network(model, device, precision) for model in checkpoint.members]
-    return Downscaling(checkpoint, networks, device, fields, indexes)
+    return Downscaling(checkpoint, pairing, networks, device, fields, indexes)
 
 
 def downscale_dataset(

@@ -20,10 +20,10 @@ from geofsrcnn.compare import Comparer
 from geofsrcnn.comparison import Comparison
 from geofsrcnn.downscale import check_spacing
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
-from geofsrcnn.inference import downscaled
 from geofsrcnn.methods import check_device
 from geofsrcnn.nodata import fill
 from geofsrcnn.pairing import BILINEAR, LINES, Pairing
+from geofsrcnn.pairnet import downscaled, is_of_pairs, pairing_of
 from geofsrcnn.pairs import Pairs, day_text, read_pairs, same_means, simple_methods
 from geofsrcnn.resample import BICUBIC, resample
 from geofsrcnn.units import differ
@@ -129,10 +129,10 @@ def evaluate_pairs(
 
 
 def _pairing(checkpoint: Checkpoint) -> Pairing:
-    if checkpoint.pairing is None:
+    if not is_of_pairs(checkpoint):
         name = printable(checkpoint.card.name)
         raise ModelError(f"model {name} was not trained on pairs: evaluate it on rasters, without --coarse")
-    return checkpoint.pairing
+    return pairing_of(checkpoint)
 
 
 def _check_since(since: str | None, last_day: str) -> None:

@@ -323,7 +323,8 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], meth
         for key in ("_FillValue", "coordinates"):  # stored as they are, in the place where xarray looks
             if key in variable.attrs:
                 variable.encoding = {k: v for k, v in variable.encoding.items() if k != key}
-    attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method)}
+    words = history(dataset.attrs.get("history"), method.name, method.digest, method.factor)
+    attrs = {**plan.attrs, "history": words}
     return xr.Dataset(kept, attrs=attrs)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,10 +19,7 @@ from geofsrcnn.model import (
     run_layers,
     without_centre,
 )
-from geofsrcnn.pairing import Pairing
 from geofsrcnn.resample import filter_bank
-
-Array = npt.NDArray[Any]
 
 
 class Upsampler(Protocol):
@@ -210,41 +204,3 @@ class Classical:
             local = differences(x.to(self.device), torch.float32)
             fine = assemble(cut(x.to(self.device), self.halo), self._layer(local), self.factor, "none", anchored=True)
             return fine.to(x.device)
-
-
-def downscaled(
-    networks: Sequence[Callable[[Tensor], Tensor]],
-    pairing: Pairing,
-    coarse: Array,
-    partners: Array,
-    days: Array,
-    device: str,
-) -> Array:
-    """What networks of pairs give, each for itself.
-
-    Parameters
-    ----------
-    networks : sequence of callable
-        `Network` or FSRCNN, ``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``.
-    pairing : Pairing
-        What stands around them.
-    coarse : ndarray (time, predictor, y + 2 halo, x + 2 halo)
-        In the predictors' units.
-    partners : ndarray (time, target, Y, X)
-        On the padded fine grid.
-    days : ndarray (time,)
-        Of the year, from 0.
-    device : str
-        Of the networks.
-
-    Returns
-    -------
-    ndarray (network, time, target, y, x), float64
-        On the grid; NaN where nothing is known.
-    """
-    halo = (coarse.shape[-1] - pairing.domain.padded[1] // pairing.factor) // 2
-    inputs = torch.from_numpy(pairing.inputs(coarse, days, halo)).to(device)
-    bases, inner = pairing.bases(partners), slice(halo, -halo or None)
-    with torch.inference_mode():
-        residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
-    return np.stack([pairing.finish(bases, each, coarse[..., inner, inner].astype(np.float64)) for each in residuals])

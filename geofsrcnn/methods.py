@@ -121,7 +121,7 @@ def load_method(
         classical = Classical(model, factor, device)
         return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
-    if checkpoint.pairing is not None:
+    if checkpoint.sections:
         raise ModelError(f"model {checkpoint.card.name} was trained on pairs: apply it to files or Datasets (upscale)")
     if checkpoint.config.factor != factor:
         raise ModelError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
@@ -143,4 +143,4 @@ def of_pairs(model: str | os.PathLike[str] | Checkpoint) -> Checkpoint | None:
         from geofsrcnn.checkpoint import load_checkpoint
 
         model = load_checkpoint(model)
-    return model if getattr(model, "pairing", None) is not None else None
+    return model if getattr(model, "sections", None) else None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from geofsrcnn.errors import not_installed
 from geofsrcnn.files import sniff
-from geofsrcnn.methods import Method, load_method
 from geofsrcnn.remote import RemoteZarr
 
 if TYPE_CHECKING:
@@ -31,13 +30,15 @@ def opened_dataset(path: Path) -> Iterator[xr.Dataset]:
         If it cannot be read.
     """
     need_xarray()
-    with as_dataset(path, KINDS.get(sniff(path), "GeoTIFF"), load_method("bilinear", 2), {}) as dataset:
+    with as_dataset(path, KINDS.get(sniff(path), "GeoTIFF"), {}) as dataset:
         yield dataset
 
 
 @contextmanager
-def as_dataset(path: Path | RemoteZarr, kind: Kind, method: Method, options: Mapping[str, Any]) -> Iterator[xr.Dataset]:
-    """The input as it is stored."""
+def as_dataset(
+    path: Path | RemoteZarr, kind: Kind, options: Mapping[str, Any], *, raw: bool = False
+) -> Iterator[xr.Dataset]:
+    """The input as it is stored; `raw` is for cells that are only repeated, whatever they mean."""
     if isinstance(path, RemoteZarr) or kind == "Zarr":
         from geofsrcnn import zarrstore
 
@@ -58,7 +59,7 @@ def as_dataset(path: Path | RemoteZarr, kind: Kind, method: Method, options: Map
             bidx=tuple(options.get("bidx") or ()),
             driver=options.get("driver"),
             sidecars=bool(options.get("sidecars")),
-            raw=method.upsampler is None,
+            raw=raw,
             allow_sparse=bool(options.get("allow_sparse")),
         ) as source:
             source.check_georeference()

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-import geofsrcnn
+from geofsrcnn._version import __version__
 from geofsrcnn.errors import OutputError, TrainError, printable, warn
 from geofsrcnn.files import staged
 
@@ -125,7 +125,7 @@ def _states(folder: Path) -> list[Path]:
 
 
 def _versions() -> dict[str, str]:
-    return {"geofsrcnn": geofsrcnn.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {"geofsrcnn": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _read(path: Path) -> State:

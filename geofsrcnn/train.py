@@ -458,7 +458,7 @@ class _Teacher:
 
 def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig) -> _Teacher:
     given = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, config.factor)
-    if given.config.factor != config.factor or given.config.channels != 1 or given.pairing is not None:
+    if given.config.factor != config.factor or given.config.channels != 1 or given.sections:
         raise UsageError("the teacher must have the same factor and one band")
     return _Teacher(given.model, given.config.halo, given.digest)
 

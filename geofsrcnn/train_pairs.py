@@ -20,12 +20,12 @@ from torch import Tensor
 from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files import check_target, refuse_same, size_of
-from geofsrcnn.inference import downscaled
 from geofsrcnn.logbook import Report
 from geofsrcnn.methods import check_device
 from geofsrcnn.metrics import Errors
 from geofsrcnn.model import FSRCNN, FSRCNNConfig, Weights, run_layers
 from geofsrcnn.pairing import MAX_MEMBERS, Pairing, packed
+from geofsrcnn.pairnet import downscaled, section_of
 from geofsrcnn.pairs import (
     Pairs,
     baselines,
@@ -289,7 +289,7 @@ def train_pairs(
                 limits="Only for this grid and these predictors; units and places carry meaning.",
                 created=dt.datetime.now(dt.UTC).date().isoformat(),
             ),
-            pairing=dataclasses.replace(pairing, members=len(networks)),
+            sections=section_of(dataclasses.replace(pairing, members=len(networks))),
             overwrite=overwrite or ours,
         )
         ours = True

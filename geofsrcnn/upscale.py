@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-import geofsrcnn
+from geofsrcnn._version import __version__
 from geofsrcnn.cells import Cells
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files import check_target, free_bytes, local_path, refuse_same, staged
@@ -909,7 +909,7 @@ def check_pixels(pixels: int, limit: int | None) -> None:
 def provenance(method: Method) -> dict[str, str]:
     """Tags that say how an output was made."""
     tags = {
-        "GEOFSRCNN_VERSION": geofsrcnn.__version__,
+        "GEOFSRCNN_VERSION": __version__,
         "GEOFSRCNN_MODEL": printable(method.name),
         "GEOFSRCNN_FACTOR": str(method.factor),
         "GEOFSRCNN_MODEL_SHA256": method.digest,

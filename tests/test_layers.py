@@ -15,7 +15,7 @@ PACKAGE = Path(geofsrcnn.__file__).parent
 MODULES = {path.stem: ast.parse(path.read_text()) for path in PACKAGE.glob("*.py")}
 
 LAYERS = (
-    {"__init__", "errors", "process"},
+    {"__init__", "_version", "errors", "process"},
     {"config", "grid", "tiles", "files"},
     {"remote", "journal", "cluster"},
     {"manifest"},
@@ -35,7 +35,7 @@ LAYERS = (
         "align",
         "store",
     },
-    {"geotiff", "predict", "patches", "netcdf", "zarrstore", "parts"},
+    {"pairnet", "geotiff", "predict", "patches", "netcdf", "zarrstore", "parts"},
     {"upscale", "train", "rastergrid"},
     {"opening", "compare"},
     {"evaluate", "chunked", "pairs"},

@@ -25,7 +25,7 @@ from rasters import state, write
 
 from geofsrcnn import load_checkpoint, pairs, upscale_array, upscale_file, upscale_raster
 from geofsrcnn.align import averaged, common_times, fields_of, interpolated
-from geofsrcnn.checkpoint import save_checkpoint
+from geofsrcnn.checkpoint import Section, save_checkpoint
 from geofsrcnn.domain import Domain
 from geofsrcnn.downscale import downscale_dataset
 from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
@@ -33,6 +33,7 @@ from geofsrcnn.evaluate import evaluate_raster
 from geofsrcnn.evaluate_pairs import evaluate_pairs
 from geofsrcnn.model import conserve
 from geofsrcnn.pairing import CellRegression, unshuffle, with_means
+from geofsrcnn.pairnet import pairing_of
 from geofsrcnn.pairs import read_statics
 from geofsrcnn.resample import block_mean, resample
 from geofsrcnn.train import train_model
@@ -164,7 +165,7 @@ def test_a_correction_needs_the_same_units(files, tmp_path):
     with pytest.raises(UsageError, match="target tas counts in degC, its partner in rankine"):
         train_pairs([kelvin], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
-    (target,) = load_checkpoint(tmp_path / "m.safetensors").pairing.targets
+    (target,) = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).targets
     slope, _ = target.lines[target.base]
     assert np.nanmin(slope) == np.nanmax(slope) == 1
     with pytest.raises(UsageError, match="base must be one of regression, correction, got 'x'"):
@@ -239,7 +240,7 @@ def test_nothing_of_later_times_is_fitted(files, tmp_path):
     assert first != second
     for name, tensor in a.model.state_dict().items():
         assert torch.equal(tensor, b.model.state_dict()[name]), name
-    assert a.card.pairing == b.card.pairing
+    assert a.sections["pairing"].words == b.sections["pairing"].words
 
 
 def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
@@ -472,7 +473,7 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     files = [tmp_path / "coarse.nc"], [tmp_path / "fine.nc"], 4
     out = tmp_path / "m.safetensors"
     train_pairs(*files, out, **line)
-    assert load_checkpoint(out).pairing.targets[0].conserving == "mean"
+    assert pairing_of(load_checkpoint(out)).targets[0].conserving == "mean"
     with xr.open_dataset(files[0][0]) as given:
         found = downscale_dataset(given, out)["fine"].to_numpy()
     means = np.stack([block_mean(each, 4) for each in found])
@@ -480,11 +481,11 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     assert np.allclose(means[known], coarse[known], rtol=1e-4, atol=1e-4)
     assert np.nanmin(found) >= 0
     train_pairs(*files, tmp_path / "n.safetensors", **line, conserving="none")
-    assert load_checkpoint(tmp_path / "n.safetensors").pairing.targets[0].conserving == "none"
+    assert pairing_of(load_checkpoint(tmp_path / "n.safetensors")).targets[0].conserving == "none"
     with pytest.raises(UsageError, match="conserving must be one of auto, mean, area, positive, none"):
         train_pairs(*files, tmp_path / "o.safetensors", **line, conserving="all")
     train_pairs(*files, tmp_path / "p.safetensors", **{**line, "limits": None}, conserving="positive")
-    (target,) = load_checkpoint(tmp_path / "p.safetensors").pairing.targets
+    (target,) = pairing_of(load_checkpoint(tmp_path / "p.safetensors")).targets
     assert target.conserving == "mean"
     assert target.limits == (0, np.inf)
 
@@ -520,7 +521,7 @@ def test_block_means_by_area_are_found_and_kept(tmp_path):
     files = [tmp_path / "coarse.nc"], [tmp_path / "fine.nc"]
     out = tmp_path / "m.safetensors"
     train_pairs(*files, 4, out, until="2000-03-01", sizes=SMALL, options=PairOptions(steps=20))
-    assert load_checkpoint(out).pairing.targets[0].conserving == "area"
+    assert pairing_of(load_checkpoint(out)).targets[0].conserving == "area"
     with xr.open_dataset(files[0][0]) as given:
         found = downscale_dataset(given, out)["fine"].to_numpy()
     assert np.allclose(means(found)[:, :4], coarse[:, :4], rtol=0, atol=2e-4)
@@ -780,18 +781,13 @@ def test_damaged_pairings_are_refused(files, tmp_path, monkeypatch):
     out = tmp_path / "m.safetensors"
     trained(files, out, steps=2)
     sound = load_checkpoint(out)
-    from geofsrcnn import checkpoint
-
-    real = checkpoint.packed
+    section = sound.sections["pairing"]
     for i, damage in enumerate(DAMAGE.values()):
-
-        def packed(pairing: object, damage: object = damage) -> object:
-            words, arrays = real(pairing)  # type: ignore[arg-type]
-            return damage(words), arrays  # type: ignore[operator]
-
-        monkeypatch.setattr(checkpoint, "packed", packed)
+        path = tmp_path / f"{i}.safetensors"
+        damaged = {"pairing": Section(damage(section.words), section.arrays)}
+        save_checkpoint(path, sound.model, sound.card, sections=damaged)
         with pytest.raises(ModelError) as caught:
-            save_checkpoint(tmp_path / f"{i}.safetensors", sound.model, sound.card, pairing=sound.pairing)
+            pairing_of(load_checkpoint(path))
         assert "\n" not in str(caught.value)
 
 
