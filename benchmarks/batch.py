@@ -21,8 +21,8 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from geofsrcnn.archive import Tally, upscale_files
-from geofsrcnn.upscale import upscale_raster
+from geofsrcnn.batch.run import Tally, upscale_files
+from geofsrcnn.upscale.raster import upscale_raster
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from rasterio.warp import transform_bounds
 from skimage.filters import gaussian
 
-from geofsrcnn.evaluate import chosen_bands
-from geofsrcnn.patches import Field, read_fields
-from geofsrcnn.resample import block_mean, repeat
+from geofsrcnn.evaluation.rasters import chosen_bands
+from geofsrcnn.training.patches import Field, read_fields
+from geofsrcnn.values.blocks import block_mean, repeat
 
 TILE = 48
 

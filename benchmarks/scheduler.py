@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geofsrcnn import cluster
-from geofsrcnn.cluster import Task, Window, local_cluster
-from geofsrcnn.journal import Journal
+from geofsrcnn.batch import cluster
+from geofsrcnn.batch.cluster import Task, Window, local_cluster
+from geofsrcnn.batch.journal import Journal
 
 
 def main() -> None:

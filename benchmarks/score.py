@@ -1,8 +1,8 @@
 """Score models on fine rasters, field by field, as a Markdown table: RMSE divided by the best classical method's.
 
-Each raster is block-averaged, upscaled and compared with itself (geofsrcnn.evaluate); of a series of bands the first
-and the middle one are taken. The best classical method is the one that turns out best on that very field. Geometric
-means stand below, over all fields that are large enough for the factor.
+Each raster is block-averaged, upscaled and compared with itself (evaluation.rasters); of a series of bands the first
+and the middle one are taken. The best classical method is the one that turns out best on that very field.
+Geometric means stand below, over all fields that are large enough for the factor.
 
     python benchmarks/score.py --factor 2 3 4 --model small default large -- RASTER...
 """
@@ -13,9 +13,9 @@ import argparse
 import json
 from pathlib import Path
 
-from geofsrcnn.checkpoint import shipped_models
-from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster
-from geofsrcnn.metrics import geometric_mean
+from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.evaluation.scores import geometric_mean
+from geofsrcnn.networks.checkpoint import shipped_models
 
 
 def score(paths: list[Path], factor: int, models: list[str], precision: str = "float32") -> list[Evaluation]:

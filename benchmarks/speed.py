@@ -22,11 +22,12 @@ import rasterio
 import torch
 from torch import nn
 
-from geofsrcnn.cells import Cells
-from geofsrcnn.methods import Method, load_method
-from geofsrcnn.predict import TILE, Job, run
-from geofsrcnn.tiles import Plan, Window
-from geofsrcnn.upscale import upscale_raster
+from geofsrcnn.engine.base import TILE, Job
+from geofsrcnn.engine.run import run
+from geofsrcnn.grids.windows import Plan, Window
+from geofsrcnn.networks.catalog import Method, load_method
+from geofsrcnn.upscale.raster import upscale_raster
+from geofsrcnn.values.cells import Cells
 
 FACTOR = 3
 ARTICLE_SIZE = 1024

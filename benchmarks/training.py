@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geofsrcnn.model import FSRCNN, PRESETS, FSRCNNConfig
-from geofsrcnn.patches import Patches, made_ahead, split
+from geofsrcnn.formats.raster import RasterSource
+from geofsrcnn.networks.fsrcnn import FSRCNN, PRESETS, FSRCNNConfig
 from geofsrcnn.process import keep_freed_memory
-from geofsrcnn.raster import RasterSource
-from geofsrcnn.train import Run, TrainOptions, penalty
+from geofsrcnn.training.loop import Run, penalty
+from geofsrcnn.training.patches import Patches, made_ahead, split
+from geofsrcnn.training.schedule import TrainOptions
 
 
 def operations(config: FSRCNNConfig, patch: int) -> float:

@@ -20,7 +20,8 @@ from matplotlib import cbook
 from matplotlib.colors import LightSource
 from rasterio.transform import from_bounds
 
-from geofsrcnn.resample import block_mean, repeat, resample
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.kernels import resample
 
 FACTOR = 3
 

@@ -52,11 +52,12 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine, from_origin
 
-from geofsrcnn.checkpoint import load_checkpoint, save_checkpoint
-from geofsrcnn.evaluate import Evaluation, chosen_bands, domain_scores, evaluate_raster
-from geofsrcnn.logbook import json_lines
-from geofsrcnn.model import PRESETS, FSRCNNConfig
-from geofsrcnn.train import TrainOptions, train_model
+from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, domain_scores, evaluate_raster
+from geofsrcnn.networks.checkpoint import load_checkpoint, save_checkpoint
+from geofsrcnn.networks.fsrcnn import PRESETS, FSRCNNConfig
+from geofsrcnn.training.log import json_lines
+from geofsrcnn.training.rasters import train_model
+from geofsrcnn.training.schedule import TrainOptions
 
 RECIPE = Path(__file__).with_suffix(".toml")
 Source = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geofsrcnn.cli import main
+from geofsrcnn.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.dataset`.
+"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.upscale.dataset`.
 
 It is registered while xarray is being imported, perhaps by a module of ours, so it imports those when it is used.
 """
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 if TYPE_CHECKING:
-    from geofsrcnn.cf import CFGrid
-    from geofsrcnn.checkpoint import Checkpoint
-    from geofsrcnn.dataset import Range
+    from geofsrcnn._types import Range
+    from geofsrcnn.cf.grid import CFGrid
+    from geofsrcnn.networks.checkpoint import Checkpoint
 
 
 @xr.register_dataset_accessor("fsrcnn")
@@ -27,7 +27,7 @@ class DatasetAccessor:
     @property
     def grid(self) -> CFGrid:
         """The horizontal grid that was found."""
-        from geofsrcnn.cf import find_grid
+        from geofsrcnn.cf.grid import find_grid
 
         return find_grid(self._dataset)
 
@@ -52,9 +52,9 @@ class DatasetAccessor:
         Dataset
             Lazy where the input was. With a model that was trained on pairs, its targets on its fine grid, in memory.
         """
-        from geofsrcnn.dataset import upscale_dataset
         from geofsrcnn.errors import ModelError, UsageError
-        from geofsrcnn.methods import of_pairs
+        from geofsrcnn.networks.catalog import of_pairs
+        from geofsrcnn.upscale.dataset import upscale_dataset
 
         if (trained := of_pairs(model)) is not None:
             given = {"variables": variables, "x": x, "y": y, "value_range": value_range, "tile_size": tile_size}
@@ -62,7 +62,7 @@ class DatasetAccessor:
                 raise UsageError(f"{', '.join(wrong)}: not for models that were trained on pairs")
             if factor != trained.config.factor:
                 raise ModelError(f"model {trained.card.name} is for factor {trained.config.factor}, not {factor}")
-            from geofsrcnn.downscale import downscale_dataset
+            from geofsrcnn.pairs.apply import downscale_dataset
 
             return downscale_dataset(self._dataset, trained, device=device, precision=precision)
 
@@ -91,8 +91,8 @@ class DataArrayAccessor:
     @property
     def grid(self) -> CFGrid:
         """The horizontal grid that was found."""
-        from geofsrcnn.cf import find_grid
-        from geofsrcnn.dataset import as_dataset
+        from geofsrcnn.cf.grid import find_grid
+        from geofsrcnn.upscale.dataset import as_dataset
 
         return find_grid(as_dataset(self._array)[0])
 
@@ -116,7 +116,7 @@ class DataArrayAccessor:
         DataArray
             Lazy where the input was.
         """
-        from geofsrcnn.dataset import upscale_dataarray
+        from geofsrcnn.upscale.dataset import upscale_dataarray
 
         return upscale_dataarray(
             self._array,

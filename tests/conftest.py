@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from geofsrcnn.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.model import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
 
 settings.register_profile(
     "geofsrcnn", deadline=None, max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from matplotlib import cbook
 
-from geofsrcnn.resample import block_mean
-from geofsrcnn.train_pairs import PairOptions, train_pairs
+from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.values.blocks import block_mean
 
 QUICK = {"steps": 60, "check_every": 30, "batch": 16}
 SMALL = {"d": 16, "s": 8, "m": 1}

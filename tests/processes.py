@@ -177,7 +177,7 @@ def _run(request: dict[str, Any], fds: list[int]) -> None:
     if "script" in request:
         exec(request["script"], {"args": request["args"]})
         return
-    from geofsrcnn.cli import main
+    from geofsrcnn.cli.main import main
 
     sys.argv = ["geofsrcnn", *request["args"]]
     main()

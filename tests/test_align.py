@@ -8,8 +8,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.align import common_times, fields_of, interpolated, joined
 from geofsrcnn.errors import InputError
+from geofsrcnn.pairs.interpolate import interpolated
+from geofsrcnn.pairs.times import common_times, fields_of, joined
 
 LAT = np.array([60.0, 50, 40])
 

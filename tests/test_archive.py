@@ -17,10 +17,10 @@ import xarray as xr
 from rasters import digest, state, terrain, write
 from test_remote import bucket  # noqa: F401  a fixture
 
-from geofsrcnn.archive import upscale_files
-from geofsrcnn.dispatch import upscale_file
+from geofsrcnn.batch.journal import NAME
+from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
-from geofsrcnn.journal import NAME
+from geofsrcnn.upscale.file import upscale_file
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
@@ -195,7 +195,7 @@ def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
 
 def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch):
     """The two tests above would pass if nothing were split."""
-    import geofsrcnn.archive as module
+    import geofsrcnn.batch.run as module
 
     seen = []
     part = module._Batch._part
@@ -212,9 +212,9 @@ def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch)
 
 def test_a_damaged_part_is_found(tmp_path):
     """A flipped byte in a part is an error, and the part is made anew."""
-    from geofsrcnn.cells import Cells
-    from geofsrcnn.parts import read_parts, writing_part
-    from geofsrcnn.tiles import Window
+    from geofsrcnn.batch.parts import read_parts, writing_part
+    from geofsrcnn.grids.windows import Window
+    from geofsrcnn.values.cells import Cells
 
     path = tmp_path / "0.npz"
     cells = Cells(terrain((1, 20, 20)).astype("float32"), terrain((1, 20, 20)) > 0.5)
@@ -388,7 +388,7 @@ def test_threads_of_a_worker_take_turns(tmp_path):
 
 def test_runs_beside_each_other_keep_their_models(archive, cluster, tmp_path, random_network):
     """A worker that joins gets the models of all runs that are under way."""
-    from geofsrcnn.worker import Setup
+    from geofsrcnn.batch.worker import Setup
 
     setups = [Setup(digest, b"", driver) for digest in ("", "a", "b") for driver in (None, "VRT")]
     assert len({each.name for each in setups}) == len(setups)
@@ -440,16 +440,16 @@ def test_no_workers_for_a_time_is_an_error(archive, tmp_path):
 
 
 def test_other_versions_on_workers_are_refused(archive, cluster, tmp_path, monkeypatch):
-    import geofsrcnn.worker
+    import geofsrcnn.batch.worker
 
-    monkeypatch.setattr(geofsrcnn.worker, "version", lambda _: "9.9")
+    monkeypatch.setattr(geofsrcnn.batch.worker, "version", lambda _: "9.9")
     with pytest.raises(UsageError, match=r"the worker tcp://.* has geofsrcnn [\d.]+.* \(here 9.9\)"):
         upscale_files([archive / "a.tif"], tmp_path / "out", address=cluster, **PLAIN)
 
 
 def test_a_worker_that_joins_with_other_versions_stops_the_run(tmp_path):
     """What a worker that came later says of a task."""
-    from geofsrcnn.worker import Settings, Work, upscale_work
+    from geofsrcnn.batch.worker import Settings, Work, upscale_work
 
     settings = Settings("r", 3, "bilinear", "", {}, str(tmp_path), 0, (), False, {"geofsrcnn": "9", "torch": "9"})
     facts = upscale_work(settings, Work("x.tif", "y.tif"))

@@ -20,10 +20,10 @@ import pytest
 from rasters import digest, state, terrain, write
 from test_archive import PLAIN, dataset, same
 
-from geofsrcnn.archive import upscale_files
-from geofsrcnn.cluster import Task, Window, local_cluster
+from geofsrcnn.batch.cluster import Task, Window, local_cluster
+from geofsrcnn.batch.journal import NAME
+from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, OutputError, UsageError
-from geofsrcnn.journal import NAME
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
@@ -69,7 +69,7 @@ class Faulty(distributed.WorkerPlugin):
         self.file, self.fault, self.notes = name, fault, str(notes)
 
     def setup(self, worker) -> None:
-        import geofsrcnn.dispatch as module
+        import geofsrcnn.upscale.file as module
 
         opened = module.opened_task
         file, fault, notes = self.file, self.fault, self.notes
@@ -98,7 +98,7 @@ class Doomed(distributed.WorkerPlugin):
         self.notes = str(notes)
 
     def setup(self, worker) -> None:
-        from geofsrcnn.worker import Setup
+        from geofsrcnn.batch.worker import Setup
 
         notes = self.notes
 
@@ -390,7 +390,7 @@ def test_two_runs_of_one_folder(archive, tmp_path):
 
 def test_a_task_that_runs_twice_at_once(archive, tmp_path):
     """As when a worker is taken for dead and is not: both end well, the output is whole."""
-    from geofsrcnn.worker import Settings, Work, upscale_work, versions
+    from geofsrcnn.batch.worker import Settings, Work, upscale_work, versions
 
     out = tmp_path / "out"
     settings = Settings("r", 3, "bilinear", "", {}, str(out), 0, (), False, versions())
@@ -408,7 +408,7 @@ def test_a_task_that_runs_twice_at_once(archive, tmp_path):
 
 def test_an_input_replaced_between_its_parts(archive, tmp_path, monkeypatch):
     """Parts of two states of a file never make one output."""
-    import geofsrcnn.archive as module
+    import geofsrcnn.batch.run as module
 
     path = archive / "large.tif"
     part = module._Batch._part

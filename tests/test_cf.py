@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 from grids import GAUSSIAN, curvilinear, globe, projected, regular
 
-from geofsrcnn.cf import find_grid, limits_of, packing_of, refine
+from geofsrcnn.cf.encoding import limits_of, packing_of
+from geofsrcnn.cf.grid import find_grid
+from geofsrcnn.cf.refine import refine
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
 
 

@@ -20,8 +20,8 @@ from rasters import opened, terrain, write
 from safetensors.torch import save as save_tensors
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
-from geofsrcnn.checkpoint import FORMAT_VERSION, Card, load_checkpoint, save_checkpoint, shipped_models
 from geofsrcnn.errors import ModelError, OutputError, RemoteError
+from geofsrcnn.networks.checkpoint import FORMAT_VERSION, Card, load_checkpoint, save_checkpoint, shipped_models
 
 CARD = Card(
     name="trial",
@@ -380,9 +380,9 @@ def test_a_hostile_pickle_on_the_command_line(tmp_path):
 FULL = """
 import os, resource, signal
 from pathlib import Path
-from geofsrcnn.checkpoint import Card, save_checkpoint, load_checkpoint
+from geofsrcnn.networks.checkpoint import Card, save_checkpoint, load_checkpoint
 from geofsrcnn.errors import OutputError
-from geofsrcnn.model import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
 
 target = Path(args[0])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

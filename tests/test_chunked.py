@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rasters import terrain
 
 from geofsrcnn import load_checkpoint, upscale_array
-from geofsrcnn.chunked import Recipe, _at_least, upscale_chunks
-from geofsrcnn.methods import load_method
-from geofsrcnn.nodata import Missing
+from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks
+from geofsrcnn.networks.catalog import load_method
+from geofsrcnn.values.encoding import Missing
 
 SMALL = load_checkpoint("small", 3)
 METHOD = load_method(SMALL, 3)
@@ -137,6 +137,6 @@ def test_on_a_cluster():
 
 
 def _ready() -> int:
-    from geofsrcnn import chunked as module
+    from geofsrcnn.engine import lazy
 
-    return len(module._READY)
+    return len(lazy._READY)

@@ -19,8 +19,8 @@ from conftest import TINY, random_model
 from rasters import NOWHERE, created, opened, read, state, terrain, write
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
-from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import UsageError
+from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -394,7 +394,7 @@ def test_debug_shows_the_traceback(tmp_path, source):
 
 def test_a_defect_is_one_line_too(source, output):
     """An exception of ours is exit 1 in one line, with a traceback only for --debug; nothing is left."""
-    prelude = "import geofsrcnn.predict as p\ndef run(*_, **__):\n    raise KeyError('x')\np.run = run"
+    prelude = "import geofsrcnn.engine.run as p\ndef run(*_, **__):\n    raise KeyError('x')\np.run = run"
     message = processes.run("upscale", source, output, *CLASSICAL, prelude=prelude).refused(1)
     assert message == "internal error: KeyError: 'x': please report it with --debug"
     assert list(output.parent.iterdir()) == []
@@ -566,7 +566,7 @@ def test_text_from_files_cannot_control_the_terminal(tmp_path):
 
 def test_models_lists_what_there_is():
     """The models command lists classical methods and every file in the package."""
-    from geofsrcnn.checkpoint import shipped_models
+    from geofsrcnn.networks.checkpoint import shipped_models
 
     facts = json.loads(processes.run("models", "--json").out)
     assert {"nearest", "bilinear", "cubic", "lanczos", "lanczos-bp"} <= set(facts["classical"])
@@ -627,7 +627,7 @@ def test_the_rasterio_plugin(source, output, tmp_path):
 
 def test_importing_takes_no_torch():
     """Importing the package, and its help, load neither torch nor rasterio."""
-    code = "import sys, geofsrcnn, geofsrcnn.cli; print([m for m in ('torch', 'rasterio') if m in sys.modules])"
+    code = "import sys, geofsrcnn, geofsrcnn.cli.main; print([m for m in ('torch', 'rasterio') if m in sys.modules])"
     assert entry(sys.executable, "-c", code).stdout == "[]\n"
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from geofsrcnn import compare
-from geofsrcnn.compare import SHIFTS, Comparer
-from geofsrcnn.comparison import MEASURES, Comparison
 from geofsrcnn.errors import InputError
-from geofsrcnn.metrics import Correlation, Errors, crps, radial_spectrum, ssim
-from geofsrcnn.resample import block_mean, repeat
-from geofsrcnn.units import conversion, differ
+from geofsrcnn.evaluation import comparer
+from geofsrcnn.evaluation.comparer import SHIFTS, Comparer
+from geofsrcnn.evaluation.comparison import MEASURES, Comparison
+from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, ssim
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.units import conversion, differ
 
 ROWS, COLUMNS, FACTOR, TIMES = 24, 32, 4, 6
 
@@ -197,7 +197,7 @@ def test_a_constant_has_no_correlation():
 @pytest.mark.parametrize("columns", [32, 33])
 def test_quantiles_of_samples(monkeypatch, columns):
     """Of more values than are held: however the times are cut, and of all columns, not the same few each time."""
-    monkeypatch.setattr(compare, "SAMPLE", 2560)
+    monkeypatch.setattr(comparer, "SAMPLE", 2560)
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(40, 16, columns)) + 3 * np.arange(columns) % 8
     estimate = truth + rng.normal(size=truth.shape) * 0.1 + np.arange(columns) % 4
@@ -212,7 +212,7 @@ def test_quantiles_of_samples(monkeypatch, columns):
 def test_shifts_are_measured_on_some_times(monkeypatch, times):
     """At most so many, the same ones however the times are cut."""
     seen = []
-    monkeypatch.setattr(compare, "shift", lambda _, truth: seen.append(truth[0, 0]) or (0.0, 0.0))
+    monkeypatch.setattr(comparer, "shift", lambda _, truth: seen.append(truth[0, 0]) or (0.0, 0.0))
     truth, estimate = fields(1, times)
     compared(truth, estimate)
     first, seen[:] = list(seen), []

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasters import terrain, write
 
-from geofsrcnn.checkpoint import load_checkpoint
-from geofsrcnn.config import Kind, Option, parse_options, read_options
+from geofsrcnn.cli.config import Kind, Option, parse_options, read_options
 from geofsrcnn.errors import ConfigError
+from geofsrcnn.networks.checkpoint import load_checkpoint
 
 OPTIONS = {
     "factor": Option("factor", "whole"),

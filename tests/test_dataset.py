@@ -21,7 +21,7 @@ from rasters import terrain
 import geofsrcnn
 from geofsrcnn import upscale_array, upscale_dataarray, upscale_dataset
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.resample import block_mean
+from geofsrcnn.values.blocks import block_mean
 
 MODEL = "small"
 
@@ -548,8 +548,8 @@ def test_dataarrays_of_any_name():
         "import geofsrcnn, importlib.util; importlib.util.find_spec('xarray'); import xarray as xr",
         "from geofsrcnn import upscale_dataset; import xarray as xr",
         "from geofsrcnn import upscale_file, upscale_dataarray; import xarray as xr",
-        "import geofsrcnn.cf; import xarray as xr",
-        "import geofsrcnn.chunked; import xarray as xr",
+        "import geofsrcnn.cf.refine; import xarray as xr",
+        "import geofsrcnn.engine.lazy; import xarray as xr",
     ],
 )
 def test_the_accessor_is_there_after_import(order):

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from rasters import UTM, read, state, terrain, write
 
 from geofsrcnn import load_checkpoint, upscale_dataset, upscale_file, upscale_raster
-from geofsrcnn.dispatch import estimate_file
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, LimitError, OutputError, UsageError
-from geofsrcnn.methods import load_method
-from geofsrcnn.resample import block_mean
+from geofsrcnn.networks.catalog import load_method
+from geofsrcnn.upscale.file import estimate_file
+from geofsrcnn.values.blocks import block_mean
 
 MODEL = load_checkpoint("small", 3)
 PACKING = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 270.0, "_FillValue": np.int16(-32768)}
@@ -148,14 +148,14 @@ def test_a_globe_rolled_gives_the_result_rolled(tmp_path):
 
 def test_grids_that_are_read_slab_by_slab_and_too_large_for_it(tmp_path, monkeypatch):
     """Chunks of many times are held where they are small, read again where not, which is said."""
-    from geofsrcnn import gridded
+    from geofsrcnn.upscale import stream
 
     dataset = regular(times=9)
     dataset["tas"].encoding = {"chunks": (9, 24, 30)}
     path = stored(dataset, tmp_path / "coarse.zarr")
     upscale_file(path, tmp_path / "held.zarr", 3, MODEL)
-    monkeypatch.setattr(gridded, "SLAB", 1000)
-    monkeypatch.setattr(gridded, "PART", 50_000)
+    monkeypatch.setattr(stream, "SLAB", 1000)
+    monkeypatch.setattr(stream, "PART", 50_000)
     with pytest.warns(GeofsrcnnWarning, match="W-CHUNKS: tas has chunks of 9 along time"):
         upscale_file(path, tmp_path / "again.zarr", 3, MODEL)
     close(reopened(tmp_path / "held.zarr"), reopened(tmp_path / "again.zarr"))

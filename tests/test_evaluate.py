@@ -14,9 +14,8 @@ from rasters import state, terrain, write
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
-from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.evaluate import (
+from geofsrcnn.evaluation.rasters import (
     DRAWN,
     LARGEST,
     Evaluation,
@@ -26,9 +25,11 @@ from geofsrcnn.evaluate import (
     evaluate_array,
     evaluate_raster,
 )
-from geofsrcnn.metrics import geometric_mean, scored_mask
-from geofsrcnn.report import NAMES
-from geofsrcnn.resample import CLASSICAL, block_mean, resample
+from geofsrcnn.evaluation.report import NAMES
+from geofsrcnn.evaluation.scores import geometric_mean, scored_mask
+from geofsrcnn.networks.checkpoint import Card, save_checkpoint
+from geofsrcnn.values.blocks import block_mean
+from geofsrcnn.values.kernels import CLASSICAL, resample
 
 
 def smooth(shape: tuple[int, int] = (96, 120), seed: int = 0) -> np.ndarray:
@@ -273,7 +274,7 @@ def test_a_report_has_the_scores_of_the_evaluation(tmp_path):
 
 def test_a_large_raster_is_compared_in_its_middle(tmp_path, monkeypatch):
     """So many rows and columns, of whole blocks, with their coordinates."""
-    monkeypatch.setattr("geofsrcnn.evaluate.DRAWN", 100)
+    monkeypatch.setattr("geofsrcnn.evaluation.rasters.DRAWN", 100)
     assert DRAWN % 8 == 0
     field = terrain((300, 140), seed=4)
     (found,) = compare_raster(write(tmp_path / "a.tif", field), 3, ["bilinear"])

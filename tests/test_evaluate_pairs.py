@@ -16,12 +16,12 @@ from pairfiles import METRES, QUICK, SMALL, changed, made, trained
 from PIL import Image
 
 from geofsrcnn import load_checkpoint
-from geofsrcnn.comparison import Comparison
-from geofsrcnn.downscale import downscale_dataset
 from geofsrcnn.errors import InputError, ModelError, UsageError
-from geofsrcnn.evaluate_pairs import evaluate_pairs
-from geofsrcnn.report import NAMES
-from geofsrcnn.train_pairs import PairOptions, train_pairs
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.report import NAMES
+from geofsrcnn.pairs.apply import downscale_dataset
+from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.train import PairOptions, train_pairs
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import xarray as xr
 
-from geofsrcnn.cli import cli
+from geofsrcnn.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 SLOW = """
 import time
-from geofsrcnn.geotiff import GeoTiffSink
+from geofsrcnn.formats.geotiff import GeoTiffSink
 quick = GeoTiffSink.write
 def write(*args):
     time.sleep(0.02)
@@ -38,7 +38,7 @@ GeoTiffSink.write = write
 
 STUCK = """
 import time
-import geofsrcnn.predict as predict
+import geofsrcnn.engine.run as predict
 quick = predict.upscale_tile
 def upscale_tile(*args):
     time.sleep(5)
@@ -182,10 +182,10 @@ def test_full_disk_on_the_command_line(work):
 TMPFS = """
 import sys
 sys.argv = ["geofsrcnn", *sys.argv[1:]]
-import geofsrcnn.upscale
+import geofsrcnn.upscale.task
 if "--cog" in sys.argv:
-    geofsrcnn.upscale.free_bytes = lambda _: 2**40  # another process takes the space after the check
-from geofsrcnn.cli import main
+    geofsrcnn.files.staging.free_bytes = lambda _: 2**40  # another process takes the space after the check
+from geofsrcnn.cli.main import main
 main()
 """
 
@@ -463,7 +463,7 @@ def test_an_output_that_appears_during_the_run(work):
 # ---------------------------------------------------------------------------------------------- verification
 
 FLIP = """
-from geofsrcnn.geotiff import GeoTiffSink
+from geofsrcnn.formats.geotiff import GeoTiffSink
 verify = GeoTiffSink._verify
 def flip(sink, *args):
     with sink._path.open("r+b") as file:

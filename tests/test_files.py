@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from geofsrcnn import files
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
-from geofsrcnn.files import check_target, head, local_path, refuse_same, sniff, staged
+from geofsrcnn.files import paths
+from geofsrcnn.files.kinds import head, sniff
+from geofsrcnn.files.paths import local_path, refuse_same
+from geofsrcnn.files.staging import check_target, staged
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,7 @@ def test_what_cannot_be_removed_is_named(tmp_path, monkeypatch):
         staged(tmp_path / "x.tif") as path,
     ):
         path.write_bytes(b"new")
-        monkeypatch.setattr(files.shutil, "rmtree", refuse)
+        monkeypatch.setattr(paths.shutil, "rmtree", refuse)
     assert (tmp_path / "x.tif").read_bytes() == b"new"
 
 
@@ -387,7 +389,7 @@ def test_a_pipe_is_never_replaced(tmp_path):
 
 def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch):
     """Threads of a failed writer may make a file while the work folder is being removed: it is removed again."""
-    remove, tries = files.shutil.rmtree, []
+    remove, tries = paths.shutil.rmtree, []
 
     def disturbed(work, *arguments, **options):
         tries.append(work)
@@ -395,7 +397,7 @@ def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch
             raise OSError(errno.ENOTEMPTY, "Directory not empty")
         remove(work, *arguments, **options)
 
-    monkeypatch.setattr(files.shutil, "rmtree", disturbed)
+    monkeypatch.setattr(paths.shutil, "rmtree", disturbed)
     with pytest.raises(ZeroDivisionError), staged(tmp_path / "x.zarr", folder=True):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())

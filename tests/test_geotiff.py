@@ -20,7 +20,7 @@ from rasters import NOWHERE, created, opened, read, terrain, write
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, OutputError, UsageError
-from geofsrcnn.geotiff import GeoTiffSink
+from geofsrcnn.formats.geotiff import GeoTiffSink
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 

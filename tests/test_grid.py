@@ -13,8 +13,8 @@ from rasterio.rpc import RPC
 from strategies import STEPS, affines, origins, shapes, steps
 
 from geofsrcnn.errors import InputError
-from geofsrcnn.grid import Grid
-from geofsrcnn.tiles import Window
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.windows import Window
 
 sides = st.integers(1, 20000)
 all_factors = st.integers(2, 8)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import factors, seeds
 
-from geofsrcnn.inference import Classical, Network
-from geofsrcnn.model import PRESETS, deconvolution_to_subpixel
-from geofsrcnn.resample import CLASSICAL, resample
+from geofsrcnn.networks.fsrcnn import PRESETS, deconvolution_to_subpixel
+from geofsrcnn.networks.inference import Classical, Network
+from geofsrcnn.values.kernels import CLASSICAL, resample
 
 FREE = {"unit_free": False, "skip": "none"}
 VARIANTS = {

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from geofsrcnn.batch.journal import Journal, read_journal
 from geofsrcnn.errors import OutputError, UsageError
-from geofsrcnn.journal import Journal, read_journal
 
 SETTINGS = {"factor": 3, "model": "abc"}
 

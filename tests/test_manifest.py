@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geofsrcnn.batch.manifest import Item, read_items
 from geofsrcnn.errors import InputError, OutputError, UsageError
-from geofsrcnn.manifest import Item, read_items
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import factors, masks, shapes
 
-from geofsrcnn.metrics import Errors, rmse, scored_mask, shift
+from geofsrcnn.evaluation.scores import Errors, rmse, scored_mask, shift
 
 
 def test_rmse_by_hand():

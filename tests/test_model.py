@@ -15,7 +15,7 @@ from strategies import factors, seeds
 from torch import nn
 
 from geofsrcnn.errors import ConfigError
-from geofsrcnn.model import (
+from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
     PRESETS,
     FSRCNNConfig,
@@ -25,7 +25,7 @@ from geofsrcnn.model import (
     on_differences,
     subpixel_to_deconvolution,
 )
-from geofsrcnn.resample import filter_bank
+from geofsrcnn.values.kernels import filter_bank
 
 odd = st.sampled_from([1, 3, 5, 7])
 

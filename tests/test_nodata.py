@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import RUBBISH, masks, seeds, shapes
 
-from geofsrcnn.nodata import encode, fill, stored_nodata, valid_mask
+from geofsrcnn.values.encoding import encode, stored_nodata, valid_mask
+from geofsrcnn.values.fill import fill
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = ("float32", "float64")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.errors import ConfigError, InputError
-from geofsrcnn.normalize import TRANSFORMS, Normalizer, transformed, untransformed
+from geofsrcnn.values.normalize import TRANSFORMS, Normalizer, transformed, untransformed
 
 
 @pytest.mark.parametrize("per_cell", [False, True])

@@ -16,8 +16,8 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasters import ODD, blocks, opened, state
 
 from geofsrcnn import upscale_raster
-from geofsrcnn.checkpoint import Card, save_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
+from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 
 FILES = sorted(path.name for path in ODD.glob("*.tif*") if path.suffix in (".tif", ".tiff"))
 PEAK = 500 * 2**20

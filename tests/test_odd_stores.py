@@ -13,7 +13,7 @@ from rasters import ODD, state
 from zarr.storage import ZipStore
 
 from geofsrcnn import load_checkpoint, upscale_dataset, upscale_file
-from geofsrcnn.cf import packing_of
+from geofsrcnn.cf.encoding import packing_of
 from geofsrcnn.errors import GeofsrcnnError
 
 FILES = sorted(p.name for p in ODD.glob("*") if p.name.endswith((".nc", ".h5", ".bag", ".zarr.zip", ".file.zip")))

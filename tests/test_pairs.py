@@ -23,21 +23,24 @@ from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 from rasters import state, write
 
-from geofsrcnn import load_checkpoint, pairs, upscale_array, upscale_file, upscale_raster
-from geofsrcnn.align import averaged, common_times, fields_of, interpolated
-from geofsrcnn.checkpoint import Section, save_checkpoint
-from geofsrcnn.domain import Domain
-from geofsrcnn.downscale import downscale_dataset
+from geofsrcnn import load_checkpoint, upscale_array, upscale_file, upscale_raster
 from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
-from geofsrcnn.evaluate import evaluate_raster
-from geofsrcnn.evaluate_pairs import evaluate_pairs
-from geofsrcnn.model import conserve
-from geofsrcnn.pairing import CellRegression, unshuffle, with_means
-from geofsrcnn.pairnet import pairing_of
-from geofsrcnn.pairs import read_statics
-from geofsrcnn.resample import block_mean, resample
-from geofsrcnn.train import train_model
-from geofsrcnn.train_pairs import PairOptions, train_pairs
+from geofsrcnn.evaluation.rasters import evaluate_raster
+from geofsrcnn.grids.fine import Domain
+from geofsrcnn.networks.checkpoint import Section, save_checkpoint
+from geofsrcnn.networks.fsrcnn import conserve
+from geofsrcnn.pairs import read
+from geofsrcnn.pairs.apply import downscale_dataset
+from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.interpolate import averaged, interpolated
+from geofsrcnn.pairs.network import pairing_of
+from geofsrcnn.pairs.read import read_statics
+from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
+from geofsrcnn.pairs.times import common_times, fields_of
+from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.training.rasters import train_model
+from geofsrcnn.values.blocks import block_mean
+from geofsrcnn.values.kernels import resample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -593,17 +596,17 @@ def test_statics_of_another_crs_are_warped(files, tmp_path):
 def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):
     """Kept in a file without a name: the same weights, and nothing is left of it."""
     trained(files, tmp_path / "a.safetensors")
-    monkeypatch.setattr(pairs, "IN_MEMORY", 0)
+    monkeypatch.setattr(read, "IN_MEMORY", 0)
     (tmp_path / "spare").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
-    held = pairs.room((3, 4))
+    held = read.room((3, 4))
     assert isinstance(held, np.memmap)
     trained(files, tmp_path / "b.safetensors")
     a, b = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("a.safetensors", "b.safetensors"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert list((tmp_path / "spare").iterdir()) == []
     with pytest.raises(OutputError, match=r"no room for 4000000.0 GiB of fields in .*set TMPDIR"):
-        pairs.room((10**6, 2**30))
+        read.room((10**6, 2**30))
 
 
 def test_members_and_their_spread(files, tmp_path):

@@ -20,7 +20,7 @@ from rasters import write
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
-from geofsrcnn.train_pairs import PairOptions, train_pairs
+from geofsrcnn.pairs.train import PairOptions, train_pairs
 
 KILLS = 3
 

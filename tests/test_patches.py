@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rasters import read, terrain, write
 
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
-from geofsrcnn.grid import Grid
-from geofsrcnn.patches import Field, Patches, digest, made_ahead, read_fields, sites, split
-from geofsrcnn.resample import block_mean, repeat
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.training.patches import Field, Patches, digest, made_ahead, read_fields, sites, split
+from geofsrcnn.values.blocks import block_mean, repeat
 
 
 @pytest.fixture(scope="module")

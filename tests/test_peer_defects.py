@@ -9,9 +9,10 @@ from conftest import random_model
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
-from geofsrcnn.inference import Network
-from geofsrcnn.model import PRESETS
-from geofsrcnn.resample import CLASSICAL, block_mean, repeat
+from geofsrcnn.networks.fsrcnn import PRESETS
+from geofsrcnn.networks.inference import Network
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.kernels import CLASSICAL
 
 SMOOTH = [m for m in CLASSICAL if m != "nearest"]
 FORMS = [{}, {"skip": "cubic"}, {"conserving": "positive"}, PRESETS["small"], {"conserving": "none"}]

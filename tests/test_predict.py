@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import factors, masks, seeds, shapes
 
-from geofsrcnn.cells import Cells
+from geofsrcnn.engine.base import Job
+from geofsrcnn.engine.run import BANDS, band_groups, run
+from geofsrcnn.engine.tile import upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
-from geofsrcnn.inference import Classical, Network
-from geofsrcnn.predict import BANDS, Job, band_groups, run, upscale_block, upscale_tile
-from geofsrcnn.resample import repeat, resample
-from geofsrcnn.tiles import Margin, Plan, Tile, Window
+from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
+from geofsrcnn.networks.inference import Classical, Network
+from geofsrcnn.values.blocks import repeat
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.kernels import resample
 
 NO_MARGIN = Margin(0, 0, 0, 0)
 

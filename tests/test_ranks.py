@@ -20,7 +20,7 @@ from pairfiles import made
 from rasters import write
 
 from geofsrcnn import load_checkpoint
-from geofsrcnn.ranks import Ranks
+from geofsrcnn.training.processes import Ranks
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -151,7 +151,7 @@ def test_shares_are_the_whole_batch():
 LEAVES = """
 import gc, sys
 import torch.distributed as dist
-from geofsrcnn.ranks import joined
+from geofsrcnn.training.processes import joined
 with joined("cpu", 2, timed=False):
     group = dist.group.WORLD
     from torch.distributed.nn import functional

@@ -27,8 +27,8 @@ from geofsrcnn.errors import (
     OutputError,
     UsageError,
 )
-from geofsrcnn.raster import RasterSource
-from geofsrcnn.tiles import Window
+from geofsrcnn.formats.raster import RasterSource
+from geofsrcnn.grids.windows import Window
 
 VRT = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte">{}</VRTRasterBand></VRTDataset>'
 

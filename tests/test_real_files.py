@@ -17,7 +17,7 @@ import xarray as xr
 
 from geofsrcnn import load_checkpoint, upscale_file
 from geofsrcnn.errors import GeofsrcnnError, InputError
-from geofsrcnn.resample import block_mean
+from geofsrcnn.values.blocks import block_mean
 
 MODEL = load_checkpoint("small", 2)
 

@@ -18,8 +18,8 @@ import torch
 from affine import Affine
 from rasters import read, terrain, write
 
-from geofsrcnn.checkpoint import load_checkpoint, shipped_models
-from geofsrcnn.model import PRESETS
+from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
+from geofsrcnn.networks.fsrcnn import PRESETS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))

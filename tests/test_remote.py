@@ -27,9 +27,10 @@ from rasters import read, terrain, write
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.sync import sync
 
-from geofsrcnn import remote, upscale_file
+from geofsrcnn import upscale_file
 from geofsrcnn.errors import RemoteError
-from geofsrcnn.zarrstore import PatientStore
+from geofsrcnn.files import remote
+from geofsrcnn.formats.zarr import PatientStore
 
 HERE = ("127.0.0.1",)
 
@@ -121,7 +122,7 @@ def server(tmp_path) -> Iterator[Server]:
 def patience(monkeypatch):
     """Little of it."""
     monkeypatch.setattr(remote, "PAUSE", 0.02)
-    monkeypatch.setattr("geofsrcnn.zarrstore.PAUSE", 0.02)
+    monkeypatch.setattr("geofsrcnn.files.remote.PAUSE", 0.02)
 
 
 def left(tmp_path: Path) -> list[str]:

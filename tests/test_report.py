@@ -23,21 +23,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy import ndimage
 
-from geofsrcnn.comparison import MEASURES, Comparison, Maps
 from geofsrcnn.errors import OutputError, UsageError, printable
-from geofsrcnn.report import (
-    MARK,
-    NAMES,
-    _coarse_edges,
-    _edges,
-    _figures,
-    check_report,
-    to_html,
-    to_json,
-    to_markdown,
-    verdict,
-    write_report,
-)
+from geofsrcnn.evaluation.comparison import MEASURES, Comparison, Maps
+from geofsrcnn.evaluation.figures import _coarse_edges, _edges, _figures
+from geofsrcnn.evaluation.page import check_report, to_html, write_report
+from geofsrcnn.evaluation.report import MARK, NAMES, to_json, to_markdown, verdict
 
 FACTS = {"model": "default.safetensors", "sha256": "0" * 64, "scored on": "1990-01-01 to 1999-12-31"}
 SEEDS, SKILLS = tuple(f"seed {i}" for i in range(1, 6)), (0.9, 0.93, 1.01, 0.95, 0.92)
@@ -517,7 +507,7 @@ def test_drawing_leaves_matplotlib_as_it_was(warm):
     """No pyplot, and the reader's settings are neither used nor changed."""
     code = """
 import sys, matplotlib, pickle
-from geofsrcnn.report import _figures
+from geofsrcnn.evaluation.figures import _figures
 matplotlib.rcParams["text.usetex"] = True
 before = {key: matplotlib.rcParams[key] for key in set(matplotlib.rcParams) - {"backend"}}
 assert len(_figures(pickle.load(sys.stdin.buffer))) == 1

@@ -13,7 +13,8 @@ from scipy import ndimage
 from strategies import factors, fields, seeds, shapes
 
 from geofsrcnn.errors import UsageError
-from geofsrcnn.resample import KERNELS, block_mean, filter_bank, offsets, repeat, resample, split_method, taps
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.kernels import KERNELS, filter_bank, offsets, resample, split_method, taps
 
 METHODS = [kernel + suffix for kernel in KERNELS for suffix in ("", "-c", "-bp")]
 PLANAR = ("bilinear", "cubic", "bilinear-c", "cubic-c", "bilinear-bp", "cubic-bp")

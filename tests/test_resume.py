@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasters import digest, terrain, write
 
-from geofsrcnn.checkpoint import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, OutputError, TrainError, UsageError
-from geofsrcnn.model import FSRCNNConfig
-from geofsrcnn.resume import State, folder_of, load_state, save_state
-from geofsrcnn.train import Result, TrainOptions, train_model
+from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.networks.fsrcnn import FSRCNNConfig
+from geofsrcnn.training.rasters import train_model
+from geofsrcnn.training.schedule import Result, TrainOptions
+from geofsrcnn.training.states import State, folder_of, load_state, save_state
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=2)
 OPTIONS = {

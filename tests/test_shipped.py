@@ -12,10 +12,11 @@ import pytest
 from matplotlib import cbook
 
 from geofsrcnn import load_checkpoint, upscale_array
-from geofsrcnn.checkpoint import shipped_models
-from geofsrcnn.evaluate import Evaluation, chosen_bands, evaluate_raster
-from geofsrcnn.metrics import geometric_mean, rmse, scored_mask, shift
-from geofsrcnn.resample import block_mean, resample
+from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.evaluation.scores import geometric_mean, rmse, scored_mask, shift
+from geofsrcnn.networks.checkpoint import shipped_models
+from geofsrcnn.values.blocks import block_mean
+from geofsrcnn.values.kernels import resample
 
 ROOT = Path(__file__).parents[1]
 VALIDATION = ROOT.parent / "shared" / "data" / "validation"

@@ -27,8 +27,8 @@ SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 SLOW = """
 import time
-import geofsrcnn.netcdf, geofsrcnn.zarrstore
-for kind in (geofsrcnn.netcdf.NetCDFWriter, geofsrcnn.zarrstore.ZarrWriter):
+import geofsrcnn.formats.netcdf, geofsrcnn.formats.zarr
+for kind in (geofsrcnn.formats.netcdf.NetCDFWriter, geofsrcnn.formats.zarr.ZarrWriter):
     def write(*args, quick=kind.write):
         time.sleep(0.02)
         quick(*args)
@@ -217,8 +217,8 @@ def test_a_real_full_file_system(work, tmp_path, old):
     if tried.returncode:
         pytest.skip(f"no user namespace with a tmpfs here: {tried.stderr.strip()[:80]}")
     script = (
-        "import sys; import geofsrcnn.upscale; geofsrcnn.upscale.free_bytes = lambda _: 2**40;"
-        "from geofsrcnn.cli import main; main()"
+        "import sys; import geofsrcnn.upscale.task; geofsrcnn.files.staging.free_bytes = lambda _: 2**40;"
+        "from geofsrcnn.cli.main import main; main()"
     )
     output = small / work.output.name
     command = [sys.executable, "-c", script, "upscale", work.source, output, *work.options, "--dtype", "float64"]
@@ -360,7 +360,7 @@ def test_an_output_folder_removed_during_the_run(work):
 FLIP = """
 import os
 from pathlib import Path
-import geofsrcnn.netcdf, geofsrcnn.zarrstore
+import geofsrcnn.formats.netcdf, geofsrcnn.formats.zarr
 def flipped(finish):
     def flip(writer, *args):
         path = Path(writer._path)
@@ -376,7 +376,7 @@ def flipped(finish):
             file.write(bytes([old[0] ^ 1]))
         finish(writer, *args)
     return flip
-for kind in (geofsrcnn.netcdf.NetCDFWriter, geofsrcnn.zarrstore.ZarrWriter):
+for kind in (geofsrcnn.formats.netcdf.NetCDFWriter, geofsrcnn.formats.zarr.ZarrWriter):
     kind.finish = flipped(kind.finish)
 """
 

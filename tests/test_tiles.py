@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import factors, shapes
 
 from geofsrcnn.errors import UsageError
-from geofsrcnn.tiles import Margin, Plan, Tile, Window
+from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
 
 
 @st.composite

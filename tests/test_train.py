@@ -18,13 +18,17 @@ import pytest
 import torch
 from rasters import digest, read, state, terrain, write
 
-from geofsrcnn import train, upscale_array, upscale_raster
-from geofsrcnn.checkpoint import load_checkpoint
+from geofsrcnn import upscale_array, upscale_raster
 from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
-from geofsrcnn.metrics import rmse, scored_mask
-from geofsrcnn.model import FSRCNN, FSRCNNConfig
-from geofsrcnn.resample import block_mean, resample
-from geofsrcnn.train import STAGES, Run, TrainOptions, train_model
+from geofsrcnn.evaluation.scores import rmse, scored_mask
+from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.training import branches, loop
+from geofsrcnn.training.loop import Run
+from geofsrcnn.training.rasters import train_model
+from geofsrcnn.training.schedule import STAGES, TrainOptions
+from geofsrcnn.values.blocks import block_mean
+from geofsrcnn.values.kernels import resample
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=1)
 QUICK = {"steps": 30, "batch": 4, "patch": 8, "check_every": 15}
@@ -53,7 +57,7 @@ def trained(fine: Path, out: Path, **options: object) -> dict[str, torch.Tensor]
 
 ALONE = "import torch; torch.set_num_threads(1)\n"
 OFTEN = """
-from geofsrcnn.train import TrainOptions
+from geofsrcnn.training.schedule import TrainOptions
 TrainOptions.__init__.__defaults__ = tuple(5 if d == 500 else d for d in TrainOptions.__init__.__defaults__)
 """
 """Validate every 5 steps."""
@@ -358,8 +362,8 @@ def test_networks_that_cannot_be_trained_here(fine, tmp_path, config, words):
 def test_a_step_that_is_not_finite_is_left_out(fine, tmp_path, monkeypatch):
     """A loss that is not finite changes no weight, is counted, and the training goes on; four in a row end it."""
     losses = iter([*[1.0] * 5, math.nan, math.inf, *[1.0] * 23])
-    real = train.penalty
-    monkeypatch.setattr(train, "penalty", lambda *a: real(*a) * next(losses))
+    real = loop.penalty
+    monkeypatch.setattr(loop, "penalty", lambda *a: real(*a) * next(losses))
     result = train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, options=TrainOptions(**QUICK))
     assert result.steps == 30
     losses = iter([*[1.0] * 5, *[math.nan] * 4])
@@ -372,8 +376,8 @@ def test_the_loss_counts_valid_cells_only():
     error, valid = torch.tensor([3.0, -4.0, 100.0]), torch.tensor([True, True, False])
     for loss, expected in (("mse", 12.5), ("l1", 3.5), ("charbonnier", (13**0.5 + 20**0.5) / 2 - 2)):
         options = TrainOptions(loss=loss, softness=2.0)
-        assert float(train.penalty(error, valid, options)) == pytest.approx(expected)
-    assert float(train.penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
+        assert float(loop.penalty(error, valid, options)) == pytest.approx(expected)
+    assert float(loop.penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
 
 
 def test_branches_fold_into_one_convolution():
@@ -381,26 +385,26 @@ def test_branches_fold_into_one_convolution():
     torch.manual_seed(0)
     model = FSRCNN(FSRCNNConfig(factor=3, d=8, s=4, m=3))
     plain = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    train._add_branches(model)
+    branches.add_branches(model)
     x = torch.randn(2, 1, 20, 22)
     with torch.no_grad():
-        assert torch.equal(train.folded(model)(x), model(x))
+        assert torch.equal(branches.folded(model)(x), model(x))
         for layer in model.mapping:
-            branches = layer.parametrizations["weight"][0]
-            branches.point.normal_()
-            branches.straight.normal_()
+            beside = layer.parametrizations["weight"][0]
+            beside.point.normal_()
+            beside.straight.normal_()
         hidden = torch.randn(2, 4, 9, 9)
         layer = model.mapping[1]
-        branches, original = layer.parametrizations["weight"][0], layer.parametrizations["weight"].original
+        beside, original = layer.parametrizations["weight"][0], layer.parametrizations["weight"].original
         apart = (
             torch.nn.functional.conv2d(hidden, original)
-            + torch.nn.functional.conv2d(hidden[..., 1:-1, 1:-1], branches.point[:, :, None, None])
-            + hidden[..., 1:-1, 1:-1] * branches.straight[:, None, None]
+            + torch.nn.functional.conv2d(hidden[..., 1:-1, 1:-1], beside.point[:, :, None, None])
+            + hidden[..., 1:-1, 1:-1] * beside.straight[:, None, None]
         )
         assert torch.allclose(layer(hidden), apart, atol=1e-5)
-        assert torch.allclose(train.folded(model)(x), model(x), atol=1e-5)
-    assert set(train.folded(model).state_dict()) == set(plain)
-    assert not torch.equal(train.folded(model).mapping[1].weight, plain["mapping.1.weight"])
+        assert torch.allclose(branches.folded(model)(x), model(x), atol=1e-5)
+    assert set(branches.folded(model).state_dict()) == set(plain)
+    assert not torch.equal(branches.folded(model).mapping[1].weight, plain["mapping.1.weight"])
 
 
 def test_branches_are_trained_and_folded(fine, tmp_path):

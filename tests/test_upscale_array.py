@@ -13,8 +13,9 @@ from strategies import RUBBISH, factors, fields, magnitudes, masks, seeds, shape
 
 from geofsrcnn import upscale_array
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.model import PRESETS
-from geofsrcnn.resample import CLASSICAL, block_mean, repeat
+from geofsrcnn.networks.fsrcnn import PRESETS
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.kernels import CLASSICAL
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FORMS = st.sampled_from([{}, {"skip": "cubic"}, {"prelu": "channel"}, {"conserving": "none"}, {"skip": "none"}])

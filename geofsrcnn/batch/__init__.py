@@ -1,0 +1,1 @@
+"""Archives of files on a dask cluster: journalled, resumable, equal to single runs."""

@@ -1,0 +1,288 @@
+"""What a batch run reads and writes: names only, no file is opened but lists of names.
+
+An input is a path, a glob, a folder, a URL, ``@LIST`` or a manifest of JSON lines; each becomes one output under one
+folder, named by a pattern.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable
+from geofsrcnn.files.kinds import ZARR_MARKS
+from geofsrcnn.files.remote import is_remote
+
+PATTERN = "{stem}_x{factor}{suffix}"
+
+ENDINGS = (".tif", ".tiff", ".nc", ".nc4", ".zarr", ".zarr.zip")
+"""What is taken from a folder."""
+
+MANIFESTS = (".jsonl", ".ndjson")
+
+_FIELDS = ("stem", "factor", "suffix")
+
+_MAGIC = frozenset("*?[")
+
+LONGEST = 255
+"""Bytes of a file's name."""
+
+Listing = Callable[[str], Sequence[str]]
+
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input and its output.
+
+    Parameters
+    ----------
+    source : str
+        Absolute path or URL.
+    target : str
+        Name of the output relative to the folder of outputs, with ``/``.
+    variables : tuple of str
+        Fields of a dataset to take; all if empty.
+    problem : str
+        Why it can have no output, if it cannot.
+    """
+
+    source: str
+    target: str
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def read_items(
+    inputs: Iterable[str | os.PathLike[str]],
+    folder: str,
+    factor: int,
+    pattern: str = PATTERN,
+    listing: Listing = list,
+    check: Check = lambda: None,
+) -> list[Item]:
+    """All inputs with the names of their outputs, each input once.
+
+    Parameters
+    ----------
+    inputs : iterable of str or path
+        Paths and globs (``**`` for folders below), folders (all GeoTIFF, NetCDF and Zarr in them and below, whose
+        subfolders come again in the outputs), URLs, ``@LIST`` (one of these a line), or files of JSON lines with
+        ``input`` and, if wanted, ``output`` (a name in the folder of outputs) and ``variables``. Globs and folders do
+        not find what is in the folder of outputs, if that lies within.
+    folder : str
+        Where outputs go, a path or URL.
+    factor : int
+        For the pattern.
+    pattern : str
+        Name of an output, of ``{stem}``, ``{factor}`` and ``{suffix}``.
+    listing : callable
+        URLs that a URL with ``*`` stands for.
+    check : callable
+        Called for each input that is found; what it raises ends it.
+
+    Raises
+    ------
+    UsageError
+        If two inputs have the same output, an output is an input or leaves the folder, or the pattern is wrong.
+    InputError
+        If a list or manifest cannot be read, or there are no inputs.
+    """
+    name_of = _Pattern(pattern, factor)
+    items: dict[Item, None] = {}
+    outputs = None if is_remote(folder) else Path(folder).resolve()
+    for source, below, output, variables in _expanded(inputs, listing, outputs, check):
+        check()
+        target = output if output is not None else str(PurePosixPath(below) / name_of(source))
+        problem = _problem(target) if output is None else ""
+        items[Item(source, target if problem else _inside(target, source), variables, problem)] = None
+    if not items:
+        raise InputError("no inputs: give files, folders, globs, @LIST or a manifest (.jsonl)")
+    if all(item.problem for item in items):
+        raise OutputError(f"no input can have an output: {next(iter(items)).problem}")
+    _refuse_collisions(list(items), folder)
+    return list(items)
+
+
+class _Pattern:
+    """Names of outputs from names of inputs."""
+
+    def __init__(self, pattern: str, factor: int) -> None:
+        try:
+            used = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        except ValueError as error:
+            raise UsageError(f"pattern {printable(pattern)!r} is wrong ({error}): such as {PATTERN}") from None
+        if any(spec or conversion for _, _, spec, conversion in string.Formatter().parse(pattern)):
+            raise UsageError(f"pattern {printable(pattern)!r} is wrong (names take no format): such as {PATTERN}")
+        if unknown := [name for name in used if name not in _FIELDS]:
+            raise UsageError(
+                f"pattern {printable(pattern)!r} has {{{printable(unknown[0])}}}: there are "
+                + ", ".join(f"{{{name}}}" for name in _FIELDS)
+            )
+        self._pattern, self._factor = pattern, factor
+
+    def __call__(self, source: str) -> str:
+        name = (source.split("?", 1)[0] if is_remote(source) else source).rstrip("/").rpartition("/")[2]
+        path = PurePosixPath(name)
+        if path.suffix.lower() == ".zip" and path.stem.lower().endswith(".zarr"):
+            path = PurePosixPath(path.stem)
+        return self._pattern.format(stem=path.stem, factor=self._factor, suffix=path.suffix)
+
+
+def _expanded(
+    inputs: Iterable[str | os.PathLike[str]],
+    listing: Listing,
+    outputs: Path | None,
+    check: Check,
+    within: tuple[str, ...] = (),
+) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
+    """Source, subfolder of its output, name of its output if told, variables."""
+    for given in inputs:
+        text = os.fspath(given)
+        if text.startswith("@") and not Path(text).exists():
+            lines = [line.strip() for line in _lines(Path(text[1:]))]
+            own = os.path.realpath(text[1:])
+            if own in within:
+                raise InputError(f"the list {printable(text[1:])} lists itself: take that line out")
+            named = [line for line in lines if line and not line.startswith("#")]
+            yield from _expanded(named, listing, outputs, check, (*within, own))
+        elif text.lower().endswith(MANIFESTS) and not is_remote(text):
+            yield from _manifest(Path(text))
+        elif is_remote(text):
+            found = listing(text) if "*" in text else [text]
+            yield from ((url, "", None, ()) for url in found)
+        else:
+            yield from ((source, below, None, ()) for source, below in _local(text, outputs, check))
+
+
+def _local(text: str, outputs: Path | None, check: Check) -> Iterator[tuple[str, str]]:
+    """Files of a path, folder or glob, with the subfolder that they lie in; a folder of outputs within is left out."""
+    path = Path(text)
+    if _MAGIC & set(text) and not path.exists():
+        fixed = list(path.parts)[: next(i for i, part in enumerate(path.parts) if _MAGIC & set(part))]
+        root = Path(*fixed) if fixed else Path()
+        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  a pattern may be absolute
+        found = _without([each for each in found if each.is_file() or _is_store(each)], root, outputs)
+        if not found:
+            raise InputError(f"no file fits {printable(text)}: check the pattern")
+        for each in found:
+            yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
+    elif path.is_dir() and not _is_store(path):
+        found = _without(sorted(_in_folder(path, set(), check)), path, outputs)
+        if not found:
+            raise InputError(f"no {', '.join(ENDINGS)} in {printable(text)}: give files or a glob")
+        for each in found:
+            yield str(each.absolute()), str(each.parent.relative_to(path).as_posix())
+    else:
+        yield str(path.absolute()), ""
+
+
+def _without(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
+    if outputs is None or root.resolve() not in (outputs, *outputs.parents):
+        return found
+    if outputs == root.resolve():
+        raise UsageError(f"outputs would lie among the inputs in {printable(root)}: choose another --output-dir")
+    return [each for each in found if outputs not in each.resolve().parents]
+
+
+def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check) -> Iterator[Path]:
+    """Its files and those of folders below, each folder once, as links may lead around."""
+    check()
+    try:
+        state, entries = folder.stat(), list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot look into {printable(folder)} ({error.strerror}): give files or a glob") from None
+    if (state.st_dev, state.st_ino) in seen:
+        return
+    seen.add((state.st_dev, state.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and not _is_store(entry):
+            yield from _in_folder(entry, seen, check)
+        elif entry.name.lower().endswith(ENDINGS):
+            yield entry
+
+
+def _is_store(path: Path) -> bool:
+    return path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"cannot read the list {printable(path)} ({words})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ."""
+    if twice := [key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i])]:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return dict(pairs)
+
+
+def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{printable(path)}, line {number}"
+        try:
+            entry = json.loads(line, object_pairs_hook=_once)
+        except ValueError as error:
+            raise InputError(f"{where} is no JSON ({printable(error)})") from None
+        if not isinstance(entry, dict) or not isinstance(entry.get("input"), str):
+            raise InputError(f'{where} must be an object with "input", a path')
+        if unknown := sorted(set(entry) - {"input", "output", "variables"}):
+            raise InputError(f"{where} has {printable(unknown[0])}: there are input, output, variables")
+        output, variables = entry.get("output"), entry.get("variables", [])
+        if not (output is None or isinstance(output, str)) or not _are_texts(variables):
+            raise InputError(f'{where}: "output" is a name, "variables" a list of names')
+        source = entry["input"]
+        yield source if is_remote(source) else str(Path(source).absolute()), "", output, tuple(variables)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _problem(target: str) -> str:
+    """Why a name that follows from the input's can be none of an output; empty if it can."""
+    if any(ord(c) < 32 for c in target):
+        return "its name has control characters: rename it"
+    if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
+        return f"output name is longer than {LONGEST} bytes: choose a shorter --pattern"
+    return ""
+
+
+def _inside(target: str, source: str) -> str:
+    """The output's name, which must not leave its folder."""
+    normal = os.path.normpath(target)
+    if not target or normal.startswith(("/", "..")) or normal == "." or any(ord(c) < 32 for c in target):
+        raise UsageError(f"the output of {printable(source)} leaves the folder of outputs: {printable(target)!r}")
+    return normal
+
+
+def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
+    remote = is_remote(folder)
+    sources = {item.source if is_remote(item.source) else os.path.realpath(item.source) for item in items}
+    made: dict[str, Item] = {}
+    for item in items:
+        target = f"{folder.rstrip('/')}/{item.target}" if remote else os.path.realpath(Path(folder) / item.target)
+        if (other := made.setdefault(target, item)) is not item:
+            raise UsageError(
+                f"{printable(other.source)} and {printable(item.source)} have the same output, "
+                f"{printable(item.target)}: give a folder that holds both, or a manifest with names"
+            )
+        if target in sources:
+            raise UsageError(f"output is an input: {printable(target)}: choose another --output-dir or --pattern")
+        if not remote and not item.problem and len(os.fsencode(Path(target).name)) > LONGEST:
+            raise OutputError(f"output name is longer than {LONGEST} bytes: {printable(item.target)[:80]}...")

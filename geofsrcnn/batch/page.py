@@ -1,0 +1,180 @@
+"""One page about a batch run: what was done and how fast, what failed and why, and how some outputs look."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import GeofsrcnnError, printable
+from geofsrcnn.files.remote import is_remote
+from geofsrcnn.files.staging import staged
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geofsrcnn.batch.run import BatchResult, FileResult
+    from geofsrcnn.cf.grid import CFGrid
+
+THUMBNAILS = 24
+"""Outputs that are shown, evenly chosen."""
+
+SIDE = 96
+"""Coarse cells along one side of what is shown of each, from its middle."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_CSS = """
+:root { color-scheme: light dark; --line: #8884; --soft: #777; --bad: #c0392b; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+p.soft, td.soft { color: var(--soft); }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .5rem 1.5rem; }
+dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0; }
+tr { border-bottom: 1px solid var(--line); vertical-align: top; } td { overflow-wrap: anywhere; }
+td.code { color: var(--bad); } .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
+gap: 1rem; } figure { margin: 0; } figure img { width: 100%; height: auto; border: 1px solid var(--line); }
+figcaption { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; }
+@media print { body { max-width: none; } }
+"""
+
+
+def write_page(result: BatchResult, path: Path) -> None:
+    """Write the page; one that exists is replaced.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    text = "".join(_lines(result))
+    with staged(path, overwrite=True) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+def _lines(result: BatchResult) -> Iterator[str]:
+    title = "geofsrcnn batch run"
+    yield f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>{_CSS}</style></head><body>\n'
+    yield f"<h1>{title}</h1>\n<p class=soft>{_text(result.folder)}</p>\n<dl>\n"
+    for name, value in _facts(result):
+        yield f"<div><dt>{name}</dt><dd>{value}</dd></div>\n"
+    yield "</dl>\n"
+    if result.failed:
+        yield f"<h2>Failed: {len(result.failed)}</h2>\n<table><tr><th>Input<th>Code<th>Reason</tr>\n"
+        for each in result.failed:
+            yield f"<tr><td>{_text(each.source)}<td class=code>{each.code}<td>{_text(each.reason)}</tr>\n"
+        yield "</table>\n"
+    if warned := [each for each in result.files if each.warnings]:
+        yield f"<h2>Done with warnings: {len(warned)}</h2>\n<table><tr><th>Input<th>Warnings</tr>\n"
+        for each in warned:
+            yield f"<tr><td>{_text(each.source)}<td>{'<br>'.join(map(_text, each.warnings))}</tr>\n"
+        yield "</table>\n"
+    if pictures := list(_pictures(result)):
+        yield f"<h2>{len(pictures)} of {len(result.done)} outputs</h2>\n"
+        yield "<p class=soft>The middle of each: as it was on the left, finer on the right.</p>\n<div class=figures>\n"
+        for each, picture in pictures:
+            yield f'<figure><img alt="{_text(each.output)}" src="data:image/png;base64,{picture}">'
+            yield f"<figcaption>{_text(each.output)}</figcaption></figure>\n"
+        yield "</div>\n"
+    yield f"<p class=soft>Journal: {_text(result.journal)}</p>\n</body></html>\n"
+
+
+def _facts(result: BatchResult) -> Iterator[tuple[str, str]]:
+    done = [each for each in result.done if not each.before]
+    yield "files", f"{len(result.files):,}"
+    yield "done", f"{len(result.done):,}"
+    yield "failed", f"{len(result.failed):,}"
+    yield "of earlier runs", f"{sum(each.before for each in result.files):,}"
+    if done:
+        cells, work = sum(each.cells for each in done), sum(each.seconds for each in done)
+        yield "output", f"{sum(each.size for each in done) / 2**20:,.1f} MiB"
+        yield "time", f"{result.seconds:,.1f} s"
+        yield "worker threads", f"{result.workers:,}"
+        yield "million cells a second", f"{cells / 1e6 / max(result.seconds, 1e-9):,.3g}"
+        yield "files a minute", f"{60 * len(done) / max(result.seconds, 1e-9):,.1f}"
+        yield "workers at work", f"{100 * min(1.0, work / max(result.seconds * result.workers, 1e-9)):.0f} %"
+
+
+def _text(value: object) -> str:
+    return html.escape(printable(value), quote=True)
+
+
+def _pictures(result: BatchResult) -> Iterator[tuple[FileResult, str]]:
+    from geofsrcnn.evaluation.figures import need_matplotlib
+
+    if is_remote(result.folder):
+        return
+    need_matplotlib()
+    done = [each for each in result.done if not is_remote(each.source)]
+    step = max(1, -(-len(done) // THUMBNAILS))
+    for each in done[::step]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pair = _middles(Path(each.source), Path(result.folder) / each.output)
+        except (GeofsrcnnError, OSError, ValueError, KeyError):
+            continue  # a picture less; that the output is whole was checked when it was written
+        yield each, _png(pair)
+
+
+def _middles(coarse: Path, fine: Path) -> list[Array]:
+    """The middle of the first field of both, the same area."""
+    from geofsrcnn.cf.encoding import missing_of
+    from geofsrcnn.cf.grid import find_grid
+    from geofsrcnn.formats.open import opened_dataset
+
+    pair: list[Array] = []
+    for path in (coarse, fine):
+        with opened_dataset(path) as dataset:
+            grid = find_grid(dataset)
+            name = grid.variables[0]
+            variable = dataset.variables[name]
+            rows, columns = (variable.sizes[dim] for dim in (grid.y, grid.x))
+            if not pair:
+                small = rows, columns
+            factor = rows // small[0]
+            index: dict[Any, Any] = {}
+            for dim, size in ((grid.y, small[0]), (grid.x, small[1])):
+                start = max(0, (size - SIDE) // 2)
+                index[dim] = slice(factor * start, factor * min(size, start + SIDE))
+            index |= {dim: 0 for dim in variable.dims if dim not in index}
+            stored = variable.isel(index).transpose(grid.y, grid.x).to_numpy()
+            valid = missing_of(variable).valid(stored[None])[0]
+            values = np.where(valid, stored.astype(float), np.nan)
+            pair.append(values[::-1] if _goes_north(dataset, grid) else values)
+    return pair
+
+
+def _goes_north(dataset: xr.Dataset, grid: CFGrid) -> bool:
+    """Whether rows begin in the south."""
+    if grid.y_coordinate is None or dataset.variables[grid.y_coordinate].ndim != 1:
+        return False
+    y = dataset.variables[grid.y_coordinate].to_numpy()
+    return bool(y[-1] > y[0])
+
+
+def _png(pair: Sequence[Array]) -> str:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = np.concatenate([each[np.isfinite(each)] for each in pair])
+    low, high = np.percentile(shown, (1, 99)) if shown.size else (0.0, 1.0)
+    figure = Figure(figsize=(4.0, 2.0), dpi=100)
+    FigureCanvasAgg(figure)
+    for number, each in enumerate(pair):
+        axes = figure.add_axes((0.5 * number, 0.0, 0.495, 1.0))
+        axes.imshow(each, vmin=low, vmax=high, cmap="viridis", interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", transparent=True)
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,117 @@
+"""Attributes of variables after CF 1.11: what they say of axes and places, and which of them a finer grid keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from cf_xarray.criteria import coordinate_criteria
+
+from geofsrcnn._version import __version__
+from geofsrcnn.errors import printable
+
+Y_NAMES = re.compile(
+    r"(y|lat|latitude|rlat|nlat|j|nj|yc|row|rows|south_north|grid_latitude|northing|number_of_lines)\d*"
+)
+
+X_NAMES = re.compile(
+    r"(x|lon|longitude|rlon|nlon|i|ni|xc|column|columns|west_east|grid_longitude|easting|pixels_per_line)\d*"
+)
+
+LATITUDE_NAMES = re.compile(r"(lat|latitude)\d*")
+
+LONGITUDE_NAMES = re.compile(r"(lon|longitude)\d*")
+
+HORIZONTAL = ("X", "Y", "latitude", "longitude")
+
+REFERENCES = (
+    *("bounds", "climatology", "coordinates", "grid_mapping", "cell_measures", "formula_terms"),
+    "ancillary_variables",
+)
+"""Attributes that name other variables (CF appendix A)."""
+
+STALE_ENCODING = {
+    *("chunksizes", "preferred_chunks", "chunks", "shards", "source", "original_shape", "contiguous", "unlimited_dims"),
+    "fletcher32",
+}
+
+PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+"""Attributes that say how values are stored (CF 8.1)."""
+
+RESOLUTION = re.compile(r"geospatial_(lat|lon)_resolution")
+
+
+def attribute(variable: xr.Variable | xr.DataArray, key: str) -> Any:
+    """An attribute, wherever xarray has put it."""
+    return variable.attrs.get(key, variable.encoding.get(key))
+
+
+def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
+    """Whether a variable's attributes say that it is an X, Y, latitude or longitude."""
+    return any(variable.attrs.get(key) in values for key, values in coordinate_criteria[role].items())
+
+
+def is_place(variable: xr.Variable) -> bool:
+    """Whether a variable's attributes say that it is a latitude or a longitude."""
+    return has_role(variable, "latitude") or has_role(variable, "longitude")
+
+
+def any_along(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> bool:
+    """Whether a variable along this dimension alone has one of the roles."""
+    return any(v.dims == (dim,) and any(has_role(v, role) for role in roles) for v in dataset.variables.values())
+
+
+def is_time(dataset: xr.Dataset, dim: str) -> bool:
+    """Whether the coordinate along a dimension holds times, decoded or not."""
+    if dim not in dataset.variables:
+        return False
+    variable = dataset.variables[dim]
+    return variable.dtype.kind in "Mm" or counts_time(variable)
+
+
+def counts_time(variable: xr.Variable | xr.DataArray) -> bool:
+    """Whether a variable counts units of time since a date."""
+    return re.search(r"\bsince\b", str(variable.attrs.get("units", ""))) is not None
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names, separated by commas."""
+    return printable(", ".join(map(str, names))) or "none"
+
+
+def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:
+    """Attributes of a field on the finer grid: without what held for the coarse one, or refers to nothing."""
+    attrs = {k: v for k, v in variable.attrs.items() if k != "actual_range"}
+    names = enumeration(variable)
+    if names is not None and "flag_values" not in attrs:
+        attrs["flag_values"] = np.array(list(names.values()), variable.dtype)
+        attrs["flag_meanings"] = " ".join(name.replace(" ", "_") for name in names)
+    for key in ("cell_measures", "ancillary_variables"):
+        words = str(attrs.get(key, "")).split()
+        if words and not all(word.endswith(":") or word in dataset.variables for word in words):
+            del attrs[key]
+    return attrs
+
+
+def fine_encoding(variable: xr.Variable) -> dict[str, Any]:
+    """How a variable is stored on the finer grid: compression and packing stay, the layout of chunks does not."""
+    kept = {k: v for k, v in variable.encoding.items() if k not in STALE_ENCODING}
+    if {"_FillValue", "missing_value"} <= set(kept) and not np.array_equal(kept["_FillValue"], kept["missing_value"]):
+        del kept["missing_value"]  # xarray stores one mark
+    return kept
+
+
+def history(before: object, name: str, digest: str, factor: int) -> str:
+    """The history attribute with a line more; without the time, so that the same run gives the same file."""
+    words = f", sha256 {digest}" if digest else ""
+    line = f"geofsrcnn {__version__}: upscaled {factor} times, model {printable(name)}{words}"
+    return f"{before}\n{line}" if before else line
+
+
+def enumeration(variable: xr.Variable | xr.DataArray) -> dict[str, int] | None:
+    """Names and values of a NetCDF enumeration type."""
+    metadata = np.dtype(variable.encoding.get("dtype", variable.dtype)).metadata or {}
+    return metadata.get("enum")

@@ -1,0 +1,192 @@
+"""How variables say that their values are stored and limited (CF 2.5, 8.1)."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn.cf.attributes import attribute
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.values.encoding import Missing, stored_limits, within
+
+CATEGORIES = re.compile(r"binary_mask|area_type|status_flag|quality_flag")
+
+NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "specific_humidity", "relative_humidity", "wind_speed")
+"""Parts of the standard names of quantities that are 0 or more (CF standard name table)."""
+
+NEGATIVE = re.compile(r"tendency|change|anomaly|difference|due_to|convergence|divergence|correction|increment|_log")
+"""Words of standard names whose quantities may be negative all the same."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a variable is stored (CF 8.1).
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored numbers.
+    scale, offset : float
+        Value = scale * stored + offset.
+    nodata : tuple of float
+        Stored values of missing cells.
+    valid : tuple of float, optional
+        Smallest and largest stored value of valid cells, where the file says so.
+    """
+
+    dtype: np.dtype[Any]
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: tuple[float, ...] = ()
+    valid: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest value that can be stored, missing marks at the ends left out; None for floats."""
+        bounds = stored_limits(self.dtype)
+        if bounds is None:
+            return None
+        low, high = bounds
+        low, high = low + (low in self.nodata), high - (high in self.nodata)
+        ends = low * self.scale + self.offset, high * self.scale + self.offset
+        return min(ends), max(ends)
+
+
+def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
+    """How a variable is or was stored, whether xarray has decoded it or not."""
+    dtype = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    if dtype.kind not in "iuf":
+        dtype = variable.dtype
+    unsigned = str(attribute(variable, "_Unsigned")).lower()
+    if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
+        dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
+    scale, offset = (_number(variable, key) for key in ("scale_factor", "add_offset"))
+    marks = [_numbers(attribute(variable, key)) for key in ("_FillValue", "missing_value")]
+    packing = Packing(
+        dtype,
+        1.0 if scale is None else scale,
+        0.0 if offset is None else offset,
+        tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark)),
+    )
+    return replace(packing, valid=_valid_range(variable, packing))
+
+
+def _numbers(marks: Any) -> list[Any]:
+    """Marks of missing cells; texts that are no numbers mark none."""
+    found = []
+    for mark in [] if marks is None else np.ravel(marks):
+        if isinstance(mark, (str, bytes)):
+            text = mark.decode(errors="replace") if isinstance(mark, bytes) else mark
+            try:
+                found.append(np.float64(text.strip().rstrip("fFdDlLsSbB")))
+            except ValueError:
+                continue
+        else:
+            found.append(mark)
+    return found
+
+
+def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
+    """A packing attribute, which must be a number that can be undone."""
+    given = attribute(variable, key)
+    if given is None:
+        return None
+    try:
+        number = float(np.ravel(given)[0])
+    except (TypeError, ValueError, IndexError):
+        number = math.nan
+    if not math.isfinite(number) or (key == "scale_factor" and number == 0):
+        raise InputError(f"{key} is {printable(str(given))}, which nothing can be packed by: mend the attribute")
+    return number
+
+
+def _stored(number: Any, dtype: np.dtype[Any]) -> float:
+    """A mark in the type that counts: -1 of a signed type stands for 255 where bytes are unsigned."""
+    if dtype.kind == "f":
+        return float(dtype.type(number))
+    if dtype.kind == "u" and np.asarray(number).dtype.kind == "i" and number < 0:
+        return float(int(number) + 2 ** (8 * dtype.itemsize))
+    if dtype.kind == "i" and np.asarray(number).dtype.kind == "u" and number > np.iinfo(dtype).max:
+        return float(int(number) - 2 ** (8 * dtype.itemsize))
+    return int(number) if np.asarray(number).dtype.kind in "iu" else float(number)  # 64 bits keep their digits
+
+
+def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
+    """Which values of a variable are missing, decoded or not, and which ones would be stored as missing."""
+    packing = packing_of(variable)
+    packed = any(key in variable.attrs for key in ("scale_factor", "add_offset"))
+    marked = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
+    limits = packing.valid
+    if limits is not None and not packed:  # by half a step more: decoding rounds
+        step = abs(packing.scale) / 2 if (packing.scale, packing.offset) != (1.0, 0.0) else 0.0
+        ends = sorted(end * packing.scale + packing.offset for end in limits)
+        limits = ends[0] - step, ends[1] + step
+    if marked or packing.dtype.kind not in "iu":
+        return Missing(packing.nodata if marked else (), limits)
+    codes = tuple(mark * packing.scale + packing.offset for mark in packing.nodata)
+    return Missing((), limits, codes, abs(packing.scale))
+
+
+def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
+    """The range that a field's values keep: what its type stores, its valid range, what its quantity can be.
+
+    Parameters
+    ----------
+    variable : Variable or DataArray
+        With attributes and encoding.
+
+    Returns
+    -------
+    tuple of float, or None
+        In the variable's units, unpacked.
+    """
+    packing = packing_of(variable)
+    limits = packing.limits
+    valid = None
+    if packing.valid is not None:
+        ends = sorted(end * packing.scale + packing.offset for end in packing.valid)
+        valid = ends[0], ends[1]
+    for bounds in (valid, _natural(variable)):
+        try:
+            limits = within(limits, bounds)
+        except UsageError:  # a range that the type cannot store: wrong, and no reason to stop
+            continue
+    return limits
+
+
+def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tuple[float, float] | None:
+    """`valid_range`, or `valid_min` and `valid_max`, as stored: of the packed type they count packed units."""
+    given = variable.attrs.get("valid_range")
+    pair = (
+        (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")) if given is None else tuple(np.ravel(given))
+    )
+    if len(pair) != 2 or all(end is None for end in pair):
+        return None
+    try:
+        low, high = (d if end is None else float(end) for end, d in zip(pair, (-math.inf, math.inf), strict=True))
+    except (TypeError, ValueError):
+        return None
+    stored = next(np.asarray(end).dtype for end in pair if end is not None)
+    if stored.kind not in "iu" and (packing.scale, packing.offset) != (1.0, 0.0):
+        low, high = sorted((end - packing.offset) / packing.scale for end in (low, high))
+    elif stored.kind == "i" and math.isfinite(low) and math.isfinite(high):
+        low, high = (_stored(stored.type(end), packing.dtype) for end in (low, high))
+    least, most = stored_limits(packing.dtype) or (-math.inf, math.inf)
+    return (low, high) if low < high and low < most and high > least else None
+
+
+def _natural(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
+    """The range of a quantity by its standard name and units."""
+    name, units = str(variable.attrs.get("standard_name", "")), str(variable.attrs.get("units", ""))
+    if not name or NEGATIVE.search(name):
+        return None
+    if name.endswith("area_fraction"):
+        return (0.0, 100.0) if units in ("%", "percent") else (0.0, 1.0) if units in ("1", "") else None
+    if units and units[0] not in "-+" and any(part in name for part in NEVER_NEGATIVE):
+        return 0.0, math.inf
+    return None

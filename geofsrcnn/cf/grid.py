@@ -1,0 +1,344 @@
+"""Grids in xarray objects after CF 1.11: which dimensions are horizontal, and where their cells are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import (
+    LATITUDE_NAMES,
+    LONGITUDE_NAMES,
+    REFERENCES,
+    X_NAMES,
+    Y_NAMES,
+    any_along,
+    attribute,
+    has_role,
+    is_place,
+    is_time,
+    listed,
+)
+from geofsrcnn.cf.encoding import missing_of
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.grids.axis import Axis, axis_of
+from geofsrcnn.grids.longitude import columns_around
+from geofsrcnn.grids.mesh import mesh_around
+from geofsrcnn.values.encoding import Missing
+
+Kind = Literal["latitude-longitude", "projected", "rotated", "curvilinear", "index"]
+
+
+@dataclass(frozen=True)
+class CFGrid:
+    """The horizontal grid of a dataset.
+
+    Parameters
+    ----------
+    y, x : str
+        Its dimensions.
+    shape : tuple of int
+        Cells along them.
+    kind : str
+        "latitude-longitude", "projected", "rotated", "curvilinear" (latitude and longitude of two dimensions alone say
+        where cells are) or "index" (nothing does).
+    y_coordinate, x_coordinate : str or None
+        Variables of one dimension that say where rows and columns are.
+    latitude, longitude : str or None
+        Variables of two or more dimensions that do.
+    mapping : str or None
+        Grid mapping variable.
+    around : int
+        Columns that make the whole globe, so that the first is the last one's neighbour; 0 if they do not.
+    even : bool
+        Both axes are evenly spaced.
+    variables : tuple of str
+        Fields on this grid.
+    """
+
+    y: str
+    x: str
+    shape: tuple[int, int]
+    kind: Kind
+    y_coordinate: str | None = None
+    x_coordinate: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    mapping: str | None = None
+    around: int = 0
+    even: bool = False
+    variables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = {
+            "latitude-longitude": f"latitude ({self.y_coordinate}) and longitude ({self.x_coordinate})",
+            "projected": f"projected ({self.y_coordinate}, {self.x_coordinate})",
+            "rotated": f"rotated latitude and longitude ({self.y_coordinate}, {self.x_coordinate})",
+            "curvilinear": f"curvilinear ({self.latitude}, {self.longitude})",
+            "index": "without coordinates",
+        }[self.kind]
+        notes = [
+            "evenly spaced" if self.even else "",
+            "around the globe" if self.around else "",
+            f"grid mapping {self.mapping}" if self.mapping else "",
+        ]
+        said = ", ".join(note for note in notes if note)
+        return (
+            f"{self.shape[0]} x {self.shape[1]} cells along ({self.y}, {self.x}), {where}"
+            f"{', ' + said if said else ''}; fields: {', '.join(self.variables) or 'none'}"
+        )
+
+    __repr__ = __str__
+
+
+def find_grid(
+    dataset: xr.Dataset, *, variables: Iterable[str] | None = None, x: str | None = None, y: str | None = None
+) -> CFGrid:
+    """The horizontal grid of a dataset's fields.
+
+    Dimensions are found by the axis, standard_name and units of coordinates, then by latitude and longitude of two
+    dimensions, then by names.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With coordinates as variables; nothing but those is computed.
+    variables : iterable of str, optional
+        Fields to look at; all if not given.
+    x, y : str, optional
+        Dimensions, where they cannot be found or are not unique.
+
+    Returns
+    -------
+    CFGrid
+
+    Raises
+    ------
+    InputError
+        If there is no horizontal grid, or a mesh without rows and columns.
+    UsageError
+        If a name is not there, or several grids are and none was chosen; the message lists them.
+    """
+    if strange := [name for name in (*dataset.variables, *dataset.dims) if not isinstance(name, str)]:
+        raise UsageError(f"names must be text, which {listed(strange)} is not: rename first")
+    names = _chosen(dataset, variables)
+    if (x is None) != (y is None):
+        raise UsageError("give both dimensions of the grid, --x and --y, or none")
+    if x is not None and x == y:
+        raise UsageError(f"--x and --y are both {printable(x)}: they are two dimensions")
+    if x is not None and y is not None:
+        for name, option, others in ((y, "--y", ("X", "longitude")), (x, "--x", ("Y", "latitude"))):
+            if name not in dataset.dims:
+                raise UsageError(f"no dimension {printable(name)}: there are {listed(dataset.dims)}")
+            if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
+                raise UsageError(
+                    f"{option} {printable(name)} is another axis by its metadata: give the right dimension"
+                )
+        pairs = {(y, x): [n for n in names if {x, y} <= set(dataset[n].dims)]}
+    else:
+        pairs = {}
+        for name in names:
+            pair = _pair(dataset, name)
+            if pair is not None:
+                pairs.setdefault(pair, []).append(name)
+    fields = {pair: found for pair, found in pairs.items() if found}
+    if not fields:
+        raise _no_grid(dataset, names)
+    if len(fields) > 1:
+        found = "; ".join(f"({a}, {b}): {listed(members)}" for (a, b), members in fields.items())
+        raise UsageError(f"several grids: {found}: choose with --variables, or with --y and --x")
+    ((pair, members),) = fields.items()
+    return _described(dataset, *pair, tuple(members))
+
+
+def _chosen(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
+    """Variables that may be fields."""
+    if variables is not None:
+        if not isinstance(variables, Iterable):
+            raise UsageError(f"variables must be names, got {variables!r}")
+        names = [variables] if isinstance(variables, str) else list(variables)
+        if missing := [name for name in names if name not in dataset.variables]:
+            raise UsageError(f"no variable {listed(missing)}: there are {listed(dataset.data_vars)}")
+        return names
+    helpers = _helpers(dataset)
+    return [str(name) for name in dataset.data_vars if name not in helpers and dataset[name].ndim >= 2]
+
+
+def _helpers(dataset: xr.Dataset) -> set[str]:
+    """Variables that others refer to (bounds, coordinates, grid mappings, cell measures), and latitudes themselves."""
+    found: set[str] = set()
+    for name, variable in dataset.variables.items():
+        for key in REFERENCES[:-1]:
+            found |= {word.rstrip(":") for word in str(attribute(variable, key) or "").split()}
+        if is_place(variable):
+            found.add(str(name))
+    return found & {str(name) for name in dataset.variables}
+
+
+def _pair(dataset: xr.Dataset, name: str) -> tuple[str, str] | None:
+    """The horizontal dimensions ``(y, x)`` of a variable."""
+    dims = [str(dim) for dim in dataset[name].dims]
+    rows = [dim for dim in dims if any_along(dataset, dim, ("Y", "latitude"))]
+    columns = [dim for dim in dims if any_along(dataset, dim, ("X", "longitude"))]
+    if set(rows) & set(columns):  # latitude and longitude along one dimension: a list of places
+        return None
+    if len(rows) == len(columns) == 1:
+        return rows[0], columns[0]
+    for latitude, longitude in places_of(dataset):
+        around = dataset[latitude].dims[-2:]
+        if set(around) <= set(dims) and set(around) == set(dataset[longitude].dims[-2:]):
+            return str(around[0]), str(around[1])
+    rows = rows or [dim for dim in dims if Y_NAMES.fullmatch(dim.lower())]
+    columns = columns or [dim for dim in dims if X_NAMES.fullmatch(dim.lower())]
+    if len(rows) == len(columns) == 1 and rows != columns:
+        return rows[0], columns[0]
+    if len(rows) > 1 or len(columns) > 1:
+        raise UsageError(
+            f"variable {printable(name)} has several horizontal dimensions, {listed([*rows, *columns])}: "
+            "choose with --y and --x"
+        )
+    return None
+
+
+def places_of(dataset: xr.Dataset) -> list[tuple[str, str]]:
+    """Pairs of latitude and longitude of two or more dimensions."""
+    many = {str(name): v for name, v in dataset.variables.items() if v.ndim >= 2}
+    latitudes = [name for name, v in many.items() if has_role(v, "latitude")]
+    longitudes = [name for name, v in many.items() if has_role(v, "longitude")]
+    return [(a, b) for a in latitudes for b in longitudes if many[a].dims == many[b].dims]
+
+
+def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
+    mesh = [
+        str(v.dims[0])
+        for v in dataset.variables.values()
+        if v.ndim == 1 and has_role(v, "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
+    ]
+    if mesh:
+        return InputError(
+            f"latitude and longitude both lie along {printable(mesh[0])}: an unstructured mesh, reduced grid or list "
+            "of places has no rows and columns: interpolate it to a grid first"
+        )
+    fields = [name for name in names if dataset[name].ndim >= 2]
+    if not fields:
+        if names and len(names) < len(dataset.data_vars):
+            return InputError(f"no two horizontal dimensions: {listed(names)}; variables: {listed(dataset.variables)}")
+        return InputError(f"no variable with two horizontal dimensions; variables: {listed(dataset.variables)}")
+    shown = "; ".join(f"{name}({', '.join(map(str, dataset[name].dims))})" for name in fields[:5])
+    return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with --y and --x")
+
+
+def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) -> CFGrid:
+    """Everything about a grid whose dimensions are known."""
+    shape = int(dataset.sizes[y]), int(dataset.sizes[x])
+    if 0 in shape:
+        raise InputError(f"grid without cells: {printable(y)} has {shape[0]}, {printable(x)} has {shape[1]}")
+    rows, columns = _coordinate(dataset, y, ("Y", "latitude")), _coordinate(dataset, x, ("X", "longitude"))
+    place = next((pair for pair in places_of(dataset) if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
+    if place[0] is not None:  # which say it better than rows that are not numbered in order
+        rows, columns = (n if n is not None and is_monotonic(dataset[n]) else None for n in (rows, columns))
+    kind: Kind
+    if rows is not None and columns is not None:
+        degrees = [degrees_of(dataset[n], n) is not None for n in (rows, columns)]
+        rotated = dataset[rows].attrs.get("standard_name") == "grid_latitude"
+        kind = "rotated" if rotated else "latitude-longitude" if all(degrees) else "projected"
+        if place[0] is not None and numbers_cells(dataset[rows]) and numbers_cells(dataset[columns]):
+            kind = "curvilinear"
+    else:
+        kind = "curvilinear" if place[0] is not None else "index"
+    around, even = 0, False
+    if kind in ("latitude-longitude", "projected", "rotated"):
+        along_y, along_x = (axis_along(dataset, str(n)) for n in (rows, columns))
+        even = along_y.even and along_x.even
+        around = columns_around(along_x) if kind != "projected" else 0
+    elif kind == "curvilinear" and dataset[place[0]].ndim == 2:
+        latitude, longitude = (dataset[n].transpose(y, x).to_numpy() for n in place)
+        around = mesh_around(latitude, longitude)
+    mapping = next((m for m in (_mapping(dataset[n]) for n in members) if m in dataset.variables), None)
+    return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, around, even, members)
+
+
+def _mapping(variable: xr.DataArray) -> str | None:
+    """The grid mapping variable, in the short form or the first of the expanded one (CF 5.6)."""
+    words = str(attribute(variable, "grid_mapping") or "").split()
+    return words[0].rstrip(":") if words else None
+
+
+def _coordinate(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> str | None:
+    """The variable along a dimension that says where its cells are."""
+    along = [
+        str(name)
+        for name, v in dataset.variables.items()
+        if v.dims == (dim,) and v.dtype.kind in "iuf" and np.isfinite(v.to_numpy()).any()
+    ]
+    if dim in along:
+        return dim
+    return next((name for role in roles for name in along if has_role(dataset[name], role)), None)
+
+
+def numbers_cells(variable: xr.DataArray) -> bool:
+    """Whether a coordinate only numbers the cells."""
+    if variable.attrs.get("units", "1") not in ("1", "") or variable.size < 2:
+        return False
+    values = variable.to_numpy().astype(np.float64)
+    return bool(np.all(np.diff(values) == 1) and np.all(values == np.rint(values)))
+
+
+def is_monotonic(variable: xr.DataArray) -> bool:
+    """Whether a coordinate rises or falls throughout."""
+    steps = np.diff(variable.to_numpy().astype(np.float64))
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def degrees_of(variable: xr.DataArray, name: str) -> str | None:
+    """Whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
+    standard = str(variable.attrs.get("standard_name", ""))
+    for which, names in (("latitude", LATITUDE_NAMES), ("longitude", LONGITUDE_NAMES)):
+        if has_role(variable, which) or standard == f"grid_{which}":
+            return which
+        unsaid = not any(key in variable.attrs for key in ("standard_name", "units"))
+        if unsaid and names.fullmatch(name.lower()):
+            return which
+    return None
+
+
+def axis_along(dataset: xr.Dataset, name: str) -> Axis:
+    """Cells along a coordinate of one dimension, with its stated bounds."""
+    variable = dataset[name]
+    bounds, which = bounds_name(dataset, variable), degrees_of(variable, name)
+    return axis_of(
+        coordinate_values(variable),
+        None if bounds is None else coordinate_values(dataset[bounds]),
+        latitude=which == "latitude",
+        longitude=which == "longitude",
+        name=printable(name),
+    )
+
+
+def bounds_name(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
+    """The variable with a coordinate's cell boundaries, where it has one more dimension (CF 7.1)."""
+    name = attribute(variable, "bounds")
+    if not isinstance(name, str) or name not in dataset.variables:
+        return None
+    stated = dataset.variables[name]
+    whole = stated.dims[:-1] == variable.dims and (variable.ndim > 1 or stated.shape[-1] == 2)
+    return str(name) if whole else None
+
+
+def coordinate_values(variable: xr.DataArray, *, marked: bool = False) -> Array:
+    """Values of a coordinate, of their own type unless they are still packed or `marked` and some are missing.
+
+    Coordinates along a dimension have no missing values (CF 2.5.1): a 0 is 0, though Zarr's fill value be 0 as well.
+    """
+    values: Array = variable.to_numpy()
+    missing = Missing(missing_of(variable).marks)
+    if marked and missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
+        values = np.where(valid, values, np.nan)
+    if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
+        scale, offset = (float(variable.attrs.get(k, d)) for k, d in (("scale_factor", 1), ("add_offset", 0)))
+        return values.astype(np.float64) * scale + offset
+    return values

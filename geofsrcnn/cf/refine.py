@@ -1,0 +1,337 @@
+"""What each variable of a dataset becomes on the finer grid (CF 1.11).
+
+`refine` looks at the metadata and the coordinates of a dataset, not at its fields, and says of each variable what is
+to be done with it; coordinates, bounds, grid mappings and cell areas of the finer grid it makes itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from cf_xarray.criteria import coordinate_criteria
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import (
+    HORIZONTAL,
+    PACKED_ATTRS,
+    REFERENCES,
+    RESOLUTION,
+    attribute,
+    counts_time,
+    enumeration,
+    fine_encoding,
+    has_role,
+    listed,
+)
+from geofsrcnn.cf.encoding import CATEGORIES
+from geofsrcnn.cf.grid import (
+    CFGrid,
+    axis_along,
+    bounds_name,
+    coordinate_values,
+    degrees_of,
+    find_grid,
+    is_monotonic,
+    numbers_cells,
+    places_of,
+)
+from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.grids.axis import Axis
+from geofsrcnn.grids.mesh import mesh_of
+
+Role = Literal["field", "total", "repeated", "made", "same", "dropped"]
+"""What becomes of a variable: upscaled; upscaled and divided among the parts of a cell; repeated; made anew for the
+finer grid; copied; left out."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What a dataset becomes on the grid that is `factor` times finer.
+
+    Parameters
+    ----------
+    grid : CFGrid
+        The coarse grid.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    roles : dict of str to str
+        What is done with each variable.
+    made : dict of str to xarray.Variable
+        Variables with the role "made".
+    attrs : dict
+        Of the dataset; `history` is left to the caller.
+    """
+
+    grid: CFGrid
+    factor: int
+    roles: dict[str, Role]
+    made: dict[str, xr.Variable] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+def refine(
+    dataset: xr.Dataset,
+    factor: int,
+    *,
+    variables: Iterable[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+) -> Refinement:
+    """What becomes of each variable on the grid that is `factor` times finer.
+
+    Each cell is split into ``factor x factor`` parts within its bounds: stated ones, else midway between
+    coordinates, latitudes up to the poles.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        As xarray decodes it, or not decoded.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    variables, x, y
+        As for `find_grid`. Other fields on the grid are left out where `variables` are given.
+
+    Returns
+    -------
+    Refinement
+
+    Raises
+    ------
+    InputError, UsageError
+        As for `find_grid`, and if coordinates make no cells or a field's type cannot be upscaled.
+    """
+    grid = find_grid(dataset, variables=variables, x=x, y=y)
+    made = {
+        **_fine_axes(dataset, grid, factor),
+        **_fine_places(dataset, grid, factor),
+        **_fine_areas(dataset, grid, factor),
+    }
+    made |= _fine_mappings(dataset, grid, made)
+    wanted = None if variables is None else _needed(dataset, grid.variables)
+    roles: dict[str, Role] = {}
+    for name, variable in dataset.variables.items():
+        roles[str(name)] = "made" if name in made else _role(dataset, str(name), variable, grid, wanted)
+    repeated = [name for name, role in roles.items() if role == "repeated"]
+    if repeated:
+        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(repeated)}")
+    attrs = {k: v for k, v in dataset.attrs.items() if not RESOLUTION.fullmatch(str(k))}
+    return Refinement(grid, factor, roles, made, attrs)
+
+
+def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
+    """Fields, and all that they refer to: coordinates, and what the levels of their coordinates are made of."""
+    needed: set[str] = set()
+    found = list(chosen)
+    while found:
+        name = found.pop()
+        if name in dataset.variables and name not in needed:
+            needed.add(name)
+            variable = dataset.variables[name]
+            found += map(str, variable.dims)
+            for key in ("coordinates", "bounds", "formula_terms"):
+                found += str(attribute(variable, key) or "").split()
+    return needed
+
+
+def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, wanted: set[str] | None) -> Role:
+    across = {grid.y, grid.x} & set(variable.dims)
+    if not across:
+        return "same"
+    if wanted is not None and name not in wanted and name in dataset.data_vars:
+        return "dropped"
+    category = any(key in variable.attrs for key in ("flag_values", "flag_masks", "flag_meanings"))
+    category |= CATEGORIES.search(str(variable.attrs.get("standard_name", ""))) is not None
+    category |= enumeration(variable) is not None
+    if variable.dtype.kind == "c":
+        raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
+    if len(across) < 2 or category or variable.dtype.kind not in "iuf" or counts_time(variable):
+        return "repeated"
+    total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
+    return "total" if total else "field"
+
+
+def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
+    """Coordinates of one dimension and their bounds."""
+    made: dict[str, xr.Variable] = {}
+    for dim, main in ((grid.y, grid.y_coordinate), (grid.x, grid.x_coordinate)):
+        for name, variable in ((str(n), dataset[n]) for n, v in dataset.variables.items() if v.dims == (dim,)):
+            places = any(has_role(variable, role) for role in coordinate_criteria if role in HORIZONTAL)
+            if name in made or not (name == main or places) or variable.dtype.kind not in "iuf":
+                continue
+            if name != main and not is_monotonic(variable):
+                continue
+            if numbers_cells(variable) and grid.kind in ("curvilinear", "index"):
+                first = variable.to_numpy()[0]
+                count = np.arange(variable.size * factor) + first
+                made[name] = xr.Variable((dim,), count.astype(variable.dtype), _coordinate_attrs(dataset, variable))
+                continue
+            axis, bounds = axis_along(dataset, name), bounds_name(dataset, variable)
+            fine = axis.split(factor)
+            shift = np.zeros(1)
+            if degrees_of(variable, name) == "longitude":  # back to the convention of the cell that it is part of
+                shift = np.repeat(coordinate_values(variable).astype(np.float64) - axis.values, factor)
+            attrs = _coordinate_attrs(dataset, variable)
+            if bounds is None and not fine.even:
+                bounds = _free(f"{name}_bnds", {*dataset.variables, *made})
+                attrs["bounds"] = bounds
+            made[name] = _float64((dim,), fine.values + shift, attrs)
+            if bounds is not None and bounds not in made:
+                stated = dataset.variables.get(bounds)
+                other = {str(d) for d, size in dataset.sizes.items() if size != 2}
+                dims = (dim, _free("bnds", other)) if stated is None else stated.dims
+                edges = fine.edges + shift[:, None]
+                if stated is not None and _against(stated.to_numpy(), axis):
+                    edges = edges[:, ::-1]
+                made[bounds] = _float64(dims, edges, {} if stated is None else _unpacked_attrs(stated))
+    return made
+
+
+def _free(name: str, taken: Collection[Any]) -> str:
+    """The name, or one like it that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _against(stated: Array, axis: Axis) -> bool:
+    """Whether stated bounds run against the index."""
+    return bool((stated[0, 1] - stated[0, 0]) * (axis.edges[0, 1] - axis.edges[0, 0]) < 0)
+
+
+def _coordinate_attrs(dataset: xr.Dataset, variable: xr.DataArray) -> dict[str, Any]:
+    """Attributes of a coordinate on the finer grid, limits in its new type."""
+    attrs = {k: v for k, v in variable.attrs.items() if k not in {"actual_range", "scale_factor", "add_offset"}}
+    attrs.pop("bounds", None)
+    if (bounds := bounds_name(dataset, variable)) is not None:
+        attrs["bounds"] = bounds
+    for key in ("valid_min", "valid_max", "valid_range", "_FillValue", "missing_value"):
+        if key in attrs and variable.dtype.kind in "iuf":
+            if key.startswith("valid"):
+                attrs[key] = np.asarray(attrs[key], np.float64)[()]
+            else:
+                del attrs[key]
+    return attrs
+
+
+def _unpacked_attrs(variable: xr.Variable | xr.DataArray) -> dict[str, Any]:
+    """Attributes of boundaries that are stored as they are."""
+    return {k: v for k, v in variable.attrs.items() if k not in {"actual_range", *PACKED_ATTRS}}
+
+
+def _float64(dims: Sequence[Any], values: Array, attrs: Mapping[str, Any]) -> xr.Variable:
+    return xr.Variable(dims, values, attrs, encoding={"dtype": np.dtype("float64"), "_FillValue": None})
+
+
+def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
+    """Latitude and longitude of two and more dimensions, and their vertices."""
+    made: dict[str, xr.Variable] = {}
+    for latitude, longitude in places_of(dataset):
+        both = dataset[latitude], dataset[longitude]
+        dims = both[0].dims
+        if set(dims[-2:]) != {grid.y, grid.x}:
+            continue
+        names = [bounds_name(dataset, v) for v in both]
+        corners = None if None in names else [dataset[n] for n in names]
+        if corners is not None and any(v.dims[:-1] != dims or v.shape[-1] != 4 for v in corners):
+            corners = None
+        values = [coordinate_values(v, marked=True).reshape(-1, *v.shape[-2:]) for v in both]
+        stated = (
+            None if corners is None else [coordinate_values(v, marked=True).reshape(-1, *v.shape[-3:]) for v in corners]
+        )
+        around = grid.around if dims[-1] == grid.x else 0
+        fine, orders = [], []
+        for i in range(len(values[0])):
+            vertices = None if stated is None else (stated[0][i], stated[1][i])
+            mesh, order = mesh_of(values[0][i], values[1][i], vertices, around=around)
+            fine.append(mesh.split(factor))
+            orders.append(order)
+        shape = (*both[0].shape[:-2], *(n * factor for n in both[0].shape[-2:]))
+        for variable, part in zip(both, ("latitude", "longitude"), strict=True):
+            cells = np.stack([getattr(mesh, part) for mesh in fine]).reshape(shape)
+            made[str(variable.name)] = _float64(dims, cells, _coordinate_attrs(dataset, variable))
+        if corners is not None:
+            for variable, part in zip(corners, ("latitudes", "longitudes"), strict=True):
+                cells = np.stack([getattr(m, part)[..., list(o)] for m, o in zip(fine, orders, strict=True)])
+                made[str(variable.name)] = _float64(variable.dims, cells.reshape(*shape, 4), _unpacked_attrs(variable))
+        else:
+            for variable in both:
+                made[str(variable.name)].attrs.pop("bounds", None)
+    return made
+
+
+def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
+    """Cell areas, each divided among its parts: by the sine of latitude on the globe, else equally."""
+    measured = {
+        word
+        for name in grid.variables
+        for word in re.findall(r"area:\s*(\S+)", str(attribute(dataset[name], "cell_measures") or ""))
+    }
+    made: dict[str, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        area = variable.attrs.get("standard_name") == "cell_area" or name in measured
+        if not area or not {grid.y, grid.x} <= set(variable.dims):
+            continue
+        shares = np.full(grid.shape[0] * factor, 1 / factor)
+        if grid.kind == "latitude-longitude" and grid.y_coordinate is not None:
+            fine = axis_along(dataset, grid.y_coordinate).split(factor)
+            heights = np.abs(np.diff(np.sin(np.radians(fine.edges)), axis=1))[:, 0].reshape(-1, factor)
+            shares = (heights / heights.sum(1, keepdims=True)).ravel()
+        part = xr.Variable((grid.y,), shares / factor)
+        fine_area = repeated(variable, grid, factor) * part
+        attrs = {k: v for k, v in variable.attrs.items() if k != "actual_range"}
+        made[str(name)] = xr.Variable(
+            variable.dims,
+            fine_area.transpose(*variable.dims).data.astype(variable.dtype),
+            attrs,
+            fine_encoding(variable),
+        )
+    return made
+
+
+def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
+    """Grid mappings, whose GeoTransform (GDAL's) follows the grid; without one where cells are uneven."""
+    found: dict[str, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        if "GeoTransform" not in variable.attrs:
+            continue
+        attrs = dict(variable.attrs)
+        del attrs["GeoTransform"]
+        if grid.even and grid.y_coordinate in made and grid.x_coordinate in made:
+            rows, columns = (made[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
+            if grid.kind == "latitude-longitude":
+                columns = np.unwrap(columns, period=360)  # 350, 355, 0, 5 are even
+            if len(rows) > 1 and len(columns) > 1:
+                dy, dx = ((v[-1] - v[0]) / (len(v) - 1) for v in (rows, columns))
+                numbers = columns[0] - dx / 2, dx, 0.0, rows[0] - dy / 2, 0.0, dy
+                attrs["GeoTransform"] = " ".join(repr(float(number)) for number in numbers)
+        found[str(name)] = xr.Variable(variable.dims, variable.data, attrs, variable.encoding)
+    return found
+
+
+def repeated(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variable:
+    """Each cell's value for all its parts, lazily if the variable is lazy."""
+    index = {dim: np.repeat(np.arange(variable.sizes[dim]), factor) for dim in (grid.y, grid.x) if dim in variable.dims}
+    fine: xr.Variable = variable.isel(index)
+    fine.encoding = fine_encoding(variable)
+    return fine
+
+
+def without_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
+    """Attributes less the references to variables that are left out."""
+    out = {name for name, role in plan.roles.items() if role == "dropped"}
+    kept = dict(attrs)
+    for key in REFERENCES:
+        words = str(kept.get(key, "")).split()
+        if not out & set(words):
+            continue
+        rest = [word for word in words if word not in out]
+        if key in ("coordinates", "ancillary_variables") and rest:
+            kept[key] = " ".join(rest)
+        else:
+            del kept[key]
+    return kept

@@ -1,0 +1,244 @@
+"""`geofsrcnn batch`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, factor_of, with_options
+from geofsrcnn.cli.show import duration_text, files_text, how_far, size_text
+from geofsrcnn.cli.signals import echo_json, guarded, stops
+from geofsrcnn.errors import BatchError, UsageError, printable
+from geofsrcnn.process import harden_gdal
+
+if TYPE_CHECKING:
+    from geofsrcnn.batch.run import BatchResult, FileResult, Tally
+
+
+@click.command("batch")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.option("--output-dir", "-o", required=True, metavar="DIR", help="Folder of the outputs, or s3://.")
+@click.option(
+    "--pattern",
+    default="{stem}_x{factor}{suffix}",
+    show_default=True,
+    help="Names of the outputs; their suffix says what they are.",
+)
+@click.option(
+    "--scheduler",
+    "address",
+    default="local",
+    show_default=True,
+    metavar="local|ADDRESS",
+    help="Processes of this machine, or a dask scheduler (tls://HOST:8786) whose workers see the same paths.",
+)
+@click.option("--scheduler-file", metavar="F", help="File of a dask scheduler, instead of its address.")
+@click.option("--workers", type=click.IntRange(1), help="Processes of this machine.  [default: cores, or GPUs]")
+@click.option("--resume", is_flag=True, help="Carry on from the journal of an earlier run, if there is one.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace outputs that no run in the journal made; begin anew without --resume, or with other options.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=None,
+    show_default="2",
+    help="Tries more for a file whose worker died; of the local cluster.",
+)
+@click.option("--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason.")
+@click.option(
+    "--split",
+    type=click.IntRange(0),
+    default=2048**2,
+    show_default=True,
+    metavar="CELLS",
+    help="Coarse cells of the parts in which larger inputs are shared among workers; 0: none is.",
+)
+@click.option("--journal", metavar="FILE", help="Where the journal is, if not in the folder of outputs.")
+@click.option(
+    "--timeout",
+    "patience",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Give up after so many seconds without scheduler or workers.",
+)
+@click.option("--report", metavar="FILE", help="Write a page with throughput, failures and thumbnails (.html).")
+@click.option("--dashboard", is_flag=True, help="Start dask's dashboard, on this machine only.")
+@click.option("--dry-run", is_flag=True, help="Print what is done and what would be; nothing is opened or written.")
+@click.option(
+    "--allow-remote",
+    type=Names(),
+    default=(),
+    metavar="HOST[,HOST]",
+    help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
+)
+@with_options(*FILE_OPTIONS, *SAID_OPTIONS)
+@guarded
+def batch(
+    *,
+    inputs: tuple[str, ...],
+    output_dir: str,
+    co: tuple[tuple[str, str], ...],
+    bidx: tuple[int, ...] | None,
+    report: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run is carried on.
+
+    INPUTS are files, globs, folders, URLs, @LIST (a name a line, # for comments) or manifests (.jsonl: input, output,
+    variables); names in them start from the current folder.
+    Files that fail do not stop the others: they are listed in the end, and the exit code is 9.
+    """
+    harden_gdal(options["driver"])
+    from geofsrcnn.batch.run import upscale_files
+
+    strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
+    again = options["overwrite"] or options["resume"]
+    target = None if report is None else _check_page(report, output_dir, overwrite=again)
+    options["factor"] = factor_of(options["factor"], options["model"])
+    if target is not None:
+        from geofsrcnn.batch.page import write_page
+        from geofsrcnn.evaluation.figures import need_matplotlib
+
+        need_matplotlib()
+    said: list[str] = []
+    with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, stops() as check:
+
+        def progress(tally: Tally) -> None:
+            check()
+            if tally.dashboard and not said:
+                said.append(tally.dashboard)
+                click.echo(f"dashboard: {tally.dashboard}", err=True)
+            show(tally)
+
+        result = upscale_files(
+            inputs,
+            output_dir,
+            bidx=bidx or (),
+            co=dict(co),
+            dry_run=dry_run,
+            strict=strict,
+            progress=progress,
+            **options,
+        )
+    if target is not None and not dry_run:
+        write_page(result, target)
+    if as_json:
+        echo_json(result.to_dict())
+    elif not quiet:
+        _show_batch(result, None if dry_run else target)
+    if result.failed:
+        raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
+
+
+@contextmanager
+def _batch_progress(*, shown: bool) -> Iterator[Callable[[Tally], None]]:
+    """A bar on a terminal; in a log, a line for each failure, and one now and then."""
+    if not shown:
+        yield lambda _: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("files", total=None)
+
+            def show(tally: Tally) -> None:
+                bar.update(
+                    task,
+                    completed=tally.done + tally.failed,
+                    total=tally.total,
+                    description=how_far(tally),
+                )
+
+            yield show
+        return
+    yield _PlainProgress()
+
+
+class _PlainProgress:
+    """Lines for a log: each failure, and how far it is, every half minute and at the end."""
+
+    every = 30.0
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+        self._last: FileResult | None = None
+
+    def __call__(self, tally: Tally) -> None:
+        now, ended = time.monotonic(), tally.done + tally.failed
+        if tally.last is not self._last:
+            self._last = tally.last
+            if tally.last is not None and tally.last.state == "failed":
+                click.echo(f"failed: {printable(tally.last.source)}: {printable(tally.last.reason)}", err=True)
+        elif ended == tally.total or now - self._said < self.every:
+            return
+        if ended == tally.total or now - self._said >= self.every:
+            self._said = now
+            left = (
+                f", {duration_text(tally.seconds / ended * (tally.total - ended))} left"
+                if 0 < ended < tally.total
+                else ""
+            )
+            click.echo(f"{ended} of {files_text(tally.total)}, {how_far(tally)}{left}", err=True)
+
+
+def _show_batch(result: BatchResult, page: Path | None) -> None:
+    if waiting := [each for each in result.files if each.state == "waiting"]:
+        for each in waiting:
+            click.echo(f"{printable(each.source)} -> {printable(each.output)}")
+    for each in result.failed:
+        when = "failed before (--retry-failed tries again)" if each.before else "failed"
+        click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
+    heard: dict[str, list[str]] = {}
+    for each in result.files:
+        for text in each.warnings:
+            heard.setdefault(text.partition(":")[0], []).append(text)
+    for kind, texts in sorted(heard.items()):
+        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {printable(texts[0])}")
+    done = [each for each in result.done if not each.before]
+    before = sum(each.before for each in result.files)
+    words = [f"{files_text(len(result.files))}: {len(result.done)} done"]
+    if waiting:
+        words.append(f"{len(waiting)} to do")
+    words.append(f"{len(result.failed)} failed")
+    if before:
+        words.append(f"{before} of them by earlier runs")
+    line = ", ".join(words)
+    if done:
+        cells = sum(each.cells for each in done)
+        threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
+        line += (
+            f"; {size_text(sum(each.size for each in done))} in {duration_text(result.seconds)} on {threads}, "
+            f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
+        )
+    click.echo(line)
+    click.echo(f"journal: {printable(result.journal)}")
+    if page is not None:
+        click.echo(f"report: {printable(page)}")
+
+
+def _check_page(name: str, output_dir: str, *, overwrite: bool) -> Path:
+    """Where a page goes, before any work is done; a new folder of outputs will be there."""
+    from geofsrcnn.files.staging import check_target
+
+    path = Path(name).absolute()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
+    if path.parent.exists() or path.parent != Path(output_dir).absolute():
+        check_target(path, overwrite=overwrite)
+    return path

@@ -1,0 +1,189 @@
+"""`geofsrcnn evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geofsrcnn.cli.evaluate_pairs import run_evaluate_pairs
+from geofsrcnn.cli.params import Factor, Indexes, refuse_given
+from geofsrcnn.cli.show import file_names, show_comparisons
+from geofsrcnn.cli.signals import echo_json, guarded, stops
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.process import harden_gdal
+
+if TYPE_CHECKING:
+    from geofsrcnn.evaluation.rasters import Evaluation, Score
+
+
+@click.command("evaluate")
+@click.argument("names", nargs=-1, required=True, metavar="RASTER... | MODEL...")
+@click.option(
+    "--fine",
+    multiple=True,
+    metavar="FILE",
+    help="True fine fields, several times; what stands before are then MODELs.",
+)
+@click.option("--coarse", multiple=True, metavar="FILE", help="Pairs: coarse fields of the same times; several times.")
+@click.option("--since", default=None, metavar="YYYY-MM-DD", help="Pairs: first day; after all that was fitted on.")
+@click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
+@click.option("--overwrite", is_flag=True, help="Replace the report.")
+@click.option("--factor", "-f", type=Factor(), default=3, show_default=True, help="How many times finer, 2-8.")
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    help="As for upscale; several times to compare several.",
+)
+@click.option("--bidx", "-b", type=Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]")
+@click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's.")
+@click.option("--driver", default=None, help="GDAL driver of rasters that are no GeoTIFF.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
+@click.option("--strict", is_flag=True, help="Take warnings as errors.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@guarded
+def evaluate(
+    *,
+    names: tuple[str, ...],
+    fine: tuple[str, ...],
+    coarse: tuple[str, ...],
+    since: str | None,
+    report: str | None,
+    overwrite: bool,
+    factor: int,
+    models: tuple[str, ...],
+    bidx: tuple[int, ...] | None,
+    as_json: bool,
+    driver: str | None,
+    **options: Any,
+) -> None:
+    """Is it any good on my data? Each RASTER is block-averaged, upscaled, and compared with itself.
+
+    Beside the models stand all classical methods: nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each
+    plain, with conservation (-c) and with back-projection (-bp). RMSE, MAE and bias are in the raster's units.
+
+    With --fine and --coarse, MODELs that were trained on pairs are compared with the truth on later times, beside
+    interpolations, each cell's mean, mean correction and regression. --report writes all measures, maps, spectra.
+    """
+    if report is None:
+        refuse_given(["overwrite"], "is for --report")
+    if coarse:
+        refuse_given(["factor", "models", "bidx", "nodata", "driver", "precision"], "is not for pairs (--coarse)")
+        if not fine:
+            raise UsageError("pairs need --fine: the true fields")
+        run_evaluate_pairs(names, fine, coarse, since, report, options["device"], overwrite=overwrite, as_json=as_json)
+        return
+    refuse_given(["since"], "is for pairs: it needs --coarse")
+    rasters = fine or names
+    if fine:
+        refuse_given(["models"], "is what stands before --fine: leave it out")
+        models = names
+        from geofsrcnn.networks.catalog import of_pairs
+
+        if any(of_pairs(model) for model in models):
+            raise UsageError("a model of pairs takes coarse fields of the same times: give them with --coarse")
+    harden_gdal(driver)
+    if report is not None:
+        _report_rasters(
+            rasters, factor, models, bidx or (), report, driver, options, overwrite=overwrite, as_json=as_json
+        )
+        return
+    from geofsrcnn.evaluation.rasters import evaluate_raster
+
+    found: list[Evaluation] = []
+    with stops() as check:
+        for raster in rasters:
+            found += evaluate_raster(raster, factor, models, bidx=bidx or (), driver=driver, each_part=check, **options)
+    if not found:
+        raise InputError("no raster has enough valid cells to judge by, or any structure")
+    if as_json:
+        echo_json([evaluation.to_dict() for evaluation in found])
+    elif len(found) == 1:
+        _show_evaluation(found[0])
+    else:
+        _show_evaluations(found)
+
+
+def _report_rasters(
+    rasters: tuple[str, ...],
+    factor: int,
+    models: tuple[str, ...],
+    bidx: tuple[int, ...],
+    report: str,
+    driver: str | None,
+    options: dict[str, Any],
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from geofsrcnn.evaluation.page import check_report
+    from geofsrcnn.evaluation.rasters import compare_raster
+    from geofsrcnn.networks.catalog import load_method
+
+    check_report(report, overwrite=overwrite)
+    found = []
+    with stops() as check:
+        for raster in rasters:
+            found += compare_raster(raster, factor, models, bidx=bidx, driver=driver, each_part=check, **options)
+    if not found:
+        raise InputError("no raster has enough valid cells to judge by, or any structure")
+    methods = [load_method(model, factor, device=options["device"]) for model in models]
+    named = zip(found[0].models, methods, strict=True)
+    facts = {f"model {name}": f"sha256 {method.digest}" for name, method in named if method.digest}
+    facts |= {"rasters": file_names(rasters), "factor": str(factor)}
+    title = f"{file_names(models)} on block-averaged rasters"
+    show_comparisons(found, report, title, facts, overwrite=overwrite, as_json=as_json)
+
+
+def _show_evaluation(e: Evaluation) -> None:
+    """All methods on one field, best first, and the verdict."""
+    from geofsrcnn.values.kernels import BICUBIC
+
+    unit = f", {printable(e.unit)}" if e.unit else ""
+    windows = ", on windows spread over the raster" if e.windowed else ""
+    click.echo(f"{printable(e.name)}, x{e.factor}: {e.cells:,} fine cells count{windows}\n")
+    click.echo(f"{'method':18}{'RMSE' + unit:>16}{'MAE':>12}{'bias':>12}{'of bicubic':>12}")
+    bicubic = e.classical[BICUBIC].rmse
+    rows = sorted((e.classical | e.models).items(), key=lambda row: row[1].rmse)
+    for name, score in rows:
+        click.echo(f"{name:18}{score.rmse:16.5g}{score.mae:12.5g}{_bias(score):>12}{score.rmse / bicubic:12.3f}")
+    click.echo(
+        "\ncubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back"
+    )
+    click.echo(f"\n{e.verdict()}")
+
+
+def _bias(score: Score) -> str:
+    """The mean error; what is only rounding is 0."""
+    return "0" if abs(score.bias) < 1e-9 * score.rmse else f"{score.bias:.1g}"
+
+
+def _show_evaluations(found: list[Evaluation]) -> None:
+    """A line a field and model, means over the fields, and the verdict for each model."""
+    from geofsrcnn.evaluation.scores import geometric_mean
+
+    width = max(len(printable(e.name)) for e in found) + 2
+    head = f"{'field':{width}}{'model':14}{'RMSE':>11}{'MAE':>11}{'bias':>10}{'of bicubic':>12}{'of best':>9}"
+    click.echo(f"{head}  best classical")
+    for e in found:
+        for model, score in e.models.items():
+            click.echo(
+                f"{printable(e.name):{width}}{model:14}{score.rmse:11.4g}{score.mae:11.4g}{_bias(score):>10}"
+                f"{e.to_bicubic(model):12.3f}{e.to_best(model):9.3f}  {e.best_classical}"
+            )
+    click.echo("")
+    for model in found[0].models:
+        ratios = [e.to_best(model) for e in found]
+        worst = max(found, key=lambda e: e.to_best(model))
+        better = sum(ratio < 1 for ratio in ratios)
+        click.echo(
+            f"{model} is better than the best classical method of each field on {better} of {len(found)} fields: RMSE "
+            f"{geometric_mean(ratios):.3f} of it and {geometric_mean([e.to_bicubic(model) for e in found]):.3f} of "
+            f"bicubic (geometric means), at worst {worst.to_best(model):.3f} of it ({printable(worst.name)})."
+        )

@@ -1,0 +1,50 @@
+"""The command `geofsrcnn` and its groups."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from geofsrcnn._version import __version__
+from geofsrcnn.cli.batch import batch
+from geofsrcnn.cli.evaluate import evaluate
+from geofsrcnn.cli.info import info, models
+from geofsrcnn.cli.signals import fail
+from geofsrcnn.cli.train import train
+from geofsrcnn.cli.upscale import upscale
+from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
+
+
+def main() -> None:
+    """Entry point: click's own usage errors become one line as well."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except GeofsrcnnError as error:  # while options are read
+        code = fail(error, error.exit_code, debug=debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f": see {context.command_path} --help" if context else ""
+        code = fail(UsageError(printable(error.format_message().rstrip(".")) + hint), 2, debug=debug)
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads on, or the disk is full: said already, or not worth saying
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geofsrcnn")
+def cli() -> None:
+    """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
+
+
+for command in (upscale, batch, info, models, evaluate, train):
+    cli.add_command(command)

@@ -1,0 +1,211 @@
+"""Types of parameters, and the options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from geofsrcnn.errors import UsageError, printable
+
+
+class Factor(click.ParamType[int]):
+    """A whole number from 2 to 8."""
+
+    name = "factor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The value of a text, or of a value that was converted before."""
+        try:
+            if float(value) in range(2, 9):
+                return int(float(value))
+        except (TypeError, ValueError):
+            pass
+        return self.fail(f"{value!r} is not a whole number from 2 to 8", param, ctx)
+
+
+class Indexes(click.ParamType[tuple[int, ...]]):
+    """Band numbers from 1, separated by commas."""
+
+    name = "bands"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The value of a text, or of a value that was converted before."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            indexes = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            indexes = ()
+        if not indexes or min(indexes) < 1:
+            self.fail(f"{value!r} is not a list of bands such as 1,2,3", param, ctx)
+        return indexes
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The value of a text, or of a value that was converted before."""
+        names = value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} is not a list of names such as tas,pr", param, ctx)
+        return names
+
+
+class Option(click.ParamType[tuple[str, str]]):
+    """``KEY=VALUE``."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The value of a text, or of a value that was converted before."""
+        key, sep, rest = (value[0], "=", value[1]) if isinstance(value, tuple) else str(value).partition("=")
+        if not sep or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, rest
+
+
+class Day(click.ParamType[str]):
+    """In any calendar: a year of 360 days has a 30 February."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value of a text, or of a value that was converted before."""
+        try:
+            _, month, day = (int(part) for part in str(value).split("-"))
+        except ValueError:
+            month = day = 0
+        if not (1 <= month <= 12 and 1 <= day <= 31):
+            self.fail(f"until must be a day such as 1993-06-01, got {value!r}", param, ctx)
+        return str(value)
+
+
+def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """All of them on a command, in this order."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+FILE_OPTIONS = (
+    click.option(
+        "--factor",
+        "-f",
+        type=Factor(),
+        default=3,
+        show_default="3; that of a model's file",
+        help="How many times finer, 2-8.",
+    ),
+    click.option(
+        "--model",
+        "-m",
+        default="default",
+        show_default=True,
+        help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
+    ),
+    click.option("--bidx", "-b", type=Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
+    click.option("--variables", type=Names(), default=None, help="Fields of a NetCDF or Zarr, such as tas,pr.  [all]"),
+    click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several."),
+    click.option("--x", default=None, help="Horizontal dimension of a NetCDF or Zarr, where it is not found."),
+    click.option("--y", default=None, help="The other one."),
+    click.option(
+        "--bounds",
+        type=float,
+        nargs=4,
+        default=None,
+        metavar="W S E N",
+        help="Only the coarse cells that meet these bounds, in the raster's CRS.",
+    ),
+    click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's."),
+    click.option(
+        "--range",
+        "value_range",
+        type=float,
+        nargs=2,
+        default=None,
+        metavar="MIN MAX",
+        help="Bounds that the result keeps, in physical units; cell means are kept within them.",
+    ),
+    click.option("--tile-size", type=click.IntRange(1), default=None, help="Coarse cells along one side of a tile."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Of the network's arithmetic.",
+    ),
+    click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
+    click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
+    click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times."),
+    click.option("--strict", is_flag=True, help="Take warnings as errors."),
+    click.option("--max-pixels", type=click.IntRange(1), default=None, help="Refuse an output of more cells."),
+    click.option(
+        "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
+    ),
+    click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
+    click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
+    click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),
+)
+
+SAID_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+)
+
+
+def factor_of(factor: int, model: str) -> int:
+    """The factor that was asked for; where none was, that of a checkpoint."""
+    if "factor" in given_names() or not model.endswith(".safetensors"):
+        return factor
+    from geofsrcnn.networks.checkpoint import load_checkpoint
+
+    return load_checkpoint(model).config.factor
+
+
+def parse_weight(name: str, text: str) -> float:
+    """The number of ``NAME=NUMBER``."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--weight {printable(name)} must be a number, got {printable(text)}") from None
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """The two numbers of ``LOW:HIGH``."""
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = math.nan, math.nan
+    if not found[0] < found[1]:
+        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {printable(text)!r}")
+    return found
+
+
+def given_names(*sources: ParameterSource) -> set[str]:
+    """Parameters that stand on the command line or in its configuration file."""
+    context = click.get_current_context()
+    wanted = sources or (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return {name for name in context.params if context.get_parameter_source(name) in wanted}
+
+
+def refuse_given(names: Iterable[str], words: str) -> None:
+    """Refuse options of these names that the user gave."""
+    context = click.get_current_context()
+    options = {param.name: param.opts[0] for param in context.command.params}
+    for name in names:
+        if name in given_names():
+            raise UsageError(f"{options[name]} {words}")

@@ -1,0 +1,197 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geofsrcnn._version import __version__
+from geofsrcnn.cli.signals import echo_json
+from geofsrcnn.errors import printable
+
+if TYPE_CHECKING:
+    from geofsrcnn.batch.run import Tally
+    from geofsrcnn.evaluation.comparison import Comparison
+    from geofsrcnn.upscale.task import Estimate, Summary
+
+
+def how_far(tally: Tally) -> str:
+    """Failures, parts and speed so far."""
+    parts = f", {tally.parts_done} of {tally.parts} parts" if tally.parts else ""
+    return f"{tally.failed} failed{parts}, {tally.cells / max(tally.seconds, 1e-9) / 1e6:.2g} million cells a second"
+
+
+def files_text(count: int) -> str:
+    """A number of files."""
+    return "1 file" if count == 1 else f"{count} files"
+
+
+@contextmanager
+def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr if that is a terminal."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def size_text(count: float) -> str:
+    """A number of bytes."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration_text(seconds: float) -> str:
+    """A number of seconds."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def shape_text(shape: tuple[int, int]) -> str:
+    """Rows and columns."""
+    return f"{shape[0]} x {shape[1]}"
+
+
+def bands_text(count: int) -> str:
+    """A number of bands."""
+    return "1 band" if count == 1 else f"{count} bands"
+
+
+def show_summary(s: Summary) -> None:
+    """Print what a run did."""
+    click.echo(
+        f"{printable(s.output)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}, "
+        f"{size_text(s.output_bytes)}; "
+        f"{s.model} on {s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.2g} million cells a second, "
+        f"peak memory {size_text(s.peak_memory)}"
+    )
+
+
+def show_estimate(e: Estimate, *, as_json: bool) -> None:
+    """Print what a run would take."""
+    if as_json:
+        echo_json(e.to_dict())
+        return
+    tiles = "1 tile" if e.tiles == 1 else f"{e.tiles} tiles"
+    click.echo(f"size     {shape_text(e.coarse)} -> {shape_text(e.fine)} cells, {bands_text(e.bands)}, {tiles}")
+    click.echo(f"memory   about {size_text(e.memory)}")
+    click.echo(f"time     about {duration_text(e.seconds)} of computing with {e.model} on {e.device}")
+    click.echo(f"disk     at most {size_text(e.disk)}, {size_text(e.disk_free)} free")
+
+
+def show_text(label: str, text: str) -> None:
+    """A paragraph beside its label, as wide as the terminal."""
+    width = max(60, shutil.get_terminal_size((110, 24)).columns)
+    lines = textwrap.wrap(text, width - 10, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        click.echo(f"{label if number == 0 else '':10}{line}")
+
+
+def show_table(table: dict[str, Any]) -> None:
+    """Figures by row; of tables in a table, the inner names are the rows and the outer the columns."""
+    if not all(isinstance(column, dict) for column in table.values()):
+        show_text("", ", ".join(f"{printable(name)} {plain_text(value)}" for name, value in table.items()))
+        return
+    names = list(dict.fromkeys(name for column in table.values() for name in column))
+    names.sort(key=lambda name: sum(as_number(column.get(name)) for column in table.values()))
+    widths = [max(len(printable(head)), 6) + 2 for head in table]
+    heads = "".join(f"{printable(head):>{width}}" for head, width in zip(table, widths, strict=True))
+    click.echo(f"{'':10}{'':14}{heads}")
+    for name in names:
+        cells = "".join(
+            f"{plain_text(column.get(name, '')):>{width}}" for column, width in zip(table.values(), widths, strict=True)
+        )
+        click.echo(f"{'':10}{printable(name):14}{cells}")
+
+
+def as_number(value: Any) -> float:
+    """A figure of a card, for sorting; what is none comes last."""
+    return float(value) if isinstance(value, int | float) else math.inf
+
+
+def show_facts(facts: dict[str, Any]) -> None:
+    """Print facts, a line each."""
+    for key, value in facts.items():
+        label = f"{key.replace('_', ' '):11}"
+        if isinstance(value, dict):
+            click.echo(
+                f"{label}" + ", ".join(f"{k} {plain_text(v)}" for k, v in value.items() if not isinstance(v, dict))
+            )
+            for inner in (v for v in value.values() if isinstance(v, dict)):
+                for name, figure in inner.items():
+                    click.echo(f"{'':11}{printable(name)} {plain_text(figure)}")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, row in enumerate(value):
+                words = ", ".join(
+                    f"{printable(v)}" if k in ("name", "source", "licence") else f"{k} {plain_text(v)}"
+                    for k, v in row.items()
+                    if v not in (None, "")
+                )
+                click.echo(f"{label if number == 0 else '':11}{words}")
+        elif value not in (None, "", [], {}):
+            click.echo(f"{label}{plain_text(value)}")
+
+
+def plain_text(value: Any) -> str:
+    """A value as text."""
+    if isinstance(value, list):
+        return " ".join(plain_text(v) for v in value)
+    return printable(value)
+
+
+def file_names(names: Iterable[str]) -> str:
+    """Names of files, without their folders."""
+    return ", ".join(Path(name).name for name in names)
+
+
+def show_comparisons(
+    found: list[Comparison],
+    report: str | None,
+    title: str,
+    facts: dict[str, str],
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Main scores and a verdict each; the report, if one is wanted."""
+    from geofsrcnn.evaluation.page import write_report
+    from geofsrcnn.evaluation.report import to_json, verdict
+
+    facts |= {"geofsrcnn": __version__}
+    written = [] if report is None else write_report(report, found, title=title, facts=facts, overwrite=overwrite)
+    if as_json:
+        echo_json(to_json(found, title=title, facts=facts))
+        return
+    for comparison in found:
+        unit = f" ({printable(comparison.unit)})" if comparison.unit else ""
+        span = " to ".join(dict.fromkeys(filter(None, comparison.span)))
+        when = f", {comparison.times} times, {span}" if span else ""
+        click.echo(f"{printable(comparison.name)}{unit}, x{comparison.factor}: {comparison.cells:,} values{when}\n")
+        columns = ("rmse", "mae", "bias", "correlation", "ssim", "spectrum_ratio")
+        click.echo(f"{'':18}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns))
+        for name, scores in sorted(comparison.scores.items(), key=lambda row: row[1]["rmse"]):
+            tiny = 1e-9 * scores["rmse"]  # what is only rounding is 0
+            shown = {c: 0.0 if abs(scores[c]) < tiny else scores[c] for c in columns if c in scores}
+            cells = "".join(f"{shown[c]:16.4g}" if c in shown else f"{'':16}" for c in columns)
+            click.echo(f"{printable(name):18}{cells}")
+        click.echo(f"\n{verdict(comparison)}\n")
+    for path in written[-1:]:
+        click.echo(f"report: {printable(path)}")

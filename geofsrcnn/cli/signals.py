@@ -1,0 +1,163 @@
+"""Signals, errors and warnings of a command, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, InternalError, OutputError, printable
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+class Interrupted(BaseException):
+    """A signal asks the run to end; work under way is cleaned up on the way out."""
+
+    left = "no unfinished file is left"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = SIGNALS[signal.Signals(number)]
+
+
+class Request:
+    """What signals ask for, and whether it waits for the end of a unit of work."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        self.number: int | None = None
+
+    def take(self, number: int) -> None:
+        """The first signal: note it, or end the run here."""
+        self.number = number
+        if not self.waits:
+            raise Interrupted(number)
+
+    def check(self) -> None:
+        """End the run if a signal asked for it."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+
+REQUEST = Request()
+
+
+@contextmanager
+def signals() -> Iterator[None]:
+    """The first signal ends the run cleanly, the second at once."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, lambda again, _: os._exit(SIGNALS[signal.Signals(again)]))
+        REQUEST.take(number)
+
+    REQUEST.number = None
+    before = {each: signal.signal(each, handle) for each in SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def stops() -> Iterator[Callable[[], None]]:
+    """Signals wait until the yielded function is called, between two units of work.
+
+    An exception out of the blue would be lost in GDAL's callbacks, or leave a file half published.
+    """
+    REQUEST.waits = True
+    try:
+        yield REQUEST.check
+    finally:
+        REQUEST.waits = False
+
+
+@contextmanager
+def shown_warnings(*, strict: bool) -> Iterator[None]:
+    """Warnings of the package as one line each on stderr, once a kind and file; or as errors."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = str(message)
+        if isinstance(message, GeofsrcnnWarning) and text not in shown:
+            shown.add(text)
+            click.echo(f"geofsrcnn: warning: {text}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error" if strict else "always", GeofsrcnnWarning)
+        warnings.showwarning = show
+        yield
+
+
+def fail(error: BaseException, code: int, *, debug: bool) -> int:
+    """Print an error as one line, all of it with ``--debug``; its exit code."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    click.echo(f"geofsrcnn: error: {error}", err=True)
+    return code
+
+
+def echo_json(facts: Any) -> None:
+    """Print as JSON, which has no NaN and no infinity: those as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    click.echo(json.dumps(plain(facts), allow_nan=False))
+
+
+def guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """Errors of the package as one line and their exit code; for commands with ``--debug``."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        debug = bool(kwargs.pop("debug", False))
+        strict = bool(kwargs.pop("strict", False))
+        try:
+            with shown_warnings(strict=strict), signals():
+                function(*args, **kwargs)
+        except GeofsrcnnError as error:
+            code = fail(error, error.exit_code, debug=debug)
+        except GeofsrcnnWarning as warning:
+            code = fail(InputError(f"{warning} (--strict)"), InputError.exit_code, debug=debug)
+        except Interrupted as interrupt:
+            click.echo(f"geofsrcnn: interrupted, {interrupt.left}", err=True)
+            code = interrupt.exit_code
+        except click.exceptions.Exit:
+            raise
+        except BrokenPipeError:  # as of any filter whose reader has gone
+            code = 141
+        except OSError as error:
+            code = fail(
+                OutputError(f"cannot print ({error.strerror}): free space?"), OutputError.exit_code, debug=debug
+            )
+        except Exception as error:  # noqa: BLE001  a defect: one line for the user, all of it with --debug
+            text = f"internal error: {type(error).__name__}: {printable(error)}: please report it with --debug"
+            if debug:
+                traceback.print_exception(error, file=sys.stderr)
+            code = fail(InternalError(text), InternalError.exit_code, debug=False)
+        else:
+            return
+        click.get_current_context().exit(code)
+
+    return run

@@ -1,0 +1,79 @@
+"""`geofsrcnn upscale` and `rio upscale`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, factor_of, with_options
+from geofsrcnn.cli.show import progress_bar, show_estimate, show_summary
+from geofsrcnn.cli.signals import echo_json, guarded, stops
+from geofsrcnn.process import harden_gdal
+
+upscale_options = with_options(
+    click.argument("source", metavar="INPUT"),
+    click.argument("target", metavar="OUTPUT"),
+    *FILE_OPTIONS,
+    click.option("--threads", type=click.IntRange(1), default=None, help="Threads that compute.  [default: cores]"),
+    click.option(
+        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+    click.option(
+        "--allow-remote",
+        type=Names(),
+        default=(),
+        metavar="HOST[,HOST]",
+        help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
+    *SAID_OPTIONS,
+)
+
+
+def _upscale(
+    *,
+    source: str,
+    target: str,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    co: tuple[tuple[str, str], ...],
+    bidx: tuple[int, ...] | None,
+    **options: Any,
+) -> None:
+    harden_gdal(options["driver"])
+    from geofsrcnn.upscale.file import estimate_file, upscale_file
+
+    options |= {"bidx": bidx or (), "factor": factor_of(options["factor"], options["model"])}
+    if dry_run:
+        show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
+        return
+    with progress_bar("upscaling", shown=not quiet and not as_json) as show, stops() as check:
+
+        def progress(done: int, total: int) -> None:
+            check()
+            if show is not None:
+                show(done, total)
+
+        summary = upscale_file(source, target, co=dict(co), progress=progress, **options)
+    if as_json:
+        echo_json(summary.to_dict())
+    elif not quiet:
+        show_summary(summary)
+
+
+@click.command("upscale")
+@upscale_options
+@guarded
+def upscale(**options: Any) -> None:
+    """Make the raster or dataset INPUT (GeoTIFF, NetCDF, Zarr) finer and write it to OUTPUT (.tif, .nc, .zarr)."""
+    _upscale(**options)
+
+
+@click.command("upscale")
+@upscale_options
+def rio_upscale(**options: Any) -> None:
+    """Make the raster INPUT finer and write it to OUTPUT, a .tif, .nc or .zarr (geofsrcnn)."""
+    guarded(_upscale)(**options)

@@ -1,0 +1,260 @@
+"""Arrays through the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geofsrcnn._types import Array, Mask, Progress
+from geofsrcnn.engine.base import tile_size_of
+from geofsrcnn.engine.sources import Watched
+from geofsrcnn.errors import InputError, UsageError
+from geofsrcnn.grids.windows import Plan, Window
+from geofsrcnn.networks.catalog import Method, load_method
+from geofsrcnn.options import check_factor, check_range, check_tile_size, workers_of
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import Missing, encode, loses_digits, stored_limits, stored_nodata, valid_mask, within
+
+if TYPE_CHECKING:
+    from geofsrcnn.engine.base import Source
+    from geofsrcnn.networks.checkpoint import Checkpoint
+
+
+class _ArraySource:
+    """An array ``(band, y, x)`` as a source."""
+
+    def __init__(self, array: Array, valid: Mask) -> None:
+        self._array, self._valid = array, valid
+        small = array.dtype.itemsize <= 2 or array.dtype == np.float32
+        self._type = np.float32 if small else np.float64
+        self.raw = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        bands, rows, columns = self._array.shape
+        return bands, rows, columns
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        index = (bands, *window.slices())
+        values = self._array[index]
+        return Cells(values if self.raw else values.astype(self._type), self._valid[index])
+
+
+class _ArraySink:
+    """An array ``(band, y, x)`` of the input's type as a sink."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: Sequence[float | None] | Missing
+    ) -> None:
+        self.array: Array = np.empty(shape, dtype)
+        self._nodata = nodata
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        chosen = range(*bands.indices(self.array.shape[0]))
+        for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
+            if isinstance(self._nodata, Missing):
+                stored = encode(values, valid, self.array.dtype, self._nodata.rewritten(self.array.dtype))
+                self._nodata.keep_clear(stored, valid, values)
+            else:
+                stored = encode(values, valid, self.array.dtype, self._nodata[band])
+            self.array[(band, *window.slices())] = stored
+
+
+def upscale_array(
+    array: npt.ArrayLike,
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    *,
+    nodata: float | Sequence[float | None] | None = None,
+    valid: npt.ArrayLike | None = None,
+    value_range: tuple[float, float] | None = None,
+    around: int = 0,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    progress: Progress | None = None,
+) -> Array:
+    """Upscale an array.
+
+    Parameters
+    ----------
+    array : array_like (y, x) or (band, y, x)
+        Integers, float32 or float64, in any units; edges of cells are assumed to fill the extent.
+    factor : int
+        Fine cells along one side of a coarse cell, 2 to 8.
+    model : str, path or Checkpoint
+        Name of a shipped model, a ``.safetensors`` file, a loaded checkpoint, or a classical method:
+        one of `geofsrcnn.values.kernels.CLASSICAL` (nearest, bilinear, cubic, lanczos, lanczos-bp, ...).
+    nodata : float or sequence of float, optional
+        Value of missing cells, for all bands or each; NaN is always missing. Written to missing fine cells.
+    valid : array_like of bool, optional
+        True where valid, the shape of `array` or ``(y, x)``; together with `nodata`.
+    value_range : tuple of float, optional
+        Smallest and largest value; results keep to it and blocks keep their means.
+    around : int
+        Columns that go around the globe, so that the first is the last one's neighbour: all columns, less last ones
+        that repeat the first. 0 for none.
+    tile_size : int, optional
+        Coarse cells along one side of a tile; chosen for the device if not given. No effect on the result
+        beyond 1e-5 of the local range.
+    threads : int, optional
+        Threads that compute; all cores if not given.
+    device : str
+        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Of the network's arithmetic.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile.
+
+    Returns
+    -------
+    ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
+        Of the input's type; integers are rounded and clipped. Missing cells hold the nodata value, or what
+        the coarse cell holds if there is none.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+        If an argument is wrong, the array cannot be upscaled, or there is no such model.
+
+    Examples
+    --------
+    >>> coarse = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> upscale_array(coarse, 2, "bilinear").shape
+    (4, 4)
+    """
+    factor = check_factor(factor)
+    check_range(value_range, model)
+    workers = workers_of(threads)
+    check_tile_size(tile_size)
+    method = load_method(model, factor, device=device, precision=precision)
+    coarse, flat = as_bands(np.asarray(array))
+    values = _per_band(nodata, len(coarse), coarse.dtype)
+    mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
+    if valid is not None:
+        mask &= _as_mask(np.asarray(valid), coarse.shape)
+    if isinstance(array, np.ma.MaskedArray):
+        mask &= _as_mask(~np.ma.getmaskarray(array), coarse.shape)
+    _check_around(around, coarse.shape[2])
+    extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
+    task = ArrayTask(method, within(stored_limits(coarse.dtype), value_range), value_range, around, tile_size)
+    fine = task.upscale(coarse, mask, extent, values, workers, progress)
+    return fine[0] if flat else fine
+
+
+@dataclass(frozen=True)
+class ArrayTask:
+    """How arrays are upscaled, everything checked.
+
+    Parameters
+    ----------
+    method : Method
+        What with.
+    limits : tuple of float, optional
+        That every result keeps.
+    value_range : tuple of float, optional
+        That the input is expected to keep.
+    around : int
+        Columns around the globe, or 0.
+    tile_size : int, optional
+        Coarse cells along one side of a tile.
+    name : str
+        Of the array, for messages.
+    """
+
+    method: Method
+    limits: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
+    around: int = 0
+    tile_size: int | None = None
+    name: str = "the array"
+
+    def upscale(
+        self,
+        coarse: Array,
+        mask: Mask,
+        region: Window,
+        nodata: Sequence[float | None] | Missing,
+        workers: int,
+        progress: Progress | None = None,
+    ) -> Array:
+        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it.
+
+        Missing cells get the nodata value of their band; where several marks are missing cells, they keep theirs.
+        0 workers: this thread.
+
+        Raises
+        ------
+        InputError
+            If integers are too large to be computed with.
+        """
+        from geofsrcnn.engine.base import Job
+        from geofsrcnn.engine.run import run
+        from geofsrcnn.engine.sources import AroundGlobe
+
+        if self.method.upsampler is not None and loses_digits(coarse, mask):
+            raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
+        method, factor = self.method, self.method.factor
+        bands, rows, columns = coarse.shape
+        job = Job(method.upsampler, factor, [self.limits] * bands if self.limits else ())
+        source = _ArraySource(coarse, mask)
+        source.raw = method.upsampler is None
+        watched: Source = Watched(source, self.value_range, self.name)
+        extent = Window(0, rows, 0, columns)
+        if self.around and job.reach and not (method.upsampler and method.upsampler.whole):
+            watched = AroundGlobe(watched, self.around, job.reach)
+            extent = Window(0, rows, 0, columns + 2 * job.reach)
+            region = region.shift(0, job.reach)
+        fine = tuple(n * factor for n in region.shape)
+        sink = _ArraySink((bands, *fine), coarse.dtype, nodata)
+        plan = Plan(extent, region, tile_size_of(self.tile_size, method, region.shape), job.reach, factor)
+        run(job, watched, sink, plan, workers, progress)
+        return sink.array
+
+
+def _check_around(around: int, columns: int) -> None:
+    if around and not columns // 2 < around <= columns:
+        raise UsageError(f"around must be 0, or all columns, {columns}, less those that repeat the first, got {around}")
+
+
+def as_bands(array: Array) -> tuple[Array, bool]:
+    """An array as ``(band, y, x)``, and whether it had no bands.
+
+    Raises
+    ------
+    InputError
+        If its type or its shape cannot be upscaled.
+    """
+    if array.dtype.kind == "b" or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise InputError(f"array of type {array.dtype} cannot be upscaled: convert it to float32 first")
+    if array.ndim not in (2, 3):
+        raise InputError(f"array must be (y, x) or (band, y, x), got {array.ndim} dimensions {array.shape}")
+    if 0 in array.shape:
+        raise InputError(f"array without cells: shape {array.shape}")
+    return (array[None], True) if array.ndim == 2 else (array, False)
+
+
+def _per_band(nodata: float | Sequence[float | None] | None, bands: int, dtype: np.dtype[Any]) -> list[float | None]:
+    given = [nodata] * bands if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
+    if len(given) != bands:
+        raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
+    try:
+        values = [None if value is None else float(value) for value in given]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UsageError(f"nodata must be a number, or one for each band, got {nodata!r}") from None
+    for value in values:
+        if value is not None and stored_nodata(value, dtype) is None:
+            raise UsageError(f"nodata {value} cannot be stored as {dtype}, the array's type")
+    return values
+
+
+def _as_mask(valid: Array, shape: tuple[int, ...]) -> Mask:
+    if valid.dtype != bool or valid.shape not in (shape, shape[1:]):
+        raise InputError(f"valid must be bool of shape {shape} or {shape[1:]}, got {valid.dtype} {valid.shape}")
+    return np.broadcast_to(valid, shape)

@@ -1,0 +1,89 @@
+"""What the engine asks of its surroundings: a source of coarse cells, a sink of fine ones, a job between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from geofsrcnn.errors import UsageError
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Method
+from geofsrcnn.options import check_tile_size
+from geofsrcnn.values.cells import Cells
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.inference import Upsampler
+
+Limits = tuple[float, float]
+
+
+class Source(Protocol):
+    """Where coarse cells come from; used by one thread at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        ...
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        """The cells of a window."""
+        ...
+
+
+class Sink(Protocol):
+    """Where fine cells go; used by the calling thread only."""
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        """Take the cells of a window."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to each tile.
+
+    Parameters
+    ----------
+    model : Upsampler or None
+        None repeats cells (nearest), whatever their type.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    limits : sequence of tuple of float
+        Bounds that the values of each band keep, in physical units; none if empty.
+    """
+
+    model: Upsampler | None
+    factor: int
+    limits: Sequence[Limits] = ()
+
+    @property
+    def reach(self) -> int:
+        """Cells read around a tile: the halo, and once more where its missing cells are filled from."""
+        return 0 if self.model is None else 2 * self.model.halo
+
+
+TILE = 160
+"""Coarse cells along one side of a tile on a CPU: activations stay in the cache, halos stay cheap."""
+
+
+DEVICE_TILE = 512
+"""The same on a GPU."""
+
+
+def tile_size_of(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
+    """Coarse cells along one side of a tile: those asked for, or what suits the device; all if the model needs them.
+
+    Raises
+    ------
+    UsageError
+        If it is not a positive whole number, or below the model's halo.
+    """
+    if method.upsampler is not None and method.upsampler.whole:
+        return max(shape)
+    if tile_size is None:
+        return TILE if method.device == "cpu" else DEVICE_TILE
+    check_tile_size(tile_size)
+    if tile_size < method.halo:
+        raise UsageError(f"tile size {tile_size} is below the halo of {method.name}, {method.halo} cells")
+    return tile_size

@@ -1,0 +1,224 @@
+"""Upscale dask arrays lazily: chunks stay where they are, only their edges travel.
+
+Each chunk gives up to four strips, its first and last rows and columns, and is upscaled with the strips around it:
+five small tasks a chunk. Workers hold each model once, by its digest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import operator
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from geofsrcnn._types import Array
+from geofsrcnn.engine.arrays import ArrayTask
+from geofsrcnn.engine.sources import warn_outside
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Method, load_method
+from geofsrcnn.values.encoding import Missing
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.checkpoint import Checkpoint
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do with each chunk; travels to the workers once.
+
+    Parameters
+    ----------
+    model : str or Checkpoint
+        A classical method's name, or a network.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    limits : tuple of float, optional
+        That every result keeps.
+    missing : Missing
+        Values of missing cells besides NaN.
+    around : int
+        Columns around the globe, or 0.
+    tile_size : int, optional
+        Coarse cells along one side of a tile.
+    device, precision : str
+        As for `upscale_array`.
+    expected : tuple of float, optional
+        That values keep; others are said once by each process that computes.
+    name : str
+        Of the array, for messages.
+    """
+
+    model: str | Checkpoint
+    factor: int
+    limits: tuple[float, float] | None = None
+    missing: Missing = field(default_factory=Missing)
+    around: int = 0
+    tile_size: int | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    expected: tuple[float, float] | None = None
+    name: str = "the array"
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All of it as plain values, the network by its digest."""
+        model = self.model if isinstance(self.model, str) else self.model.digest
+        rest = self.limits, dataclasses.astuple(self.missing), self.around, self.tile_size
+        return model, self.factor, self.device, self.precision, *rest
+
+    @property
+    def method(self) -> Method:
+        """The model ready to run, made once in a process."""
+        key = self.identity[:4]
+        with _LOCK:
+            if key not in _READY:
+                _READY[key] = load_method(self.model, self.factor, device=self.device, precision=self.precision)
+                while len(_READY) > READY:
+                    del _READY[next(iter(_READY))]
+            return _READY[key]
+
+
+READY = 8
+"""Models that a process holds ready."""
+
+_READY: dict[tuple[Any, ...], Method] = {}
+
+_LOCK = threading.Lock()
+
+_SAID: set[str] = set()
+"""Results of which this process has said that values lie outside their range."""
+
+
+def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
+    """A dask array ``(..., y, x)`` upscaled; nothing is computed.
+
+    Parameters
+    ----------
+    array : dask.array.Array (..., y, x)
+        Chunked in any way along any dimension; rows and columns are rechunked only where chunks are smaller than what
+        their neighbours need of them.
+    recipe : Recipe
+        What to do.
+    method : Method
+        The recipe's, for its halo.
+
+    Returns
+    -------
+    dask.array.Array (..., factor * y, factor * x)
+        Of the array's type, each chunk from one of the array's (rechunked) chunks.
+    """
+    reach = 2 * method.halo  # what missing cells are filled from may lie another halo away
+    again = array.shape[-1] - recipe.around if recipe.around else 0  # last columns that repeat the first
+    rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
+    if method.upsampler is not None and method.upsampler.whole:
+        rows, columns = array.shape[-2:-1], array.shape[-1:]
+    array = array.rechunk({array.ndim - 2: rows, array.ndim - 1: columns})
+    token = tokenize(array.name, recipe.identity)
+    name, strips, plan = f"fsrcnn-{token}", f"fsrcnn-strip-{token}", f"fsrcnn-recipe-{token}"
+    cuts = {
+        "top": (..., slice(None, reach), slice(None)),
+        "bottom": (..., slice(-reach, None), slice(None)),
+        "left": (..., slice(None, reach + again)),
+        "right": (..., slice(-reach - again, None)),
+    }
+    turning = bool(recipe.around) and len(columns) > 1
+    graph: dict[Key | str, Any] = {plan: recipe}
+    neighbours = {
+        (i, j): list(_neighbours(i, j, (len(rows), len(columns)), reach, again, turning=turning)) if reach else []
+        for i, j in np.ndindex(len(rows), len(columns))
+    }
+    for lead in np.ndindex(array.numblocks[:-2]):
+        for (i, j), near in neighbours.items():
+            keys = [(strips, near_.side, *lead, *near_.chunk) for near_ in near]
+            for key, near_ in zip(keys, near, strict=True):
+                if key not in graph:
+                    graph[key] = (operator.getitem, (array.name, *lead, *near_.chunk), cuts[near_.side])
+            places = tuple((*near_.place, near_.first, near_.last) for near_ in near)
+            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, turning, name)
+    chunks = (*array.chunks[:-2], *(tuple(n * recipe.factor for n in sizes) for sizes in (rows, columns)))
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
+    return da.Array(layers, name, chunks, dtype=array.dtype)
+
+
+class _Neighbour(NamedTuple):
+    """A chunk beside another, and what is needed of it."""
+
+    place: tuple[int, int]
+    """Above -1, beside 0 or below 1; left -1, at 0 or right 1."""
+    chunk: tuple[int, int]
+    side: str
+    """Its strip that holds it."""
+    first: int | None
+    last: int | None
+    """Columns of the strip."""
+
+
+def _neighbours(
+    i: int, j: int, blocks: tuple[int, int], reach: int, again: int, *, turning: bool
+) -> Iterator[_Neighbour]:
+    """The chunks around a chunk; past the date line the first follows the last."""
+    for dy, dx in itertools.product((-1, 0, 1), repeat=2):
+        row, column = i + dy, j + dx
+        seam = not 0 <= column < blocks[1]
+        if dy == dx == 0 or not 0 <= row < blocks[0] or (seam and not turning):
+            continue
+        skip = again if seam else 0
+        first, last = {-1: (-reach - skip, -skip or None), 0: (None, None), 1: (skip, skip + reach)}[dx]
+        side = {-1: "bottom", 1: "top", 0: {-1: "right", 1: "left", 0: ""}[dx]}[dy]
+        yield _Neighbour((dy, dx), (row, column % blocks[1]), side, first, last)
+
+
+def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
+    """Chunks merged with their neighbours until none is smaller.
+
+    Examples
+    --------
+    >>> _at_least((20, 20, 3), 14)
+    (20, 23)
+    """
+    merged: list[int] = []
+    for size in chunks:
+        if merged and merged[-1] < smallest:
+            merged[-1] += size
+        else:
+            merged.append(size)
+    if len(merged) > 1 and merged[-1] < smallest:
+        merged[-2:] = [merged[-2] + merged[-1]]
+    return tuple(merged)
+
+
+def _upscale(
+    recipe: Recipe,
+    centre: Array,
+    strips: list[Array],
+    places: Sequence[tuple[int, int, int | None, int | None]],
+    turning: bool,
+    name: str,
+) -> Array:
+    """One chunk, from itself and the strips around it; the name is that of the result."""
+    pieces = {(dy, dx): strip[..., first:last] for strip, (dy, dx, first, last) in zip(strips, places, strict=True)}
+    pieces[0, 0] = centre
+    present = [[pieces[dy, dx] for dx in (-1, 0, 1) if (dy, dx) in pieces] for dy in (-1, 0, 1)]
+    whole = np.concatenate([np.concatenate(row, axis=-1) for row in present if row], axis=-2)
+    top = pieces[-1, 0].shape[-2] if (-1, 0) in pieces else 0
+    left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
+    rows, columns = centre.shape[-2:]
+    bands = whole.reshape(-1, *whole.shape[-2:])
+    around = 0 if turning else recipe.around
+    task = ArrayTask(recipe.method, recipe.limits, None, around, recipe.tile_size, recipe.name)
+    region = Window(top, top + rows, left, left + columns)
+    valid = recipe.missing.valid(bands)
+    if recipe.expected is not None and name not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
+        _SAID.add(name)
+    fine = task.upscale(bands, valid, region, recipe.missing, 1)
+    return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -1,0 +1,147 @@
+"""A plan of tiles through the engine, and the threads that compute it.
+
+Reading, computing and writing overlap: one thread reads, workers with one torch thread each compute, the calling
+thread writes. What is under way is bounded, so memory does not depend on the size of the raster.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+from geofsrcnn._types import Progress
+from geofsrcnn.engine.base import Job, Sink, Source
+from geofsrcnn.engine.tile import upscale_tile
+from geofsrcnn.errors import ModelError
+from geofsrcnn.grids.windows import Plan, Tile
+from geofsrcnn.networks.inference import Upsampler
+from geofsrcnn.values.cells import Cells
+
+BANDS = 16
+"""Bands of a tile that are upscaled together."""
+
+
+def run(
+    job: Job,
+    source: Source,
+    sink: Sink,
+    plan: Plan,
+    workers: int,
+    progress: Progress | None = None,
+    groups: Sequence[slice] = (),
+    share: range | None = None,
+    made: Iterator[Cells] | None = None,
+) -> None:
+    """Upscale all tiles of a plan from a source to a sink.
+
+    Tiles are written in the plan's order, all bands of one before the next; with `groups`, all tiles of a group of
+    bands before the next. On an error, or an interrupt in the calling thread, tiles under way
+    are finished and dropped, the others never started, and the exception goes on.
+
+    Parameters
+    ----------
+    job : Job
+        What to do.
+    source, sink : Source, Sink
+        Where from and where to.
+    plan : Plan
+        The tiles, read with ``job.reach`` cells around.
+    workers : int
+        Threads that compute; 1 does everything in the calling thread.
+    progress : callable, optional
+        ``progress(done, total)`` after each tile, in the calling thread.
+    groups : sequence of slice
+        Bands that go through a tile together; chosen here if not given.
+    share : range, optional
+        Only these of the units, a tile and a group of bands each, in the order that they are written in.
+    made : iterator of Cells, optional
+        The results of the units, made elsewhere: nothing is read or computed.
+    """
+    together = groups or band_groups(source.shape[0], job.model)
+    units: Iterator[tuple[slice, Tile]]
+    units = ((b, tile) for b in groups for tile in plan) if groups else ((b, tile) for tile in plan for b in together)
+    total = len(plan) * len(together)
+    if share is not None:
+        units, total = itertools.islice(units, share.start, share.stop), len(share)
+    done = 0
+
+    def take(tile: Tile, bands: slice, cells: Cells) -> None:
+        nonlocal done
+        sink.write(tile.write, cells, bands)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    if made is not None:
+        for bands, tile in units:
+            take(tile, bands, next(made))
+        return
+    if workers == 1:
+        with _one_torch_thread():
+            for bands, tile in units:
+                take(tile, bands, upscale_tile(job, source.read(tile.read, bands), tile, bands))
+        return
+    with _threads(workers) as (reader, pool):
+        pending: deque[tuple[Tile, slice, Future[Cells]]] = deque()
+
+        def finish_one() -> None:
+            tile, bands, future = pending.popleft()
+            take(tile, bands, future.result())
+
+        for bands, tile in units:
+            if len(pending) >= 2 * workers + 1:
+                finish_one()
+            cells = reader.submit(source.read, tile.read, bands)
+            pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
+        while pending:
+            finish_one()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _compute(job: Job, cells: Future[Cells], tile: Tile, bands: slice) -> Cells:
+    return upscale_tile(job, cells.result(), tile, bands)
+
+
+def band_groups(count: int, model: Upsampler | None) -> list[slice]:
+    """Bands that go through a tile together: all that the model joins, else a bounded number.
+
+    Raises
+    ------
+    ModelError
+        If the model takes another number of bands.
+    """
+    if model is None or model.channels == 1:
+        return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
+    if count != model.channels:
+        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
+    return [slice(0, count)]
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """A reading thread and computing threads; torch's own threads are as before afterwards."""
+    before = torch.get_num_threads()
+    reader = ThreadPoolExecutor(1, "geofsrcnn-read")
+    pool = ThreadPoolExecutor(workers, "geofsrcnn-compute", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield reader, pool
+    finally:
+        for executor in (pool, reader):
+            executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (reader, pool):
+            executor.shutdown(wait=True)
+        torch.set_num_threads(before)

@@ -1,0 +1,138 @@
+"""The arithmetic of a tile: fill, local offset, network, conservation, range, crop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from geofsrcnn._types import Array, Mask
+from geofsrcnn.engine.base import Job, Limits
+from geofsrcnn.grids.windows import Margin, Tile
+from geofsrcnn.networks.fsrcnn import conserve
+from geofsrcnn.networks.inference import Upsampler
+from geofsrcnn.values.blocks import repeat
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.fill import fill
+
+SAFE = (2.0**-60, 2.0**60)
+"""Magnitudes that float32 arithmetic bears; other blocks are scaled by a power of two and back."""
+
+_PAD_MODES = {"replicate": "edge", "zeros": "constant", "reflect": "reflect"}
+
+
+def upscale_block(
+    model: Upsampler,
+    values: Array,
+    valid: Mask,
+    margin: Margin,
+    limits: Sequence[Limits] = (),
+) -> Array:
+    """Upscale the core of a block.
+
+    Missing cells are filled from their neighbours, the raster's edge is padded, the model is applied, and bounds
+    are kept.
+
+    Parameters
+    ----------
+    model : Upsampler
+        Network or classical method.
+    values : ndarray (band, y, x), float32 or float64
+        Core and halo; anything where invalid.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    margin : Margin
+        Cells around the core in `values`. A side with fewer than the model's halo is the raster's edge; with
+        invalid cells a side has twice the halo, or reaches the edge.
+    limits : sequence of tuple of float
+        Bounds that the values of each band keep; none if empty.
+
+    Returns
+    -------
+    ndarray (band, factor * y, factor * x), the type of `values`
+        The core on the fine grid; cells of invalid coarse cells hold anything finite.
+    """
+    halo = model.halo
+    if not valid.all():
+        rings = max(values.shape[1:]) if model.whole else halo
+        values = fill(values, valid, rings).astype(values.dtype, copy=False)
+    values = _fit_halo(values, margin, halo, model.padding)
+    scale = _safe_scale(values) if model.unit_free else 1.0
+    x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
+    groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
+    blocks = [model(group.unsqueeze(0)) for group in groups]
+    fine = (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).flatten(0, 1)
+    core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
+    for band, (low, high) in enumerate(limits):
+        _keep_range(model, fine[band], core[band], low * scale, high * scale)
+    result: Array = fine.numpy()
+    if scale == 1:
+        return result
+    with np.errstate(over="ignore"):
+        unscaled: Array = result / result.dtype.type(scale)
+    return unscaled
+
+
+def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
+    """Cut what was read for filling only, and pad where the raster ends."""
+    sides = (margin.top, margin.bottom, margin.left, margin.right)
+    top, bottom, left, right = (max(side - halo, 0) for side in sides)
+    values = values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
+    short = [max(halo - side, 0) for side in sides]
+    if not any(short):
+        return values
+    pads = [(0, 0), (short[0], short[1]), (short[2], short[3])]
+    return np.pad(values, pads, mode=_PAD_MODES[padding])  # type: ignore[call-overload,no-any-return]
+
+
+def _safe_scale(values: Array) -> float:
+    """A power of two that brings a block's magnitude to where float32 has room; 1 for ordinary values."""
+    largest = float(np.abs(values).max())
+    if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
+        return 1.0
+    # only as far as needed: small values beside a huge one keep their digits
+    return 2.0 ** (60 - math.frexp(largest)[1]) if largest > 1 else min(2.0 ** (-60 - math.frexp(largest)[1]), 2.0**900)
+
+
+def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, low: float, high: float) -> None:
+    """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means."""
+    smallest, largest = torch.aminmax(fine)
+    if low <= smallest and largest <= high:
+        return
+    with torch.inference_mode():
+        if not model.conserving:
+            fine.clamp_(low, high)
+            return
+        blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
+        outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
+        kept = conserve(blocks.unsqueeze(1), core[None, None], low, high).squeeze(1)
+        fine.copy_(torch.nn.functional.pixel_shuffle(torch.where(outside, kept, blocks), model.factor)[0, 0])
+
+
+def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None)) -> Cells:
+    """The fine cells of a tile from the coarse cells read for it.
+
+    Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
+    are repeated.
+    """
+    core = _core(tile.margin, cells.values.shape)
+    coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
+    if job.model is None or not valid.any():
+        fine = repeat(coarse, job.factor)
+    else:
+        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.limits[bands])
+        if not valid.all():
+            fine = np.where(valid, fine, repeat(coarse, job.factor))
+    alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
+    mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
+    return Cells(fine, valid, alpha, mask)
+
+
+def _core(margin: Margin, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    return (
+        slice(None),
+        slice(margin.top, shape[1] - margin.bottom),
+        slice(margin.left, shape[2] - margin.right),
+    )

@@ -1,0 +1,1 @@
+"""Is it any good: scores, comparisons with classical methods, pages about them."""

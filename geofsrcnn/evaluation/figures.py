@@ -1,0 +1,248 @@
+"""Figures of comparisons: maps, spectra, scatter plots."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import not_installed, printable
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.report import MARK, scores_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#555555",
+    "axes.formatter.useoffset": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+}
+
+_MODEL, _SIMPLE, _MISSING = "#d55e00", "#0072b2", "#cccccc"
+
+_OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c564b")
+
+_WIDTH = 10.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its words."""
+
+    title: str
+    caption: str
+    png: bytes
+
+
+def need_matplotlib() -> None:
+    """Refuse in one line where the extra that draws is not installed.
+
+    Raises
+    ------
+    UsageError
+        With what to install.
+    """
+    try:
+        import matplotlib.style
+    except ImportError as error:
+        raise not_installed(error, "report") from None
+    assert matplotlib.style is not None
+
+
+def draw_figures(c: Comparison) -> list[Picture]:
+    """What there is to see."""
+    from matplotlib import style
+
+    drawings = (_draw_maps, _draw_spectra, _draw_scatter)
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # names in scripts that the font lacks
+        return [picture for draw in drawings if (picture := draw(c)) is not None]
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _text(name: str, longest: int = 34) -> str:
+    """A name that fits into a picture."""
+    shown = printable(name)
+    return shown if len(shown) <= longest else f"{shown[: longest - 12]}…{shown[-11:]}"
+
+
+def _pair(c: Comparison, among: Iterable[str]) -> list[str]:
+    """The best simple method and the best network of those that are there."""
+    found = [m for m in among if m in c.scores]
+    kinds = ([m for m in found if m not in c.models], [m for m in found if m in c.models])
+    return [min(kind, key=lambda method: c.scores[method]["rmse"]) for kind in kinds if kind]
+
+
+def _draw_maps(c: Comparison) -> Picture | None:
+    from matplotlib.colors import Normalize, PowerNorm
+    from matplotlib.figure import Figure
+
+    maps, unit = c.maps, f" ({_text(c.unit)})" if c.unit else ""
+    shown = _pair(c, maps.fine)
+    seen = maps.truth[np.isfinite(maps.truth)]
+    if not seen.size:
+        return None
+    rain = any("wet_days" in found for found in c.scores.values())
+    low, high = np.quantile(seen, (0.005, 0.995))
+    high = high if high > low else low + 1
+    values: dict[str, Any] = {"norm": Normalize(low, high), "cmap": "viridis"}
+    if rain:
+        values = {"norm": PowerNorm(0.5, 0, high if high > 0 else 1), "cmap": "Blues"}
+    errors = {m: maps.fine[m] - maps.truth for m in shown}
+    limit = _extent(errors.values())
+    signed = {"norm": Normalize(-limit, limit), "cmap": "RdBu_r"}
+    members = c.models[0] if maps.spread is not None and c.models and c.models[0] in maps.fine else None
+
+    y, x = _edges(maps.y), _edges(maps.x)
+    columns = 1 + len(shown) + (members is not None)
+    tall = min(1.3, abs(y[-1] - y[0]) / abs(x[-1] - x[0]))
+    figure = Figure((_WIDTH, 2 * (_WIDTH - 1.2) / max(columns, 3) * tall + 1.0), layout="compressed")
+    axes = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
+    above = _draw_map(axes[0, 0], y, x, maps.truth, "truth", values)
+    rows, cols = (_coarse_edges(e, n, c.factor) for e, n in zip((y, x), maps.coarse.shape, strict=True))
+    _draw_map(axes[1, 0], rows, cols, maps.coarse, "coarse (what is given)", values)
+    for i, method in enumerate(shown, 1):
+        _draw_map(axes[0, i], y, x, maps.fine[method], _marked(method, c), values)
+        below = _draw_map(axes[1, i], y, x, errors[method], "its error", signed)
+    _draw_scale(above, axes[0, : len(shown) + 1], f"value{unit}", extend="max" if rain else "both")
+    if shown:
+        _draw_scale(below, axes[1, : len(shown) + 1], f"error{unit}", extend="both")
+    if members is not None:
+        assert maps.spread is not None
+        size = np.abs(maps.fine[members] - maps.truth)
+        width = {"norm": Normalize(0, _extent([maps.spread, size])), "cmap": "magma_r"}
+        drawn = _draw_map(axes[0, -1], y, x, maps.spread, "spread of members", width)
+        _draw_map(axes[1, -1], y, x, size, f"size of error, {_text(members, 20)}", width)
+        _draw_scale(drawn, axes[:, -1], f"spread, size of error{unit}", extend="max")
+    axes[0, 0].set(xlim=sorted((x[0], x[-1])), ylim=sorted((y[0], y[-1])))
+    when = f"{printable(maps.when)}. " if maps.when else ""
+    caption = (
+        "Truth, coarse field and estimates share one scale, errors (estimate less truth) another; grey is missing."
+    )
+    return Picture("Maps", when + caption, _png(figure))
+
+
+def _marked(method: str, c: Comparison) -> str:
+    return f"{MARK} {_text(method)}" if method in c.models else _text(method)
+
+
+def _extent(fields: Iterable[Array]) -> float:
+    """What 99 % of the sizes stay below; 1 if all are 0 or missing."""
+    sizes = np.abs(np.concatenate([field[np.isfinite(field)] for field in fields] or [np.zeros(0)]))
+    return float(np.quantile(sizes, 0.99)) or 1.0 if sizes.size else 1.0
+
+
+def _edges(centres: Array) -> Array:
+    """Borders between cells, and outer ones as far from the outer centres."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def _coarse_edges(edges: Array, count: int, factor: int) -> Array:
+    """Every so many of the fine borders, and beyond them in steps of the last fine cell."""
+    missing = max(0, count * factor + 1 - len(edges))
+    beyond = edges[-1] + np.arange(1, missing + 1) * (edges[-1] - edges[-2])
+    return np.concatenate([edges, beyond])[: count * factor + 1 : factor]
+
+
+def _draw_map(axes: Axes, y: Array, x: Array, field: Array, title: str, look: dict[str, Any]) -> Any:
+    axes.set_facecolor(_MISSING)
+    axes.set_aspect("equal")
+    axes.set_title(title, parse_math=False)
+    axes.locator_params(nbins=5)
+    return axes.pcolormesh(x, y, np.ma.masked_invalid(field), **look)
+
+
+def _draw_scale(drawn: Any, axes: Any, label: str, extend: str = "neither") -> None:
+    bar = drawn.figure.colorbar(drawn, ax=axes, extend=extend)
+    bar.set_label(label, parse_math=False)
+
+
+def _draw_spectra(c: Comparison) -> Picture | None:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    truth = c.spectra.get("truth")
+    if truth is None or np.count_nonzero(np.asarray(truth) > 0) < 2:
+        return None
+    order = [m for m in scores_of(c) if m in c.spectra]
+    best = _pair(c, order)
+    colours = dict(zip((m for m in order if m not in c.models and m not in best), _OTHERS * len(order), strict=False))
+    figure = Figure((_WIDTH, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    lines = []
+    for method in reversed(order):
+        network, thick = method in c.models, method in best
+        look: dict[str, Any] = {"color": _MODEL if network else colours.get(method, _SIMPLE)}
+        look |= {"linewidth": 2.0 if thick else 1.1, "alpha": 0.45 if network and not thick else 1}
+        look |= {"zorder": 2 + thick * (1 + network)}
+        power = _positive(c.spectra[method])
+        lines.append(left.plot(c.wavelengths, power, **look)[0])
+        right.plot(c.wavelengths, power / _positive(truth), **look)
+    lines.append(left.plot(c.wavelengths, _positive(truth), color="black", linewidth=3.2, zorder=2.5)[0])
+    right.axhline(1, color="black", linewidth=3.2, zorder=2.5)
+    for axes, title in ((left, "power"), (right, "power divided by the truth's")):
+        axes.set(xscale="log", yscale="log", title=title, xlabel="wavelength (fine cells)")
+        axes.set_xlim(np.max(c.wavelengths), np.min(c.wavelengths))
+        axes.axvline(2 * c.factor, color="#555555", linewidth=0.9, linestyle="--")
+        axes.xaxis.set_major_locator(LogLocator(2))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
+    legend = figure.legend(lines[::-1], ["x"] * len(lines), loc="outside lower center", ncols=4)
+    for text, name in zip(legend.get_texts(), ["truth", *order], strict=True):
+        text.set_parse_math(False)
+        text.set_text(_marked(name, c))
+    caption = (
+        f"Radially averaged, over all times; finer to the right. Dashed: two coarse cells ({2 * c.factor} fine cells), "
+        "the shortest wavelength that the coarse field can hold."
+    )
+    return Picture("Spectra", caption, _png(figure))
+
+
+def _positive(power: Array) -> Array:
+    return np.where(np.asarray(power) > 0, power, np.nan)
+
+
+def _draw_scatter(c: Comparison) -> Picture | None:
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    shown = [m for m in _pair(c, c.scatter) if c.scatter[m].any()]
+    if not shown:
+        return None
+    unit = f" ({_text(c.unit)})" if c.unit else ""
+    ends = (c.edges[0], c.edges[-1])
+    most = max(c.scatter[m].max() for m in shown)
+    figure = Figure((_WIDTH, 4.6), layout="compressed")
+    grid = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, method in zip(grid, shown, strict=True):
+        counts = np.ma.masked_equal(c.scatter[method].T, 0)
+        drawn = axes.pcolormesh(c.edges, c.edges, counts, norm=LogNorm(1, max(2, most)), cmap="viridis_r")
+        axes.plot(ends, ends, color="black", linewidth=0.9)
+        axes.set(aspect="equal", xlabel=f"truth{unit}")
+        axes.set_title(_marked(method, c), parse_math=False)
+        axes.xaxis.label.set_parse_math(False)
+    grid[0].set_ylabel(f"estimate{unit}", parse_math=False)
+    _draw_scale(drawn, grid, "values")
+    caption = "Number of values in each bin, on a logarithmic scale; line: 1 to 1."
+    return Picture("Estimate against truth", caption, _png(figure))

@@ -1,0 +1,141 @@
+"""Names of files: which may be opened, whether two are the same, what identifies their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from geofsrcnn.errors import InputError, RemoteError, UsageError, printable
+from geofsrcnn.files.kinds import ZARR_METADATA, is_zarr
+
+
+def local_path(name: str | os.PathLike[str]) -> Path:
+    """The absolute path of an existing local file or folder.
+
+    Names that GDAL or NetCDF would read as something else (URLs, ``/vsi``, ``vrt://``, XML, ``DRIVER:file``)
+    are refused before any library sees them.
+
+    Parameters
+    ----------
+    name : str or path
+        As the user typed it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    RemoteError
+        If the name is a URL or one of GDAL's network file systems.
+    InputError
+        If it is no plain name, does not exist, or is neither a file nor a folder.
+    """
+    text = os.fspath(name)
+    shown = printable(text)
+    if not text or any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise InputError(f"not a file name: {shown!r} (empty or with control characters)")
+    if "://" in text and not Path(text).exists():
+        raise RemoteError(f"remote input is not allowed: {_without_secrets(shown)}: download the file first")
+    if text.startswith("/vsi"):
+        raise RemoteError(f"GDAL's virtual file systems are not read: {_without_secrets(shown)}: give a local file")
+    if text.startswith("<") or text == "-":
+        raise InputError(f"not a file name: {shown[:60]!r}: give the path of a local file")
+    path = Path(text)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        head = text.split(":", 1)[0]
+        if ":" in text and head.isalnum():
+            raise InputError(f"not a file name: {shown} ({head}: names a GDAL driver): give a local file") from None
+        raise InputError(f"no such file: {shown}") from None
+    except OSError as error:
+        raise InputError(f"cannot look at {shown} ({error.strerror}): check the path and its permissions") from None
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"neither a file nor a folder: {shown} (type {oct(status.st_mode >> 12)})")
+    return path.absolute()
+
+
+def _without_secrets(text: str) -> str:
+    """A URL without its query and user."""
+    head, sep, rest = text.partition("://")
+    rest = rest.split("?", 1)[0]
+    host, slash, tail = rest.partition("/")
+    return head + sep + host.rsplit("@", 1)[-1] + slash + tail
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced or written; nothing if it is gone.
+
+    Of a Zarr folder: when files came or went in any of its folders (chunks are replaced, not written in place), and
+    the files with metadata.
+    """
+    return tuple(n for s in _states(path) for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+
+
+def fingerprint(path: Path) -> str:
+    """The same of what every machine sees alike: sizes and times of change; empty if the file is gone."""
+    states = _states(path)
+    if len(states) == 1:
+        return f"{states[0].st_size}-{states[0].st_mtime_ns}"
+    text = " ".join(f"{state.st_size}-{state.st_mtime_ns}" for state in states)
+    return hashlib.sha256(text.encode()).hexdigest() if states else ""
+
+
+_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
+
+
+def sidecars_of(path: Path) -> list[Path]:
+    """The files beside a raster that GDAL would take into account."""
+    beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS}
+    return sorted(each for each in beside if each.exists())
+
+
+def _states(path: Path) -> list[os.stat_result]:
+    try:
+        marks = [path]
+        if path.is_dir():
+            tree = sorted(os.walk(path))
+            marks = [Path(folder) for folder, _, _ in tree]
+            marks += [Path(folder) / name for folder, _, names in tree for name in names if name in ZARR_METADATA]
+        return [mark.stat() for mark in marks]
+    except OSError:
+        return []
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; of a folder, that of its files' names and digests."""
+    if path.is_dir():
+        total = hashlib.sha256()
+        for each in sorted(each for each in path.rglob("*") if each.is_file()):
+            total.update(f"{each.relative_to(path).as_posix()}\0{content_digest(each)}\n".encode())
+        return total.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files)
+
+
+def refuse_same(output: Path, *inputs: Path) -> None:
+    """Refuse an output that is one of the inputs, under whatever name.
+
+    Raises
+    ------
+    UsageError
+        If it is.
+    """
+    for path in inputs:
+        same = os.path.realpath(output) == os.path.realpath(path)
+        if not same:
+            with suppress(OSError):
+                same = output.samefile(path)
+        if same:
+            raise UsageError(f"output is the input: {printable(output)}: give another name")
+        if path.is_dir() and is_zarr(path) and Path(os.path.realpath(path)) in Path(os.path.realpath(output)).parents:
+            raise UsageError(f"output lies within the input: {printable(output)}: give another folder")

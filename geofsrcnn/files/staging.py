@@ -1,0 +1,253 @@
+"""Outputs that appear whole or not at all.
+
+An output is built in a work folder beside it, verified by the caller, fsynced and then linked or renamed onto
+its name. The work folder is locked while its process lives, so a later run can tell a leftover from a run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geofsrcnn.errors import OutputError, RemoteError, printable
+from geofsrcnn.files.kinds import is_zarr
+
+SUFFIX = ".part"
+
+_AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # of renameat2(2)
+
+
+@contextmanager
+def staged(target: str | os.PathLike[str], *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
+    """A path to write to, published as `target` if the block ends well, removed if not.
+
+    Parameters
+    ----------
+    target : str or path
+        Final name. If it is a link, the file that it points to is replaced.
+    overwrite : bool
+        Replace an existing file; without it, one that exists, or appears meanwhile, is an error.
+    folder : bool
+        The output is a folder, a Zarr store, and may replace one.
+
+    Yields
+    ------
+    Path
+        A name in a new, locked folder on the target's file system; not yet existing.
+
+    Raises
+    ------
+    OutputError
+        If the target exists, is of the wrong kind, or cannot be written.
+    """
+    final = Path(os.path.realpath(target))
+    check_target(final, overwrite=overwrite, folder=folder)
+    _remove_leftovers(final)
+    work, lock = _work_folder(final)
+    try:
+        staging = work / ("output" + final.suffix)
+        try:
+            yield staging
+            _publish(staging, final, overwrite=overwrite)
+        except OSError as error:
+            if isinstance(error, OutputError | RemoteError):
+                raise
+            raise OutputError(f"cannot write {printable(final)} ({error.strerror or error}): free space?") from error
+    finally:
+        try:
+            _remove(work)
+        except OSError as error:
+            raise OutputError(f"cannot remove {printable(work)} ({error.strerror}): remove it by hand") from error
+        finally:
+            os.close(lock)
+
+
+def _remove(work: Path) -> None:
+    """Remove a work folder, into which threads of a failed writer (Zarr's) may still be writing for a moment."""
+    for pause in (0.01, 0.1, 0.5, 1.0):
+        with suppress(OSError):
+            shutil.rmtree(work)
+        if not work.exists():
+            return
+        time.sleep(pause)
+    shutil.rmtree(work)
+
+
+def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None:
+    """Refuse a target that cannot become the output, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        If it exists without `overwrite`, is a folder (of anything but Zarr, where the output is one), or its folder
+        is missing or not writable.
+    """
+    shown = printable(target)
+    if len(os.fsencode(target.name)) > 255:
+        raise OutputError(f"output name is longer than 255 bytes: {shown[:80]}...")
+    try:
+        if target.is_dir() and not (folder and is_zarr(target)):
+            what = "output is a folder that holds no Zarr" if folder else "output is a folder"
+            raise OutputError(f"{what}: {shown}: give {'another' if folder else 'a file'} name")
+        if target.exists() and not folder and not target.is_file():
+            raise OutputError(f"output is a device or pipe, not a file: {shown}: give a file name")
+        if target.exists() and folder and not target.is_dir():
+            raise OutputError(f"output is a file, not a folder: {shown}: give another name")
+        if (target.exists() or target.is_symlink()) and not overwrite:
+            raise OutputError(f"output exists: {shown}: use --overwrite")
+        if not target.parent.is_dir():
+            raise OutputError(f"output folder is missing: {printable(target.parent)}: make it first")
+    except PermissionError:
+        raise OutputError(f"cannot look into {printable(target.parent)}: check its permissions") from None
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"output folder is not writable: {printable(target.parent)}: check its permissions")
+
+
+def free_bytes(target: Path) -> int:
+    """Bytes free on the target's file system."""
+    return shutil.disk_usage(target.parent).free
+
+
+def _prefix(final: Path) -> str:
+    return "." + os.fsdecode(os.fsencode(final.name)[:200]) + "."
+
+
+def _work_folder(final: Path) -> tuple[Path, int]:
+    """A new locked folder beside the target."""
+    while True:
+        work = final.parent / f"{_prefix(final)}{secrets.token_hex(4)}{SUFFIX}"
+        try:
+            work.mkdir(mode=0o777)
+            lock = os.open(work, os.O_RDONLY)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:  # taken for a leftover between the two calls
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot write into {printable(final.parent)} ({error.strerror})") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks: leftovers there are never removed
+            return work, lock
+        if work.exists():
+            return work, lock
+        os.close(lock)
+
+
+def _remove_leftovers(final: Path) -> None:
+    """Remove the work folders of dead processes for the same output."""
+    prefix = _prefix(final)
+    for name in os.listdir(final.parent):  # noqa: PTH208  folders of outputs are long: a tenth of the time
+        middle = name.removeprefix(prefix).removesuffix(SUFFIX)
+        if not (name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8):
+            continue
+        work = final.parent / name
+        try:
+            lock = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(work, ignore_errors=True)
+        except OSError:
+            pass
+        finally:
+            os.close(lock)
+
+
+def _publish(staging: Path, final: Path, *, overwrite: bool) -> None:
+    """Put a finished file or folder onto its name and make both durable."""
+    if staging.is_dir():
+        for folder, _, names in os.walk(staging, topdown=False):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+        _publish_folder(staging, final, overwrite=overwrite)
+    else:
+        _sync(staging)
+        _publish_file(staging, final, overwrite=overwrite)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's or a folder's content durable."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _publish_file(staging: Path, final: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        with suppress(FileNotFoundError):
+            staging.chmod(final.stat().st_mode & 0o7777)
+        staging.replace(final)
+        return
+    try:
+        os.link(staging, final)
+    except FileExistsError:
+        raise _appeared(final) from None
+    except OSError:
+        _rename_new(staging, final)
+
+
+def _publish_folder(staging: Path, final: Path, *, overwrite: bool) -> None:
+    """One rename: onto a free name, or the old folder changes places with the new one and goes with the work folder."""
+    if overwrite and final.exists():
+        if not _rename_at(staging, final, _EXCHANGE):
+            raise OutputError(f"this file system cannot replace a folder at once: remove {printable(final)} first")
+        return
+    try:
+        if not _rename_at(staging, final, _NO_REPLACE):
+            _rename_new(staging, final)
+    except FileExistsError:
+        raise _appeared(final) from None
+
+
+def _rename_at(old: Path, new: Path, flags: int) -> bool:
+    """``renameat2``; False where the system or the file system has none."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(new))
+
+
+def _rename_new(staging: Path, final: Path) -> None:
+    """Where there are no hard links or flags: take the name exclusively, then rename onto it."""
+    try:
+        if staging.is_dir():
+            final.mkdir()
+        else:
+            os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        raise _appeared(final) from None
+    try:
+        staging.replace(final)
+    except BaseException:
+        if staging.is_dir():
+            with suppress(OSError):
+                final.rmdir()
+        else:
+            final.unlink(missing_ok=True)
+        raise
+
+
+def _appeared(final: Path) -> OutputError:
+    return OutputError(f"output exists: {printable(final)}: another run made it; use --overwrite")

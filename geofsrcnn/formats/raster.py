@@ -1,0 +1,523 @@
+"""Rasters in: safe open and windowed read of GeoTIFF, and of GDAL's other formats on request.
+
+`RasterSource` is a thin shell around rasterio. It gives values in physical units (``stored * scale + offset``).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.shutil
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geofsrcnn._types import Array, Mask
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
+from geofsrcnn.files.kinds import head, sniff
+from geofsrcnn.files.paths import identity, local_path, sidecars_of
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import LARGEST, loses_digits, stored_nodata, valid_mask
+
+MAX_BLOCK = 256 * 2**20
+"""Largest block (strip or tile) of an input, unpacked, in bytes."""
+
+MAX_RATIO = 1000
+"""Largest ratio of declared bytes to file bytes of an input above 1 GiB."""
+
+CACHE = (64 * 2**20, 256 * 2**20)
+"""Least and most bytes of GDAL's block cache."""
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises for GDAL: some calls let GDAL's own errors through."""
+
+# Drivers that open other files, talk to servers, or bring a second HDF5 library into the process.
+REFUSED_DRIVERS = frozenset(
+    [
+        "GTI",
+        "WMS",
+        "WMTS",
+        "WCS",
+        "HTTP",
+        "STACIT",
+        "STACTA",
+        "DERIVED",
+        "PDF",
+        "MBTILES",
+        "RASTERLITE",
+        "KMLSUPEROVERLAY",
+        "PLMOSAIC",
+        "EEDA",
+        "EEDAI",
+        "OGR_VRT",
+        "NETCDF",
+        "HDF4",
+        "HDF4IMAGE",
+        "HDF5",
+        "HDF5IMAGE",
+        "BAG",
+        "KEA",
+        "ZARR",
+        "MEM",
+    ]
+)
+
+# Tags that describe the coarse cells' values or the file's inner form, not the raster.
+STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
+
+STALE_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", "GEOLOCATION")
+
+
+@dataclass(frozen=True)
+class Band:
+    """What describes one band of the input."""
+
+    index: int
+    dtype: np.dtype[Any]
+    nodata: float | None
+    scale: float
+    offset: float
+    description: str | None
+    unit: str | None
+    colour: ColorInterp
+    bits: int | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether stored values are physical values."""
+        return self.scale == 1 and self.offset == 0
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest stored value where NBITS makes them narrower than the type."""
+        if self.bits is None or self.dtype.kind != "u":
+            return None
+        return 0, 2**self.bits - 1
+
+
+class RasterSource:
+    """A raster opened for reading windows.
+
+    Parameters
+    ----------
+    path : str or path
+        A local GeoTIFF, or any raster of `driver`.
+    nodata : float, optional
+        Stored value of missing cells, instead of the file's.
+    bidx : sequence of int, optional
+        Bands to read, counted from 1; all but alpha if not given.
+    driver : str, optional
+        GDAL driver to open with instead of GTiff.
+    sidecars : bool
+        Let GDAL use ``.aux.xml``, ``.msk``, ``.tfw`` and the like that lie beside the file.
+    raw : bool
+        Read stored values, whatever they mean; for repeating cells (nearest).
+    allow_lossy, allow_sparse : bool
+        Accept integers beyond 2**53; accept files that declare a thousand times their size.
+
+    Raises
+    ------
+    RemoteError, InputError, LimitError, UsageError
+        If the file must not or cannot be opened, or holds what cannot be upscaled.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        nodata: float | None = None,
+        bidx: tuple[int, ...] = (),
+        driver: str | None = None,
+        sidecars: bool = False,
+        raw: bool = False,
+        allow_lossy: bool = False,
+        allow_sparse: bool = False,
+    ) -> None:
+        self.path = local_path(path)
+        self._shown = printable(self.path.name)
+        self.raw, self._allow_lossy = raw, allow_lossy
+        self._warned: set[str] = set()
+        self._identity = identity(self.path)
+        self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
+        try:
+            if driver is None and not sidecars:
+                _warn_sidecars(self.path)
+            with rasterio.Env():  # GDAL's own words go to the log, not to stderr
+                self._check_size(allow_sparse=allow_sparse)
+                self._describe(nodata, bidx)
+                self._check_meaning()
+        except BaseException:
+            self._dataset.close()
+            raise
+
+    def _check_size(self, *, allow_sparse: bool) -> None:
+        d = self._dataset
+        if not (d.width > 0 and d.height > 0):
+            raise InputError(f"raster without cells: {self._shown} ({d.height} x {d.width})")
+        if not 0 < d.count <= 65536:
+            raise InputError(f"raster with {d.count} bands: {self._shown}: 1 to 65536 can be read")
+        cell = np.dtype(_numpy_type(d.dtypes[0], self._shown)).itemsize
+        together = d.count if d.profile.get("interleave") == "pixel" else 1
+        block = max(rows * columns for rows, columns in d.block_shapes) * cell * together
+        if block > MAX_BLOCK and d.driver == "GTiff":
+            raise LimitError(
+                f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
+                "rewrite it with gdal_translate -co TILED=YES"
+            )
+        declared = d.width * d.height * d.count * cell
+        if declared > max(2**30, MAX_RATIO * self.path.stat().st_size) and not allow_sparse:
+            raise LimitError(
+                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {self.path.stat().st_size} bytes: "
+                "if that is meant, use --allow-sparse"
+            )
+
+    def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
+        d = self._dataset
+        alpha = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        if wrong := [i for i in bidx if i not in d.indexes]:
+            raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
+        if len(set(bidx)) != len(bidx):
+            raise UsageError(f"band given twice: {bidx}")
+        chosen = bidx or tuple(d.indexes)
+        self.bands = [self._band(i, nodata) for i in chosen if i not in alpha]
+        self.alpha = [self._band(i, None) for i in chosen if i in alpha]
+        self.order = list(chosen)
+        self._alpha_index = alpha[0] if alpha else None
+        self.alpha_as_mask = bool(alpha) and not self.alpha
+        if not self.bands:
+            raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
+        flags = d.mask_flag_enums[self.bands[0].index - 1]
+        self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self.grid = _grid(d)
+        self.interleave = d.profile.get("interleave", "band")
+        self.photometric = d.photometric.name if d.photometric else None
+        self.colourmap = self._colourmap()
+        self.tags = _tags(d, 0)
+        self.domains = {
+            name: d.tags(ns=name)
+            for name in d.tag_namespaces()
+            if name not in STALE_DOMAINS and not name.startswith("LocationInfo")
+        }
+
+    def _band(self, index: int, nodata: float | None) -> Band:
+        d, i = self._dataset, index - 1
+        dtype = _numpy_type(d.dtypes[i], self._shown)
+        stated = d.nodatavals[i]
+        if nodata is not None:
+            if dtype.kind in "iuf" and stored_nodata(nodata, dtype) is None:
+                raise UsageError(f"nodata {nodata} cannot be stored as {dtype}, the type of band {index}")
+            stated = nodata
+        elif stated is not None and dtype.kind in "iu" and stored_nodata(stated, dtype) is None:
+            warn("W-NODATA", f"{self._shown} states nodata {stated}, which {dtype} cannot hold: taken as none")
+            stated = None
+        bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
+        scale, offset = d.scales[i], d.offsets[i]
+        if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
+            raise InputError(f"band {index} of {self._shown} has scale {scale} and offset {offset}: mend the tags")
+        return Band(
+            index=index,
+            dtype=dtype,
+            nodata=stated,
+            scale=scale,
+            offset=offset,
+            description=d.descriptions[i],
+            unit=d.units[i],
+            colour=d.colorinterp[i],
+            bits=int(bits) if bits and bits.isdigit() else None,
+            tags=_tags(d, index),
+        )
+
+    def _colourmap(self) -> dict[int, Any] | None:
+        try:
+            return dict(self._dataset.colormap(self.bands[0].index))
+        except ValueError:
+            return None
+
+    def _check_meaning(self) -> None:
+        for band in self.bands:
+            if band.dtype.kind == "c":
+                raise InputError(
+                    f"complex data in band {band.index} of {self._shown}: "
+                    "upscale amplitude and phase's sine and cosine as bands of their own"
+                )
+        if self.raw:
+            return
+        first = self.bands[0]
+        layer = {**self.tags, **first.tags}.get("LAYER_TYPE", "")
+        if self.colourmap is not None or first.colour == ColorInterp.palette or layer.lower() == "thematic":
+            raise InputError(
+                f"categorical raster (palette): {self._shown}: classes are repeated, not interpolated, with "
+                "--model nearest; for colours expand it first (gdal_translate -expand rgb)"
+            )
+        if first.bits == 1:
+            raise InputError(
+                f"categorical raster (1 bit): {self._shown}: classes are repeated, not interpolated, with "
+                "--model nearest"
+            )
+
+    def check_georeference(self) -> None:
+        """Warn about what the output cannot carry or the raster lacks."""
+        g = self.grid
+        if g.affine is None and not g.gcps and g.rpcs is None:
+            warn("W-NOGEO", f"{self._shown} has no transform: the output has none either")
+        elif g.crs is None and g.gcp_crs is None and g.rpcs is None:
+            warn("W-NOGEO", f"{self._shown} has no CRS: the output has none either")
+        with rasterio.Env():
+            pages, domains = len(self._dataset.subdatasets), self._dataset.tag_namespaces()
+            sparse = self._has_absent_blocks()
+        if pages:
+            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read")
+        if "GEOLOCATION" in domains:
+            warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
+        if sparse:
+            warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+
+    def _has_absent_blocks(self) -> bool:
+        d = self._dataset
+        if d.driver != "GTiff":
+            return False
+        rows, columns = d.block_shapes[0]
+        across, down = -(-d.width // columns), -(-d.height // rows)
+        if across * down > 65536:
+            return False
+        names = (f"BLOCK_OFFSET_{x}_{y}" for y in range(down) for x in range(across))
+        return any(d.get_tag_item(name, "TIFF", bidx=1) in (None, "0") for name in names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands to upscale, rows, columns."""
+        return len(self.bands), *self.grid.shape
+
+    @property
+    def around(self) -> int:
+        """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not."""
+        t, crs = self.grid.affine, self.grid.crs
+        if t is None or t.b or t.d or crs is None or not crs.is_geographic:
+            return 0
+        columns = self.grid.shape[1]
+        return columns if abs(abs(t.a) * columns - 360) < 1e-3 * abs(t.a) else 0
+
+    @property
+    def working_type(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns."""
+        if self.raw:
+            return self.bands[0].dtype
+        small = all(b.plain and (b.dtype.itemsize <= 2 or b.dtype == np.float32) for b in self.bands)
+        return np.dtype(np.float32 if small else np.float64)
+
+    def read(self, window: Window, bands: slice) -> Cells:
+        """Read a window of some bands.
+
+        Parameters
+        ----------
+        window : Window
+            Coarse cells, inside the raster.
+        bands : slice
+            Of the bands to upscale.
+
+        Raises
+        ------
+        InputError
+            If a block cannot be read or decoded.
+        """
+        first = bands.start in (None, 0)
+        chosen = self.bands[bands]
+        area = RasterioWindow.from_slices(*window.slices())
+        try:
+            with rasterio.Env():
+                stored = self._read_bands(chosen, area)
+                shared = self._shared_mask(area)
+                alpha = None
+                if first and self.alpha:
+                    alpha = self._dataset.read([b.index for b in self.alpha], window=area)
+                mask = None
+                if first and self.has_mask:
+                    mask = self._dataset.read_masks(chosen[0].index, window=area)
+                elif first and self.alpha_as_mask:
+                    mask = 255 * np.asarray(shared, np.uint8)
+        except (*GDAL_ERRORS, OSError, MemoryError) as error:
+            raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
+        valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
+        if shared is not None:
+            valid &= shared
+        return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+
+    def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
+        """Stored values; of the type that holds them all where bands have several."""
+        if len({b.dtype for b in bands}) == 1:
+            stored: Array = self._dataset.read([b.index for b in bands], window=area)
+            return stored
+        return np.stack([self._dataset.read(b.index, window=area) for b in bands])
+
+    def _shared_mask(self, area: RasterioWindow) -> Mask | None:
+        """Validity by the alpha band and the dataset's mask, the same for all bands."""
+        shared: Mask | None = None
+        if self._alpha_index is not None:
+            shared = self._dataset.read(self._alpha_index, window=area) != 0
+        if self.has_mask:
+            mask = self._dataset.read_masks(self.bands[0].index, window=area) != 0
+            shared = mask if shared is None else shared & mask
+        return shared
+
+    def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
+        if self.raw:
+            return stored
+        if not self._allow_lossy and loses_digits(stored, valid):
+            raise InputError(
+                f"integers beyond 2**53 in {window} of {self._shown} would lose digits: accept it with "
+                "--allow-lossy, or subtract an offset first"
+            )
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+            self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
+            stored = np.where(np.isinf(stored), np.nan, stored)
+        if stored.dtype == np.float64:
+            huge = np.abs(stored) > LARGEST
+            stated = [b.nodata for b in bands if b.nodata is not None]
+            self._warn_once("W-HUGE", huge & ~np.isin(stored, stated), "holds values beyond 3.4e38, taken as missing")
+        values = stored.astype(self.working_type)
+        for i, band in enumerate(bands):
+            if not band.plain:
+                values[i] = values[i] * band.scale + band.offset
+        return values
+
+    def _warn_once(self, code: str, found: Mask, words: str) -> None:
+        if code not in self._warned and found.any():
+            self._warned.add(code)
+            warn(code, f"{self._shown} {words}")
+
+    @contextmanager
+    def block_cache(self) -> Iterator[None]:
+        """GDAL's cache just large enough that no block is decoded twice in a run, within bounds.
+
+        By default it is 5 % of the machine's memory, and written blocks fill it. Restored at the end.
+        """
+        d = self._dataset
+        rows, _ = d.block_shapes[0]
+        wanted = 2 * max(rows, 256) * d.width * min(d.count, 16) * self.bands[0].dtype.itemsize
+        with rasterio.Env(GDAL_CACHEMAX=min(max(wanted, CACHE[0]), CACHE[1])):
+            yield
+
+    def check_unchanged(self) -> None:
+        """Refuse a result of an input that was replaced or changed since it was opened.
+
+        Raises
+        ------
+        InputError
+            If it was.
+        """
+        if identity(self.path) != self._identity:
+            raise InputError(f"{self._shown} was changed while it was read: run again")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
+
+    def __enter__(self) -> RasterSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_driver(path: Path, driver: str | None) -> str:
+    """The driver to force, after a look at the file's first bytes."""
+    if driver is not None:
+        known = {name.upper(): name for name in rasterio.drivers.raster_driver_extensions().values()}
+        if driver.upper() in REFUSED_DRIVERS:
+            raise UsageError(f"driver {printable(driver)} is not opened: convert the file with gdal_translate first")
+        return str(known.get(driver.upper(), driver))
+    kind = sniff(path)
+    if kind == "GeoTIFF":
+        return "GTiff"
+    shown = printable(path.name)
+    if kind == "unknown":
+        if path.is_dir():
+            raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
+        start = head(path)
+        found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
+        raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
+    if kind == "GRIB":
+        raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with --driver GRIB")
+    raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without rasterio's warning that a raster has no transform; `check_georeference` says it in our words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
+    """GDAL's configuration for an open: nothing is read or written beside the file itself."""
+    if sidecars:
+        return {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
+    # other drivers' headers lie beside the file by design
+    listing = "EMPTY_DIR" if driver == "GTiff" else "NO"
+    return {"GDAL_DISABLE_READDIR_ON_OPEN": listing, "GDAL_PAM_ENABLED": "NO"}
+
+
+def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
+    try:
+        with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
+            dataset = rasterio.open(path, driver=driver, sharing=False)
+    except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
+        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
+    return dataset
+
+
+def reason(error: BaseException) -> str:
+    """GDAL's own words, which rasterio often keeps in the cause."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return printable(str(cause).strip() or type(cause).__name__)[:300]
+
+
+_TYPES = {"complex_int16": "complex64", "complex_int32": "complex128"}
+
+
+def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(_TYPES.get(name, name))
+    except TypeError:
+        raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
+
+
+def _warn_sidecars(path: Path) -> None:
+    if found := sorted({p.name for p in sidecars_of(path)}):
+        warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
+
+
+def _tags(dataset: Any, index: int) -> dict[str, str]:
+    tags = dataset.tags(index) if index else dataset.tags()
+    return {key: value for key, value in tags.items() if not key.startswith(STALE_TAGS)}
+
+
+def _grid(dataset: Any) -> Grid:
+    with quiet():
+        affine, crs = dataset.transform, dataset.crs
+        points, point_crs = dataset.gcps
+    gcps = tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points)
+    return Grid(
+        shape=(dataset.height, dataset.width),
+        affine=None if affine == Affine.identity() or gcps else affine,
+        crs=crs or None,
+        gcps=gcps,
+        gcp_crs=point_crs or None,
+        rpcs=dataset.rpcs,
+    )

@@ -1,0 +1,391 @@
+"""Rasters as CF datasets and back: a GeoTIFF on its way to NetCDF or Zarr, a field on its way to a GeoTIFF.
+
+The grid mapping is written as CF 1.11 and as GDAL read it: parameters, ``crs_wkt``, ``spatial_ref`` and
+``GeoTransform``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.crs
+import xarray as xr
+from affine import Affine
+from pyproj import CRS
+from pyproj.database import get_units_map
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.encoding import missing_of, packing_of
+from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.geotiff import Format, GeoTiffSink
+from geofsrcnn.formats.raster import Band, RasterSource
+from geofsrcnn.formats.writer import Index, NewField
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import Missing
+
+NAME = "band_data"
+"""The variable that a raster becomes, as in rioxarray."""
+
+MAPPING = "spatial_ref"
+"""Its grid mapping, as in rioxarray."""
+
+
+class _Stored(BackendArray):
+    """The stored values of a raster's bands, read when they are asked for."""
+
+    def __init__(self, source: RasterSource, mark: float | None) -> None:
+        self._source, self._mark = source, mark
+        self.shape, self.dtype = source.shape, source.bands[0].dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
+        return np.asarray(
+            indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Array:
+        parts = [
+            slice(k, k + 1) if isinstance(k, int) else slice(*k.indices(n))
+            for k, n in zip(key, self.shape, strict=True)
+        ]
+        bands, rows, columns = parts
+        cells = self._source.read(Window(rows.start, rows.stop, columns.start, columns.stop), bands)
+        values = cells.values
+        if self._mark is not None and not cells.valid.all():
+            values = np.where(cells.valid, values, values.dtype.type(self._mark))
+        return values[tuple(0 if isinstance(k, int) else slice(None, None, k.step) for k in key)]
+
+
+def dataset_of(source: RasterSource) -> xr.Dataset:
+    """A raster as a CF dataset, its cells not read: `band_data` along band, y and x, and a grid mapping.
+
+    The dataset's tags become its attributes; a colour table and tags of bands have no place there, which is said.
+
+    Parameters
+    ----------
+    source : RasterSource
+        Opened; reads stored values from here on.
+
+    Raises
+    ------
+    InputError
+        If the raster holds what a CF grid cannot say: rotation, control points, bands of several types or packings.
+    """
+    shown = printable(source.path.name)
+    grid, first = source.grid, source.bands[0]
+    if grid.gcps or grid.rpcs is not None:
+        raise InputError(f"{shown} is placed by control points, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    t = grid.affine
+    if t is not None and (t.b or t.d):
+        raise InputError(f"{shown} is rotated, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    for what in ("dtype", "nodata", "scale", "offset"):
+        if len({repr(getattr(band, what)) for band in source.bands}) > 1:
+            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with --bidx")
+    mark = first.nodata
+    if mark is None and (source.has_mask or source.alpha_as_mask):
+        if first.dtype.kind != "f":
+            raise InputError(f"{shown} has a mask and no nodata value: say with --nodata what stands for missing cells")
+        mark = float("nan")
+    left_out = {
+        "a colour table": source.colourmap is not None,
+        "tags of bands": any(not key.startswith("GRIB_") for band in source.bands for key in band.tags),
+        "tags of other domains": bool(source.domains),
+    }
+    if any(left_out.values()):
+        words = " and ".join(what for what, there in left_out.items() if there)
+        warn("W-LEFT-OUT", f"{shown} has {words}, which only a GeoTIFF output keeps")
+    source.raw = True
+    attrs: dict[str, Any] = {}
+    if mark is not None:
+        attrs["_FillValue"] = first.dtype.type(mark)
+    if not first.plain:
+        attrs |= {"scale_factor": first.scale, "add_offset": first.offset}
+    if first.unit:
+        attrs["units"] = first.unit
+    if first.description:
+        attrs["long_name"] = first.description if len(source.bands) == 1 else shown
+    values = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(_Stored(source, mark)), attrs)
+    variables: dict[str, xr.Variable] = {}
+    if len(source.bands) == 1:
+        values = values.isel(band=0)
+    else:
+        variables["band"] = xr.Variable("band", np.array([b.index for b in source.bands], "int32"))
+        if any(b.description for b in source.bands):
+            names = [b.description or f"band {b.index}" for b in source.bands]
+            variables["band_name"] = xr.Variable("band", np.array(names, object))
+            values.attrs["coordinates"] = "band_name"
+    if t is not None:
+        values.attrs["grid_mapping"] = MAPPING
+        crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
+        variables |= _coordinates(t, grid.shape, crs)
+    variables[NAME] = values
+    return xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
+
+
+def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:
+    """Places of rows and columns, and the grid mapping."""
+    rows, columns = shape
+    if crs is not None and crs.is_geographic:
+        about = (
+            {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
+            {"units": "degrees_east", "standard_name": "longitude", "axis": "X"},
+        )
+    else:
+        unit = "m" if crs is None or not crs.axis_info else crs.axis_info[0].unit_name
+        unit = {"metre": "m"}.get(unit, unit)
+        about = (
+            {"units": unit, "standard_name": "projection_y_coordinate", "axis": "Y"},
+            {"units": unit, "standard_name": "projection_x_coordinate", "axis": "X"},
+        )
+    mapping = {} if crs is None else {**crs.to_cf(), "spatial_ref": crs.to_wkt("WKT1_GDAL")}
+    mapping["GeoTransform"] = " ".join(repr(float(n)) for n in (t.c, t.a, t.b, t.f, t.d, t.e))
+    return {
+        "y": xr.Variable("y", t.f + t.e * (np.arange(rows) + 0.5), about[0]),
+        "x": xr.Variable("x", t.c + t.a * (np.arange(columns) + 0.5), about[1]),
+        MAPPING: xr.Variable((), np.int32(0), mapping),
+    }
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What a GeoTIFF takes from a field: what `GeoTiffSink` asks of a raster."""
+
+    bands: list[Band]
+    alpha: list[Band] = field(default_factory=list)
+    interleave: str = "band"
+    colourmap: None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    raw: bool = True
+
+    @property
+    def order(self) -> list[int]:
+        """Bands as they follow each other."""
+        return [band.index for band in self.bands]
+
+
+class GeoTIFFWriter:
+    """A GeoTIFF of one field, a band for each index of its other dimensions.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet existing.
+    dataset : Dataset
+        The coarse one, for labels of bands.
+    grid : Grid
+        Of the fine cells; see `grid_of`.
+    form : Format
+        How to write.
+
+    Raises
+    ------
+    OutputError, UsageError, InputError
+        If it cannot be written, or an option is wrong.
+    """
+
+    bands_first = True
+
+    def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
+        self._path, self._dataset, self._grid, self._form = path, dataset, grid, form
+        self._sink: GeoTiffSink | None = None
+        self._missing = Missing()
+        self._lead: tuple[int, ...] = ()
+
+    def define(self, new: NewField) -> None:
+        """The field."""
+        if self._sink is not None:
+            raise UsageError("a GeoTIFF holds one field: choose it with --variables")
+        variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
+        packing, self._missing = packing_of(variable), missing_of(variable)
+        self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
+        nodata = packing.nodata[0] if packing.nodata else float("nan") if new.dtype.kind == "f" else None
+        lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
+        self._lead = tuple(size for _, size in lead)
+        names = [_names(self._dataset, dim) for dim, _ in lead]
+        labels = [known or _labels(self._dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
+        title = [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
+        title = [] if any(len(set(known)) > 1 for known in names) else title
+        bands = [
+            Band(
+                index=index,
+                dtype=self._dtype,
+                nodata=nodata,
+                scale=packing.scale,
+                offset=packing.offset,
+                description=", ".join((*title, *words)),
+                unit=str(new.attrs["units"]) if "units" in new.attrs else None,
+                colour=ColorInterp.gray if index == 1 else ColorInterp.undefined,
+                bits=None,
+            )
+            for index, words in enumerate(itertools.product(*labels), 1)
+        ]
+        tags = {k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str)}
+        source = _Description(bands, tags={k: v for k, v in tags.items() if k != "history"})
+        self._sink = GeoTiffSink(self._path, source, self._grid, new.chunks[-1], self._form)
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """Some bands of a window."""
+        assert self._sink is not None, name
+        rows, columns = index[-2:]
+        window = Window(rows.start, rows.stop, columns.start, columns.stop)
+        bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
+        layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
+        layers = layers.view(self._dtype)
+        for band, layer in zip(bands, layers, strict=True):
+            cells = Cells(layer[None], self._missing.valid(layer)[None])
+            self._sink.write(window, cells, slice(int(band), int(band) + 1))
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Close the file, and compare it with what was written."""
+        assert self._sink is not None
+        self._sink.finish(each_part)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._sink is not None:
+            self._sink.abandon()
+
+
+def _names(dataset: xr.Dataset, dim: str) -> list[str]:
+    """Names along a dimension whose own coordinate only counts, of the first text that lies along it."""
+    own = dataset.variables.get(dim)
+    if own is not None and not (own.dtype.kind in "iu" and np.all(np.diff(own.to_numpy().astype(np.int64)) == 1)):
+        return []
+    if own is not None and "units" in own.attrs:
+        return []
+    for name, variable in dataset.variables.items():
+        if name != dim and variable.dims[:1] == (dim,) and variable.dtype.kind in "OUTS":
+            text = xr.decode_cf(xr.Dataset({"text": variable}))["text"]
+            if text.dims == (dim,):
+                texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in text.to_numpy()]
+                return [printable(str(each)) for each in texts]
+    return []
+
+
+def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
+    """What stands along a dimension, dates as such."""
+    if dim not in dataset.variables or dataset.variables[dim].ndim != 1:
+        return [f"{dim} {i}" for i in range(size)]
+    alone = dataset[[dim]]
+    try:
+        values = xr.decode_cf(alone)[dim]
+    except (ValueError, OverflowError, KeyError):
+        values = alone[dim]
+    unit = values.attrs.get("units", "")
+    if values.dtype.kind == "M":
+        return [f"{dim} {np.datetime_as_string(v, 's')}" for v in values.to_numpy()]
+    if values.dtype.kind == "f":
+        return [f"{dim} {v:g} {unit}".strip() for v in values.to_numpy()]
+    return [printable(f"{dim} {v} {unit}".strip()) for v in values.to_numpy()]
+
+
+def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
+    """The grid of a dataset's cells as a GeoTIFF can say it.
+
+    Raises
+    ------
+    InputError
+        If it cannot: cells that are uneven, rotated pole, latitude and longitude of two dimensions, no coordinates.
+    """
+    why = {
+        "rotated": "a rotated pole",
+        "curvilinear": "latitude and longitude of two dimensions",
+        "index": "no coordinates",
+    }.get(grid.kind)
+    if why is None and not grid.even:
+        why = "unevenly spaced rows or columns (cells at the poles are cut at 90 degrees)"
+    if why is not None:
+        raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
+    crs = crs_of(dataset, grid)
+    if crs is None and grid.kind == "latitude-longitude":
+        warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
+        crs = CRS.from_epsg(4326)
+    elif crs is None:
+        warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
+    ends = []
+    for name, size in ((grid.y_coordinate, grid.shape[0]), (grid.x_coordinate, grid.shape[1])):
+        variable = dataset[str(name)]
+        values = variable.to_numpy().astype(np.float64)
+        values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+        if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
+            values = np.unwrap(values, period=360)  # 350, 355, 0, 5 are even
+        if size < 2:
+            raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
+        step = (values[-1] - values[0]) / (size - 1)
+        text = "degree" if grid.kind == "latitude-longitude" else str(variable.attrs.get("units", ""))
+        unit = 1.0 if crs is None else _in_units_of(crs, text, printable(name))
+        ends.append((unit * (values[0] - step / 2), unit * step))
+    (top, down), (left, right) = ends
+    with rasterio.Env():  # which tells PROJ where its database is
+        known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
+    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), known)
+
+
+def _in_units_of(crs: CRS, text: str, name: str) -> float:
+    """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
+
+    Raises
+    ------
+    InputError
+        If its units do not fit the CRS.
+    """
+    own = crs.axis_info[0] if crs.axis_info else None
+    if own is None or text in ("", "1"):
+        return 1.0
+    found = _unit(text)
+    if found is not None:
+        size, angular = found
+        height = crs.to_cf().get("perspective_point_height") if angular and not crs.is_geographic else None
+        if height is not None:
+            return size * float(height) / own.unit_conversion_factor
+        if angular == crs.is_geographic:
+            return 1.0 if size == own.unit_conversion_factor else size / own.unit_conversion_factor
+    words = f"coordinate {name} counts in {printable(text)}, the CRS of the grid mapping in {own.unit_name}"
+    raise InputError(f"{words}: mend the units, or write NetCDF or Zarr")
+
+
+def _unit(text: str) -> tuple[float, bool] | None:
+    """Metres or radians in a unit, and whether it is an angle; by EPSG's names."""
+    name = text.strip().lower().replace("_", " ").replace("meter", "metre").replace("feet", "foot")
+    name = _SHORT.get(name, name.removesuffix("s"))
+    for angular, category in enumerate(("linear", "angular")):
+        for known, unit in get_units_map(category=category).items():
+            if known.lower() == name:
+                return unit.conv_factor, bool(angular)
+    return None
+
+
+_SHORT = {
+    "m": "metre",
+    "km": "kilometre",
+    "cm": "centimetre",
+    "ft": "foot",
+    "us-ft": "us survey foot",
+    "rad": "radian",
+    "deg": "degree",
+    "urad": "microradian",
+}
+
+
+def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
+    """The CRS that the grid mapping states, if there is one."""
+    if grid.mapping is None:
+        return None
+    attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
+    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    try:
+        return CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
+    except (CRSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error

@@ -1,0 +1,112 @@
+"""What writers of NetCDF, Zarr and GeoTIFF datasets share."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import GeofsrcnnError, OutputError, printable
+
+Index = tuple[slice, ...]
+
+MAX_BLOCK = 256 * 2**20
+"""Bytes of one chunk: it is held whole to read one value of it, and small files can declare chunks of gigabytes."""
+
+
+@dataclass(frozen=True)
+class NewField:
+    """A field to be written.
+
+    Parameters
+    ----------
+    name : str
+        Its variable.
+    sizes : dict of str to int
+        Its dimensions, in their order.
+    dtype : numpy.dtype
+        As stored.
+    attrs : dict
+        Packing and missing marks included.
+    chunks : tuple of int
+        Cells that are written together, along each dimension.
+    encoding : dict
+        How the coarse field was stored.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    dtype: np.dtype[Any]
+    attrs: Mapping[str, Any]
+    chunks: Sequence[int]
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Writer(Protocol):
+    """What a format offers for writing."""
+
+    bands_first: bool
+    """Whether rows and columns must be the last dimensions."""
+
+    def define(self, new: NewField) -> None:
+        """A field to come."""
+        ...
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """A part of a field, as stored."""
+        ...
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Make it whole, and compare it with what was written, part by part."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+@contextmanager
+def writing(*failures: type[Exception]) -> Iterator[None]:
+    """What a library raises when it cannot write, as an error of ours."""
+    try:
+        yield
+    except GeofsrcnnError:
+        raise
+    except failures as error:
+        full = isinstance(error, OSError) or "HDF error" in str(error)
+        advice = "is the disk full?" if full else "the format cannot hold it, choose another"
+        raise OutputError(f"cannot write the output ({printable(error)}): {advice}") from error
+
+
+class Checksums:
+    """Checksums of what was written, to compare with what can be read."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[str, Index, int]] = []
+
+    def add(self, name: str, index: Index, values: Array) -> None:
+        """Note a part of a field."""
+        self._sums.append((name, index, _checksum(values)))
+
+    def compare(self, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
+        """Read all parts again.
+
+        Raises
+        ------
+        OutputError
+            If one is not what was written.
+        """
+        for name, index, expected in self._sums:
+            if _checksum(read(name, index)) != expected:
+                raise OutputError(f"the output read back differs from what was written ({printable(name)}): disk full?")
+            each_part()
+
+
+def _checksum(values: Array) -> int:
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return zlib.crc32(np.ascontiguousarray(native).view(np.uint8).data)

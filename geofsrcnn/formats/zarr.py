@@ -1,0 +1,273 @@
+"""Zarr stores in and out: opened as they are stored, written chunk by chunk, read back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import FsspecStore, WrapperStore, ZipStore
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
+from geofsrcnn.files.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
+from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
+from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
+
+LOSSLESS = ("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma")
+"""Codecs that an output keeps; others it replaces by Zarr's default."""
+
+MAX_ZIP = 2**36
+"""Bytes that a zipped store may declare."""
+
+
+class PatientStore(WrapperStore[Any]):
+    """A remote store that is only read, and whose reads are tried again; what fails to the end is no missing chunk."""
+
+    def __init__(self, place: RemoteZarr) -> None:
+        super().__init__(FsspecStore(place.files, read_only=True, path=place.path))
+        self._url = place.url
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        """The bytes of a key; None where there is none."""
+        found = await self._patiently(key, prototype or default_buffer_prototype(), byte_range)
+        if found is not None and len(found) > _most(byte_range):
+            raise RemoteError(f"{self._url} is on a server that sends no parts of files: download it first")
+        return found
+
+    async def _patiently(self, key: str, prototype: Any, byte_range: Any) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except Exception as error:
+                if isinstance(error, GeofsrcnnError):
+                    raise
+                if attempt == ATTEMPTS - 1 or is_final(error):
+                    words = f"cannot read {self._url}/{printable(key)} ({reason(error)}), tried {attempt + 1} times"
+                    raise RemoteError(words) from error
+                await asyncio.sleep(PAUSE * 2**attempt)
+        raise AssertionError
+
+
+def _most(byte_range: Any) -> float:
+    """Bytes that a request asks for at most."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.end - byte_range.start
+    return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else math.inf
+
+
+@contextmanager
+def opened(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Dataset]:
+    """A store's variables as they are stored: nothing decoded, nothing read before it is asked for.
+
+    Parameters
+    ----------
+    place : Path or RemoteZarr
+        Folder of a Zarr group, version 2 or 3, or a zip of one; or one that is read where it is.
+    group : str, optional
+        Group within it, where there are several.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    LimitError
+        If a chunk is too large to be held.
+    UsageError
+        If there are several groups with arrays, and none or a missing one is named.
+    """
+    shown = printable(place.name)
+    store, remote = _store(place), isinstance(place, RemoteZarr)
+    with ExitStack() as held:
+
+        def read(name: str) -> xr.Dataset:
+            # consolidated: far away one request instead of many, or none that lists
+            options: dict[str, Any] = {"decode_cf": False, "cache": False, "consolidated": None if remote else False}
+            return held.enter_context(xr.open_dataset(store, engine="zarr", group=name or None, chunks=None, **options))
+
+        try:
+            with _quiet():
+                _refuse_array(store, shown)
+                group = choose_group(_groups(store, remote=remote), group, shown)
+                dataset = with_parents(group, read)
+        except GeofsrcnnError:
+            raise
+        except Exception as error:  # zarr and its codecs raise anything
+            raise InputError(f"cannot read {shown} ({_reason(error)}): check it with xarray.open_zarr") from error
+        check_variables(dataset, shown)
+        yield dataset
+
+
+def _refuse_array(store: Any, shown: str) -> None:
+    if isinstance(zarr.open(store, mode="r"), zarr.Array):
+        raise InputError(f"{shown} is one Zarr array without coordinates: give a group, as xarray writes it")
+
+
+def _store(place: Path | RemoteZarr) -> Any:
+    if isinstance(place, RemoteZarr):
+        return PatientStore(place)
+    if place.is_file():
+        _check_zip(place)
+        return ZipStore(place, mode="r")
+    return place
+
+
+def _groups(store: Any, *, remote: bool) -> dict[str, bool]:
+    """Groups that have arrays, and whether these may be fields; "" is the root."""
+    root: Any = zarr.open_group(store, mode="r", use_consolidated=None if remote else False)
+    found: dict[str, dict[str, xr.Variable]] = {}
+    for path, member in sorted(root.members(max_depth=None), key=lambda each: str(each[0])):
+        group, _, name = path.rpartition("/")
+        if isinstance(member, zarr.Array):
+            dims = tuple(str(i) for i in range(member.ndim))
+            header = xr.Variable(dims, np.empty([0] * member.ndim, member.dtype), member.attrs.asdict())
+            found.setdefault(group, {})[name] = header
+    return {group: has_fields(arrays) for group, arrays in found.items()}
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse archives whose names leave it, or that declare too much."""
+    shown = printable(path.name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"cannot read {shown} ({printable(error)}): a zip of a Zarr group is needed") from error
+    if any(part.filename.startswith("/") or ".." in part.filename.split("/") for part in parts):
+        raise InputError(f"{shown} holds names that lead out of it: unpack it with care")
+    if sum(part.file_size for part in parts) > MAX_ZIP:
+        raise LimitError(f"{shown} declares more than {MAX_ZIP // 2**30} GiB: unpack it first")
+
+
+def _reason(error: BaseException) -> str:
+    return printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)[:300]
+
+
+def warn_of_missing_chunks(path: Path | RemoteZarr, group: str | None, names: Sequence[str]) -> None:
+    """Say how many chunks of fields are not there and read as their fill value; of a folder, which can be listed."""
+    if isinstance(path, RemoteZarr) or path.is_file():
+        return
+    with _quiet():
+        group = choose_group(_groups(path, remote=False), group, path.name)
+        root: Any = zarr.open_group(path, path=group, mode="r", use_consolidated=False)
+        for name in names:
+            if name not in root:  # of a group around it
+                continue
+            array = root[name]
+            missing = array.nchunks - array.nchunks_initialized
+            if missing > 0:
+                warn(
+                    "W-MISSING-CHUNK",
+                    f"{printable(name)} lacks {missing} of {array.nchunks} chunks, which read as its fill value",
+                )
+
+
+def version_of(place: Path | RemoteZarr) -> Literal[2, 3]:
+    """Zarr format of a store."""
+    with _quiet():
+        return 2 if zarr.open_group(_store(place), mode="r").metadata.zarr_format == 2 else 3
+
+
+class ZarrWriter:
+    """A new store: what is small at once, fields chunk by chunk, then read back and compared.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet existing.
+    rest : Dataset
+        Everything but the fields, as it is to be stored.
+    version : {2, 3}
+        Zarr format.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+
+    bands_first = False
+
+    def __init__(self, path: Path, rest: xr.Dataset, version: Literal[2, 3]) -> None:
+        self._path, self._version = path, version
+        self._attrs = rest.attrs
+        self._arrays: dict[str, Any] = {}
+        self._sums = Checksums()
+        for variable in rest.variables.values():
+            variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
+        with writing(OSError), _quiet():
+            rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
+
+    def define(self, new: NewField) -> None:
+        """A field to come, with the compression of the coarse one."""
+        sizes = tuple(new.sizes.values())
+        plan = da.zeros(sizes, chunks=-1, dtype=new.dtype)
+        variable = xr.Variable(tuple(new.sizes), plan, new.attrs)
+        encoding: dict[str, Any] = {"chunks": tuple(min(c, n) for c, n in zip(new.chunks, sizes, strict=True))}
+        codecs = new.encoding.get("compressors") or ()
+        if codecs and all(_codec(codec) in LOSSLESS for codec in codecs):
+            encoding["compressors"] = codecs
+        with writing(OSError), _quiet():
+            xr.Dataset({new.name: variable}, attrs=self._attrs).to_zarr(
+                self._path,
+                mode="a",
+                compute=False,
+                consolidated=False,
+                zarr_format=self._version,
+                encoding={new.name: encoding},
+            )
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                root: Any = zarr.open_group(self._path, mode="r+", zarr_format=self._version, use_consolidated=False)
+                self._arrays[new.name] = root[new.name]
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """Whole chunks of a field, as stored."""
+        with writing(OSError), _quiet():
+            self._arrays[name][index] = values
+        self._sums.add(name, index, values)
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Read back and compare all that was written, then the metadata of all arrays in one place.
+
+        Raises
+        ------
+        OutputError
+            If a part is not what was written: the disk may be full.
+        """
+        with writing(OSError), _quiet():
+            root: Any = zarr.open_group(self._path, mode="r", use_consolidated=False)
+            for name, array in self._arrays.items():
+                if root[name].nchunks_initialized != array.nchunks:
+                    raise OutputError(f"chunks of {printable(name)} are missing in the output: disk full?")
+            self._sums.compare(lambda name, index: np.asarray(root[name][index]), each_part)
+            zarr.consolidate_metadata(self._path, zarr_format=self._version)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _codec(codec: Any) -> str:
+    """The name of a compressor, of zarr's own or numcodecs'."""
+    name = getattr(codec, "codec_id", None) or codec.to_dict().get("name", "")
+    return str(name).removeprefix("numcodecs.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without zarr's warnings on what lies beside arrays, and on metadata that no standard describes yet."""
+    with warnings.catch_warnings():
+        for module in ("zarr", "xarray"):
+            warnings.filterwarnings("ignore", module=module)
+        warnings.filterwarnings("ignore", message="Consolidated metadata|Object at|.*data type.*")
+        yield

@@ -1,0 +1,4 @@
+"""Where cells are: windows and tiles, affine grids, axes and meshes with their bounds, longitude.
+
+Integers and numpy only.
+"""

@@ -1,0 +1,95 @@
+"""A fixed fine grid, and the coarse one whose cells it divides: where networks of pairs are at home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.grids.axis import axis_of
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A fine grid, and the coarse one that it refines.
+
+    Parameters
+    ----------
+    y, x : ndarray
+        Coordinates of fine rows and columns.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    names : tuple of str
+        Dimensions ``(y, x)``.
+    turning : bool
+        Columns are longitudes, which jump by 360 degrees.
+
+    Examples
+    --------
+    >>> domain = Domain(np.arange(5.0), np.arange(6.0), 3)
+    >>> domain.shape, domain.padded
+    ((5, 6), (6, 6))
+    >>> [middles.tolist() for middles in domain.middles(margin=1)]
+    [[-2.0, 1.0, 4.0, 7.0], [-2.0, 1.0, 4.0, 7.0]]
+    """
+
+    y: Array
+    x: Array
+    factor: int
+    names: tuple[str, str] = ("y", "x")
+    turning: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Fine rows and columns."""
+        return len(self.y), len(self.x)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Fine rows and columns of whole coarse cells; those beyond the grid are invalid."""
+        rows, columns = (-(-n // self.factor) * self.factor for n in self.shape)
+        return rows, columns
+
+    @property
+    def areas(self) -> Array:
+        """Areas of the cells of each padded row ``(y,)``, relative: on the globe by the sines of its latitudes."""
+        rows = self.padded[0]
+        if not self.turning:
+            return np.ones(rows)
+        low, high = np.sin(np.deg2rad(axis_of(self.y, latitude=True).edges)).T
+        return np.pad(np.abs(high - low), (0, rows - len(low)), mode="edge")
+
+    @property
+    def around(self) -> bool:
+        """Whether whole blocks of columns go around the globe."""
+        width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
+        return self.turning and len(self.x) % self.factor == 0 and abs(width - 360) < 1e-3
+
+    def middles(self, margin: int) -> tuple[Array, Array]:
+        """Coordinates of coarse rows and columns, `margin` more on each side."""
+        return (
+            _middles(self.y, self.factor, margin, longitude=False),
+            _middles(self.x, self.factor, margin, longitude=self.turning),
+        )
+
+    def pad(self, fine: Array) -> Array:
+        """Fields ``(..., y, x)`` with NaN beyond the grid."""
+        rows, columns = (n - m for n, m in zip(self.padded, self.shape, strict=True))
+        return np.pad(fine, [(0, 0)] * (fine.ndim - 2) + [(0, rows), (0, columns)], constant_values=np.nan)
+
+    def crop(self, fine: Array) -> Array:
+        """The grid's part of padded fields ``(..., y, x)``."""
+        rows, columns = self.shape
+        return fine[..., :rows, :columns]
+
+
+def _middles(values: Array, factor: int, margin: int, *, longitude: bool) -> Array:
+    edges = axis_of(values, longitude=longitude).edges
+    starts = edges[::factor, 0]
+    width = (edges[-1, 1] - edges[0, 0]) / len(edges) * factor
+    last = edges[-1, 1] if len(values) % factor == 0 else starts[-1] + width
+    before, after = starts[0] - width * np.arange(margin, 0, -1), last + width * np.arange(1, margin + 1)
+    bounds = np.concatenate([before, starts, [last], after])
+    middles: Array = (bounds[1:] + bounds[:-1]) / 2
+    return middles

@@ -1,0 +1,144 @@
+"""Places of cells of two dimensions, and those of the parts of such cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import InputError
+from geofsrcnn.grids.axis import REPEATED
+from geofsrcnn.grids.longitude import near
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Cells of a curvilinear grid on the globe, in degrees.
+
+    Parameters
+    ----------
+    latitude, longitude : ndarray (y, x), float64
+        Of the cells' centres; NaN where unknown.
+    latitudes, longitudes : ndarray (y, x, 4), float64
+        Of their corners, in index order: (0, 0), (0, 1), (1, 1), (1, 0).
+    """
+
+    latitude: Array
+    longitude: Array
+    latitudes: Array
+    longitudes: Array
+
+    def split(self, factor: int) -> Mesh:
+        """Each cell in ``factor x factor`` parts, by linear interpolation between its corners on the sphere."""
+        corners = _vectors(self.latitudes, self.longitudes)
+        at = np.arange(2 * factor + 1) / (2 * factor)
+        v, u = np.meshgrid(at, at, indexing="ij")
+        weights = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * u, v * (1 - u)], axis=-1)
+        points = np.einsum("ijkc,abk->iajbc", corners, weights)  # (y, 2 f + 1, x, 2 f + 1, 3)
+        own = np.repeat(np.repeat(self.longitude, factor, 0), factor, 1)
+
+        def degrees(rows: slice, columns: slice) -> tuple[Array, Array]:
+            chosen = points[:, rows][:, :, :, columns]
+            y, a, x, b, _ = chosen.shape
+            latitude, longitude = _degrees(chosen.reshape(y * a, x * b, 3))
+            return latitude, near(longitude, own)
+
+        first, last, middle = slice(0, -1, 2), slice(2, None, 2), slice(1, None, 2)
+        around = [degrees(*where) for where in ((first, first), (first, last), (last, last), (last, first))]
+        return Mesh(
+            *degrees(middle, middle),
+            np.stack([latitude for latitude, _ in around], axis=-1),
+            np.stack([longitude for _, longitude in around], axis=-1),
+        )
+
+
+def mesh_of(
+    latitude: Array, longitude: Array, vertices: tuple[Array, Array] | None = None, *, around: int = 0
+) -> tuple[Mesh, tuple[int, ...]]:
+    """The cells of a curvilinear grid.
+
+    Parameters
+    ----------
+    latitude, longitude : ndarray (y, x)
+        Of the cells' centres, degrees.
+    vertices : tuple of ndarray (y, x, 4), optional
+        Stated latitudes and longitudes of corners, in any order around the cell; without them corners lie between
+        the centres of four cells.
+    around : int
+        Columns that make the whole globe, or 0.
+
+    Returns
+    -------
+    Mesh
+        Corners in index order.
+    tuple of int
+        Which corner in index order each stated vertex is.
+    """
+    centres = _vectors(latitude, longitude)
+    guess = _corners(centres, around=around)
+    order: tuple[int, ...] = (0, 1, 2, 3)
+    corners = guess
+    if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
+        stated = _vectors(*vertices)
+        turns = [tuple(np.roll(ring, k)) for ring in ((0, 1, 2, 3), (3, 2, 1, 0)) for k in range(4)]
+        misfit = [float(np.nanmean((stated - guess[..., list(turn), :]) ** 2)) for turn in turns]
+        order = tuple(int(i) for i in turns[int(np.argmin(misfit))])
+        corners = stated[..., [order.index(i) for i in range(4)], :]
+    latitudes, longitudes = _degrees(corners)
+    known = longitude.astype(np.float64)
+    return Mesh(latitude.astype(np.float64), known, latitudes, near(longitudes, known[..., None])), order
+
+
+def _vectors(latitude: Array, longitude: Array) -> Array:
+    """Points on the unit sphere, ``(..., 3)``."""
+    phi, lam = np.radians(latitude.astype(np.float64)), np.radians(longitude.astype(np.float64))
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def _degrees(points: Array) -> tuple[Array, Array]:
+    """Latitude and longitude of directions ``(..., 3)``."""
+    x, y, z = np.moveaxis(points, -1, 0)
+    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+
+
+def _corners(centres: Array, *, around: int) -> Array:
+    """Between four centres each, ``(y, x, 4, 3)`` in index order; beyond the edges by quadratic extrapolation."""
+    grown = _beyond(_beyond(centres, 0), 1, around)
+    points = (grown[:-1, :-1] + grown[:-1, 1:] + grown[1:, 1:] + grown[1:, :-1]) / 4
+    return np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
+
+
+def _beyond(centres: Array, axis: int, around: int = 0) -> Array:
+    """One more on either side of an axis."""
+    c = np.moveaxis(centres, axis, 0)
+    if len(c) == 1:
+        raise InputError("a curvilinear grid of one row or column has cells of unknown size: add vertices")
+    if around:
+        before, after = c[around - 1], c[len(c) % around]
+    elif len(c) == 2:
+        before, after = 2 * c[0] - c[1], 2 * c[-1] - c[-2]
+    else:
+        before, after = 3 * c[0] - 3 * c[1] + c[2], 3 * c[-1] - 3 * c[-2] + c[-3]
+    return np.moveaxis(np.concatenate([before[None], c, after[None]]), 0, axis)
+
+
+def mesh_around(latitude: Array, longitude: Array) -> int:
+    """How many columns of a curvilinear grid make the whole globe, as `columns_around`.
+
+    Parameters
+    ----------
+    latitude, longitude : ndarray (y, x)
+        Of the cells' centres, degrees.
+    """
+    columns = longitude.shape[1]
+    centres = _vectors(latitude, longitude)
+    for around in range(columns, max(columns - REPEATED, 8) - 1, -1):
+        last, step = centres[:, around - 1], centres[:, around - 1] - centres[:, around - 2]
+        gap = centres[:, 0] - last
+        known = np.isfinite(gap).all(1) & np.isfinite(step).all(1)
+        size = np.maximum(np.linalg.norm(step[known], axis=1), 1e-12)
+        ratio = (gap[known] * step[known]).sum(1) / size**2  # how many steps on the first column is
+        if known.any() and np.mean((ratio > 0.5) & (ratio < 1.5)) > 0.9:
+            return around
+    return 0

@@ -1,0 +1,370 @@
+"""Checkpoints: one ``.safetensors`` file with weights and, in its header, the model card as JSON.
+
+Files are untrusted: read into memory, header parsed strictly, names and shapes checked against the network that
+the card describes, all numbers finite, before anything is built. Nothing in a checkpoint is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from geofsrcnn._version import __version__
+from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.files.paths import local_path
+from geofsrcnn.files.staging import staged
+from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+
+FORMAT_VERSION = 1
+
+MAX_FILE = 512 * 2**20
+
+MAX_HEADER = 2**20
+
+MODELS = Path(__file__).parent / "weights"
+
+SUFFIX = ".safetensors"
+
+MEMBER = re.compile(r"member([1-9]\d?)\.")
+"""What names of weights begin with, of all networks after the first."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A named part of a checkpoint that only those who wrote it understand: its tensors are called ``NAME.key``.
+
+    Parameters
+    ----------
+    words : dict
+        Plain values, in the card under the section's name.
+    arrays : dict of ndarray
+        float32, finite.
+    """
+
+    words: dict[str, Any]
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says about itself.
+
+    Parameters
+    ----------
+    name : str
+        For people and for provenance.
+    summary : str
+        One sentence: what it is for.
+    data : list of dict
+        Sources trained on: ``name``, ``source``, ``licence``.
+    scores : dict
+        Figures on held-out data, with the words that say what they are.
+    training : dict
+        Options, steps and minutes of the training.
+    limits : str
+        What it is not for.
+    created : str
+        ISO date.
+    version : str
+        Version of geofsrcnn that wrote it.
+    """
+
+    name: str
+    summary: str = ""
+    data: list[dict[str, str]] = field(default_factory=list)
+    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    limits: str = ""
+    created: str = ""
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model.
+
+    Parameters
+    ----------
+    model : FSRCNN
+        On the CPU, in evaluation mode.
+    card : Card
+        What it says about itself.
+    digest : str
+        SHA-256 of the file, hexadecimal.
+    path : Path
+        Where it was read from.
+    sections : dict of Section
+        Parts that belong to the network, by name; what a model that was trained on pairs needs is ``pairing``.
+    members : tuple of FSRCNN
+        All networks whose mean is the result, `model` among them.
+    """
+
+    model: FSRCNN
+    card: Card
+    digest: str
+    path: Path
+    sections: dict[str, Section] = field(default_factory=dict)
+    members: tuple[FSRCNN, ...] = ()
+
+    @property
+    def config(self) -> FSRCNNConfig:
+        """The network's configuration."""
+        return self.model.config
+
+
+def shipped_models() -> list[Path]:
+    """Files of the models in the package."""
+    return sorted(MODELS.glob(f"*{SUFFIX}"))
+
+
+def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = None) -> Checkpoint:
+    """Load a shipped model by name, or a checkpoint file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"default"``, or the path of a ``.safetensors`` file.
+    factor : int, optional
+        Factor that the model must have; picks among the shipped models of a name (3 if not given).
+
+    Returns
+    -------
+    Checkpoint
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, it has another factor, or the file is refused.
+
+    Examples
+    --------
+    >>> load_checkpoint("default", factor=3).config.factor
+    3
+    """
+    path = _find(name_or_path, factor)
+    checkpoint = _load(path)
+    if factor is not None and checkpoint.config.factor != factor:
+        raise ModelError(f"{printable(path.name)} is a model for factor {checkpoint.config.factor}, not {factor}")
+    return checkpoint
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: FSRCNN | Sequence[FSRCNN],
+    card: Card,
+    *,
+    sections: Mapping[str, Section] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write a checkpoint, verified by loading it again, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Output, ``.safetensors``.
+    model : FSRCNN, or several
+        Weights and configuration; several are of the same configuration.
+    card : Card
+        What to say about it.
+    sections : mapping of str to Section, optional
+        Parts that belong to the network, by name.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
+    Raises
+    ------
+    ModelError
+        If a weight is not finite.
+    OutputError
+        If the file cannot be written.
+    """
+    first, *others = [model] if isinstance(model, FSRCNN) else model
+    tensors = dict(first.state_dict())
+    for number, other in enumerate(others, 1):
+        tensors |= {f"member{number}.{name}": tensor for name, tensor in other.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    body = {"config": first.config.to_dict(), **card.__dict__}
+    for section, content in (sections or {}).items():
+        body[section] = content.words
+        tensors |= {f"{section}.{name}": torch.from_numpy(array) for name, array in content.arrays.items()}
+    _check_finite(tensors, str(path))
+    metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
+    with staged(path, overwrite=overwrite) as staging:
+        staging.write_bytes(_ordered(save_tensors(tensors, metadata)))
+        return _load(staging).digest
+
+
+def _ordered(data: bytes) -> bytes:
+    """A safetensors file with its header in order: the library writes metadata in a random one."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
+    text = os.fspath(name_or_path)
+    if os.sep in text or text.endswith(SUFFIX):
+        try:
+            path = local_path(text)
+        except InputError as error:
+            raise ModelError(str(error)) from None
+        if not path.is_file():
+            raise ModelError(f"not a checkpoint file: {printable(path)}")
+        return path
+    shipped = {path.stem: path for path in shipped_models()}
+    for name in (text, f"{text}-x{factor or 3}"):
+        if name in shipped:
+            return shipped[name]
+    names = ", ".join(shipped) or "none"
+    others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
+    what = f"{printable(text)!r}" if factor is None else f"{printable(text)!r} for factor {factor}"
+    raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
+
+
+def _load(path: Path) -> Checkpoint:
+    shown = printable(path.name)
+    data = _read(path)
+    header = _parse_header(data, shown)
+    config, card, words = _parse_card(header, shown)
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
+    one = dict(expected)
+    count = 1 + len({found[1] for name in header if (found := MEMBER.match(name))})
+    for number in range(1, count):
+        expected |= {f"member{number}.{name}": shape for name, shape in one.items()}
+    of_sections = {name for name in header if name.partition(".")[0] in words}
+    _check_names(header, expected, of_sections, shown)
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
+    _check_finite(tensors, shown)
+    arrays = {name: tensors.pop(name).numpy() for name in of_sections}
+    sections = {
+        section: Section(said, {name[len(section) + 1 :]: a for name, a in arrays.items() if name.startswith(section)})
+        for section, said in words.items()
+    }
+    if config.inputs and not sections:
+        raise ModelError(f"the model card of {shown} is damaged ({config.inputs} channels that nothing fills)")
+    members = []
+    for number in range(count):
+        begin = f"member{number}." if number else ""
+        model = FSRCNN(config)
+        model.load_state_dict({name: tensors[f"{begin}{name}"] for name in one})
+        members.append(model.eval().requires_grad_(False))
+    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, sections, tuple(members))
+
+
+def _read(path: Path) -> bytes:
+    """The file in memory: a mapped file that is cut short would end the process."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE:
+            raise ModelError(f"checkpoint is larger than {MAX_FILE // 2**20} MiB: {printable(path)}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {printable(path)} ({error.strerror})") from None
+
+
+def _parse_header(data: bytes, shown: str) -> dict[str, Any]:
+    if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[1:2] <= b"\x05" and data[8:9] != b"{"):
+        raise ModelError(f"{shown} is a pickle (a PyTorch file), which can run code: only .safetensors is read")
+    if data.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{shown} is a Git LFS pointer, not the model: run git lfs pull")
+    if len(data) < 10:
+        raise ModelError(f"not a safetensors file: {shown} ({len(data)} bytes)")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > MAX_HEADER or 8 + length > len(data):
+        raise ModelError(f"not a sound safetensors file: {shown} (header of {length} bytes)")
+    try:
+        header = json.loads(data[8 : 8 + length], object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"not a sound safetensors file: {shown} (header: {printable(error)})") from None
+    if not isinstance(header, dict):
+        raise ModelError(f"not a sound safetensors file: {shown} (header is no object)")
+    return header
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("duplicate key")
+    return result
+
+
+def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card, dict[str, dict[str, Any]]]:
+    """The network's configuration, the card, and the words of each section."""
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.get("format") != "geofsrcnn":
+        raise ModelError(f"{shown} is not a geofsrcnn checkpoint (its header has no geofsrcnn card)")
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        found = printable(metadata.get("format_version"))[:20]
+        raise ModelError(f"{shown} has format version {found}, this geofsrcnn reads {FORMAT_VERSION}: update it")
+    try:
+        body = json.loads(metadata["card"], object_pairs_hook=_no_duplicates)
+        config = FSRCNNConfig.from_dict(body.pop("config"))
+        known = {each.name for each in fields(Card)}
+        card = Card(**{key: value for key, value in body.items() if key in known})
+        words = {key: value for key, value in body.items() if key not in known and value != {}}
+    except ConfigError as error:
+        raise ModelError(f"{shown} describes a network that cannot be: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"the model card of {shown} is damaged ({printable(error)})") from None
+    for name, kind in _CARD_TYPES.items():
+        if not isinstance(getattr(card, name), kind):
+            raise ModelError(f"the model card of {shown} is damaged ({name} is no {kind.__name__})")
+    for section, said in words.items():
+        if not isinstance(said, dict) or not re.fullmatch(r"[a-z_]+", section):
+            raise ModelError(f"the model card of {shown} is damaged ({printable(section)} is no section)")
+    return config, card, words
+
+
+_CARD_TYPES = {
+    **dict.fromkeys(("name", "summary", "limits", "created", "version"), str),
+    "data": list,
+    **dict.fromkeys(("scores", "training"), dict),
+}
+
+
+def _check_names(
+    header: dict[str, Any], expected: dict[str, tuple[int, ...]], of_sections: set[str], shown: str
+) -> None:
+    found = {name: entry for name, entry in header.items() if name != "__metadata__" and name not in of_sections}
+    missing, spare = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or spare:
+        raise ModelError(
+            f"weights of {shown} do not fit its card: missing {printable(missing)}, unexpected {printable(spare)}"
+        )
+    for name, shape in expected.items():
+        entry = found[name]
+        if not isinstance(entry, dict) or entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
+            raise ModelError(f"weight {name} of {shown} is not float32 of shape {shape}")
+    for name in of_sections:
+        if not isinstance(header[name], dict) or header[name].get("dtype") != "F32":
+            raise ModelError(f"{printable(name)} of {shown} is not float32")
+
+
+def _check_finite(tensors: dict[str, torch.Tensor], shown: str) -> None:
+    for name, tensor in tensors.items():
+        if tensor.numel() and not math.isfinite(float(tensor.abs().max())):
+            raise ModelError(f"weight {name} of {printable(shown)} is not finite")

@@ -1,0 +1,640 @@
+"""The network: FSRCNN (Dong, Loy, Tang, ECCV 2016), unit-free and conserving, on the coarse grid.
+
+Five stages by the paper's names: feature extraction, shrinking, mapping, expanding, deconvolution; beside them
+a skip, linear interpolation of the coarse field to which the network adds a residual.
+
+Convolutions run 'valid': an input ``(n, c, y + 2 * halo, x + 2 * halo)`` gives ``(n, c, f * y, f * x)``.
+
+How the promises hold for any weights, in training too:
+
+*Local differences.* The first layer's filters are projected onto the complement of span{1, x, y}, and the
+skip's onto filters that reproduce planes. Filters without a sum are then applied to the differences of
+neighbouring cells (`differences`, `on_differences`), so neither the magnitude of the values nor anything far
+away enters the arithmetic: 101325 +- 0.1 is as good as 0 +- 0.1, and a plane comes out exactly.
+
+*No biases, homogeneous activations.* ``U(a X + b) = a U(X) + b`` for ``a > 0``.
+
+*Conservation.* The residual's block mean is taken out before the coarse value is added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from geofsrcnn.errors import ConfigError
+from geofsrcnn.values.kernels import filter_bank, offsets
+
+MAX_FACTOR = 8
+
+_BOUNDS = {
+    "factor": (2, MAX_FACTOR),
+    "channels": (1, 256),
+    "inputs": (0, 4096),
+    "d": (1, 256),
+    "s": (1, 64),
+    "m": (1, 16),
+    "feature_kernel": (3, 15),
+    "mapping_kernel": (1, 9),
+    "deconvolution_taps": (1, 9),
+    "skip_kernel": (3, 31),
+}
+
+_ODD = ("feature_kernel", "mapping_kernel", "deconvolution_taps", "skip_kernel")
+
+
+@dataclass(frozen=True)
+class FSRCNNConfig:
+    """Sizes and forms of the network; the defaults are ``default``, the article's sizes.
+
+    Parameters
+    ----------
+    factor : int
+        Fine cells along one side of a coarse cell, 2 to 8.
+    channels : int
+        Bands in and out.
+    inputs : int
+        Bands in where they are others than those out (networks of pairs); 0 where they are the same.
+    d, s, m : int
+        The paper's sensitive variables: feature channels, channels after shrinking, mapping layers.
+    feature_kernel, mapping_kernel : int
+        Odd kernel sizes (the paper's: 5 and 3).
+    deconvolution_taps : int
+        Odd ``t``; the deconvolution's kernel is ``t * factor`` wide, which keeps it centred.
+    bias : bool
+        Biases in every layer (the paper's form); not with `unit_free`.
+    prelu : {"layer", "channel"}
+        One slope a layer, fused into the convolution on CPUs, or one a channel, the paper's.
+    mapping_prelu : {"each", "last"}
+        PReLU after each mapping convolution or after the last (the article's form).
+    unit_free : bool
+        First layer blind to planes, so that units and offsets do not matter.
+    skip : {"learned", "cubic", "none"}
+        Interpolation beside the network: a learned filter bank that starts as lanczos3 with
+        back-projection, fixed cubic convolution (a = -0.5), or none (the paper's form).
+    skip_kernel : int
+        Odd size of the learned skip's filters.
+    conserving : {"mean", "positive", "none"}
+        Block means equal the coarse cells; ``positive`` also keeps values at or above zero.
+    padding : {"replicate", "zeros", "reflect"}
+        What lies beyond the raster's edge.
+    pad_layers : bool
+        Pad at every layer, as the article does, rather than once at the input; whole image only.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of bounds or a combination makes no sense.
+    """
+
+    factor: int = 3
+    channels: int = 1
+    inputs: int = 0
+    d: int = 64
+    s: int = 32
+    m: int = 4
+    feature_kernel: int = 5
+    mapping_kernel: int = 3
+    deconvolution_taps: int = 3
+    bias: bool = False
+    prelu: Literal["layer", "channel"] = "layer"
+    mapping_prelu: Literal["each", "last"] = "each"
+    unit_free: bool = True
+    skip: Literal["learned", "cubic", "none"] = "learned"
+    skip_kernel: int = 9
+    conserving: Literal["mean", "positive", "none"] = "mean"
+    padding: Literal["replicate", "zeros", "reflect"] = "replicate"
+    pad_layers: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            if name in _ODD and value % 2 == 0:
+                raise ConfigError(f"{name} must be odd, got {value}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name in ("bias", "unit_free", "pad_layers"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.bias and self.unit_free:
+            raise ConfigError("biases carry units: bias=True needs unit_free=False")
+        if self.inputs and (self.unit_free or self.skip != "none" or self.conserving != "none"):
+            raise ConfigError("inputs of other bands need unit_free=False, skip='none' and conserving='none'")
+        if self.pad_layers and (self.unit_free or self.skip != "none" or self.padding == "reflect"):
+            raise ConfigError(
+                "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"
+            )
+
+    @property
+    def network_halo(self) -> int:
+        """Coarse cells that the hourglass reaches on each side."""
+        if self.pad_layers:
+            return 0
+        mapping = self.m * (self.mapping_kernel - 1) // 2
+        return (self.feature_kernel - 1) // 2 + mapping + (self.deconvolution_taps - 1) // 2
+
+    @property
+    def skip_halo(self) -> int:
+        """Coarse cells that the skip reaches on each side."""
+        return {"learned": (self.skip_kernel - 1) // 2, "cubic": 2, "none": 0}[self.skip]
+
+    @property
+    def halo(self) -> int:
+        """Coarse cells that an output depends on around its own cell.
+
+        Examples
+        --------
+        >>> FSRCNNConfig().halo
+        7
+        """
+        return max(self.network_halo, self.skip_halo)
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of the hourglass for a coarse cell; skip and halo not counted.
+
+        Examples
+        --------
+        >>> FSRCNNConfig().operations
+        47744
+        """
+        c, d, s = self.channels, self.d, self.s
+        given = self.inputs or c
+        mapping = self.m * s * s * self.mapping_kernel**2
+        last = d * c * self.factor**2 * self.deconvolution_taps**2
+        return given * d * self.feature_kernel**2 + d * s + mapping + s * d + last
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FSRCNNConfig:
+        """The configuration with these values; unknown names are refused."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - names):
+            raise ConfigError(f"unknown configuration keys: {', '.join(unknown)}")
+        return cls(**values)
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "prelu": ("layer", "channel"),
+    "mapping_prelu": ("each", "last"),
+    "skip": ("learned", "cubic", "none"),
+    "conserving": ("mean", "positive", "none"),
+    "padding": ("replicate", "zeros", "reflect"),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"d": 64, "s": 32, "m": 4},
+    "small": {"d": 32, "s": 5, "m": 1},
+    "large": {"d": 64, "s": 48, "m": 12},
+    "paper": {
+        "d": 56,
+        "s": 12,
+        "m": 4,
+        "bias": True,
+        "prelu": "channel",
+        "unit_free": False,
+        "skip": "none",
+        "conserving": "none",
+        "padding": "zeros",
+    },
+}
+"""Sizes by name: the article's, the paper's FSRCNN-s, four times the article's operations, the paper's own form."""
+
+
+def differences(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Differences to the right and the lower neighbour, in `x`'s own precision, then as `dtype`.
+
+    Parameters
+    ----------
+    x : Tensor (n, c, y, x)
+        Any floating type.
+    dtype : torch.dtype, optional
+        Type of the result; `x`'s if not given.
+
+    Returns
+    -------
+    Tensor (n, 2 c, y, x), channels last
+        Channel ``2 k`` is ``x[..., 1:] - x[..., :-1]`` of channel k, ``2 k + 1`` the same along y; 0 in the
+        last column and row.
+    """
+    n, c, rows, columns = x.shape
+    result = torch.zeros((n, rows, columns, c, 2), dtype=dtype or x.dtype, device=x.device)
+    last = x.permute(0, 2, 3, 1)
+    result[:, :, :-1, :, 0] = last[:, :, 1:] - last[:, :, :-1]
+    result[:, :-1, :, :, 1] = last[:, 1:] - last[:, :-1]
+    return result.flatten(3).permute(0, 3, 1, 2)
+
+
+def on_differences(filters: Tensor) -> Tensor:
+    """Filters whose sum is zero, rewritten to act on `differences`.
+
+    Along each row the filter's terms are summed towards the centre column; what remains of the rows acts on
+    the centre column and is summed along y. Nothing is lost but the filter's sum.
+
+    Parameters
+    ----------
+    filters : Tensor (o, c, k, k)
+        Odd k; each ``filters[o, c]`` sums to zero.
+
+    Returns
+    -------
+    Tensor (o, 2 c, k, k)
+    """
+    o, c, k, _ = filters.shape
+    centre = k // 2
+    along_x = filters.cumsum(-1)
+    rows = along_x[..., -1:]
+    right = torch.arange(k, device=filters.device) >= centre
+    gx = torch.where(right, rows - along_x, -along_x)
+    gy = torch.zeros_like(filters)
+    gy[..., centre] = -rows[..., 0].cumsum(-1)
+    edge = torch.ones_like(filters[0, 0])
+    edge[:, -1] = 0
+    lower = torch.ones_like(filters[0, 0])
+    lower[-1, :] = 0
+    return torch.stack([gx * edge, gy * lower], dim=2).reshape(o, 2 * c, k, k)
+
+
+def _plane_basis(k: int) -> Tensor:
+    """Orthonormal basis (3, k * k) of 1, y and x over a k x k window."""
+    line = torch.arange(k, dtype=torch.float64) - k // 2
+    one = torch.ones(k, k, dtype=torch.float64)
+    planes = torch.stack([one, one * line[:, None], one * line[None, :]]).flatten(1)
+    result: Tensor = planes / planes.norm(dim=1, keepdim=True)
+    return result
+
+
+def _plane_targets(k: int, factor: int) -> Tensor:
+    """Inner products (factor * factor, 3) with the basis of any filter bank that reproduces planes."""
+    line = torch.arange(k, dtype=torch.float64) - k // 2
+    centre = torch.from_numpy(offsets(factor))
+    slope = centre / line.norm() / k**0.5
+    y, x = torch.meshgrid(slope, slope, indexing="ij")
+    return torch.stack([torch.full_like(y, 1 / k), y, x], dim=-1).reshape(factor**2, 3)
+
+
+def deconvolution_to_subpixel(weight: Tensor, factor: int) -> Tensor:
+    """A centred transposed convolution's weight as that of a convolution before a pixel shuffle.
+
+    Parameters
+    ----------
+    weight : Tensor (d, c, t * factor, t * factor)
+        Of ``ConvTranspose2d(d, c, t * factor, stride=factor, padding=(t - 1) * factor // 2)``, t odd.
+    factor : int
+        The stride.
+
+    Returns
+    -------
+    Tensor (c * factor * factor, d, t, t)
+        Of the convolution (Shi et al. 2016 show the equivalence).
+
+    Raises
+    ------
+    ConfigError
+        If the kernel is not an odd multiple of the factor.
+    """
+    d, c, k, _ = weight.shape
+    if k % factor or (k // factor) % 2 == 0:
+        raise ConfigError(f"a centred deconvolution's kernel is an odd multiple of the factor {factor}, got {k}")
+    t = k // factor
+    taps = weight.reshape(d, c, t, factor, t, factor).flip(2, 4)
+    return taps.permute(1, 3, 5, 0, 2, 4).reshape(c * factor * factor, d, t, t)
+
+
+def subpixel_to_deconvolution(weight: Tensor, factor: int) -> Tensor:
+    """The inverse of `deconvolution_to_subpixel`."""
+    channels, d, t, _ = weight.shape
+    c = channels // factor**2
+    taps = weight.reshape(c, factor, factor, d, t, t).permute(3, 0, 4, 1, 5, 2)
+    return taps.flip(2, 4).reshape(d, c, t * factor, t * factor)
+
+
+def conserve(fine: Tensor, coarse: Tensor, low: float, high: float) -> Tensor:
+    """Clip fine values to a range and restore their blocks' means within it.
+
+    What clipping adds to a block is taken from its other cells in proportion to their room, so none leaves
+    the range. Cells whose coarse value lies outside the range come out at the nearer bound.
+
+    Parameters
+    ----------
+    fine : Tensor (n, c, f * f, y, x)
+        Values of each block.
+    coarse : Tensor (n, c, y, x)
+        The means to keep.
+    low, high : float
+        Bounds, infinite where there is none.
+
+    Returns
+    -------
+    Tensor (n, c, f * f, y, x)
+    """
+    clipped = fine.clamp(low, high)
+    target = coarse.clamp(low, high).unsqueeze(2)
+    missing = (target - clipped).mean(2, keepdim=True)
+    up = _spread(high - clipped) if np.isfinite(high) else torch.ones_like(clipped)
+    down = _spread(clipped - low) if np.isfinite(low) else torch.ones_like(clipped)
+    kept = (clipped + missing * torch.where(missing > 0, up, down)).clamp(low, high)
+    return torch.where((target == low) | (target == high), target, kept)
+
+
+def _spread(room: Tensor) -> Tensor:
+    """Shares of a change in proportion to room; their block mean is 1 where there is any room."""
+    mean = room.mean(2, keepdim=True)
+    return torch.where(mean > 0, room / mean.clamp_min(torch.finfo(room.dtype).tiny), torch.zeros_like(room))
+
+
+def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, anchored: bool) -> Tensor:
+    """Coarse values plus residuals, conserved, as the fine field.
+
+    Parameters
+    ----------
+    x : Tensor (n, c, y, x)
+        Coarse values of the output's cells.
+    residual : Tensor (n, c * f * f, y, x)
+        What the skip and the network add to the coarse value of each fine cell. For conserving forms the last of
+        each f * f may be left out: counted from it, it is 0, and the block's mean is taken out anyway.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    conserving : {"mean", "positive", "none"}
+        See `FSRCNNConfig`.
+    anchored : bool
+        Whether the residual counts from the coarse value (with a skip) or from zero.
+
+    Returns
+    -------
+    Tensor (n, c, factor * y, factor * x), the type of `x`
+    """
+    n, c, rows, columns = x.shape
+    blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1).to(x.dtype)
+    if conserving != "none":
+        blocks = blocks @ _without_mean(factor**2, blocks)[: blocks.shape[-1]]
+    parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)
+    if not anchored and conserving == "none":
+        fine = parts.to(x.dtype)
+    elif torch.is_grad_enabled():
+        fine = parts + x[:, :, :, None, :, None]
+    else:  # written where it belongs at once: a pass over the fine field less
+        fine = torch.empty(parts.shape, dtype=x.dtype, device=x.device)
+        torch.add(x[:, :, :, None, :, None], parts, out=fine)
+    if conserving == "positive":
+        values = fine.permute(0, 1, 3, 5, 2, 4).reshape(n, c, factor**2, rows, columns)
+        return F.pixel_shuffle(conserve(values, x, 0.0, float("inf")).reshape(n, -1, rows, columns), factor)
+    return fine.reshape(n, c, rows * factor, columns * factor)
+
+
+def _without_mean(count: int, like: Tensor) -> Tensor:
+    """The matrix that takes the mean out of rows of `count` values."""
+    eye = torch.eye(count, dtype=like.dtype, device=like.device)
+    return eye - 1 / count
+
+
+def cut(x: Tensor, cells: int) -> Tensor:
+    """Without so many cells on each side."""
+    return x[..., cells : x.shape[-2] - cells, cells : x.shape[-1] - cells] if cells else x
+
+
+class FSRCNN(nn.Module):
+    """The trainable network.
+
+    Parameters
+    ----------
+    config : FSRCNNConfig
+        Sizes and forms.
+    """
+
+    def __init__(self, config: FSRCNNConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FSRCNNConfig()
+        c, d, s, f = config.channels, config.d, config.s, config.factor
+
+        def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, kernel, bias=config.bias)
+
+        def slopes(outputs: int) -> nn.PReLU:
+            return nn.PReLU(1 if config.prelu == "layer" else outputs)
+
+        self.feature = convolution(config.inputs or c, d, config.feature_kernel)
+        self.shrink = convolution(d, s, 1)
+        self.mapping = nn.ModuleList(convolution(s, s, config.mapping_kernel) for _ in range(config.m))
+        self.expand = convolution(s, d, 1)
+        self.deconvolution = convolution(d, c * f * f, config.deconvolution_taps)
+        self.feature_prelu = slopes(d)
+        self.shrink_prelu = slopes(s)
+        count = config.m if config.mapping_prelu == "each" else 1
+        self.mapping_prelu = nn.ModuleList(slopes(s) for _ in range(count))
+        self.expand_prelu = slopes(d)
+        if config.skip == "learned":
+            self.skip = nn.Parameter(_skip_start(config))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights (He et al. 2015); the deconvolution starts small, so training starts at the skip."""
+        for layer in (self.feature, self.shrink, *self.mapping, self.expand, self.deconvolution):
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.kaiming_normal_(layer.weight, a=0.25, nonlinearity="leaky_relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        if self.config.skip != "none":
+            with torch.no_grad():
+                self.deconvolution.weight *= 0.01
+
+    @property
+    def halo(self) -> int:
+        """Coarse cells that an output depends on around its own cell."""
+        return self.config.halo
+
+    def feature_filters(self) -> Tensor:
+        """The first layer's filters as applied, ``(d, c, k, k)``: blind to planes if unit-free."""
+        weight = self.feature.weight
+        if not self.config.unit_free:
+            return weight
+        basis = _plane_basis(self.config.feature_kernel).to(weight)
+        flat = weight.flatten(2)
+        return (flat - (flat @ basis.T) @ basis).reshape(weight.shape)
+
+    def skip_filters(self) -> Tensor | None:
+        """The skip's filters as applied, ``(f * f, 1, k, k)``: they reproduce planes; None without a skip."""
+        config = self.config
+        if config.skip == "none":
+            return None
+        if config.skip == "cubic":
+            bank = filter_bank("cubic", config.factor)
+            return torch.tensor(bank.reshape(-1, 1, *bank.shape[2:])).to(self.feature.weight)
+        k = config.skip_kernel
+        basis = _plane_basis(k).to(self.skip)
+        targets = _plane_targets(k, config.factor).to(self.skip)
+        flat = self.skip.flatten(1)
+        return (flat - (flat @ basis.T - targets) @ basis).reshape(-1, 1, k, k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale.
+
+        Parameters
+        ----------
+        x : Tensor (n, inputs or channels, y + 2 * halo, x + 2 * halo)
+            Coarse values with the halo around them (none with `pad_layers`).
+
+        Returns
+        -------
+        Tensor (n, channels, factor * y, factor * x)
+        """
+        return run_layers(self.config, x, self.weights())
+
+    def weights(self) -> Weights[Layer]:
+        """All convolutions as applied: projected and rewritten for differences."""
+        config = self.config
+        feature = self.feature_filters()
+        if config.unit_free:
+            feature = on_differences(feature)
+        skip = self.skip_filters()
+        if skip is not None:
+            skip = on_differences(without_centre(skip))
+        last = config.m - 1
+        mapping = []
+        for i, layer in enumerate(self.mapping):
+            assert isinstance(layer, nn.Conv2d)
+            prelu: nn.Module | None = None
+            if config.mapping_prelu == "each":
+                prelu = self.mapping_prelu[i]
+            elif i == last:
+                prelu = self.mapping_prelu[0]
+            mapping.append(Layer(layer.weight, layer.bias, None if prelu is None else prelu.weight))  # type: ignore[arg-type]
+        layers = [
+            Layer(feature, self.feature.bias, self.feature_prelu.weight),
+            Layer(self.shrink.weight, self.shrink.bias, self.shrink_prelu.weight),
+            *mapping,
+            Layer(self.expand.weight, self.expand.bias, self.expand_prelu.weight),
+            Layer(self.deconvolution.weight, self.deconvolution.bias, None),
+        ]
+        return Weights(layers, None if skip is None else Layer(skip, None, None))
+
+
+def _skip_start(config: FSRCNNConfig) -> Tensor:
+    """lanczos3 with back-projection, cut or padded to the skip's kernel, ``(f * f, k, k)``."""
+    bank = filter_bank("lanczos-bp", config.factor)
+    spare = (bank.shape[-1] - config.skip_kernel) // 2
+    bank = bank[..., spare:-spare, spare:-spare] if spare > 0 else np.pad(bank, [(0, 0)] * 2 + [(-spare, -spare)] * 2)
+    return torch.tensor(bank.reshape(config.factor**2, config.skip_kernel, config.skip_kernel), dtype=torch.float32)
+
+
+def without_centre(filters: Tensor) -> Tensor:
+    """Interpolation filters less the coarse cell itself: they sum to zero."""
+    centre = torch.zeros_like(filters[0, 0])
+    centre[filters.shape[-2] // 2, filters.shape[-1] // 2] = 1
+    return filters - centre
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution as applied: weight, bias, PReLU slopes (None: no activation)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    slopes: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve and activate."""
+        x = F.conv2d(x, self.weight, self.bias)
+        return x if self.slopes is None else activate(x, self.slopes)
+
+    @property
+    def radius(self) -> int:
+        """Cells that the kernel reaches on each side."""
+        return self.weight.shape[-1] // 2
+
+
+def activate(x: Tensor, slopes: Tensor) -> Tensor:
+    """PReLU. With a single slope, training takes a third of the time of torch's, which keeps a gradient a cell."""
+    if slopes.numel() == 1 and torch.is_grad_enabled():
+        result: Tensor = _SingleSlope.apply(x, slopes)  # type: ignore[no-untyped-call]
+        return result
+    return F.prelu(x, slopes)
+
+
+class _SingleSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.leaky_relu(x, float(slope))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        a = float(slope)
+        of_x = torch.ops.aten.leaky_relu_backward(gradient, x, a, False)
+        if abs(1 - a) < 0.01:
+            return of_x, (gradient * x.clamp_max(0)).sum().reshape(slope.shape)
+        dense = [each.permute(0, 2, 3, 1).reshape(-1) for each in (x, gradient, of_x)]  # as they lie, or copied
+        both, with_slope = (torch.dot(each, dense[0]) for each in dense[1:])  # S+ + S-, S+ + a S-: no field is made
+        return of_x, ((both - with_slope) / (1 - a)).reshape(slope.shape)
+
+
+class Convolution(Protocol):
+    """A layer, however it is carried out."""
+
+    @property
+    def radius(self) -> int:
+        """Cells that the kernel reaches on each side."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve and activate."""
+        ...
+
+
+L = TypeVar("L", bound=Convolution)
+
+
+@dataclass(frozen=True)
+class Weights(Generic[L]):
+    """All convolutions in order, and the skip's."""
+
+    layers: Sequence[L]
+    skip: L | None
+    dtype: torch.dtype = torch.float32
+
+
+_PAD_MODES = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
+
+
+def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor:
+    """The network's arithmetic; training and inference differ only in how a layer is carried out."""
+    halo, dtype = config.halo, weights.dtype
+    core = cut(x, halo)
+    if config.inputs:  # whose values say nothing of the bands out, but how many cells there are
+        core = core[:, :1].expand(-1, config.channels, -1, -1)
+    local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
+    hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
+    for layer in weights.layers:
+        if config.pad_layers and layer.radius:
+            hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
+        hidden = layer(hidden)
+    residual = hidden.float()
+    if weights.skip is not None and local is not None:
+        residual = residual + _skip(cut(local, halo - config.skip_halo), weights.skip)
+    return assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
+
+
+def _skip(local: Tensor, layer: Convolution) -> Tensor:
+    """The same filter bank for each band."""
+    n, doubled, rows, columns = local.shape
+    if doubled == 2:
+        return layer(local)
+    bands = local.reshape(n * doubled // 2, 2, rows, columns)
+    out: Tensor = layer(bands)
+    return out.reshape(n, -1, *out.shape[-2:])

@@ -1,0 +1,206 @@
+"""Networks and classical methods ready to run: projections folded, weights packed, nothing changed by use."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geofsrcnn.networks.fsrcnn import (
+    FSRCNN,
+    Layer,
+    Weights,
+    assemble,
+    cut,
+    differences,
+    on_differences,
+    run_layers,
+    without_centre,
+)
+from geofsrcnn.values.kernels import filter_bank
+
+
+class Upsampler(Protocol):
+    """What the engine needs of a network or a classical method."""
+
+    factor: int
+    halo: int
+    channels: int
+    padding: str
+    unit_free: bool
+    whole: bool
+    conserving: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
+        ...
+
+
+LANES = 16
+"""float32 values of a 512-bit vector: oneDNN works on so many output channels at once."""
+
+
+class _FusedLayer:
+    """A convolution for inference on a CPU: weights packed once, the PReLU's single slope fused (oneDNN).
+
+    With few output channels most of a vector would idle, so neighbouring columns are computed together, as
+    channels of one wider convolution that moves on by as many columns.
+    """
+
+    def __init__(self, layer: Layer, dtype: torch.dtype, size: int = 128) -> None:
+        self.radius = layer.radius
+        self._together = max(1, LANES // layer.weight.shape[0]) if layer.slopes is None else 1
+        self._width = layer.weight.shape[-1]
+        self._bias = None if layer.bias is None else layer.bias.to(dtype).repeat(self._together)
+        weight = side_by_side(layer.weight, self._together).to(dtype).contiguous(memory_format=torch.channels_last)
+        self._geometry = ([0, 0], [1, self._together], [1, 1], 1)
+        nominal = [1, weight.shape[1], size, size]
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, nominal)
+        self._slope = None if layer.slopes is None else [float(layer.slopes)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        name, slope = ("none", []) if self._slope is None else ("leaky_relu", self._slope)
+        columns = x.shape[-1] - self._width + 1
+        if spare := -columns % self._together:
+            x = F.pad(x, (0, spare))
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight, self._bias, *self._geometry, name, slope, ""
+        )
+        return result if self._together == 1 else _apart(result, self._together)[..., :columns]
+
+
+def side_by_side(weight: Tensor, count: int) -> Tensor:
+    """The weight of a convolution that gives `count` neighbouring columns at once.
+
+    Parameters
+    ----------
+    weight : Tensor (o, i, k, k)
+        Of a convolution with stride 1.
+    count : int
+        Columns together.
+
+    Returns
+    -------
+    Tensor (count * o, i, k, k + count - 1)
+        Of the same convolution with stride ``(1, count)``; channel ``j * o + p`` is channel p of column j.
+    """
+    return torch.cat([F.pad(weight, (j, count - 1 - j)) for j in range(count)])
+
+
+def _apart(x: Tensor, count: int) -> Tensor:
+    """Columns computed together, one after the other again; no copy if channels are last in memory."""
+    n, channels, rows, columns = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, rows, columns * count, channels // count).permute(0, 3, 1, 2)
+
+
+class _PlainLayer:
+    """A convolution for inference anywhere."""
+
+    def __init__(self, layer: Layer, dtype: torch.dtype, device: torch.device) -> None:
+        self.radius = layer.radius
+        self._weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        self._bias = None if layer.bias is None else layer.bias.to(device, dtype)
+        self._slopes = None if layer.slopes is None else layer.slopes.to(device, dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x, self._weight, self._bias)
+        return x if self._slopes is None else F.prelu(x, self._slopes)
+
+
+def _from_the_last(layer: Layer, channels: int) -> Layer:
+    """Sub-pixels counted from the last one of their block, which is left out: its mean is taken out anyway."""
+
+    def rest(values: Tensor) -> Tensor:
+        blocks = values.reshape(channels, -1, *values.shape[1:])
+        return (blocks[:, :-1] - blocks[:, -1:]).flatten(0, 1)
+
+    return Layer(rest(layer.weight), None if layer.bias is None else rest(layer.bias), layer.slopes)
+
+
+def _can_fuse(layer: Layer, device: torch.device) -> bool:
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    single = layer.slopes is None or layer.slopes.numel() == 1
+    return single and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+
+
+class Network:
+    """A trained network ready for inference: projections folded, weights packed, nothing changed by use.
+
+    Safe to share between threads.
+
+    Parameters
+    ----------
+    model : FSRCNN
+        Copied; later changes to it have no effect.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    precision : {"float32", "bfloat16"}
+        Of the hourglass; the skip stays float32, the coarse value keeps the input's type.
+    """
+
+    def __init__(self, model: FSRCNN, device: str = "cpu", precision: str = "float32") -> None:
+        self.config = config = model.config
+        self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
+        self.padding: str = config.padding
+        self.unit_free, self.whole = config.unit_free, config.pad_layers
+        self.conserving = config.conserving != "none"
+        self.device = torch.device(device)
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        with torch.no_grad():
+            weights = model.weights()
+        *layers, last = weights.layers
+        skip = weights.skip
+        if config.conserving != "none":
+            last = _from_the_last(last, config.channels)
+            skip = None if skip is None else _from_the_last(skip, 1)
+        self._weights = Weights(
+            [self._prepare(layer, dtype) for layer in (*layers, last)],
+            None if skip is None else self._prepare(skip, torch.float32),
+            dtype,
+        )
+
+    def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
+        layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
+        return _FusedLayer(layer, dtype) if _can_fuse(layer, self.device) else _PlainLayer(layer, dtype, self.device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``, of the input's type, on its device."""
+        with torch.inference_mode():
+            return run_layers(self.config, x.to(self.device), self._weights).to(x.device)
+
+
+class Classical:
+    """A classical method as an `Upsampler`: the same engine, a fixed filter bank, no network.
+
+    Parameters
+    ----------
+    method : str
+        A name of `geofsrcnn.values.kernels`.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    device : str
+        As for `Network`.
+    """
+
+    channels = 1
+    padding = "replicate"
+    unit_free = True
+    whole = False
+
+    def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
+        self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept
+        self.method, self.factor, self.device = method, factor, torch.device(device)
+        bank = torch.tensor(filter_bank(method, factor))
+        self.halo = bank.shape[-1] // 2
+        filters = on_differences(without_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
+        self._layer = _PlainLayer(Layer(filters, None, None), torch.float32, self.device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(n, 1, y + 2 halo, x + 2 halo)`` to ``(n, 1, f y, f x)``, of the input's type, on its device."""
+        with torch.inference_mode():
+            local = differences(x.to(self.device), torch.float32)
+            fine = assemble(cut(x.to(self.device), self.halo), self._layer(local), self.factor, "none", anchored=True)
+            return fine.to(x.device)

@@ -1,0 +1,271 @@
+"""Are networks that were trained on pairs any good on later times? Beside them stand the simple methods.
+
+Simple are the interpolations of each target's partner (where it counts in the same units), and each cell's mean, mean
+correction and regression, as they were fitted in the training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.evaluation.comparer import Comparer
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.networks.catalog import check_device
+from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
+from geofsrcnn.pairs.apply import check_spacing
+from geofsrcnn.pairs.fit import same_means, simple_methods
+from geofsrcnn.pairs.network import downscaled, is_of_pairs, pairing_of
+from geofsrcnn.pairs.pairing import BILINEAR, LINES, Pairing
+from geofsrcnn.pairs.read import Pairs, day_text, read_pairs
+from geofsrcnn.values.fill import fill
+from geofsrcnn.values.kernels import BICUBIC, resample
+from geofsrcnn.values.units import differ
+
+INTERPOLATIONS = {"nearest": "nearest", "bicubic": BICUBIC, "lanczos": "lanczos"}
+"""Of the partner on the coarse grid; bilinear is taken from its own grid."""
+
+MARGIN = 4
+"""Coarse cells around the grid that interpolations need."""
+
+RAIN = ("mm", "mm/day", "mm day-1", "mm d-1", "mm/d", "kg m-2", "kg m-2 d-1", "kg m-2 day-1")
+"""Units of amounts of which 1 makes a wet day."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model under its name, with the places of its predictors among all that were read."""
+
+    name: str
+    checkpoint: Checkpoint
+    pairing: Pairing
+    places: list[int]
+
+    def members(self, pairs: Pairs, times: Array, device: str) -> Array:
+        """``(member, time, target, y, x)``."""
+        reach = self.checkpoint.config.halo
+        spare = pairs.margin - reach
+        inner = slice(spare, -spare or None)
+        coarse = pairs.coarse[times][:, self.places, inner, inner]
+        given = coarse, pairs.partners[times], pairs.days[times]
+        return downscaled(self.checkpoint.members, self.pairing, *given, device)
+
+
+def evaluate_pairs(
+    models: Sequence[str | os.PathLike[str] | Checkpoint],
+    coarse: Sequence[str | os.PathLike[str]],
+    fine: Sequence[str | os.PathLike[str]],
+    *,
+    since: str | None = None,
+    device: str = "auto",
+    each_part: Callable[[], None] = lambda: None,
+) -> list[Comparison]:
+    """Compare networks of pairs, and simple methods, with the truth at times that they were not fitted on.
+
+    Parameters
+    ----------
+    models : sequence of path or Checkpoint
+        Of `geofsrcnn.pairs.train`, for one fine grid and the same targets: several trainings, to see their spread.
+    coarse, fine : sequence of path
+        As for `geofsrcnn.pairs.train`.
+    since : str, optional
+        Day ``YYYY-MM-DD``, after all days that were fitted on; the first such day if not given.
+    device : str
+        ``auto``, ``cpu``, ``cuda``.
+    each_part : callable
+        Called before each part; what it raises ends the evaluation.
+
+    Returns
+    -------
+    list of Comparison
+        One a target.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+        If an argument is wrong, files do not fit the models, or no time is left.
+    """
+    loaded = [model if isinstance(model, Checkpoint) else load_checkpoint(model) for model in models]
+    if not loaded:
+        raise UsageError("no model to evaluate: give one or several checkpoints")
+    device = check_device(device)
+    pairings = [_pairing(checkpoint) for checkpoint in loaded]
+    first = pairings[0]
+    last_day = max(pairing.fitted[1] for pairing in pairings)
+    _check_since(since, last_day)
+    predictors = list(dict.fromkeys(p.name for pairing in pairings for p in pairing.predictors))
+    targets = [target.name for target in first.targets]
+    pairs = read_pairs(
+        coarse,
+        fine,
+        first.factor,
+        max(MARGIN, *(checkpoint.config.halo for checkpoint in loaded)),
+        predictors=predictors,
+        targets=targets,
+        partners={t.name: t.partner for t in first.targets if t.partner is not None},
+        wanted=lambda stamp: day_text(stamp) > last_day and (since is None or day_text(stamp) >= since),
+    )
+    if not pairs.stamps:
+        begin = f"after {last_day}, the last day that was fitted on" if since is None else f"from {since} on"
+        raise InputError(f"no time {begin}: give later files")
+    order = [str(target.name) for target in pairs.targets]
+    for checkpoint, pairing in zip(loaded, pairings, strict=True):
+        _check_fit(printable(checkpoint.path.name), pairing, first, pairs, order)
+    known = [str(predictor.name) for predictor in pairs.predictors]
+    named = _names(loaded)
+    ready = [
+        _Model(name, checkpoint, pairing, [known.index(p.name) for p in pairing.predictors])
+        for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
+    ]
+    return list(_compared(ready, pairs, device, each_part))
+
+
+def _pairing(checkpoint: Checkpoint) -> Pairing:
+    if not is_of_pairs(checkpoint):
+        name = printable(checkpoint.card.name)
+        raise ModelError(f"model {name} was not trained on pairs: evaluate it on rasters, without --coarse")
+    return pairing_of(checkpoint)
+
+
+def _check_since(since: str | None, last_day: str) -> None:
+    if since is None:
+        return
+    parts = since.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(part.isdigit() for part in parts):
+        raise UsageError(f"since must be a day such as 1993-06-01, got {printable(since)}")
+    if since <= last_day:
+        raise InputError(f"the model was fitted on days up to {last_day}: since must be later, got {since}")
+
+
+def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order: list[str]) -> None:
+    own = [target.name for target in pairing.targets]
+    if own != order:
+        words = f"{shown} gives {printable(', '.join(own))}, the fine files have {printable(', '.join(order))}"
+        raise InputError(f"{words}: the same targets are needed, in the same order")
+    for name, mine, there in (
+        ("rows", pairing.domain.y, pairs.domain.y),
+        ("columns", pairing.domain.x, pairs.domain.x),
+    ):
+        if len(mine) != len(there) or np.abs(mine - there).max() > 1e-3 * np.abs(np.diff(mine)).min():
+            raise InputError(
+                f"{shown} is for {name} from {mine[0]:g} to {mine[-1]:g} ({len(mine)}), the fine files have "
+                f"{there[0]:g} to {there[-1]:g} ({len(there)})"
+            )
+    if pairing.factor != first.factor:
+        raise InputError(f"{shown} is for factor {pairing.factor}, the first model for {first.factor}")
+    for each, given in ((t, g) for t, g in zip(pairing.targets, pairs.targets, strict=True)):
+        units = str(given.attrs.get("units", ""))
+        if differ(units, each.attrs.get("units", "")):
+            raise InputError(
+                f"{printable(each.name)} is in {printable(units)}, {shown} gives {printable(each.attrs['units'])}"
+            )
+    for aim, same in zip(pairing.targets, first.targets, strict=True):
+        if aim.partner != same.partner:
+            refined, instead = (printable(name or "no variable") for name in (aim.partner, same.partner))
+            raise InputError(f"{shown} refines {refined}, the first model {instead}: evaluate each for itself")
+    for predictor in pairing.predictors:
+        (given,) = (g for g in pairs.predictors if g.name == predictor.name)
+        check_spacing(predictor, pairs.spacing[predictor.name])
+        units = str(given.attrs.get("units", ""))
+        if differ(units, predictor.units):
+            raise InputError(
+                f"{printable(predictor.name)} is in {printable(units)}, {shown} takes {printable(predictor.units)}"
+            )
+
+
+def _names(loaded: Sequence[Checkpoint]) -> list[str]:
+    """What the models are called: network, or their files' names where there are several."""
+    if len(loaded) == 1:
+        return ["network"]
+    stems = [Path(checkpoint.path).stem for checkpoint in loaded]
+    taken = {"truth", *LINES, *INTERPOLATIONS}
+    return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
+
+
+def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
+    domain, every = pairs.domain, np.ones(len(pairs.stamps), bool)
+    weights = np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.turning else None
+    comparers = []
+    same = []
+    for k, target in enumerate(models[0].pairing.targets):
+        extent, liveliest = _range_of(pairs, k, every)
+        unit = target.attrs.get("units", "")
+        comparers.append(
+            Comparer(
+                target.name,
+                unit,
+                domain.factor,
+                models=tuple(model.name for model in models),
+                y=domain.y,
+                x=domain.x,
+                extent=extent,
+                times=len(pairs.stamps),
+                weights=weights,
+                rain=unit in RAIN,
+                show=liveliest,
+            )
+        )
+        same.append(same_means(pairs, k, every))
+    for times in pairs.blocks(every):
+        each_part()
+        found = [model.members(pairs, times, device) for model in models]
+        for k, comparer in enumerate(comparers):
+            target = models[0].pairing.targets[k]
+            simple = simple_methods(models[0].pairing, k, pairs.partners[times, k])
+            given = {name: domain.crop(values) for name, values in simple.items()}
+            at = pairs.partner[k]
+            low = np.full((len(times), *(n // domain.factor for n in domain.padded)), np.nan)
+            if at is not None:
+                margin = pairs.margin
+                scale, offset = (part.flat[0] for part in target.lines.get(BILINEAR, (np.ones(1), np.zeros(1))))
+                wide = scale * pairs.coarse[times, at].astype(np.float64) + offset
+                low = wide[:, margin:-margin, margin:-margin]
+                if BILINEAR in given:
+                    given |= _interpolated(wide, domain.factor, margin, domain.shape)
+            comparer.add(
+                domain.crop(pairs.fine[times, k]).astype(np.float64),
+                {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | given,
+                stamps=[pairs.stamps[i] for i in times],
+                coarse=low,
+                conserved=same[k] != "none",
+                areas=domain.areas if same[k] == "area" else None,
+                members=found[0][:, :, k] if len(found[0]) > 1 else None,
+            )
+    for comparer in comparers:
+        yield comparer.finish()
+
+
+def _interpolated(wide: Array, factor: int, margin: int, shape: tuple[int, ...]) -> dict[str, Array]:
+    """The coarse fields with their margin ``(time, y, x)``, by method on the fine grid."""
+    known = np.isfinite(wide)
+    whole = wide if known.all() else fill(wide, known, 2 * MARGIN)
+    edge, (rows, columns) = margin * factor, shape
+    found = {}
+    for name, method in INTERPOLATIONS.items():
+        fine = np.stack([resample(each, factor, method) for each in whole])
+        found[name] = fine[:, edge : edge + rows, edge : edge + columns]
+    return found
+
+
+def _range_of(pairs: Pairs, k: int, every: Array) -> tuple[tuple[float, float], int]:
+    """Smallest and largest true value, and a time of lively fields, for the maps."""
+    low, high, spreads = np.inf, -np.inf, []
+    for times in pairs.blocks(every):
+        values = pairs.fine[times, k]
+        low, high = np.fmin(low, np.fmin.reduce(values, None)), np.fmax(high, np.fmax.reduce(values, None))
+        known = np.isfinite(values)
+        count = np.maximum(known.sum((1, 2)), 1)
+        mean = np.where(known, values, 0).sum((1, 2)) / count
+        off = np.where(known, values - mean[:, None, None], 0)
+        spreads.append(np.where(known.any((1, 2)), (off**2).sum((1, 2)) / count, -1))
+    if not low < high:
+        name = printable(pairs.targets[k].name)
+        raise InputError(f"{name} has no two different values at the times to score on: nothing can be compared")
+    ranked = np.argsort(np.concatenate(spreads), kind="stable")
+    return (float(low), float(high)), int(ranked[int(0.9 * (len(ranked) - 1))])

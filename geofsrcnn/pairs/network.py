@@ -1,0 +1,95 @@
+"""Networks of pairs: their section of a checkpoint, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.networks.checkpoint import Checkpoint, Section
+from geofsrcnn.pairs.pairing import Pairing, member_count, packed, shapes, unpacked
+
+SECTION = "pairing"
+"""Name of the section of a checkpoint that holds what stands around a network of pairs."""
+
+
+def section_of(pairing: Pairing) -> dict[str, Section]:
+    """What `save_checkpoint` takes as sections of a network that was trained on pairs."""
+    return {SECTION: Section(*packed(pairing))}
+
+
+def is_of_pairs(checkpoint: Checkpoint) -> bool:
+    """Whether a network was trained on pairs of coarse and fine fields."""
+    return SECTION in checkpoint.sections
+
+
+def pairing_of(checkpoint: Checkpoint) -> Pairing:
+    """What stands around a network that was trained on pairs.
+
+    Raises
+    ------
+    ModelError
+        If it was not, or its section is damaged.
+    """
+    shown = printable(checkpoint.path.name)
+    if not is_of_pairs(checkpoint):
+        raise ModelError(f"model {printable(checkpoint.card.name)} was not trained on pairs")
+    try:
+        pairing = _decoded(checkpoint.sections[SECTION], len(checkpoint.members))
+    except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:
+        raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
+    config = checkpoint.config
+    if pairing.channels != config.inputs or len(pairing.targets) != config.channels:
+        found = f"{pairing.channels} channels for {config.inputs}"
+        raise ModelError(f"the model card of {shown} is damaged (pairing: {found})")
+    return pairing
+
+
+def _decoded(section: Section, members: int) -> Pairing:
+    if {name: array.shape for name, array in section.arrays.items()} != shapes(section.words):
+        raise ConfigError("arrays that do not fit the words")
+    if member_count(section.words) != members:
+        raise ConfigError(f"{members} networks")
+    return unpacked(section.words, section.arrays)
+
+
+def downscaled(
+    networks: Sequence[Callable[[Tensor], Tensor]],
+    pairing: Pairing,
+    coarse: Array,
+    partners: Array,
+    days: Array,
+    device: str,
+) -> Array:
+    """What networks of pairs give, each for itself.
+
+    Parameters
+    ----------
+    networks : sequence of callable
+        `Network` or FSRCNN, ``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``.
+    pairing : Pairing
+        What stands around them.
+    coarse : ndarray (time, predictor, y + 2 halo, x + 2 halo)
+        In the predictors' units.
+    partners : ndarray (time, target, Y, X)
+        On the padded fine grid.
+    days : ndarray (time,)
+        Of the year, from 0.
+    device : str
+        Of the networks.
+
+    Returns
+    -------
+    ndarray (network, time, target, y, x), float64
+        On the grid; NaN where nothing is known.
+    """
+    halo = (coarse.shape[-1] - pairing.domain.padded[1] // pairing.factor) // 2
+    inputs = torch.from_numpy(pairing.inputs(coarse, days, halo)).to(device)
+    bases, inner = pairing.bases(partners), slice(halo, -halo or None)
+    with torch.inference_mode():
+        residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
+    return np.stack([pairing.finish(bases, each, coarse[..., inner, inner].astype(np.float64)) for each in residuals])

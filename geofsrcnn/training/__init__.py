@@ -1,0 +1,1 @@
+"""Networks learn from fine rasters: schedules, patches, states from which a training goes on, several processes."""

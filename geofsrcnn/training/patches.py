@@ -1,0 +1,388 @@
+"""What a network is trained on: fields of fine rasters, cut by site, and random patches of them.
+
+A patch lies at any fine offset, so blocks fall everywhere; its coarse version is made of block means. Missing
+cells are filled as in inference and count in no loss. Values are given in units of the patch's own roughness
+(standard deviation of fine minus coarse), so that no domain's units dominate.
+
+Whole sites are held out: rasters that overlap are one site, and no site is on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.warp import transform_bounds
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.formats.raster import GDAL_ERRORS, RasterSource
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.fill import fill
+
+SMALLEST = 8
+"""Coarse cells along the shorter side that a field needs to be trained on."""
+
+VALID_SHARE = 0.25
+"""Share of a patch's cells that must be valid."""
+
+
+@dataclass
+class Field:
+    """One band of a raster in memory.
+
+    Parameters
+    ----------
+    name : str
+        File stem and band.
+    grid : Grid
+        Of the file.
+    values : ndarray (y, x), float64
+        NaN where missing.
+    """
+
+    name: str
+    grid: Grid
+    values: Array
+
+    @property
+    def file(self) -> str:
+        """The file's stem."""
+        return self.name.split("#")[0]
+
+
+def read_fields(path: Path) -> list[Field]:
+    """All bands of a raster, in memory, NaN where missing."""
+    with RasterSource(path) as source:
+        bands, rows, columns = source.shape
+        cells = source.read(Window(0, rows, 0, columns), slice(0, bands))
+        values = np.where(cells.valid, cells.values.astype(np.float64), np.nan)
+        return [
+            Field(f"{path.stem}#{band.index}", source.grid, v) for band, v in zip(source.bands, values, strict=True)
+        ]
+
+
+def digest(fields: Sequence[Field]) -> str:
+    """SHA-256 of names and values, hexadecimal: the same for the same data in the same order."""
+    result = hashlib.sha256()
+    for f in fields:
+        result.update(f"{f.name} {f.values.shape}\n".encode())
+        result.update(np.ascontiguousarray(f.values).view(np.uint8).data)
+    return result.hexdigest()
+
+
+def split(
+    paths: list[Path], validation: list[Path], factor: int, *, hold_out: float, seed: int
+) -> tuple[list[Field], list[Field]]:
+    """Fields to train on and fields to validate on, never of the same site.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Rasters.
+    validation : list of Path
+        Rasters to validate on; if none, a share of the sites of `paths` is held out.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    hold_out : float
+        Share of the sites to hold out.
+    seed : int
+        Of the choice.
+
+    Raises
+    ------
+    InputError
+        If a raster is on both sides.
+
+    Warns
+    -----
+    GeofsrcnnWarning
+        If a validation raster overlaps one that is trained on.
+    """
+    for path in validation:
+        if any(path.samefile(other) for other in paths):
+            raise InputError(f"{printable(path.name)} is to train on and to validate on: choose one")
+    files = [read_fields(path) for path in paths]
+    if validation:
+        others = [read_fields(path) for path in validation]
+        pairs = [(a[0], b[0]) for a in files for b in others if a[0].grid.affine and same_site(a[0].grid, b[0].grid)]
+        if pairs:
+            a, b = pairs[0]
+            warn(
+                "W-OVERLAP",
+                f"{printable(b.file)} is validated on and covers ground of {printable(a.file)}, which is trained on "
+                f"({len(pairs)} such pairs): unless variable or time differ, scores will look too good",
+            )
+        return [f for fields in files for f in fields], [f for fields in others for f in fields]
+    numbers = sites([fields[0].grid for fields in files])
+    count = len(set(numbers))
+    if count == 1:
+        return _split_one(files, factor)
+    order = np.random.default_rng(seed).permutation(sorted(set(numbers)))
+    out = set(order[: max(1, round(hold_out * count))].tolist())
+    training = [f for site, fields in zip(numbers, files, strict=True) if site not in out for f in fields]
+    held_out = [f for site, fields in zip(numbers, files, strict=True) if site in out for f in fields]
+    return training, held_out
+
+
+def sites(grids: list[Grid]) -> list[int]:
+    """A number for each grid; grids that overlap at comparable resolution, or are equal, share it."""
+    number = list(range(len(grids)))
+    for i, a in enumerate(grids):
+        for j, b in enumerate(grids[:i]):
+            if same_site(a, b):
+                old, new = number[i], number[j]
+                number = [new if n == old else n for n in number]
+    return number
+
+
+def same_site(a: Grid, b: Grid) -> bool:
+    """Whether two grids overlap at comparable resolution, or are equal."""
+    if a.affine is None or b.affine is None or (a.crs is None) != (b.crs is None):
+        return a.shape == b.shape and a.affine == b.affine and a.crs == b.crs
+    try:
+        (al, ab, ar, at), (bl, bb, br, bt) = (_box(g, geographic=a.crs != b.crs) for g in (a, b))
+    except GDAL_ERRORS:  # a local CRS, which lies nowhere
+        return False
+    if not (al < br and bl < ar and ab < bt and bb < at):
+        return False
+    ratio = ((ar - al) / a.shape[1]) / ((br - bl) / b.shape[1])
+    return 1 / 8 < ratio < 8
+
+
+def _box(grid: Grid, *, geographic: bool) -> tuple[float, float, float, float]:
+    """Smallest and largest x and y; in longitude and latitude if asked."""
+    assert grid.affine is not None
+    rows, columns = grid.shape
+    t, corners = grid.affine, ((0, 0), (columns, 0), (0, rows), (columns, rows))
+    x = [t.a * column + t.b * row + t.c for column, row in corners]
+    y = [t.d * column + t.e * row + t.f for column, row in corners]
+    box = min(x), min(y), max(x), max(y)
+    return transform_bounds(grid.crs, "EPSG:4326", *box) if geographic else box
+
+
+def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list[Field]]:
+    """One site: the right quarter validates, with a strip between that neither side uses."""
+    training, held_out = [], []
+    for f in (f for fields in files for f in fields):
+        columns = f.values.shape[1]
+        cut, gap = columns * 3 // 4, 16 * factor
+        training.append(Field(f.name, f.grid, f.values[:, : max(cut - gap, 0)]))
+        held_out.append(Field(f.name, f.grid, f.values[:, cut:]))
+    return training, held_out
+
+
+B = TypeVar("B")
+
+
+def made_ahead(draw: Callable[[int], B], step: int) -> Iterator[B]:
+    """Batches from a step on, without end, each made while the one before is used."""
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(draw, step)
+        while True:
+            batch = following.result()
+            step += 1
+            following = ahead.submit(draw, step)
+            yield batch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches of one step.
+
+    Parameters
+    ----------
+    coarse : ndarray (n, 1, y + 2 halo, x + 2 halo), float32
+        Input with halo, filled, less the patch's mean, in units of its roughness.
+    fine : ndarray (n, 1, factor y, factor x), float32
+        Truth in the same units; 0 where missing.
+    valid : ndarray (n, 1, factor y, factor x) of bool, or None
+        Cells that count; None where all do.
+    origins : list of str
+        Field and fine window of each patch, for messages.
+    """
+
+    coarse: Array
+    fine: Array
+    valid: npt.NDArray[np.bool_] | None
+    origins: list[str]
+
+
+class Patches:
+    """Random patches of fields: the batch of a step depends on the seed and the step alone.
+
+    Parameters
+    ----------
+    fields : list of Field
+        At least one with `SMALLEST` coarse cells along each side.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    halo : int
+        Of the network, in coarse cells.
+    patch : int
+        Coarse cells along one side of what is scored.
+    batch : int
+        Patches in a step.
+    balance : float
+        Files are drawn in proportion to their number of cells to this power; bands share their file's part.
+    coarser : int
+        How many times the fields are halved (2 x 2 block means) to serve as further fields.
+    blur : float
+        Share of the patches that are smoothed by a random amount first.
+    mix : float
+        Share of the patches to which up to as much of the next one of the step is added, after both were brought to
+        the same contrast: textures that no source has.
+    seed : int
+        Of all draws.
+    anchored : bool
+        Leave zero where it is, for networks that keep values at or above it; else a patch's mean is taken out.
+    """
+
+    def __init__(
+        self,
+        fields: list[Field],
+        factor: int,
+        halo: int,
+        *,
+        patch: int,
+        batch: int,
+        balance: float,
+        coarser: int,
+        blur: float,
+        mix: float,
+        seed: int,
+        anchored: bool = False,
+    ) -> None:
+        self._factor, self._halo, self._batch, self._seed = factor, halo, batch, seed
+        self._blur, self._mix, self._anchored = blur, mix, anchored
+        self._size = factor * (patch + 2 * halo)
+        self._fields = [g for f in fields for g in _pyramid(f, coarser) if min(g.values.shape) >= factor * SMALLEST]
+        if not self._fields:
+            raise InputError(f"no raster of {factor * SMALLEST} x {factor * SMALLEST} fine cells or more to train on")
+        bands = Counter((f.file, f.values.shape) for f in self._fields)
+        weights = [f.values.size**balance / bands[f.file, f.values.shape] for f in self._fields]
+        self._shares = np.cumsum(weights) / sum(weights)
+        self._complete = [bool(np.isfinite(f.values).all()) for f in self._fields]
+
+    @property
+    def files(self) -> list[str]:
+        """Stems of the files that patches come from."""
+        return sorted({f.file for f in self._fields})
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step."""
+        random = np.random.default_rng([self._seed, step])
+        patches, origins = [], []
+        for _ in range(1000):
+            patch, origin = self._cut(random)
+            if patch is not None:
+                patches.append(patch)
+                origins.append(origin)
+            if len(patches) == self._batch:
+                return self._assemble(*self._mixed(np.stack(patches), origins, random))
+        raise InputError("found too few patches with valid cells and any structure in 1000 draws")
+
+    def _cut(self, random: np.random.Generator) -> tuple[Array | None, str]:
+        """One patch, turned at random, less its mean; None where too little is valid or all cells are equal."""
+        index = min(int(np.searchsorted(self._shares, random.uniform(), "right")), len(self._fields) - 1)
+        f = self._fields[index]
+        y, x = (int(random.integers(max(n - self._size, 0) + 1)) for n in f.values.shape)
+        turns, mirror, smooth = int(random.integers(4)), bool(random.integers(2)), random.uniform()
+        sigma = random.uniform(0.4, 1.2)
+        fine = f.values[y : y + self._size, x : x + self._size]
+        origin = f"{f.name} rows {y}-{y + fine.shape[0]} columns {x}-{x + fine.shape[1]}"
+        whole = self._complete[index]
+        if fine.shape != (self._size, self._size):
+            fine, whole = self._padded(fine), False
+        finite = None if whole else np.isfinite(fine)
+        if finite is not None and self._core(finite).mean() < VALID_SHARE:
+            return None, origin
+        level = fine.mean() if finite is None else fine[finite].mean()
+        fine = fine - (0.0 if self._anchored else level)
+        if smooth < self._blur:
+            fine = _smooth(fine, sigma)
+        contrast = float(np.max(np.abs(fine), where=whole or np.isfinite(fine), initial=0.0))
+        if not contrast > 1e-9 * abs(level):
+            return None, origin
+        fine = (fine / contrast).astype(np.float32)
+        return np.rot90(fine[:, ::-1] if mirror else fine, turns), origin
+
+    def _mixed(self, fine: Array, origins: list[str], random: np.random.Generator) -> tuple[Array, list[str]]:
+        """Some patches with a part of the next one added, where enough cells are valid in both."""
+        sums, names = fine.copy(), list(origins)
+        for i, (drawn, weight) in enumerate(random.uniform(size=(len(fine), 2))):
+            other = (i + 1) % len(fine)
+            both = fine[i] + np.float32(weight) * fine[other]
+            if drawn < self._mix and np.isfinite(self._core(both)).mean() >= VALID_SHARE:
+                sums[i], names[i] = both, f"{origins[i]} + {origins[other]}"
+        return sums, names
+
+    def _core(self, fine: Array) -> Array:
+        """Of a patch ``(..., y, x)``, what is scored."""
+        edge = self._factor * self._halo
+        core: Array = fine[..., edge : self._size - edge, edge : self._size - edge]
+        return core
+
+    def _padded(self, fine: Array) -> Array:
+        """A field smaller than a patch, missing cells around it, its blocks where they were."""
+        before = [(self._size - n) // 2 // self._factor * self._factor for n in fine.shape]
+        margins = [(b, self._size - n - b) for b, n in zip(before, fine.shape, strict=True)]
+        return np.pad(fine, margins, constant_values=np.nan)
+
+    def _assemble(self, fine: Array, origins: list[str]) -> Batch:
+        """Coarse versions and units of roughness, for all patches at once."""
+        f, halo = self._factor, self._halo
+        coarse: Array = np.zeros_like(fine[:, ::f, ::f])
+        for i, j in np.ndindex(f, f):
+            coarse += fine[:, i::f, j::f] / np.float32(f * f)
+        inner = coarse[:, halo : coarse.shape[1] - halo, halo : coarse.shape[2] - halo]
+        core = self._core(fine)
+        valid = None
+        holes = np.isnan(coarse).any((1, 2))
+        if holes.any():
+            valid = repeat(np.isfinite(inner), f)
+            coarse[holes] = fill(coarse[holes], np.isfinite(coarse[holes]), 2 * halo)
+            core = np.where(valid, core, repeat(inner, f))
+        rest = core - repeat(inner, f)
+        cells = rest[0].size if valid is None else np.maximum(valid.sum((1, 2)), 1)
+        roughness = np.sqrt((rest**2).sum((1, 2)) / cells)
+        roughness = np.maximum(roughness, FLATTEST)[:, None, None]
+        shown = None if valid is None else valid[:, None]
+        return Batch((coarse / roughness)[:, None], (core / roughness)[:, None], shown, origins)
+
+
+FLATTEST = 1e-4
+"""Roughness below this share of a patch's contrast counts as this: rounding of its float32 values."""
+
+
+def _pyramid(f: Field, times: int) -> Iterator[Field]:
+    """The field and its block means by 2, 4, ..."""
+    yield f
+    for _ in range(times):
+        f = Field(f.name, f.grid, block_mean(f.values, 2))
+        yield f
+
+
+def _smooth(values: Array, sigma: float) -> Array:
+    """Gaussian smoothing with replicated edges; cells near a missing one are missing."""
+    radius = math.ceil(3 * sigma)
+    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    line /= line.sum()
+    for axis in (0, 1):
+        moved = np.moveaxis(values, axis, 0)
+        padded = np.pad(moved, [(radius, radius), (0, 0)], mode="edge")
+        smooth = np.zeros_like(moved)
+        for i, weight in enumerate(line):
+            smooth += weight * padded[i : i + len(moved)]
+        values = np.moveaxis(smooth, 0, axis)
+    return values

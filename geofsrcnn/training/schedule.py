@@ -1,0 +1,191 @@
+"""How any network is trained: options, their checks, the result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from geofsrcnn.errors import ConfigError, printable
+
+WARM_UP = 200
+"""Steps in which the learning rate rises."""
+
+BAD_IN_A_ROW = 3
+
+BAD_SHARE = 0.01
+"""Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
+
+_CHOICES = {
+    "loss": ("charbonnier", "l1", "mse"),
+    "keep": ("best", "last"),
+    "course": ("cosine", "constant"),
+    "precision": ("float32", "bfloat16"),
+}
+
+STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
+"""Of the network, as the names of its weights begin."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How any network is trained.
+
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps of the whole schedule.
+    minutes : float, optional
+        End after this time instead, the schedule stretched to it; not reproducible to the bit.
+    batch : int
+        Patches in a step.
+    rate : float
+        Peak learning rate (AdamW), after a warm-up of 200 steps, then a cosine to 0.
+    decay : float
+        Weight decay (AdamW).
+    loss : {"charbonnier", "l1", "mse"}
+        Of errors in units of a patch's roughness.
+    softness : float
+        Of the Charbonnier loss ``sqrt(e^2 + softness^2)``.
+    average : float
+        Decay of the moving average of the weights, which is what is kept.
+    frozen : int
+        First steps in which only the last layer and the skip are trained; for `start` from another factor.
+    freeze : tuple of str
+        Stages that are never trained, of `STAGES`; for `start`.
+    last_rate : float
+        The deconvolution's learning rate as a share of the others' (the paper's: 0.1).
+    course : {"cosine", "constant"}
+        Of the learning rate after the warm-up; the paper's is constant.
+    patience : int
+        End after so many validations without a better score; 0 for never.
+    precision : {"float32", "bfloat16"}
+        Of the convolutions in training (autocast); weights and the loss stay float32.
+    check_every : int
+        Steps between validations.
+    keep : {"best", "last"}
+        Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
+        few held-out fields, whose score says less than the schedule's end.
+    save_minutes : float
+        Minutes between saved states, from which a stopped training goes on.
+    seed : int
+        Of weights, patches and held-out sites.
+
+    Raises
+    ------
+    ConfigError
+        If a value makes no sense.
+    """
+
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 16
+    rate: float = 1e-3
+    decay: float = 0.0
+    loss: str = "charbonnier"
+    softness: float = 0.3
+    average: float = 0.999
+    frozen: int = 0
+    freeze: tuple[str, ...] = ()
+    last_rate: float = 1.0
+    course: str = "cosine"
+    patience: int = 0
+    precision: str = "float32"
+    check_every: int = 500
+    keep: str = "best"
+    save_minutes: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in {"steps": 1, "batch": 1, "check_every": 1, "frozen": 0, "patience": 0}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ConfigError(f"minutes must be positive, got {self.minutes}")
+        if not 0 < self.save_minutes < math.inf:
+            raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if unknown := [name for name in self.freeze if name not in STAGES]:
+            raise ConfigError(f"freeze takes {', '.join(STAGES)}, got {printable(', '.join(unknown))}")
+        if set(self.freeze) == set(STAGES):
+            raise ConfigError("freeze leaves nothing to train: name fewer stages")
+        if not 0 < self.last_rate <= 10:
+            raise ConfigError(f"last_rate must be above 0, at most 10, got {self.last_rate}")
+        if not (
+            0 < self.rate < math.inf and 0 < self.softness < math.inf and 0 <= self.average < 1 and 0 <= self.decay < 1
+        ):
+            raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class TrainOptions(Schedule):
+    """How to train on fine rasters: besides a `Schedule`,
+
+    Parameters
+    ----------
+    patch : int
+        Coarse cells along one side of what a patch is scored on.
+    balance : float
+        Files are drawn in proportion to their number of cells to this power.
+    coarser : int
+        How many times fields are halved (block means) to serve as further fields.
+    blur : float
+        Share of the patches that are smoothed by a random amount.
+    mix : float
+        Share of the patches to which a part of another one is added.
+    branches : bool
+        Train each mapping convolution as the sum of a k x k, a 1 x 1 and an identity (Ding et al. 2021), folded
+        into one when it is kept.
+    teacher_weight : float
+        Share of the loss that is taken against the teacher's result instead of the truth.
+    hold_out : float
+        Share of the sites that is held out where no validation rasters are given.
+    """
+
+    patch: int = 32
+    balance: float = 0.5
+    coarser: int = 0
+    blur: float = 0.0
+    mix: float = 0.0
+    branches: bool = False
+    teacher_weight: float = 0.5
+    hold_out: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, low in {"patch": 1, "coarser": 0}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 < self.hold_out < 1:
+            raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
+        for name in ("blur", "mix", "teacher_weight", "balance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gave.
+
+    Parameters
+    ----------
+    out : str
+        The checkpoint.
+    score : float
+        Geometric mean over validation fields of RMSE divided by that of lanczos3 with back-projection.
+    steps : int
+        Steps taken; the best checkpoint may be an earlier one.
+    seconds : float
+        Wall time, that before a resume included.
+    fields : dict
+        The ratio for each validation field.
+    """
+
+    out: str
+    score: float
+    steps: int
+    seconds: float
+    fields: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""One training with several seeds: the names of its checkpoints, which are finished, how far results differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geofsrcnn.errors import OutputError, UsageError, printable
+from geofsrcnn.files.paths import refuse_same
+from geofsrcnn.files.staging import check_target
+from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.training.states import folder_of, has_states
+
+if TYPE_CHECKING:
+    from geofsrcnn.training.schedule import Schedule
+
+
+def targets(out: str, seeds: int) -> list[Path]:
+    """The checkpoint of each seed: the name itself, then ``NAME-seed1`` and so on beside it.
+
+    Examples
+    --------
+    >>> [path.name for path in targets("m.safetensors", 3)]
+    ['m.safetensors', 'm-seed1.safetensors', 'm-seed2.safetensors']
+    """
+    first = Path(out).absolute()
+    return [first, *(first.with_stem(f"{first.stem}-seed{k}") for k in range(1, seeds))]
+
+
+def check_targets(found: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, resume: bool) -> None:
+    """Refuse before the first training what would be refused at a later one.
+
+    Raises
+    ------
+    UsageError, OutputError
+        If a checkpoint would replace an input or what is there.
+    """
+    for target in found:
+        if target.suffix != ".safetensors":
+            raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
+        refuse_same(target, *inputs)
+        check_target(target, overwrite=overwrite or resume)
+        if has_states(target) and not (overwrite or resume):
+            where = printable(folder_of(target))
+            raise OutputError(f"an unfinished training lies in {where}: use --resume or --overwrite")
+
+
+def begin(target: Path) -> None:
+    """Mark a training as begun; that it has ended removes the mark, the folder of its states."""
+    try:
+        folder_of(target).mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {printable(folder_of(target))} ({error.strerror})") from error
+
+
+def is_finished(target: Path) -> bool:
+    """Whether a training with this checkpoint has been ended."""
+    return target.exists() and not folder_of(target).is_dir()
+
+
+def finished_scores(
+    target: Path, factor: int, options: Schedule, arguments: dict[str, str] | None = None
+) -> dict[str, float]:
+    """The scores in the card of a finished training; of pairs, with its other `arguments`.
+
+    Raises
+    ------
+    UsageError
+        If it was another training.
+    """
+    card = load_checkpoint(target, factor).card
+    wanted = json.loads(json.dumps({**dataclasses.asdict(options), "save_minutes": None}))
+    had = {**{name: value for name, value in card.training.items() if name != "step"}, "save_minutes": None}
+    before, now = had.pop("arguments", None) or {}, arguments or {}
+    differing = [name for name in {**wanted, **had} if had.get(name) != wanted.get(name)]
+    differing += [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    if differing:
+        words = f"{printable(target.name)} is of a training with another {printable(' and '.join(differing))}"
+        raise UsageError(f"{words}: give it the same or --overwrite")
+    if "geometric_mean" in card.scores:
+        return {"score": float(card.scores["geometric_mean"])}
+    return {name: float(row["network"]) for name, row in card.scores.items() if isinstance(row, dict)}
+
+
+def scores_of(result: Any) -> dict[str, float]:
+    """The figures of a training that seeds are compared by: the score, or each target's RMSE."""
+    by_target = getattr(result, "scores", None)
+    return {"score": result.score} if by_target is None else {name: row["network"] for name, row in by_target.items()}
+
+
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (of a sample; 0 of a single value).
+
+    Examples
+    --------
+    >>> spread([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

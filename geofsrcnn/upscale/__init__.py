@@ -1,0 +1,1 @@
+"""Files and datasets made finer: where formats, engine and metadata meet."""

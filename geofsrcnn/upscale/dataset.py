@@ -1,0 +1,252 @@
+"""Upscale xarray objects: fields go through the engine, eagerly or lazily as they came; metadata after CF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn._types import Range
+from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, fine_encoding, history
+from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
+from geofsrcnn.cf.refine import Refinement, refine, repeated, without_dangling
+from geofsrcnn.engine.arrays import ArrayTask, as_bands
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Method, load_method
+from geofsrcnn.options import check_factor, check_range, check_tile_size, workers_of
+from geofsrcnn.values.encoding import stored_limits, within
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.checkpoint import Checkpoint
+
+
+def upscale_dataset(
+    dataset: xr.Dataset,
+    factor: int = 3,
+    model: str | os.PathLike[str] | Checkpoint = "default",
+    *,
+    variables: Iterable[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    value_range: Range | None = None,
+    tile_size: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+) -> xr.Dataset:
+    """Upscale the fields of a dataset, and put them onto the finer grid.
+
+    Coordinates, bounds, auxiliary latitude and longitude, cell areas and GeoTransform are those of the finer grid;
+    variables without both horizontal dimensions pass as they are; categories are repeated, which is said.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Fields of any dimensions besides the horizontal ones, in memory or of dask chunks. Missing cells are NaN, or
+        what ``_FillValue`` and ``missing_value`` say where they are not decoded.
+    factor : int
+        Fine cells along one side of a coarse cell, 2 to 8.
+    model : str, path or Checkpoint
+        As for `geofsrcnn.upscale_array`.
+    variables : iterable of str, optional
+        Fields to upscale; the others on the grid are left out. All if not given.
+    x, y : str, optional
+        Horizontal dimensions, where they cannot be found.
+    value_range : tuple of float, optional
+        Smallest and largest value of all fields. Without it: what a field's type can store, its ``valid_range``, and
+        what its standard name allows (precipitation is never negative).
+    tile_size, threads, device, precision
+        As for `geofsrcnn.upscale_array`; with dask, its scheduler decides on threads.
+
+    Returns
+    -------
+    Dataset
+        Lazy where the input was. Types, units, names, attributes and packing are kept; ``history`` is longer.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        If there is no grid, an argument is wrong, or there is no such model.
+    """
+    if not isinstance(dataset, xr.Dataset):
+        raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
+    factor = check_factor(factor)
+    check_range(value_range, model)
+    check_tile_size(tile_size)
+    workers_of(threads)
+    loaded = _loaded(model, factor)
+    method = load_method(loaded, factor, device=device, precision=precision)
+    check_bands(method)
+    plan = refine(dataset, factor, variables=variables, x=x, y=y)
+
+    def fine(name: str) -> xr.Variable:
+        variable = dataset.variables[name]
+        role = plan.roles[name]
+        if role == "made":
+            return plan.made[name]
+        if role == "repeated":
+            return repeated(variable, plan.grid, factor)
+        return _fine_field(
+            dataset,
+            name,
+            plan,
+            loaded,
+            method,
+            total=role == "total",
+            value_range=value_range,
+            tile_size=tile_size,
+            threads=threads,
+            device=device,
+            precision=precision,
+        )
+
+    kept = [str(name) for name in dataset.variables if plan.roles[str(name)] != "dropped"]
+    changed = {name: fine(name) for name in kept if plan.roles[name] != "same"}
+    changed |= {name: variable for name, variable in plan.made.items() if name not in changed}
+    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in kept])
+    coordinates = {name for name in changed if name in dataset.coords}
+    result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
+    result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
+    order = [name for name in map(str, dataset.data_vars) if name in result.data_vars]
+    ordered = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
+    result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
+    for variable in result.variables.values():
+        variable.attrs = without_dangling(variable.attrs, plan)
+    result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method.name, method.digest, factor)}
+    result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
+    return result
+
+
+def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **options: Any) -> xr.DataArray:
+    """Upscale a DataArray; arguments as for `upscale_dataset`, less `variables`.
+
+    Returns
+    -------
+    DataArray
+        On the finer grid, with its coordinates.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        As for `upscale_dataset`.
+    """
+    if not isinstance(array, xr.DataArray):
+        raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
+    dataset, name = as_dataset(array)
+    fine = upscale_dataset(dataset, factor, *args, variables=[name], **options)[name].rename(array.name)
+    for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
+        for said in (coordinate.attrs, coordinate.encoding):
+            if said.get("bounds") not in fine.coords:
+                said.pop("bounds", None)
+    return fine
+
+
+def as_dataset(array: xr.DataArray) -> tuple[xr.Dataset, str]:
+    """A DataArray alone in a Dataset, and its name there."""
+    name = "field" if array.name is None else str(array.name)
+    while name in array.coords or name in array.dims:
+        name += "_"
+    return array.rename(name).to_dataset(), name
+
+
+def check_bands(method: Method) -> None:
+    """Refuse models of several bands: fields are upscaled one by one.
+
+    Raises
+    ------
+    ModelError
+        If it takes more than one.
+    """
+    if method.upsampler is not None and method.upsampler.channels != 1:
+        raise ModelError(f"model {method.name} takes {method.upsampler.channels} bands: fields are upscaled one by one")
+
+
+def _loaded(model: str | os.PathLike[str] | Checkpoint, factor: int) -> str | Checkpoint:
+    """A checkpoint, read once for all fields, or the name of a classical method."""
+    from geofsrcnn.values.kernels import CLASSICAL
+
+    if isinstance(model, str) and model in (*CLASSICAL, "nearest"):
+        return model
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    from geofsrcnn.networks.checkpoint import load_checkpoint
+
+    return load_checkpoint(model, factor)
+
+
+def _fine_field(
+    dataset: xr.Dataset,
+    name: str,
+    plan: Refinement,
+    model: str | Checkpoint,
+    method: Method,
+    *,
+    total: bool,
+    value_range: Range | None,
+    tile_size: int | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+) -> xr.Variable:
+    """One field on the finer grid."""
+    variable = dataset.variables[name]
+    grid = plan.grid
+    if 0 in variable.shape:
+        raise InputError(
+            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
+        )
+    turned = variable.transpose(..., grid.y, grid.x)
+    limits = None if method.upsampler is None else field_limits(variable, value_range)
+    missing, packing = missing_of(variable), packing_of(variable)
+    if total:  # which is not packed again
+        missing = replace(missing, codes=())
+    data = turned.data
+    undecoded = any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
+    if undecoded and packing.dtype.kind in "iu" and data.dtype.kind in "iu":  # bytes may count from 0 to 255
+        data = data.astype(data.dtype.newbyteorder("=")).view(packing.dtype.newbyteorder("="))
+    if total and variable.dtype.kind in "iu":
+        data = data.astype(np.float64)
+    if isinstance(data, np.ndarray):
+        coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
+        kept = within(stored_limits(coarse.dtype), limits)
+        task = ArrayTask(method, kept, limits, grid.around, tile_size, printable(name))
+        done = task.upscale(
+            coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, workers_of(threads)
+        )
+        fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
+    else:
+        from geofsrcnn.engine.lazy import Recipe, upscale_chunks
+
+        kept = within(stored_limits(data.dtype), limits)
+        words = printable(name)
+        recipe = Recipe(model, plan.factor, kept, missing, grid.around, tile_size, device, precision, limits, words)
+        fine = upscale_chunks(data, recipe, method)  # type: ignore[assignment]
+    if total:
+        zero = -packing.offset / packing.scale if undecoded else 0.0
+        parts = (fine - zero) / plan.factor**2 + zero
+        for mark in missing.marks:
+            parts = np.where(fine == mark, fine, parts)
+        fine = parts
+    elif fine.dtype != variable.dtype:
+        fine = fine.view(variable.dtype.newbyteorder("="))
+    encoding = fine_encoding(variable)
+    if total and packing.dtype.kind in "iu":  # shares are no whole numbers
+        encoding = {k: v for k, v in encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
+    result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), encoding)
+    return result.transpose(*variable.dims)
+
+
+def field_limits(variable: xr.Variable, value_range: Range | None) -> Range | None:
+    """The range that a field keeps, in the units that its values are in."""
+    packing = packing_of(variable)
+    limits = limits_of(variable) if value_range is None else within(packing.limits, value_range)
+    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
+    if limits is None or not packed:
+        return limits
+    ends = sorted((end - packing.offset) / packing.scale for end in limits)
+    return ends[0], ends[1]

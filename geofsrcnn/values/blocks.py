@@ -1,0 +1,59 @@
+"""Blocks of cells: their means, and cells repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geofsrcnn._types import Array
+
+
+def block_mean(fine: Array, factor: int, areas: Array | None = None) -> Array:
+    """Mean of each ``factor x factor`` block; rows and columns that do not fill a block are cut off.
+
+    Parameters
+    ----------
+    fine : ndarray (..., y, x)
+        Any numeric type.
+    factor : int
+        Fine cells along one side of a block.
+    areas : ndarray (y,), optional
+        Of the cells of each row, by which they count; more rows than the field has do no harm.
+
+    Returns
+    -------
+    ndarray (..., y // factor, x // factor), float64
+        NaN where any cell of the block is NaN.
+
+    Examples
+    --------
+    >>> block_mean(np.arange(8.0).reshape(2, 4), 2)
+    array([[2.5, 4.5]])
+    >>> block_mean(np.arange(8.0).reshape(2, 4), 2, np.array([3.0, 1.0]))
+    array([[1.5, 3.5]])
+    """
+    rows, columns = fine.shape[-2] // factor, fine.shape[-1] // factor
+    cut = fine[..., : rows * factor, : columns * factor]
+    blocks = cut.reshape(*fine.shape[:-2], rows, factor, columns, factor)
+    if areas is not None:
+        blocks = blocks * row_shares(areas[: rows * factor], factor)[:, :, None, None]
+    result: Array = blocks.mean(axis=(-3, -1), dtype=np.float64)
+    return result
+
+
+def row_shares(areas: Array, factor: int) -> Array:
+    """What the rows of each block count when cells count by their area ``(y // factor, factor)``; one on average."""
+    blocks = areas.reshape(-1, factor)
+    result: Array = blocks / blocks.mean(1, keepdims=True)
+    return result
+
+
+def repeat(coarse: Array, factor: int) -> Array:
+    """Each cell as a ``factor x factor`` block, of the same type.
+
+    Examples
+    --------
+    >>> repeat(np.array([[1, 2]]), 2)
+    array([[1, 1, 2, 2],
+           [1, 1, 2, 2]])
+    """
+    return coarse.repeat(factor, axis=-2).repeat(factor, axis=-1)

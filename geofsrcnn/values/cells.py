@@ -1,0 +1,29 @@
+"""Values, validity and what goes with them, between sources, the engine and sinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geofsrcnn._types import Array, Mask
+
+
+@dataclass
+class Cells:
+    """Values of a window on their way from a source to a sink.
+
+    Parameters
+    ----------
+    values : ndarray (band, y, x)
+        float32 or float64 in physical units, or the stored type if the source is read raw.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    alpha : ndarray (k, y, x), optional
+        Alpha bands as stored; with the first bands of a window only.
+    mask : ndarray (y, x), uint8, optional
+        The dataset's mask as stored; with the first bands of a window only.
+    """
+
+    values: Array
+    valid: Mask
+    alpha: Array | None = None
+    mask: Array | None = None

@@ -1,0 +1,263 @@
+"""Missing cells and stored types: which values are valid, and how results are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geofsrcnn._types import Array, Mask
+from geofsrcnn.errors import UsageError
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Magnitude beyond which a double stands for a missing cell."""
+
+EXACT = 2**53
+"""Largest integer up to which float64 holds every integer."""
+
+
+def loses_digits(stored: Array, valid: Mask) -> bool:
+    """Whether valid 64-bit integers are too large for float64."""
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize < 8:
+        return False
+    beyond = stored > EXACT
+    if stored.dtype.kind == "i":
+        beyond |= stored < -EXACT
+    return bool((valid & beyond).any())
+
+
+def valid_mask(values: Array, nodata: float | None) -> Mask:
+    """Cells that are finite, not the nodata value, and no larger than float32 can be.
+
+    Doubles beyond that (1.8e308 and the like) stand for missing cells whatever the file says; taken as values they
+    would drown their neighbourhood.
+
+    Parameters
+    ----------
+    values : ndarray, any numeric type
+        As stored, before scale and offset.
+    nodata : float or None
+        Stored value of missing cells; NaN and infinities are missing in any case.
+
+    Returns
+    -------
+    ndarray of bool, the same shape
+        True where valid.
+
+    Examples
+    --------
+    >>> valid_mask(np.array([1, -9999, 3]), -9999)
+    array([ True, False,  True])
+    """
+    mask: Mask
+    if values.dtype.kind != "f":
+        mask = np.ones(values.shape, bool)
+    elif values.dtype.itemsize == 8:
+        mask = np.abs(values) <= LARGEST
+    else:
+        mask = np.isfinite(values)
+    stored = stored_nodata(nodata, values.dtype)
+    if stored is not None and not np.isnan(stored):
+        mask &= values != stored
+    return mask
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Which stored values of a CF variable stand for missing cells, besides NaN and infinities (CF 2.5.1).
+
+    Parameters
+    ----------
+    marks : tuple of float
+        ``_FillValue`` and ``missing_value``.
+    limits : tuple of float, optional
+        The valid range: cells outside it are missing too.
+    codes : tuple of float
+        Values that packing will turn into marks of missing cells, which it rounds to whole steps.
+    step : float
+        Of that packing.
+    """
+
+    marks: tuple[float, ...] = ()
+    limits: tuple[float, float] | None = None
+    codes: tuple[float, ...] = ()
+    step: float = 0.0
+
+    def valid(self, stored: Array) -> Mask:
+        """Cells that are not missing."""
+        mask = valid_mask(stored, None)
+        for mark in self.marks:
+            value = stored_nodata(mark, stored.dtype)
+            if value is not None and not np.isnan(value):
+                mask &= stored != value
+        if self.limits is not None:
+            low, high = (stored.dtype.type(end) if stored.dtype.kind == "f" else end for end in self.limits)
+            with np.errstate(invalid="ignore"):
+                mask &= (stored >= low) & (stored <= high)
+        return mask
+
+    def rewritten(self, dtype: np.dtype[Any]) -> float | None:
+        """The mark to write in missing cells of 64-bit integers; other types bring theirs through arithmetic."""
+        return self.marks[0] if self.marks and dtype.kind in "iu" and dtype.itemsize == 8 else None
+
+    def keep_clear(self, stored: Array, valid: Mask, wanted: Array) -> None:
+        """Move valid cells off the marks that rounding brings them onto, in place."""
+        for code in self.codes:
+            accident = valid & (np.abs(stored - code) <= self.step / 2)
+            if accident.any():
+                side = np.where(wanted[accident] < code, -self.step, self.step)
+                stored[accident] = code + 0.51 * side  # rounded to the next step
+        for mark in self.marks:
+            value = stored_nodata(mark, stored.dtype)
+            if value is None or np.isnan(value):
+                continue
+            accident = valid & (stored == value)
+            if accident.any():
+                stored[accident] = _next_to(value, stored.dtype, None, wanted[accident])
+
+
+def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
+    """The nodata value as it is stored in `dtype`, or None where that type cannot hold it.
+
+    Examples
+    --------
+    >>> stored_nodata(-9999, np.dtype("uint8")) is None
+    True
+    >>> stored_nodata(-3.4e38, np.dtype("float32"))
+    np.float32(-3.4e+38)
+    """
+    if nodata is None:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(nodata)
+    if not np.isfinite(nodata) or int(nodata) != nodata:
+        return None
+    info = np.iinfo(dtype)
+    return dtype.type(int(nodata)) if info.min <= int(nodata) <= info.max else None
+
+
+def stored_limits(dtype: np.dtype[Any]) -> tuple[float, float] | None:
+    """Smallest and largest value of an integer type of up to 32 bits; None for types with room to spare.
+
+    Examples
+    --------
+    >>> stored_limits(np.dtype("uint8"))
+    (0.0, 255.0)
+    """
+    if dtype.kind not in "iu" or dtype.itemsize > 4:
+        return None
+    info = np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The part that two ranges share; None stands for no bounds.
+
+    Raises
+    ------
+    UsageError
+        If they share nothing.
+
+    Examples
+    --------
+    >>> within((0.0, 255.0), (-5.0, 100.0))
+    (0.0, 100.0)
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    shared = max(a[0], b[0]), min(a[1], b[1])
+    if shared[0] >= shared[1]:
+        raise UsageError(f"no value lies both from {a[0]} to {a[1]} and from {b[0]} to {b[1]}: check the range")
+    return shared
+
+
+def encode(
+    values: Array,
+    valid: Mask,
+    dtype: np.dtype[Any],
+    nodata: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Array:
+    """Values as the output type stores them.
+
+    Integers are rounded to the nearest (ties to even) and clipped to what the type, or `limits`, can hold.
+    Invalid cells get the nodata value if there is one and else keep what they hold; a valid cell that would
+    come out equal to the nodata value takes the next value that the type can hold.
+
+    Parameters
+    ----------
+    values : ndarray, floating or already of `dtype`
+        In stored units.
+    valid : ndarray of bool, the same shape
+        True where valid.
+    dtype : numpy.dtype
+        Type of the output.
+    nodata : float, optional
+        Stored value of missing cells.
+    limits : tuple of float, optional
+        Smallest and largest stored value, where they are narrower than the type's (``NBITS``).
+
+    Returns
+    -------
+    ndarray of `dtype`, the same shape
+
+    Examples
+    --------
+    >>> encode(np.array([-3.2, 7.5, 0.2, 9.0]), np.array([True, True, True, False]), np.dtype("uint8"), 0)
+    array([1, 8, 1, 0], dtype=uint8)
+    """
+    missing = stored_nodata(nodata, dtype)
+    stored = _to_float(values, valid, dtype) if dtype.kind == "f" else _to_integer(values, dtype, limits)
+    if missing is None:
+        return stored
+    if not np.isnan(missing):
+        accident = valid & (stored == missing)
+        if accident.any():
+            stored[accident] = _next_to(missing, dtype, limits, values[accident])
+    stored[~valid] = missing
+    return stored
+
+
+def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
+    info = np.finfo(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = values.astype(dtype)
+    overflow = valid & np.isinf(stored)
+    if overflow.any():
+        stored[overflow] = np.clip(values[overflow], info.min, info.max).astype(dtype)
+    return stored
+
+
+def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> Array:
+    info = np.iinfo(dtype)
+    low, high = limits if limits is not None else (info.min, info.max)
+    if values.dtype.kind != "f":
+        own = np.iinfo(values.dtype)
+        return np.clip(values, max(low, own.min), min(high, own.max)).astype(dtype)
+    rounded = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    stored = np.clip(rounded, low, high)
+    # the largest 64-bit integers are not exact in float64 and would wrap when cast
+    inside = (stored > float(info.min)) & (stored < float(info.max))
+    result = np.where(inside, stored, 0.0).astype(dtype)
+    result[stored >= float(info.max)] = high
+    result[stored <= float(info.min)] = low
+    return result
+
+
+def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | None, wanted: Array) -> Array:
+    """The stored neighbours of the nodata value, on the side where each wanted value lies."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            up, down = np.nextafter(missing, dtype.type(np.inf)), np.nextafter(missing, dtype.type(-np.inf))
+        up_ok, down_ok = bool(np.isfinite(up)), bool(np.isfinite(down))
+    else:
+        info = np.iinfo(dtype)
+        low, high = limits if limits is not None else (info.min, info.max)
+        up_ok, down_ok = int(missing) < high, int(missing) > low
+        up = dtype.type(int(missing) + 1) if up_ok else missing
+        down = dtype.type(int(missing) - 1) if down_ok else missing
+    above = (wanted.astype(np.float64) >= float(missing)) & up_ok | (not down_ok)
+    result: Array = np.where(above, up, down)
+    return result

@@ -1,0 +1,217 @@
+"""Classical interpolation as filter banks, one filter a sub-pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import UsageError
+from geofsrcnn.values.blocks import block_mean, repeat
+
+BACK_PROJECTIONS = 3
+"""Rounds of back-projection of the ``-bp`` methods."""
+
+
+def _triangle(t: Array) -> Array:
+    result: Array = np.maximum(1 - np.abs(t), 0)
+    return result
+
+
+def _keys(a: float) -> Callable[[Array], Array]:
+    """Cubic convolution with parameter `a` (Keys 1981); a = -0.5 reproduces planes."""
+
+    def kernel(t: Array) -> Array:
+        t = np.abs(t)
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        result: Array = np.where(t <= 1, near, np.where(t < 2, far, 0))
+        return result
+
+    return kernel
+
+
+def _lanczos3(t: Array) -> Array:
+    return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0)
+
+
+def _box(t: Array) -> Array:
+    return np.where((t >= -0.5) & (t < 0.5), 1.0, 0.0)
+
+
+KERNELS: dict[str, tuple[int, Callable[[Array], Array]]] = {
+    "nearest": (0, _box),
+    "bilinear": (1, _triangle),
+    "cubic": (2, _keys(-0.5)),
+    "cubic-0.75": (2, _keys(-0.75)),
+    "lanczos": (3, _lanczos3),
+}
+"""Name: (radius in coarse cells, kernel). ``cubic`` is GDAL's; ``cubic-0.75`` is OpenCV's and torch's."""
+
+CLASSICAL = ("nearest", *(f"{kernel}{form}" for kernel in KERNELS if kernel != "nearest" for form in ("", "-c", "-bp")))
+"""All methods by name: what the command line offers beside the networks, and what they are compared with."""
+
+BICUBIC = "cubic-0.75"
+"""What OpenCV and torch call bicubic."""
+
+
+def offsets(factor: int) -> Array:
+    """Centres of the fine cells, in coarse cells from the coarse cell's centre.
+
+    Examples
+    --------
+    >>> offsets(2)
+    array([-0.25,  0.25])
+    """
+    return (np.arange(factor) + 0.5) / factor - 0.5
+
+
+def split_method(method: str) -> tuple[str, str]:
+    """Kernel and suffix (``""``, ``"c"`` or ``"bp"``) of a method's name.
+
+    Raises
+    ------
+    UsageError
+        If there is no such method.
+    """
+    for suffix in ("bp", "c"):
+        kernel = method.removesuffix(f"-{suffix}")
+        if kernel != method and kernel in KERNELS:
+            return kernel, suffix
+    if method in KERNELS:
+        return method, ""
+    raise UsageError(f"no resampling method {method!r}: take one of {', '.join(CLASSICAL)}")
+
+
+def taps(kernel: str, factor: int) -> Array:
+    """One-dimensional filters of the sub-pixels.
+
+    Parameters
+    ----------
+    kernel : str
+        A name of `KERNELS`.
+    factor : int
+        Fine cells along one side of a coarse cell.
+
+    Returns
+    -------
+    ndarray (factor, 2 * radius + 1), float64
+        Each row sums to 1.
+
+    Examples
+    --------
+    >>> taps("bilinear", 2)
+    array([[0.25, 0.75, 0.  ],
+           [0.  , 0.75, 0.25]])
+    """
+    radius, function = KERNELS[kernel]
+    distance = np.arange(-radius, radius + 1)[None, :] - offsets(factor)[:, None]
+    weights = function(distance)
+    result: Array = weights / weights.sum(axis=1, keepdims=True)
+    return result
+
+
+@lru_cache(maxsize=64)
+def filter_bank(method: str, factor: int) -> Array:
+    """A method written as one square filter for each sub-pixel.
+
+    Parameters
+    ----------
+    method : str
+        See the module's head.
+    factor : int
+        Fine cells along one side of a coarse cell.
+
+    Returns
+    -------
+    ndarray (factor, factor, k, k), float64, read-only
+        ``fine[f*i + p, f*j + q] = sum(bank[p, q] * coarse[i-r : i+r+1, j-r : j+r+1])`` with ``k = 2 r + 1``.
+    """
+    kernel, suffix = split_method(method)
+    line = taps(kernel, factor)
+    bank = np.einsum("pi,qj->pqij", line, line)
+    if suffix:
+        error = _unit(bank.shape[-1]) - bank.mean(axis=(0, 1))  # coarse field -> its block-mean error
+        if suffix == "c":
+            bank = bank + error
+        else:
+            rounds = _unit(1)
+            correction = _unit(1)
+            for _ in range(BACK_PROJECTIONS):
+                rounds = _convolve(rounds, error)
+                correction = _pad_to(correction, rounds.shape[0]) + rounds
+            bank = np.stack([[_convolve(filt, correction) for filt in row] for row in bank])
+    result: Array = bank
+    result.setflags(write=False)
+    return result
+
+
+def _unit(size: int) -> Array:
+    result = np.zeros((size, size))
+    result[size // 2, size // 2] = 1
+    return result
+
+
+def _pad_to(filt: Array, size: int) -> Array:
+    result: Array = np.pad(filt, (size - filt.shape[0]) // 2)
+    return result
+
+
+def _convolve(a: Array, b: Array) -> Array:
+    """Full two-dimensional convolution of two small square filters."""
+    size = a.shape[0] + b.shape[0] - 1
+    result = np.zeros((size, size))
+    for (y, x), weight in np.ndenumerate(b):
+        result[y : y + a.shape[0], x : x + a.shape[1]] += weight * a
+    return result
+
+
+def resample(coarse: Array, factor: int, method: str) -> Array:
+    """Upscale with a classical method, edges replicated.
+
+    The reference for comparisons: kernels are applied along rows and columns, and back-projection is carried
+    out round by round, independently of `filter_bank`.
+
+    Parameters
+    ----------
+    coarse : ndarray (y, x)
+        Finite values.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    method : str
+        See the module's head.
+
+    Returns
+    -------
+    ndarray (factor * y, factor * x), float64
+    """
+    kernel, suffix = split_method(method)
+    coarse = coarse.astype(np.float64)
+    fine = _separable(coarse, factor, kernel)
+    if suffix == "c":
+        fine += repeat(coarse - block_mean(fine, factor), factor)
+    elif suffix == "bp":
+        for _ in range(BACK_PROJECTIONS):
+            fine += _separable(coarse - block_mean(fine, factor), factor, kernel)
+    return fine
+
+
+def _separable(coarse: Array, factor: int, kernel: str) -> Array:
+    for axis in (0, 1):
+        coarse = _along(coarse, factor, kernel, axis)
+    return coarse
+
+
+def _along(values: Array, factor: int, kernel: str, axis: int) -> Array:
+    line = taps(kernel, factor)
+    radius = line.shape[1] // 2
+    values = np.moveaxis(values, axis, 0)
+    padded = np.pad(values, [(radius, radius), (0, 0)], mode="edge")
+    count = values.shape[0]
+    fine = np.zeros((count * factor, values.shape[1]))
+    for phase, weights in enumerate(line):
+        for shift, weight in enumerate(weights):
+            fine[phase::factor] += weight * padded[shift : shift + count]
+    return np.moveaxis(fine, 0, axis)

@@ -1,0 +1,182 @@
+"""What the structure of the package promises, as a list of what breaks it.
+
+The ladder of packages stands in CONTRIBUTING.md, where people read it, and is read from there.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "geofsrcnn"
+
+LONGEST = 660
+"""Lines of a module."""
+
+HEAVY = {
+    "torch": {"networks", "engine", "training", "pairs", "batch.worker"},
+    "safetensors": {"networks", "training"},
+    "rasterio": {"formats", "training.patches", "pairs.read"},
+    "netCDF4": {"formats"},
+    "zarr": {"formats", "files.remote"},
+    "xarray": {"cf", "formats", "pairs", "upscale", "accessor"},
+    "dask": {"engine.lazy", "formats", "batch"},
+    "distributed": {"batch"},
+    "click": {"cli"},
+    "matplotlib": {"evaluation", "training.log", "batch.page"},
+}
+"""Packages and modules that may import a heavy library, wherever the import stands."""
+
+NO_NUMPY = {"errors", "process", "_version", "files"}
+"""What loads no numpy either."""
+
+
+class Import(NamedTuple):
+    """An import in a module."""
+
+    name: str
+    line: int
+    lazy: bool
+    for_types: bool
+
+
+def sources(package: Path = PACKAGE) -> dict[str, str]:
+    """The text of each module by its name, ``engine.tile`` or, of a package's own module, ``engine``."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text(encoding="utf-8")
+    return found
+
+
+def ladder(text: str | None = None) -> dict[str, int]:
+    """The line of each package and module of the root, from 0 for what imports nothing of the others."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") if text is None else text
+    rows = re.findall(r"^(\d+) {2,}(.+)$", text, re.MULTILINE)
+    return {name: int(line) for line, names in rows for name in re.findall(r"[\w.]+", names)}
+
+
+@cache
+def imports(text: str) -> tuple[Import, ...]:
+    """All imports of a module."""
+
+    def walk(node: ast.AST, *, lazy: bool, for_types: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from (Import(alias.name, child.lineno, lazy, for_types) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                module = "." * child.level + (child.module or "")
+                yield from (Import(f"{module}.{a.name}", child.lineno, lazy, for_types) for a in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                yield from walk(ast.Module(child.body, []), lazy=lazy, for_types=True)
+                yield from walk(ast.Module(child.orelse, []), lazy=lazy, for_types=for_types)
+            else:
+                inside = lazy or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+                yield from walk(child, lazy=inside, for_types=for_types)
+
+    return tuple(walk(ast.parse(text), lazy=False, for_types=False))
+
+
+@cache
+def form(text: str) -> tuple[bool, int]:
+    """Whether a module has a docstring, and how many statements."""
+    tree = ast.parse(text)
+    return ast.get_docstring(tree) is not None, len(tree.body)
+
+
+def own(name: str, modules: Mapping[str, str]) -> str | None:
+    """The module of the package that an imported name is, or is in; "" for the root."""
+    if name.split(".", maxsplit=1)[0] != "geofsrcnn":
+        return None
+    inner = name.removeprefix("geofsrcnn").removeprefix(".")
+    while inner and inner not in modules:
+        inner = inner.rpartition(".")[0]
+    return inner
+
+
+def within(module: str, places: set[str]) -> bool:
+    """Whether a module is one of the places, or in one."""
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def breaches(modules: Mapping[str, str], lines: Mapping[str, int] | None = None) -> list[str]:
+    """What breaks the structure, a line each; nothing if all is well."""
+    lines = ladder() if lines is None else lines
+    return [
+        *_upward(modules, lines),
+        *_heavy(modules),
+        *_circles(modules),
+        *_forms(modules),
+    ]
+
+
+def _upward(modules: Mapping[str, str], lines: Mapping[str, int]) -> Iterator[str]:
+    """Imports that go up or sideways, and packages without a line."""
+    for module, text in modules.items():
+        room = module.split(".")[0]
+        if room in ("", "__main__"):
+            continue
+        if room not in lines:
+            yield f"{module}: {room} has no line in CONTRIBUTING.md"
+            continue
+        for each in imports(text):
+            to = own(each.name, modules)
+            if each.name.startswith("."):
+                yield f"{module}:{each.line} imports relatively"
+            elif to == "":
+                yield f"{module}:{each.line} imports {each.name} from the root: name the module that has it"
+            elif to is not None and to.split(".")[0] != room and lines.get(to.split(".")[0], 99) >= lines[room]:
+                yield f"{module}:{each.line} imports {to}, which is no lower line"
+
+
+def _heavy(modules: Mapping[str, str]) -> Iterator[str]:
+    """Libraries where they do not belong."""
+    for module, text in modules.items():
+        for each in imports(text):
+            library = each.name.split(".")[0]
+            if each.for_types:
+                continue
+            if library in HEAVY and not within(module, HEAVY[library]):
+                yield f"{module}:{each.line} imports {library}, which is for {', '.join(sorted(HEAVY[library]))}"
+            if library == "numpy" and within(module, NO_NUMPY):
+                yield f"{module}:{each.line} imports numpy"
+
+
+def _circles(modules: Mapping[str, str]) -> Iterator[str]:
+    """Modules that lead back to themselves when they are imported."""
+    edges = {
+        module: {
+            to
+            for each in imports(text)
+            if not (each.lazy or each.for_types) and (to := own(each.name, modules)) not in (None, module)
+        }
+        for module, text in modules.items()
+    }
+    for module in modules:
+        seen: set[str] = set()
+        stack = list(edges[module])
+        while stack:
+            name = stack.pop()
+            if name not in seen:
+                seen.add(name)
+                stack += edges.get(name, ())
+        if module in seen:
+            yield f"{module} leads back to itself"
+
+
+def _forms(modules: Mapping[str, str]) -> Iterator[str]:
+    """Modules that are too long or say nothing, packages whose own module does more than to say what they hold."""
+    for module, text in modules.items():
+        says, statements = form(text)
+        if not says:
+            yield f"{module} says nothing of itself"
+        if (count := len(text.splitlines())) > LONGEST:
+            yield f"{module} has {count} lines"
+        is_package = any(other.startswith(f"{module}.") for other in modules) and module
+        if is_package and module != "formats" and statements > 1:
+            yield f"{module}/__init__ holds more than a paragraph"

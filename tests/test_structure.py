@@ -1,0 +1,165 @@
+"""Who may import whom, how large modules are, what importing the package costs; proved by breaking it."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import geofsrcnn
+from tests.support import structure
+
+MODULES = structure.sources()
+PLAIN = sorted(module for module in MODULES if not structure.within(module, structure.HEAVY["torch"]))
+NUMPY = sorted(module for module in MODULES if structure.within(module, {"grids", "values"}))
+
+
+def test_the_structure_holds():
+    """Imports go down, libraries stay where they belong, nothing leads back to itself, no module is too long."""
+    assert structure.breaches(MODULES) == []
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the package that may be broken."""
+    copy = tmp_path_factory.mktemp("copy") / "geofsrcnn"
+    shutil.copytree(structure.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    return copy
+
+
+def broken(tree, module: str, line: str) -> list[str]:
+    """What is found after a line was added to a module of the copy, which is put back."""
+    path = tree.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    before = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"{before}\n{line}\n", encoding="utf-8")
+        return structure.breaches(structure.sources(tree))
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", PLAIN)
+def test_an_import_of_torch_is_found(tree, module):
+    """In each module that is not to load it, at its top and inside a function."""
+    assert any(f"{module}:" in found and "torch" in found for found in broken(tree, module, "import torch"))
+    assert any("torch" in found for found in broken(tree, module, "def later():\n    import torch"))
+
+
+@pytest.mark.parametrize("module", NUMPY)
+def test_an_import_of_what_stands_higher_is_found(tree, module):
+    """The arithmetic imports no engine, not even for a moment."""
+    line = "def later():\n    from geofsrcnn.engine.run import run"
+    assert any("which is no lower line" in found for found in broken(tree, module, line))
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "words"),
+    [
+        ("grids.windows", "from geofsrcnn.grids.affine import Grid", "leads back to itself"),
+        ("values.cells", "import geofsrcnn", "from the root"),
+        ("values.cells", "from geofsrcnn import upscale_array", "from the root"),
+        ("files.kinds", "import numpy", "imports numpy"),
+        ("formats.netcdf", "from geofsrcnn.engine.base import Source", "which is no lower line"),
+        ("engine.tile", "import rasterio", "imports rasterio"),
+        ("networks.fsrcnn", "import xarray", "imports xarray"),
+        ("cli.show", "from .signals import fail", "relatively"),
+        ("values", "LIMIT = 1", "holds more than a paragraph"),
+        ("values.cells", "\n" * structure.LONGEST, "lines"),
+    ],
+)
+def test_other_breaches_are_found(tree, module, line, words):
+    """A circle, the root, a sibling, libraries where they do not belong, a package that does something, length."""
+    assert any(words in found for found in broken(tree, module, line))
+
+
+def test_a_package_without_a_line_is_found(tree):
+    """A new package needs its place in the ladder."""
+    (tree / "novelty.py").write_text('"""New."""\n', encoding="utf-8")
+    assert any("novelty has no line" in found for found in structure.breaches(structure.sources(tree)))
+    (tree / "novelty.py").unlink()
+
+
+def stated(text: str) -> dict[str, str]:
+    """The public names of a stub, and the module of each."""
+    return {
+        alias.asname: str(node.module)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+
+
+def missing(names: dict[str, str], modules: dict[str, str]) -> list[str]:
+    """Public names that their module does not define."""
+    found = []
+    for name, module in names.items():
+        body = ast.parse(modules.get(module, "")).body
+        defined = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        defined |= {
+            n.id for each in body if isinstance(each, ast.Assign) for n in each.targets if isinstance(n, ast.Name)
+        }
+        found += [] if name in defined else [name]
+    return found
+
+
+STUB = (structure.PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+
+
+def test_public_names_are_exact():
+    """The package offers what its stub lists, and documentation's list is the same."""
+    names = stated(STUB)
+    assert missing(names, MODULES) == []
+    assert set(geofsrcnn.__all__) == set(dir(geofsrcnn)) == set(names)
+    assert set(names) == {
+        *("FSRCNN", "FSRCNNConfig", "Card", "Checkpoint", "Comparison", "Estimate", "Summary", "BatchResult"),
+        *("GeofsrcnnError", "UsageError", "ConfigError", "InputError", "ModelError", "OutputError", "LimitError"),
+        *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
+        *("load_checkpoint", "save_checkpoint", "train_model", "train_pairs", "TrainOptions", "PairOptions"),
+        *("evaluate_raster", "evaluate_pairs"),
+        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_file", "upscale_files", "upscale_raster"),
+    }
+    for name in geofsrcnn.__all__:
+        assert getattr(geofsrcnn, name) is not None
+
+
+@pytest.mark.parametrize("name", sorted(stated(STUB)))
+def test_a_missing_public_name_is_found(name):
+    """A name whose definition is gone, or stands elsewhere, is missed."""
+    names = stated(STUB)
+    gone = {module: text.replace(name, f"{name}_gone") for module, text in MODULES.items()}
+    assert name in missing(names, gone)
+
+
+def test_unknown_names_are_attribute_errors():
+    """A name that the package does not have is missing in the usual way."""
+    with pytest.raises(AttributeError, match="upscale_everything"):
+        _ = geofsrcnn.upscale_everything  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "module", ["geofsrcnn", "geofsrcnn.cli.main", "geofsrcnn.upscale.file", "geofsrcnn.formats.open"]
+)
+def test_imports_load_nothing_heavy(module):
+    """A fresh interpreter that imports these has loaded neither torch, rasterio nor xarray."""
+    heavy = ("torch", "rasterio", "safetensors", "rich", "xarray", "dask", "matplotlib")
+    code = f"import {module}, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_no_torch(arguments):
+    """``python -m geofsrcnn --help`` answers without loading torch, rasterio or numpy."""
+    command = [sys.executable, "-X", "importtime", "-m", "geofsrcnn", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "geofsrcnn" in done.stdout
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "geofsrcnn.cli.main" in loaded
+    assert not loaded & {"torch", "rasterio", "numpy"}
