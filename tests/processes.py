@@ -22,8 +22,25 @@ from typing import Any
 
 SELF = Path(__file__)
 PRELOADED = (
-    *("checkpoint", "cli", "geotiff", "inference", "methods", "predict", "raster", "train", "upscale"),
-    *("dispatch", "gridded", "netcdf", "rastergrid", "zarrstore"),
+    *(
+        "cli.main",
+        "cli.session",
+        "cli.show",
+        "cli.train",
+        "cli.upscale",
+        "engine.run",
+        "formats.geotiff",
+        "formats.netcdf",
+    ),
+    *(
+        "formats.open",
+        "formats.raster",
+        "formats.zarr",
+        "networks.catalog",
+        "networks.checkpoint",
+        "networks.inference",
+    ),
+    *("training.rasters", "upscale.dataset", "upscale.file", "upscale.raster"),
 )
 
 
