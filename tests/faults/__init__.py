@@ -1,0 +1,1 @@
+"""Kills, signals, full disks and files that change: an output is whole or absent."""

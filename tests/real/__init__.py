@@ -1,0 +1,1 @@
+"""Real and odd files, and the models that are shipped."""
