@@ -1,7 +1,12 @@
-"""Fixtures and Hypothesis' profile."""
+"""Fixtures that several packages of tests share, and Hypothesis' profile."""
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,31 +15,13 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from tests.support.networks import TINY, random_model
+from tests.support.places import SHARED
 
 settings.register_profile(
     "geofsrcnn", deadline=None, max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("geofsrcnn")
-
-TINY = {"d": 8, "s": 4, "m": 1}
-
-
-def random_model(seed: int = 0, **config: object) -> FSRCNN:
-    """A network whose residual is as large as the field's own variation, every weight drawn."""
-    torch.manual_seed(seed)
-    model = FSRCNN(FSRCNNConfig(**config))
-    with torch.no_grad():
-        if model.config.skip != "none":
-            model.deconvolution.weight *= 100
-        for name, weight in model.named_parameters():
-            if "prelu" in name:
-                weight.uniform_(0.05, 0.6)
-            elif name.endswith("bias"):
-                weight.normal_(0, 0.2)
-            elif name == "skip":
-                weight.add_(0.02 * torch.randn_like(weight))
-    return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +54,67 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of data beside the project."""
-    path = Path(__file__).parents[2] / "shared"
-    if not path.is_dir():
+    if not SHARED.is_dir():
         pytest.skip("no data beside the project")
-    return path
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def forked_workers() -> None:
+    """Workers of clusters that begin in this process import nothing themselves."""
+    pytest.importorskip("distributed")
+    from tests.support.clusters import forked
+
+    forked()
+
+
+@pytest.fixture(scope="session")
+def cluster(forked_workers: None) -> Iterator[str]:
+    """The address of a scheduler with two workers, for all tests that harm neither."""
+    from tests.support.clusters import local
+
+    with local() as made:
+        yield made.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The endpoint of a moto server."""
+    found = shutil.which("moto_server", path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip("moto is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([found, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(3000):
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def bucket(moto: str) -> Iterator[None]:
+    """A bucket `data`, found through the environment."""
+    import s3fs
+
+    settings = {
+        "AWS_ENDPOINT_URL": moto,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in settings.items():
+            patch.setenv(key, value)
+        files = s3fs.S3FileSystem()
+        if not files.exists("data"):
+            files.mkdir("data")
+        yield

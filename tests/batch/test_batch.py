@@ -6,35 +6,22 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import rasterio
-import xarray as xr
-from rasters import digest, state, terrain, write
-from test_remote import bucket  # noqa: F401  a fixture
 
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
 from geofsrcnn.upscale.file import upscale_file
+from tests.support import processes
+from tests.support.archives import PLAIN, dataset, same
+from tests.support.rasters import digest, state, terrain, write
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
-
-PLAIN = {"model": "bilinear", "tile_size": 16}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a scheduler with two workers."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
-    ) as made:
-        yield made.scheduler_address
 
 
 @pytest.fixture
@@ -48,38 +35,6 @@ def archive(tmp_path) -> Path:
     (folder / "text.tif").write_text("no raster")
     (folder / "empty.nc").touch()
     return folder
-
-
-def dataset(path: Path, shape: tuple[int, ...] = (7, 20, 30)) -> Path:
-    """Temperature on latitudes and longitudes; to NetCDF or Zarr."""
-    times, rows, columns = shape
-    field = xr.DataArray(
-        terrain(shape, low=250, high=300).astype("float32"),
-        dims=("time", "lat", "lon"),
-        coords={"time": np.arange(times), "lat": np.arange(rows) * 0.5, "lon": np.arange(columns) * 0.5},
-        attrs={"units": "K", "standard_name": "air_temperature"},
-    )
-    field.lat.attrs = {"units": "degrees_north", "standard_name": "latitude"}
-    field.lon.attrs = {"units": "degrees_east", "standard_name": "longitude"}
-    whole = field.to_dataset(name="tas")
-    if path.suffix == ".zarr":
-        whole.chunk(time=2).to_zarr(path)
-    else:
-        whole.to_netcdf(path, engine="netcdf4")
-    return path
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two outputs are equal: to the byte where they are GeoTIFF, else in all but the time in the history."""
-    if one.suffix == ".tif":
-        return digest(one) == digest(other)
-    engine = "zarr" if one.is_dir() else "netcdf4"
-    with (
-        xr.open_dataset(one, engine=engine, decode_cf=False) as a,
-        xr.open_dataset(other, engine=engine, decode_cf=False) as b,
-    ):
-        a.attrs.pop("history"), b.attrs.pop("history")
-        return bool(a.identical(b))
 
 
 def states(result) -> dict[str, str]:
@@ -553,7 +508,7 @@ def test_a_page_with_thumbnails(archive, tmp_path):
     assert "<script" not in text
 
 
-def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):  # noqa: F811  a fixture
+def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):
     """A glob in one bucket, outputs in another, a journal here: equal to local runs, and a second run does nothing."""
     import s3fs
 

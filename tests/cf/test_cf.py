@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from grids import GAUSSIAN, curvilinear, globe, projected, regular
 
 from geofsrcnn.cf.encoding import limits_of, packing_of
 from geofsrcnn.cf.grid import find_grid
 from geofsrcnn.cf.refine import refine
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
+from tests.support.grids import GAUSSIAN, curvilinear, globe, projected, regular
 
 
 def renamed(dataset: xr.Dataset, **attrs: dict[str, str]) -> xr.Dataset:

@@ -13,14 +13,14 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
-from conftest import TINY, random_model
-from rasters import NOWHERE, created, opened, read, state, terrain, write
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
 from geofsrcnn.errors import UsageError
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
+from tests.support import processes
+from tests.support.networks import TINY, random_model
+from tests.support.rasters import NOWHERE, created, opened, read, state, terrain, write
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 

@@ -7,15 +7,15 @@ import re
 import tomllib
 from pathlib import Path
 
-import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rasters import terrain, write
 
 from geofsrcnn.cli.config import Kind, Option, parse_options, read_options
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.networks.checkpoint import load_checkpoint
+from tests.support import processes
+from tests.support.rasters import terrain, write
 
 OPTIONS = {
     "factor": Option("factor", "whole"),

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import factors, masks, seeds, shapes
 
 from geofsrcnn.engine.base import Job
 from geofsrcnn.engine.run import BANDS, band_groups, run
@@ -20,6 +19,7 @@ from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.kernels import resample
+from tests.support.strategies import factors, masks, seeds, shapes
 
 NO_MARGIN = Margin(0, 0, 0, 0)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import operator
 import pickle
 
-import dask
 import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import terrain
 
 from geofsrcnn import load_checkpoint, upscale_array
 from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks
 from geofsrcnn.networks.catalog import load_method
 from geofsrcnn.values.encoding import Missing
+from tests.support.clusters import local
+from tests.support.rasters import terrain
 
 SMALL = load_checkpoint("small", 3)
 METHOD = load_method(SMALL, 3)
@@ -123,13 +123,7 @@ def test_on_a_cluster():
     """Two worker processes: the same numbers, one torch thread in a task, the model made once a worker."""
     distributed = pytest.importorskip("distributed")
     field = terrain((4, 60, 80)).astype("float32")
-    with (
-        dask.config.set({"distributed.worker.daemon": True}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, protocol="tcp"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local(workers=2, threads=2) as cluster, distributed.Client(cluster) as client:
         result = chunked(field, (1, 20, 40)).compute()
         ready = client.run(_ready)
     assert np.array_equal(result, upscale_array(field, 3, SMALL, threads=1))

@@ -7,10 +7,7 @@ import math
 import warnings
 
 import numpy as np
-import processes
 import pytest
-from conftest import random_model
-from rasters import state, terrain, write
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
@@ -30,6 +27,9 @@ from geofsrcnn.evaluation.scores import geometric_mean, scored_mask
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import CLASSICAL, resample
+from tests.support import processes
+from tests.support.networks import random_model
+from tests.support.rasters import state, terrain, write
 
 
 def smooth(shape: tuple[int, int] = (96, 120), seed: int = 0) -> np.ndarray:

@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from geofsrcnn.errors import OutputError, UsageError, printable
 from geofsrcnn.evaluation.comparison import MEASURES, Comparison, Maps
-from geofsrcnn.evaluation.figures import _coarse_edges, _edges, _figures
+from geofsrcnn.evaluation.figures import _coarse_edges, _edges, draw_figures
 from geofsrcnn.evaluation.page import check_report, to_html, write_report
 from geofsrcnn.evaluation.report import MARK, NAMES, to_json, to_markdown, verdict
 
@@ -447,7 +447,7 @@ def picture(c):
     """The maps, as an array of colours."""
     from matplotlib.image import imread
 
-    return imread(io.BytesIO(_figures(c)[0].png))
+    return imread(io.BytesIO(draw_figures(c)[0].png))
 
 
 def test_maps_are_drawn_where_they_lie(warm):
@@ -507,10 +507,10 @@ def test_drawing_leaves_matplotlib_as_it_was(warm):
     """No pyplot, and the reader's settings are neither used nor changed."""
     code = """
 import sys, matplotlib, pickle
-from geofsrcnn.evaluation.figures import _figures
+from geofsrcnn.evaluation.figures import draw_figures
 matplotlib.rcParams["text.usetex"] = True
 before = {key: matplotlib.rcParams[key] for key in set(matplotlib.rcParams) - {"backend"}}
-assert len(_figures(pickle.load(sys.stdin.buffer))) == 1
+assert len(draw_figures(pickle.load(sys.stdin.buffer))) == 1
 assert "matplotlib.pyplot" not in sys.modules
 assert before == {key: matplotlib.rcParams[key] for key in before}
 """

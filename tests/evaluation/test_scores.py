@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import factors, masks, shapes
 
 from geofsrcnn.evaluation.scores import Errors, rmse, scored_mask, shift
+from tests.support.strategies import factors, masks, shapes
 
 
 def test_rmse_by_hand():

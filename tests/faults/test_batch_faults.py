@@ -15,37 +15,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import processes
 import pytest
-from rasters import digest, state, terrain, write
-from test_archive import PLAIN, dataset, same
 
 from geofsrcnn.batch.cluster import Task, Window, local_cluster
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, OutputError, UsageError
+from tests.support import processes
+from tests.support.archives import PLAIN, dataset, same
+from tests.support.clusters import local
+from tests.support.rasters import digest, state, terrain, write
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
 
 SEEDS = int(os.environ.get("GEOFSRCNN_SEEDS", "3"))
-
-
-def local(workers: int = 2, **options):
-    """A cluster whose workers are started again when they die."""
-    import dask
-
-    settings = {"distributed.scheduler.allowed-failures": 2, "distributed.scheduler.worker-saturation": 1.0}
-    with dask.config.set(settings):
-        return distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=50,
-            **options,
-        )
 
 
 @pytest.fixture

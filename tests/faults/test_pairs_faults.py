@@ -15,23 +15,16 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
-from pairfiles import QUICK, SMALL, changed, made, trained
-from rasters import write
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
 from geofsrcnn.pairs.train import PairOptions, train_pairs
+from tests.support.pairfiles import QUICK, SMALL, changed, made, trained
+from tests.support.rasters import write
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 KILLS = 3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """One torch thread: what is this small gains nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

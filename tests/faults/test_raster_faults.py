@@ -19,9 +19,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
-from rasters import digest, read, state, terrain, write
+
+from tests.support import processes
+from tests.support.rasters import digest, read, state, terrain, write
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 

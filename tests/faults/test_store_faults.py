@@ -18,10 +18,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import xarray as xr
-from grids import regular
+
+from tests.support import processes
+from tests.support.grids import regular
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 

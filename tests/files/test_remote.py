@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -18,12 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import rasterio
 import xarray as xr
-from grids import regular
-from rasters import read, terrain, write
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.sync import sync
 
@@ -31,6 +25,9 @@ from geofsrcnn import upscale_file
 from geofsrcnn.errors import RemoteError
 from geofsrcnn.files import remote
 from geofsrcnn.formats.zarr import PatientStore
+from tests.support import processes
+from tests.support.grids import regular
+from tests.support.rasters import read, terrain, write
 
 HERE = ("127.0.0.1",)
 
@@ -267,43 +264,6 @@ def test_on_the_command_line(server, tmp_path):
 
 
 # -------------------------------------------------------------------------------------------------------------- S3
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The endpoint of a moto server with an empty bucket `data`."""
-    moto = shutil.which("moto_server", path=str(Path(sys.executable).parent))
-    if moto is None:
-        pytest.skip("moto is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([moto, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
-    settings = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {key: os.environ.get(key) for key in settings}
-    os.environ.update(settings)
-    try:
-        import s3fs
-
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        s3fs.S3FileSystem().mkdir("data")
-        yield endpoint
-    finally:
-        process.kill()
-        process.wait()
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.__setitem__(key, value)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -16,11 +16,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from rasterio.transform import GCPTransformer, RPCTransformer
-from rasters import NOWHERE, created, opened, read, terrain, write
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, OutputError, UsageError
 from geofsrcnn.formats.geotiff import GeoTiffSink
+from tests.support.rasters import NOWHERE, created, opened, read, terrain, write
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 

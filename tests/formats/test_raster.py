@@ -15,7 +15,6 @@ import rasterio
 import tifffile
 from affine import Affine
 from rasterio.enums import ColorInterp
-from rasters import NOWHERE, created, opened, read, state, terrain, write
 
 from geofsrcnn import upscale_array, upscale_raster
 from geofsrcnn.errors import (
@@ -29,6 +28,7 @@ from geofsrcnn.errors import (
 )
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import Window
+from tests.support.rasters import NOWHERE, created, opened, read, state, terrain, write
 
 VRT = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte">{}</VRTRasterBand></VRTDataset>'
 

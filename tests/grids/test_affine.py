@@ -10,11 +10,11 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.rpc import RPC
-from strategies import STEPS, affines, origins, shapes, steps
 
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
+from tests.support.strategies import STEPS, affines, origins, shapes, steps
 
 sides = st.integers(1, 20000)
 all_factors = st.integers(2, 8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import factors, shapes
 
 from geofsrcnn.errors import UsageError
 from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
+from tests.support.strategies import factors, shapes
 
 
 @st.composite

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import processes
 import pytest
 import torch
-from conftest import TINY, random_model
-from rasters import opened, terrain, write
 from safetensors.torch import save as save_tensors
 
 from geofsrcnn import __version__, upscale_array, upscale_raster
 from geofsrcnn.errors import ModelError, OutputError, RemoteError
 from geofsrcnn.networks.checkpoint import FORMAT_VERSION, Card, load_checkpoint, save_checkpoint, shipped_models
+from tests.support import processes
+from tests.support.networks import TINY, random_model
+from tests.support.rasters import opened, terrain, write
 
 CARD = Card(
     name="trial",

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY, random_model
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import factors, seeds
 from torch import nn
 
 from geofsrcnn.errors import ConfigError
@@ -26,6 +24,8 @@ from geofsrcnn.networks.fsrcnn import (
     subpixel_to_deconvolution,
 )
 from geofsrcnn.values.kernels import filter_bank
+from tests.support.networks import TINY, random_model
+from tests.support.strategies import factors, seeds
 
 odd = st.sampled_from([1, 3, 5, 7])
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY, random_model
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import factors, seeds
 
 from geofsrcnn.networks.fsrcnn import PRESETS, deconvolution_to_subpixel
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.kernels import CLASSICAL, resample
+from tests.support.networks import TINY, random_model
+from tests.support.strategies import factors, seeds
 
 FREE = {"unit_free": False, "skip": "none"}
 VARIANTS = {

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import torch
 import xarray as xr
-from pairfiles import METRES, QUICK, SMALL, changed, made, trained
 from PIL import Image
 
 from geofsrcnn import load_checkpoint
@@ -22,6 +20,8 @@ from geofsrcnn.evaluation.report import NAMES
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.train import PairOptions, train_pairs
+from tests.support import processes
+from tests.support.pairfiles import METRES, QUICK, SMALL, changed, made, trained
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import rasterio
 import torch
@@ -16,12 +15,10 @@ import xarray as xr
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from pairfiles import QUICK, SMALL, changed, elevation, made, trained
 from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
-from rasters import state, write
 
 from geofsrcnn import load_checkpoint, upscale_array, upscale_file, upscale_raster
 from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
@@ -41,10 +38,14 @@ from geofsrcnn.pairs.train import PairOptions, train_pairs
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
+from tests.support import processes
+from tests.support.pairfiles import QUICK, SMALL, changed, elevation, made, trained
+from tests.support.places import SHARED
+from tests.support.rasters import state, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-IBERIA = Path(__file__).parents[2] / "shared" / "data" / "pairs" / "iberia"
+IBERIA = SHARED / "data" / "pairs" / "iberia"
 
 
 @pytest.fixture(scope="module")

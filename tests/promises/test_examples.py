@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import numpy as np
@@ -16,8 +15,8 @@ import rasterio
 import xarray as xr
 
 from geofsrcnn.cli.main import cli
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from strategies import RUBBISH, factors, fields, magnitudes, masks, seeds, shapes, tile_sizes
 
 from geofsrcnn import upscale_array
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.networks.fsrcnn import PRESETS
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.kernels import CLASSICAL
+from tests.support.strategies import RUBBISH, factors, fields, magnitudes, masks, seeds, shapes, tile_sizes
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FORMS = st.sampled_from([{}, {"skip": "cubic"}, {"prelu": "channel"}, {"conserving": "none"}, {"skip": "none"}])

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import processes
 import pytest
-from conftest import TINY, random_model
 from rasterio.enums import ColorInterp, MaskFlags
-from rasters import ODD, blocks, opened, state
 
 from geofsrcnn import upscale_raster
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
+from tests.support import processes
+from tests.support.networks import TINY, random_model
+from tests.support.rasters import ODD, blocks, opened, state
 
 FILES = sorted(path.name for path in ODD.glob("*.tif*") if path.suffix in (".tif", ".tiff"))
 PEAK = 500 * 2**20

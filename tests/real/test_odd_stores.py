@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from rasters import ODD, state
 from zarr.storage import ZipStore
 
 from geofsrcnn import load_checkpoint, upscale_dataset, upscale_file
 from geofsrcnn.cf.encoding import packing_of
 from geofsrcnn.errors import GeofsrcnnError
+from tests.support.rasters import ODD, state
 
 FILES = sorted(p.name for p in ODD.glob("*") if p.name.endswith((".nc", ".h5", ".bag", ".zarr.zip", ".file.zip")))
 MODEL = load_checkpoint("small", 3)

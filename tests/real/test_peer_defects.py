@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import random_model
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
@@ -13,6 +12,7 @@ from geofsrcnn.networks.fsrcnn import PRESETS
 from geofsrcnn.networks.inference import Network
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.kernels import CLASSICAL
+from tests.support.networks import random_model
 
 SMOOTH = [m for m in CLASSICAL if m != "nearest"]
 FORMS = [{}, {"skip": "cubic"}, {"conserving": "positive"}, PRESETS["small"], {"conserving": "none"}]

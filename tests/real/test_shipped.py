@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from geofsrcnn.evaluation.scores import geometric_mean, rmse, scored_mask, shift
 from geofsrcnn.networks.checkpoint import shipped_models
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
+from tests.support.places import SHARED
 
-ROOT = Path(__file__).parents[1]
-VALIDATION = ROOT.parent / "shared" / "data" / "validation"
+VALIDATION = SHARED / "data" / "validation"
 MODELS = [(path.stem, load_checkpoint(path).config.factor) for path in shipped_models()]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from rasters import terrain
+
+from tests.support.rasters import terrain
 
 GAUSSIAN = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(32)[0]))[::-1]
 """32 Gaussian latitudes, north first."""

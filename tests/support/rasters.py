@@ -14,7 +14,9 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-ODD = Path(__file__).parents[2] / "shared" / "data" / "odd"
+from tests.support.places import SHARED
+
+ODD = SHARED / "data" / "odd"
 """Odd files of other projects' test suites; absent where only the project is."""
 
 UTM = {"crs": "EPSG:32633", "transform": Affine(30.0, 0.0, 500_000.0, 0.0, -30.0, 6_000_000.0)}

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
+
 PACKAGE = ROOT / "geofsrcnn"
 
 LONGEST = 660

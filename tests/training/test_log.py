@@ -8,15 +8,15 @@ import math
 from pathlib import Path
 
 import matplotlib.image
-import processes
 import pytest
 import torch
-from pairfiles import made
-from rasters import state, terrain, write
 
 from geofsrcnn.errors import OutputError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.training import log
+from tests.support import processes
+from tests.support.pairfiles import made
+from tests.support.rasters import state, terrain, write
 
 ALONE = "import torch; torch.set_num_threads(1)\n"
 LINE = ("-f", 2, "--size", "small", "--steps", 6, "--patch", 8, "--batch", 2, "-q")

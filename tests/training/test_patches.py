@@ -9,12 +9,12 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from rasters import read, terrain, write
 
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.training.patches import Field, Patches, digest, made_ahead, read_fields, sites, split
 from geofsrcnn.values.blocks import block_mean, repeat
+from tests.support.rasters import read, terrain, write
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pairfiles import made
-from rasters import write
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.training.processes import Ranks
+from tests.support.pairfiles import made
+from tests.support.rasters import write
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -14,16 +14,17 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
-import torch
 from affine import Affine
-from rasters import read, terrain, write
 
 from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
 from geofsrcnn.networks.fsrcnn import PRESETS
+from tests.support.places import ROOT
+from tests.support.rasters import read, terrain, write
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
-import recipe  # noqa: E402  an example, not a package
+import recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 REAL = tomllib.loads((ROOT / "examples" / "recipe.toml").read_text(encoding="utf-8"))
 
@@ -106,15 +107,6 @@ teacher = "small-x2"
 summary = "learns from the first"
 options = { steps = 8, batch = 2, patch = 8, check_every = 4, branches = true }
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """One torch thread: networks this small gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import processes
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import digest, terrain, write
 
 from geofsrcnn.errors import GeofsrcnnWarning, OutputError, TrainError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
@@ -23,6 +21,10 @@ from geofsrcnn.networks.fsrcnn import FSRCNNConfig
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import Result, TrainOptions
 from geofsrcnn.training.states import State, folder_of, load_state, save_state
+from tests.support import processes
+from tests.support.rasters import digest, terrain, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=2)
 OPTIONS = {
@@ -41,15 +43,6 @@ ALWAYS = 1e-9
 
 class StopError(Exception):
     """Ends a training from within."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """One torch thread: the same numbers whatever else the machine does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import torch
-from rasters import digest, read, state, terrain, write
 
 from geofsrcnn import upscale_array, upscale_raster
 from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
@@ -29,18 +27,13 @@ from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import STAGES, TrainOptions
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
+from tests.support import processes
+from tests.support.rasters import digest, read, state, terrain, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=1)
 QUICK = {"steps": 30, "batch": 4, "patch": 8, "check_every": 15}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """One torch thread: patches this small gain nothing from more, and wait for them where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401  registers ds.rio
 import xarray as xr
-from grids import GAUSSIAN, curvilinear, globe, projected, regular
-from rasters import terrain
 
 import geofsrcnn
 from geofsrcnn import upscale_array, upscale_dataarray, upscale_dataset
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.values.blocks import block_mean
+from tests.support.grids import GAUSSIAN, curvilinear, globe, projected, regular
+from tests.support.rasters import terrain
 
 MODEL = "small"
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
-import processes
 import pytest
 import rasterio
 import xarray as xr
 import zarr
-from grids import curvilinear, globe, projected, regular
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import UTM, read, state, terrain, write
 
 from geofsrcnn import load_checkpoint, upscale_dataset, upscale_file, upscale_raster
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, LimitError, OutputError, UsageError
 from geofsrcnn.networks.catalog import load_method
 from geofsrcnn.upscale.file import estimate_file
 from geofsrcnn.values.blocks import block_mean
+from tests.support import processes
+from tests.support.grids import curvilinear, globe, projected, regular
+from tests.support.rasters import UTM, read, state, terrain, write
 
 MODEL = load_checkpoint("small", 3)
 PACKING = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 270.0, "_FillValue": np.int16(-32768)}

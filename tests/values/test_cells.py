@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import RUBBISH, masks, seeds, shapes
 
 from geofsrcnn.values.encoding import encode, stored_nodata, valid_mask
 from geofsrcnn.values.fill import fill
+from tests.support.strategies import RUBBISH, masks, seeds, shapes
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = ("float32", "float64")

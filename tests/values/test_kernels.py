@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, reproject
 from scipy import ndimage
-from strategies import factors, fields, seeds, shapes
 
 from geofsrcnn.errors import UsageError
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.kernels import KERNELS, filter_bank, offsets, resample, split_method, taps
+from tests.support.strategies import factors, fields, seeds, shapes
 
 METHODS = [kernel + suffix for kernel in KERNELS for suffix in ("", "-c", "-bp")]
 PLANAR = ("bilinear", "cubic", "bilinear-c", "cubic-c", "bilinear-bp", "cubic-bp")
