@@ -419,7 +419,7 @@ def test_the_command(archive, tmp_path):
     """With processes of its own: a table of failures, exit code 9, a journal, JSON; and again with nothing to do."""
     out = tmp_path / "out"
     common = ("batch", archive, "-o", out, "--factor", 3, "-m", "bilinear", "--workers", 2)
-    run = processes.run(*common, timeout=120)
+    run = processes.run(*common)
     assert run.code == 9, run
     assert run.errors == ["geofsrcnn: error: 2 of 6 files failed"]
     assert f"failed: {archive}/text.tif: " in run.out
@@ -458,7 +458,7 @@ def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
     assert ended.err.endswith("geofsrcnn: interrupted, no unfinished file is left\n")
     assert not list(out.rglob(".*"))
     assert 3 <= len(list(out.glob("*.tif"))) < 30
-    assert processes.run(*common, timeout=120).code == 0
+    assert processes.run(*common).code == 0
     assert len(list(out.glob("*.tif"))) == 30
 
 
@@ -499,7 +499,7 @@ def _is_zombie(pid: int) -> bool:
 
 def test_a_page_with_thumbnails(archive, tmp_path):
     page = tmp_path / "out" / "page.html"  # in a folder that the run makes
-    run = processes.run("batch", archive, "-o", tmp_path / "out", "-m", "bilinear", "--report", page, timeout=120)
+    run = processes.run("batch", archive, "-o", tmp_path / "out", "-m", "bilinear", "--report", page)
     assert run.code == 9, run
     text = page.read_text()
     assert text.count("data:image/png") >= 4

@@ -133,7 +133,7 @@ def test_a_driver_killed_at_any_moment(seed, archive, tmp_path):
     )
     before = {path: state(path) for path in archive.iterdir()}
     slow = "import os; os.environ['SLOW'] = '1'"
-    assert processes.run(*common, tmp_path / "undisturbed", prelude=slow, timeout=120).code == 0
+    assert processes.run(*common, tmp_path / "undisturbed", prelude=slow).code == 0
     draw, out = random.Random(seed), tmp_path / "out"
     left = []
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_a_driver_killed_at_any_moment(seed, archive, tmp_path):
     done = {path: digest(path) for path in out.glob("*.tif")}
     for path, content in done.items():
         assert content == digest(tmp_path / "undisturbed" / path.name)
-    finished = processes.run(*common, out, timeout=120)
+    finished = processes.run(*common, out)
     assert finished.code == 0, finished
     assert equal(out, tmp_path / "undisturbed")
     assert {path: state(path) for path in archive.iterdir()} == before
@@ -368,7 +368,7 @@ def test_two_runs_of_one_folder(archive, tmp_path):
         time.sleep(0.01)
     assert "another batch run writes here" in processes.run(*common, out).refused(5)
     assert first.wait(120).code == 0
-    assert processes.run(*common, tmp_path / "alone", timeout=120).code == 0
+    assert processes.run(*common, tmp_path / "alone").code == 0
     assert equal(out, tmp_path / "alone")
 
 

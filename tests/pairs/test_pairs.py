@@ -306,7 +306,7 @@ def test_three_commands(files, tmp_path):
     out = tmp_path / "m.safetensors"
     before = state(files["fine"])
     line = ("--coarse", files["coarse"], "--static", files["height"], "--until", "2000-06-01", "-f", 4, "-o", out)
-    done = processes.run("train", files["fine"], *line, "--steps", 40, timeout=120)
+    done = processes.run("train", files["fine"], *line, "--steps", 40)
     assert done.code == 0, done.err
     assert "fitted on 152 times, RMSE on the 88 after them" in done.out
     assert "the best simple method" in done.out

@@ -166,7 +166,7 @@ def test_a_training_keeps_what_is_asked_for(fine, tmp_path):
     pytest.importorskip("tensorboard")
     kept = ("--log", "log.jsonl", "--curves", "c.png", "--tensorboard", "events")
     line = ("train", fine, *LINE, *kept, "--freeze", "feature,shrink", "--last-rate", 0.1, "--course", "constant")
-    done = processes.run(*line, "-o", "m.safetensors", cwd=str(tmp_path), prelude=ALONE, timeout=120)
+    done = processes.run(*line, "-o", "m.safetensors", cwd=str(tmp_path), prelude=ALONE)
     assert (done.code, done.err) == (0, "")
     assert steps(tmp_path / "log.jsonl") == [0, 6]
     assert matplotlib.image.imread(tmp_path / "c.png").shape[:2] == (768, 768)
@@ -181,7 +181,6 @@ def test_a_training_keeps_what_is_asked_for(fine, tmp_path):
         cwd=str(tmp_path / "other"),
         env={"RANK": "1"},
         prelude=ALONE,
-        timeout=120,
     )
     assert (done.code, done.out, done.err) == (0, "", "")
     assert {path.name for path in (tmp_path / "other").iterdir()} <= {"o.safetensors"}
@@ -192,7 +191,7 @@ def test_the_expected_time_on_the_command_line(fine, tmp_path):
     soon = "from geofsrcnn import logbook\nlogbook.time_left.__kwdefaults__['delay'] = 0\n"
     for quiet, count in (((), 1), (("-q",), 0)):
         line = ("train", fine, *LINE[:-1], *quiet, "-o", tmp_path / "m.safetensors", "--overwrite")
-        done = processes.run(*line, prelude=ALONE + soon, timeout=120)
+        done = processes.run(*line, prelude=ALONE + soon)
         assert sum(" of 6 steps, " in each for each in done.err.splitlines()) == count, done
 
 
@@ -233,7 +232,7 @@ def test_members_and_seeds_of_pairs(files, tmp_path):
     kept = ("--log", tmp_path / "log.jsonl", "--curves", tmp_path / "c.png")
     line = ("train", files["fine"], "--coarse", files["coarse"], "-f", 4, "--until", "2000-06-01", "--steps", 5)
     several = ("--members", 2, "--seeds", 2, "--batch", 4)
-    done = processes.run(*line, *several, *kept, "-o", tmp_path / "m.safetensors", prelude=ALONE, timeout=200)
+    done = processes.run(*line, *several, *kept, "-o", tmp_path / "m.safetensors", prelude=ALONE)
     assert done.code == 0, done.err
     assert done.out.count("its members alone: ") == 2
     assert "standard deviation" in done.out.splitlines()[-1]

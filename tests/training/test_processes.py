@@ -81,7 +81,7 @@ def test_two_processes_train_as_one(arguments, tmp_path, kind):
         out = tmp_path / f"{processes}.safetensors"
         log = tmp_path / f"{processes}.jsonl"
         line = command(*arguments[kind], "--out", out, "--log", log, processes=processes)
-        done = subprocess.run(line, env=ALONE, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(line, env=ALONE, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(f"{out}: ") == 1
         assert [json.loads(row)["step"] for row in log.read_text().splitlines()] == [0, 24]
@@ -114,15 +114,15 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
         assert [each.poll() for each in both] == [None, None]
         time.sleep(0.02)
     both[1].send_signal(signal.SIGKILL)
-    _, said = both[0].communicate(timeout=60)
+    _, said = both[0].communicate(timeout=300)
     both[1].communicate()
     assert both[0].returncode == 8, said
     assert "another process of the training has ended: the same command with --resume goes on" in said
     assert "Traceback" not in said
-    done = subprocess.run(command(*rest, "--resume"), env=ALONE, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command(*rest, "--resume"), env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole.safetensors"
-    subprocess.run(command(*rest, "--out", whole), env=ALONE, check=True, capture_output=True, timeout=200)
+    subprocess.run(command(*rest, "--out", whole), env=ALONE, check=True, capture_output=True)
     assert (weights(out) - weights(whole)).abs().max() < 0.01 * weights(whole).abs().max()
 
 
@@ -135,7 +135,7 @@ def test_what_several_processes_cannot_do_is_refused(arguments, tmp_path, option
     rest = [each for each in arguments["pairs"] if each not in ("--steps", 24)]
     line = command(*rest, *options, "--out", tmp_path / "m.safetensors")
     there = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    done = subprocess.run(line, env={**ALONE, **there}, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(line, env={**ALONE, **there}, capture_output=True, text=True)
     assert done.returncode == 2
     assert words in done.stderr
 
@@ -165,5 +165,5 @@ def test_the_process_group_ends_with_the_training(tmp_path):
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    done = subprocess.run([*start, str(script)], env=ALONE, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([*start, str(script)], env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

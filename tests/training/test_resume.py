@@ -92,7 +92,7 @@ def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
     line = ("--size", "small", "--steps", 60, "--patch", 8, "--batch", 4, "-q", "--save-minutes", ALWAYS)
     alone = "import torch; torch.set_num_threads(1)\n"
     whole, out, moments = tmp_path / "whole.safetensors", tmp_path / "m.safetensors", random.Random(7)
-    assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone, timeout=120).code == 0
+    assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone).code == 0
     kills = 0
     for _ in range(3):
         before = {p.name for p in folder_of(out).glob("state-*")}
@@ -104,7 +104,7 @@ def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
         time.sleep(moments.uniform(0, 0.15))
         run.send(signal.SIGKILL)
         kills += run.wait().code == -signal.SIGKILL
-    assert processes.run("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone, timeout=120).code == 0
+    assert processes.run("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone).code == 0
     assert kills >= 2
     first, second = (load_checkpoint(p, 2) for p in (whole, out))
     assert first.card.scores == second.card.scores

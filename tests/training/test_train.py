@@ -65,7 +65,7 @@ def test_a_training_on_the_command_line_gives_a_model_that_works(fine, tmp_path)
     card.write_text('summary = "hills"\nlimits = "no rain"\n[[data]]\nname = "n"\nsource = "s"\nlicence = "CC0"\n')
     before = state(fine)
     done = processes.run(
-        "train", fine, "-f", 2, "-o", out, *LINE, "--card", card, "--log", log, "--json", timeout=120, prelude=ALONE
+        "train", fine, "-f", 2, "-o", out, *LINE, "--card", card, "--log", log, "--json", prelude=ALONE
     )
     assert done.code == 0, done.err
     assert "step     40" in done.err
@@ -161,7 +161,6 @@ def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
         "1e30",
         "--overwrite",
         "-q",
-        timeout=120,
         prelude=ALONE,
     )
     message = done.refused(8)

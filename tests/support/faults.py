@@ -1,0 +1,187 @@
+"""A run that faults happen to: its input, its output, what it gives undisturbed, and a gate that it waits at.
+
+Nothing here depends on how fast a machine is: a run waits at the gate until a test has done its worst, and the
+clocks, minutes, only end what hangs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from tests.support import processes
+from tests.support.grids import regular
+from tests.support.rasters import read, terrain, write
+
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+
+GATE = """
+import os, time
+from pathlib import Path
+from geofsrcnn.cli.signals import REQUEST
+from geofsrcnn.formats.geotiff import GeoTiffSink
+from geofsrcnn.formats.netcdf import NetCDFWriter
+from geofsrcnn.formats.zarr import ZarrWriter
+
+folder, begun = Path({folder!r}), 0
+for kind in (GeoTiffSink, NetCDFWriter, ZarrWriter):
+    def gated(*args, write=kind.write):
+        global begun
+        begun += 1
+        with (folder / "begun").open("a") as log:
+            log.write("x")
+        if begun == {at}:
+            (folder / f"waits-{{os.getpid()}}").touch()
+            while not (folder / "open").exists():
+                if REQUEST.number is not None:
+                    (folder / "asked").touch()
+                time.sleep(0.002)
+        write(*args)
+    kind.write = gated
+"""
+"""Writes are counted, and the process waits before one of them until the gate is open."""
+
+
+def until(condition: Callable[[], object], run: processes.Run | None = None, patience: float = 300) -> None:
+    """Wait until something is so; the test fails, with what the run said, if it never is."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline or (run is not None and run.ended):
+            raise AssertionError(f"never so: {run and run.wait(1)}")
+        time.sleep(0.002)
+
+
+class Gate:
+    """Where runs wait, before one of their writes (the first is 1; 0 for a gate that is only a counter)."""
+
+    def __init__(self, folder: Path, at: int = 0) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.prelude = folder, GATE.format(folder=str(folder), at=at)
+
+    @property
+    def begun(self) -> int:
+        """Writes that have begun."""
+        log = self.folder / "begun"
+        return log.stat().st_size if log.exists() else 0
+
+    def reached(self, *runs: processes.Run) -> None:
+        """Wait until all of these runs wait here."""
+        for run in runs:
+            until(lambda run=run: (self.folder / f"waits-{run.pid}").exists(), run)
+
+    def asked(self, run: processes.Run) -> None:
+        """Wait until a run that waits here has taken note of a signal."""
+        until((self.folder / "asked").exists, run)
+
+    def open(self) -> None:
+        """Let them go on."""
+        (self.folder / "open").touch()
+
+
+def facts(path: Path) -> dict[str, tuple[str, int, int]]:
+    """Content, time and inode of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    found = {}
+    for each in files:
+        status = each.stat()
+        content = hashlib.sha256(each.read_bytes()).hexdigest()
+        found[str(each.relative_to(path.parent))] = (content, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def values(path: Path) -> np.ndarray:
+    """The field of a file, as stored."""
+    if path.suffix == ".tif":
+        return read(path)
+    engine = "zarr" if path.suffix == ".zarr" else "netcdf4"
+    with xr.open_dataset(path, engine=engine, decode_cf=False) as dataset:
+        assert set(dataset.variables) == {"tas", "time", "lat", "lon", "lat_bnds", "lon_bnds", "height"}
+        return dataset["tas"].to_numpy()
+
+
+class Work:
+    """An input, an output name in an empty folder, and what a run without faults gives."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        for name in ("in", "out"):
+            (folder / name).mkdir()
+        self.folder, self.gates = folder, 0
+        self.source, self.output = folder / "in" / f"coarse{suffix}", folder / "out" / f"fine{suffix}"
+        if suffix == ".tif":
+            write(self.source, terrain((96, 112)).astype("float32"))
+        else:
+            dataset = regular(rows=36, columns=44, times=3)
+            dataset["tas"].encoding = {"zlib": True} if suffix == ".nc" else {}
+            if suffix == ".nc":
+                dataset.to_netcdf(self.source, engine="netcdf4")
+            else:
+                dataset.to_zarr(self.source, zarr_format=2)
+        tile = 16 if suffix == ".tif" else 12
+        self.options = ("-m", "bilinear", "--tile-size", tile, "--threads", 1, "-q")
+        self.before = facts(self.source)
+        gate = self.gate()
+        done = self.run(prelude=gate.prelude)
+        assert (done.code, done.err) == (0, "")
+        self.writes = gate.begun
+        assert self.writes >= 12
+        self.expected = values(self.output)
+        self.sizes = [p.stat().st_size for p in [self.output, *self.output.rglob("*")] if p.is_file()]
+        self.clear()
+
+    def gate(self, at: int = 0) -> Gate:
+        """A new gate."""
+        self.gates += 1
+        return Gate(self.folder / "gates" / str(self.gates), at)
+
+    def clear(self) -> None:
+        """Remove the output."""
+        if self.output.is_dir():
+            shutil.rmtree(self.output)
+        self.output.unlink(missing_ok=True)
+
+    def start(self, *more: object, **setup: object) -> processes.Run:
+        """Start a run."""
+        return processes.start("upscale", self.source, self.output, *self.options, *more, **setup)
+
+    def run(self, *more: object, **setup: object) -> processes.Finished:
+        """Run to the end."""
+        return self.start(*more, **setup).wait()
+
+    def begun(self, *more: object, at: int = 3, **setup: object) -> tuple[processes.Run, Gate]:
+        """A run that has begun to write, and waits; and its gate."""
+        gate = self.gate(at)
+        run = self.start(*more, prelude=gate.prelude, **setup)
+        gate.reached(run)
+        assert list(self.output.parent.glob(".fine.*.part/output.*"))
+        return run, gate
+
+    def put_old(self) -> dict[str, tuple[str, int, int]]:
+        """An older output of the same kind; what it is."""
+        done = processes.run("upscale", self.source, self.output, "-f", 2, "-m", "nearest", "-q", "--overwrite")
+        assert done.code == 0, done
+        return facts(self.output)
+
+    def left(self) -> list[str]:
+        """Names beside the output, hidden ones too."""
+        return sorted(p.name for p in self.output.parent.iterdir() if p != self.output)
+
+    def check_output(self) -> bool:
+        """Whether there is an output, which must then be whole."""
+        if not self.output.exists():
+            return False
+        assert np.array_equal(values(self.output), self.expected)
+        return True
+
+    def check_next_run(self) -> None:
+        """The next run is as good as the first and cleans up; the input never changed."""
+        assert facts(self.source) == self.before
+        done = self.run("--overwrite", end=True)
+        assert (done.code, done.err) == (0, "")
+        assert self.check_output()
+        assert self.left() == []
