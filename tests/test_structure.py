@@ -83,6 +83,41 @@ def test_a_package_without_a_line_is_found(tree):
     (tree / "novelty.py").unlink()
 
 
+TESTS = structure.sources_of_tests()
+APART = {"faults", "golden", "promises", "real", "support"}
+"""What is about the product as a whole."""
+
+
+def test_no_test_imports_another():
+    """What tests share stands in tests.support and in conftest modules; each name stands for one module."""
+    assert structure.ties_of_tests(TESTS) == []
+    assert structure.twins_of_tests(TESTS) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from tests.grids.test_axes import test_even_cells_are_split_evenly",
+        "import tests.conftest",
+        "def later():\n    from tests import conftest",
+        "from test_axes import cases",
+        "from conftest import cluster",
+        "from .test_axes import cases",
+    ],
+)
+def test_an_import_of_a_test_is_found(line):
+    """Wherever it stands, and however it is written."""
+    module = "tests.engine.test_lazy"
+    broken_tests = {**TESTS, module: f"{TESTS[module]}\n{line}\n"}
+    assert any(found.startswith(f"{module}:") for found in structure.ties_of_tests(broken_tests))
+
+
+def test_tests_mirror_the_package():
+    """Each package has a folder of tests, and each folder is a package or one of those that stand apart."""
+    packages = {path.parent.name for path in structure.PACKAGE.glob("*/__init__.py")}
+    assert structure.rooms_of_tests(TESTS) - APART == packages
+
+
 def stated(text: str) -> dict[str, str]:
     """The public names of a stub, and the module of each."""
     return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -181,3 +182,43 @@ def _forms(modules: Mapping[str, str]) -> Iterator[str]:
         is_package = any(other.startswith(f"{module}.") for other in modules) and module
         if is_package and module != "formats" and statements > 1:
             yield f"{module}/__init__ holds more than a paragraph"
+
+
+TESTS = ROOT / "tests"
+
+
+def sources_of_tests() -> dict[str, str]:
+    """The text of each module of tests by its name from the root, ``tests.engine.test_lazy``."""
+    paths = sorted(TESTS.rglob("*.py"))
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts): p.read_text(encoding="utf-8") for p in paths}
+
+
+def ties_of_tests(modules: Mapping[str, str]) -> list[str]:
+    """Imports of modules of tests that are no helpers, a line each."""
+    names = {module.rpartition(".")[2] for module in modules if is_test(module)}
+    found = []
+    for module, text in modules.items():
+        for each in imports(text):
+            parts = each.name.split(".")
+            if parts[0] == "tests" and parts[1:2] != ["support"]:
+                found.append(f"{module}:{each.line} imports {each.name}: what tests share stands in tests.support")
+            elif each.name.startswith(".") or parts[0] in names:
+                found.append(f"{module}:{each.line} imports {each.name}, which is a test")
+    return found
+
+
+def is_test(module: str) -> bool:
+    """Whether tests or fixtures stand in a module."""
+    name = module.rpartition(".")[2]
+    return name.startswith("test_") or name == "conftest"
+
+
+def twins_of_tests(modules: Mapping[str, str]) -> list[str]:
+    """Names that several modules of tests have."""
+    count = Counter(module.rpartition(".")[2] for module in modules if module.rpartition(".")[2].startswith("test_"))
+    return [name for name, number in count.items() if number > 1]
+
+
+def rooms_of_tests(modules: Mapping[str, str]) -> set[str]:
+    """Packages of tests."""
+    return {module.split(".")[1] for module in modules if module.count(".") > 1}
