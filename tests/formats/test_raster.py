@@ -675,13 +675,13 @@ def test_the_output_may_not_be_the_model(source, tmp_path, random_network):
     assert state(model) == before
 
 
-def test_a_folder_as_output(source, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "output is a folder"), ("a/b.tif", "output folder is missing"), ("c" * 260, "longer than")],
+    ids=["folder", "missing", "long"],
+)
+def test_a_folder_as_output(source, tmp_path, name, words):
     """A folder, a missing folder and a name that is too long are output errors."""
     write(source, terrain())
-    for name, words in (
-        ("", "output is a folder"),
-        ("a/b.tif", "output folder is missing"),
-        ("c" * 260, "longer than"),
-    ):
-        with pytest.raises(OutputError, match=words):
-            upscale_raster(source, tmp_path / name, 2, "nearest")
+    with pytest.raises(OutputError, match=words):
+        upscale_raster(source, tmp_path / name, 2, "nearest")

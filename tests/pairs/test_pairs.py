@@ -324,37 +324,62 @@ def test_three_commands(files, tmp_path):
     assert "output exists" in again.refused(5)
 
 
-def test_what_does_not_fit_is_refused(files, tmp_path):
-    """Each in one line, with nothing written."""
-    out = tmp_path / "m.safetensors"
-    trained(files, out)
+@pytest.fixture(scope="module")
+def known(files, tmp_path_factory) -> Path:
+    """A folder with a model, what it was trained on, and coarse files that do not fit it."""
+    folder = tmp_path_factory.mktemp("known")
+    trained(files, folder / "m.safetensors", steps=2, check_every=2)
     with xr.open_dataset(files["coarse"]) as dataset:
         coarse = dataset.load()
-    kelvin = coarse.copy(deep=True)
-    kelvin["t"].attrs["units"] = "K"
-    kelvin.to_netcdf(tmp_path / "kelvin.nc")
-    coarse[["t"]].to_netcdf(tmp_path / "one.nc")
-    for name, words in (("kelvin.nc", "t is in K, the model was trained on degC"), ("one.nc", "no variable stability")):
-        with pytest.raises(InputError, match=words):
-            upscale_file(tmp_path / name, tmp_path / "fine.nc", 4, out)
-    with pytest.raises(ModelError, match="is for factor 4, not 3"):
-        upscale_file(files["coarse"], tmp_path / "fine.nc", 3, out)
-    with pytest.raises(UsageError, match="--range is not for models that were trained on pairs"):
-        upscale_file(files["coarse"], tmp_path / "fine.nc", 4, out, value_range=(0, 1))
-    with pytest.raises(UsageError, match=r"must end in \.nc or \.zarr"):
-        upscale_file(files["coarse"], tmp_path / "fine.tif", 4, out)
-    with pytest.raises(UsageError, match="--also is for models that were trained on pairs"):
-        upscale_file(files["coarse"], tmp_path / "fine.nc", 3, "small", also=[files["fine"]])
-    assert not list(tmp_path.glob("fine*"))
+    coarse.to_netcdf(folder / "coarse.nc")
+    coarse[["t"]].to_netcdf(folder / "one.nc")
+    coarse["t"].attrs["units"] = "K"
+    coarse.to_netcdf(folder / "kelvin.nc")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "factor", "model", "options", "kind", "words"),
+    [
+        ("kelvin.nc", "fine.nc", 4, "m", {}, InputError, "t is in K, the model was trained on degC"),
+        ("one.nc", "fine.nc", 4, "m", {}, InputError, "no variable stability"),
+        ("coarse.nc", "fine.nc", 3, "m", {}, ModelError, "is for factor 4, not 3"),
+        (
+            *("coarse.nc", "fine.nc", 4, "m", {"value_range": (0, 1)}, UsageError),
+            "--range is not for models that were trained on pairs",
+        ),
+        ("coarse.nc", "fine.tif", 4, "m", {}, UsageError, r"must end in \.nc or \.zarr"),
+        (
+            *("coarse.nc", "fine.nc", 3, "small", {"also": ["one.nc"]}, UsageError),
+            "--also is for models that were trained on pairs",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(known, monkeypatch, source, output, factor, model, options, kind, words):
+    """In one line, with nothing written."""
+    monkeypatch.chdir(known)
+    with pytest.raises(kind, match=words) as caught:
+        upscale_file(source, output, factor, "m.safetensors" if model == "m" else model, **options)
+    assert "\n" not in str(caught.value)
+    assert not list(known.glob("fine*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--coarse", "coarse.nc"), 2, "pairs need --until"),
+        (("--coarse", "coarse.nc", "--until", "1990-01-01"), 3, "no time to fit on before 1990-01-01"),
+        (("--coarse", "coarse.nc", "--until", "June"), 2, "until must be a day"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--blur", 0.5), 2, "--blur is not for pairs"),
+        (("--static", "z.nc"), 2, "--static is for pairs: it needs --coarse"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--predictors", "x"), 2, "no coarse variable x"),
+    ],
+)
+def test_training_on_what_does_not_fit_is_refused(files, known, tmp_path, options, code, words):
+    """In one line, with nothing written."""
     line = ("train", files["fine"], "-f", 4, "-o", tmp_path / "n.safetensors")
-    pairs = (*line, "--coarse", files["coarse"])
-    assert "pairs need --until" in processes.run(*pairs).refused(2)
-    assert "no time to fit on before 1990-01-01" in processes.run(*pairs, "--until", "1990-01-01").refused(3)
-    assert "until must be a day" in processes.run(*pairs, "--until", "June").refused(2)
-    assert "--blur is not for pairs" in processes.run(*pairs, "--until", "2000-06-01", "--blur", 0.5).refused(2)
-    assert "--static is for pairs: it needs --coarse" in processes.run(*line, "--static", "z.nc").refused(2)
-    assert "no coarse variable x" in processes.run(*pairs, "--until", "2000-06-01", "--predictors", "x").refused(2)
-    assert not list(tmp_path.glob("n.*"))
+    assert words in processes.run(*line, *options, cwd=str(known)).refused(code)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
@@ -380,10 +405,9 @@ def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
         train_model([raster], 4, tmp_path / "n.safetensors", teacher=out)
 
 
-def test_wrong_names_and_numbers_are_refused(files, tmp_path):
-    """Names that are not there, numbers that make no sense: each in its own words, before any training."""
-    arguments = ([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors")
-    for options, kind, words in (
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
         ({"partners": {"tas": "x"}}, UsageError, "no predictor x: there are t, stability"),
         ({"partners": {"x": "t"}}, UsageError, "no target x: there are tas"),
         ({"transforms": {"x": "sqrt"}}, UsageError, "no predictor x"),
@@ -391,11 +415,27 @@ def test_wrong_names_and_numbers_are_refused(files, tmp_path):
         ({"limits": {"x": (0, 1)}}, UsageError, "no target x"),
         ({"limits": {"tas": (1, 1)}}, UsageError, "limits must be a smaller and a larger number"),
         ({"until": "2000-01-10"}, InputError, "target tas has no cell with 20 values that differ"),
-    ):
-        with pytest.raises(kind, match=words):
-            train_pairs(*arguments, **{"until": "2000-06-01", **options})
+        ({"weights": {"x": 1.0}}, UsageError, "no target x to weigh: there are tas"),
+        ({"weights": {"tas": 0.0}}, UsageError, "must be above 0"),
+    ],
+)
+def test_wrong_names_and_numbers_are_refused(files, tmp_path, options, kind, words):
+    """Names that are not there, numbers that make no sense: each in its own words, before any training."""
+    arguments = ([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors")
+    with pytest.raises(kind, match=words):
+        train_pairs(*arguments, **{"until": "2000-06-01", **options})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dropout_beyond_its_range_is_refused():
+    """The share of channels that are left out."""
     with pytest.raises(ConfigError, match="dropout must be from 0 to below 1, got 2"):
         PairOptions(dropout=2)
+
+
+def test_a_time_that_comes_twice_is_refused(files, tmp_path):
+    """The same days in two files."""
+    arguments = ([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors")
     with pytest.raises(InputError, match=r"times of coarse\.nc and 1 more repeat"):
         train_pairs([files["coarse"], changed(files["coarse"], tmp_path / "b.nc")], *arguments[1:], until="2000-06-01")
     assert not list(tmp_path.glob("*.safetensors"))
@@ -809,6 +849,3 @@ def test_a_target_with_more_weight_is_learned_more(files, tmp_path):
         for n, weights in enumerate(({"tas": 0.01}, {}, {"tas": 100.0}))
     ]
     assert found[0] > found[1] > found[2]
-    for wrong, words in (({"x": 1.0}, "no target x to weigh: there are tas, other"), ({"tas": 0.0}, "must be above 0")):
-        with pytest.raises(UsageError, match=words):
-            train_pairs(*arguments, tmp_path / "m.safetensors", **line, weights=wrong)

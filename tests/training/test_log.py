@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import matplotlib.image
@@ -117,25 +118,29 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, argument):
         log.check_logbook(**{argument: str(tmp_path / "a.png")})
 
 
-def test_names_that_cannot_be_written_to(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "kind", "words"),
+    [
+        ({"curves": "a.png"}, OutputError, "output exists"),
+        ({"curves": "a.pdf"}, UsageError, "draws a .png"),
+        ({"curves": "no/a.png"}, OutputError, "folder is missing"),
+        ({"log": "."}, OutputError, "is a folder"),
+        ({"log": "a.png", "others": [Path("a.png")]}, UsageError, "output is the input"),
+        ({"events": "a.png", "others": [Path("a.png")]}, UsageError, "output is the input"),
+        ({"log": "a.png", "curves": "a.png", "overwrite": True}, UsageError, "output is the input"),
+        ({"events": "a.png"}, OutputError, "is a file"),
+        ({"events": "no/x"}, OutputError, "folder is missing"),
+        ({"curves": "a.png", "log": "log", "overwrite": True}, None, ""),
+    ],
+)
+def test_names_that_cannot_be_written_to(tmp_path, monkeypatch, names, kind, words):
     """Inputs, each other, folders, missing folders and existing curves are refused before any work."""
-    file = tmp_path / "a.png"
-    file.write_bytes(b"old")
-    for names, kind, words in (
-        ({"curves": str(file)}, OutputError, "output exists"),
-        ({"curves": str(tmp_path / "a.pdf")}, UsageError, "draws a .png"),
-        ({"curves": str(tmp_path / "no" / "a.png")}, OutputError, "folder is missing"),
-        ({"log": str(tmp_path)}, OutputError, "is a folder"),
-        ({"log": str(file), "others": [file]}, UsageError, "output is the input"),
-        ({"events": str(file), "others": [file]}, UsageError, "output is the input"),
-        ({"log": str(file), "curves": str(file), "overwrite": True}, UsageError, "output is the input"),
-        ({"events": str(file)}, OutputError, "is a file"),
-        ({"events": str(tmp_path / "no" / "x")}, OutputError, "folder is missing"),
-    ):
-        with pytest.raises(kind, match=words):
-            log.check_logbook(**names)
-    log.check_logbook(curves=str(file), log=str(tmp_path / "log"), overwrite=True)
-    assert file.read_bytes() == b"old"
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(b"old")
+    with pytest.raises(kind, match=words) if kind else nullcontext():
+        log.check_logbook(**names)
+    assert Path("a.png").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize(

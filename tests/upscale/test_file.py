@@ -838,65 +838,74 @@ def test_grib_through_gdal(shared, tmp_path):
 # -------------------------------------------------------------------------------------------------- wrong inputs
 
 
-def test_nothing_is_left_and_nothing_touched(tmp_path):
-    """Refusals of all kinds: one class and one line each, the input as it was, no output."""
-    path = stored(regular(), tmp_path / "coarse.nc")
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory) -> Path:
+    """A folder of inputs that something is wrong with, and of some that are right."""
+    folder = tmp_path_factory.mktemp("wrong")
+    path = stored(regular(), folder / "coarse.nc")
     bare = projected().drop_vars(["x", "y"]).rename(x="a", y="b")
-    stored(bare, tmp_path / "bare.nc")
-    (tmp_path / "text.nc").write_text("no dataset")
-    (tmp_path / "short.nc").write_bytes(path.read_bytes()[:3000])
-    raster = write(tmp_path / "coarse.tif", terrain().astype("float32"))
-    turned = write(tmp_path / "turned.tif", terrain().astype("float32"), transform=rasterio.Affine(3, 1, 0, 1, -3, 0))
+    stored(bare, folder / "bare.nc")
+    (folder / "text.nc").write_text("no dataset")
+    (folder / "short.nc").write_bytes(path.read_bytes()[:3000])
+    write(folder / "coarse.tif", terrain().astype("float32"))
+    write(folder / "turned.tif", terrain().astype("float32"), transform=rasterio.Affine(3, 1, 0, 1, -3, 0))
     empty = regular().isel(time=slice(0, 0))
-    stored(empty, tmp_path / "empty.nc")
+    stored(empty, folder / "empty.nc")
     complex_ = xr.Dataset({"z": (("y", "x"), np.ones((9, 9), "complex64"))})
-    stored(complex_, tmp_path / "complex.zarr", 2)
+    stored(complex_, folder / "complex.zarr", 2)
     wide = regular()
     wide["tas"] = wide["tas"].astype("int64", keep_attrs=True)
     wide["tas"][0, 0, 0] = 2**60
-    stored(wide, tmp_path / "wide.nc")
-    shutil.copytree(stored(regular(), tmp_path / "good.zarr", 2), tmp_path / "bad.zarr")
-    (tmp_path / "bad.zarr" / "tas" / ".zarray").write_text("{no json")
-    shutil.copytree(tmp_path / "good.zarr", tmp_path / "torn.zarr")
-    chunk = next(p for p in sorted((tmp_path / "torn.zarr" / "tas").iterdir()) if not p.name.startswith("."))
+    stored(wide, folder / "wide.nc")
+    shutil.copytree(stored(regular(), folder / "good.zarr", 2), folder / "bad.zarr")
+    (folder / "bad.zarr" / "tas" / ".zarray").write_text("{no json")
+    shutil.copytree(folder / "good.zarr", folder / "torn.zarr")
+    chunk = next(p for p in sorted((folder / "torn.zarr" / "tas").iterdir()) if not p.name.startswith("."))
     chunk.write_bytes(chunk.read_bytes()[:40])
-    before = state(path), state(raster)
-    names = sorted(p.name for p in tmp_path.iterdir())
-    cases: list[tuple[Path, str, dict[str, object], type[GeofsrcnnError], str]] = [
-        (path, "fine.png", {}, UsageError, "output's name must end in .tif, .tiff, .nc, .nc4, .zarr"),
-        (path, "fine", {}, UsageError, "output's name must end in"),
-        (tmp_path / "absent.nc", "fine.nc", {}, InputError, "no such file"),
-        (tmp_path / "text.nc", "fine.nc", {}, InputError, "not a GeoTIFF"),
-        (tmp_path / "short.nc", "fine.nc", {}, InputError, "cannot read short.nc"),
-        (tmp_path / "bare.nc", "fine.nc", {}, UsageError, "cannot tell which dimensions are horizontal"),
-        (tmp_path / "bare.nc", "fine.nc", {"x": "a"}, UsageError, "give both dimensions"),
-        (tmp_path / "empty.nc", "fine.nc", {}, InputError, "variable tas has no cells"),
-        (tmp_path / "complex.zarr", "fine.zarr", {}, InputError, "variable z is complex"),
-        (tmp_path / "wide.nc", "fine.nc", {}, InputError, r"beyond 2\*\*53 in tas"),
-        (tmp_path / "bad.zarr", "fine.zarr", {}, InputError, "cannot read bad.zarr"),
-        (tmp_path / "torn.zarr", "fine.zarr", {}, InputError, "cannot read tas at rows 0"),
-        (turned, "fine.nc", {}, InputError, "turned.tif is rotated, which NetCDF and Zarr do not carry"),
-        (path, "fine.nc", {"variables": ["tos"]}, UsageError, "no variable tos: there are"),
-        (path, "fine.nc", {"max_pixels": 100}, LimitError, "--max-pixels allows 100"),
-        (path, "fine.nc", {"bidx": (1,)}, UsageError, "--bidx is for rasters"),
-        (path, "fine.nc", {"nodata": 0.0}, UsageError, "--nodata is for rasters"),
-        (path, "fine.nc", {"bounds": (0, 0, 1, 1)}, UsageError, "--bounds cuts rasters"),
-        (path, "fine.nc", {"cog": True}, UsageError, "--cog needs a GeoTIFF output"),
-        (path, "fine.tif", {"co": {"COMPRESS": "JPEG"}}, UsageError, "COMPRESS=JPEG changes the values"),
-        (raster, "fine.tif", {"variables": ["a"]}, UsageError, "--variables is for NetCDF and Zarr"),
-        (raster, "fine.nc", {"group": "a"}, UsageError, "--group is for NetCDF and Zarr"),
-        (path, "fine.nc", {"tile_size": 0}, UsageError, "tile size"),
-        (path, "fine.nc", {"threads": 0}, UsageError, "threads"),
-        (path, "fine.nc", {"value_range": (3, 1)}, UsageError, "range must be a smaller and a larger"),
-        (path, "missing/fine.nc", {}, OutputError, "output folder is missing"),
-        (path, "coarse.nc", {"overwrite": True}, UsageError, "output is the input"),
-    ]
-    for source, name, options, kind, words in cases:
-        with pytest.raises(kind, match=words) as caught:
-            print(source.name, upscale_file(source, tmp_path / name, 3, MODEL, **options))
-        assert "\n" not in str(caught.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
-    assert (state(path), state(raster)) == before
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "options", "kind", "words"),
+    [
+        ("coarse.nc", "fine.png", {}, UsageError, "output's name must end in .tif, .tiff, .nc, .nc4, .zarr"),
+        ("coarse.nc", "fine", {}, UsageError, "output's name must end in"),
+        ("absent.nc", "fine.nc", {}, InputError, "no such file"),
+        ("text.nc", "fine.nc", {}, InputError, "not a GeoTIFF"),
+        ("short.nc", "fine.nc", {}, InputError, "cannot read short.nc"),
+        ("bare.nc", "fine.nc", {}, UsageError, "cannot tell which dimensions are horizontal"),
+        ("bare.nc", "fine.nc", {"x": "a"}, UsageError, "give both dimensions"),
+        ("empty.nc", "fine.nc", {}, InputError, "variable tas has no cells"),
+        ("complex.zarr", "fine.zarr", {}, InputError, "variable z is complex"),
+        ("wide.nc", "fine.nc", {}, InputError, r"beyond 2\*\*53 in tas"),
+        ("bad.zarr", "fine.zarr", {}, InputError, "cannot read bad.zarr"),
+        ("torn.zarr", "fine.zarr", {}, InputError, "cannot read tas at rows 0"),
+        ("turned.tif", "fine.nc", {}, InputError, "turned.tif is rotated, which NetCDF and Zarr do not carry"),
+        ("coarse.nc", "fine.nc", {"variables": ["tos"]}, UsageError, "no variable tos: there are"),
+        ("coarse.nc", "fine.nc", {"max_pixels": 100}, LimitError, "--max-pixels allows 100"),
+        ("coarse.nc", "fine.nc", {"bidx": (1,)}, UsageError, "--bidx is for rasters"),
+        ("coarse.nc", "fine.nc", {"nodata": 0.0}, UsageError, "--nodata is for rasters"),
+        ("coarse.nc", "fine.nc", {"bounds": (0, 0, 1, 1)}, UsageError, "--bounds cuts rasters"),
+        ("coarse.nc", "fine.nc", {"cog": True}, UsageError, "--cog needs a GeoTIFF output"),
+        ("coarse.nc", "fine.tif", {"co": {"COMPRESS": "JPEG"}}, UsageError, "COMPRESS=JPEG changes the values"),
+        ("coarse.tif", "fine.tif", {"variables": ["a"]}, UsageError, "--variables is for NetCDF and Zarr"),
+        ("coarse.tif", "fine.nc", {"group": "a"}, UsageError, "--group is for NetCDF and Zarr"),
+        ("coarse.nc", "fine.nc", {"tile_size": 0}, UsageError, "tile size"),
+        ("coarse.nc", "fine.nc", {"threads": 0}, UsageError, "threads"),
+        ("coarse.nc", "fine.nc", {"value_range": (3, 1)}, UsageError, "range must be a smaller and a larger"),
+        ("coarse.nc", "missing/fine.nc", {}, OutputError, "output folder is missing"),
+        ("coarse.nc", "coarse.nc", {"overwrite": True}, UsageError, "output is the input"),
+    ],
+)
+def test_nothing_is_left_and_nothing_touched(wrong, source, name, options, kind, words):
+    """Refusals of all kinds: one class and one line each, the input as it was, no output."""
+    inputs = [p for p in sorted(wrong.rglob("*")) if p.is_file()]
+    before = [state(p) for p in inputs]
+    with pytest.raises(kind, match=words) as caught:
+        upscale_file(wrong / source, wrong / name, 3, MODEL, **options)
+    assert "\n" not in str(caught.value)
+    assert sorted(p for p in wrong.rglob("*") if p.is_file()) == inputs
+    assert [state(p) for p in inputs] == before
 
 
 def test_chunks_too_large_to_hold_are_refused_unread(tmp_path):
