@@ -68,6 +68,15 @@ def forked_workers() -> None:
     forked()
 
 
+@pytest.fixture
+def spawned_workers() -> Iterator[None]:
+    """Workers that begin here begin as they do for users: they import everything, and have the environment of now."""
+    import dask
+
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def cluster(forked_workers: None) -> Iterator[str]:
     """The address of a scheduler with two workers, for all tests that harm neither."""

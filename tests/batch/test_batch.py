@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputErr
 from geofsrcnn.upscale.file import upscale_file
 from tests.support import processes
 from tests.support.archives import PLAIN, dataset, same
+from tests.support.clusters import FORKED, children, gone, local
+from tests.support.faults import JOURNAL, Gate, until
 from tests.support.rasters import digest, state, terrain, write
 
 distributed = pytest.importorskip("distributed")
@@ -331,9 +332,7 @@ def test_threads_of_a_worker_take_turns(tmp_path):
         odd = {"crs": None, "transform": None} if number % 2 else {}
         paths.append(write(tmp_path / f"{number:02d}.tif", terrain((20, 20)).astype("float32"), **odd))
     with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=3, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
-        ) as threads,
+        local(workers=1, threads=3) as threads,
         pytest.warns(GeofsrcnnWarning, match="W-THREADS: workers have several threads"),
     ):
         result = upscale_files(paths, tmp_path / "out", 3, address=threads.scheduler_address, **PLAIN)
@@ -440,66 +439,48 @@ def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
     """No unfinished file stays, what is done is kept, the next run does the rest."""
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
-    for name in range(30):
-        write(folder / f"{name:02d}.tif", terrain((150, 150), seed=name).astype("float32"))
+    for name in range(20):
+        write(folder / f"{name:02d}.tif", terrain((40, 50), seed=name).astype("float32"))
     common = ("batch", folder, "-o", out, "--factor", 3, "--workers", 2, "--resume")
-    run = processes.start(*common)
-    while len(list(out.glob("*.tif"))) < 3:
-        time.sleep(0.02)
+    gate = Gate(tmp_path / "gate", at=4, places=JOURNAL)
+    run = processes.start(*common, prelude=FORKED + gate.prelude)
+    gate.reached(run)
     if number == signal.SIGINT:  # a terminal sends it to all of its processes
         import psutil
 
         for each in psutil.Process(run.pid).children(recursive=True):
             each.send_signal(number)
     run.send(number)
-    ended = run.wait(60)
+    gate.asked(run)
+    gate.open()
+    ended = run.wait()
     assert ended.code == 128 + number, ended
     assert "Traceback" not in ended.err
     assert ended.err.endswith("geofsrcnn: interrupted, no unfinished file is left\n")
     assert not list(out.rglob(".*"))
-    assert 3 <= len(list(out.glob("*.tif"))) < 30
-    assert processes.run(*common).code == 0
-    assert len(list(out.glob("*.tif"))) == 30
+    assert gate.begun == 4  # what was done, and nothing after the signal
+    assert 4 <= len(list(out.glob("*.tif"))) < 20
+    assert processes.run(*common, prelude=FORKED).code == 0
+    assert len(list(out.glob("*.tif"))) == 20
 
 
 def test_worker_processes_end_with_the_driver(archive, tmp_path):
     """None is left after SIGKILL."""
-    for name in range(20):
-        write(archive / f"{name:02d}.tif", terrain((150, 150), seed=name).astype("float32"))
-    run = processes.start("batch", archive, "-o", tmp_path / "out", "--workers", 2, "-q")
-    while not list((tmp_path / "out").glob("*.tif")):
-        time.sleep(0.02)
-    children = _children(run.pid)
-    assert len(children) >= 2
+    gate = Gate(tmp_path / "gate", at=1, places=JOURNAL)
+    run = processes.start("batch", archive, "-o", tmp_path / "out", "--workers", 2, "-q", prelude=gate.prelude)
+    gate.reached(run)
+    workers = children(run.pid)
+    assert len(workers) >= 2
     run.send(signal.SIGKILL)
     run.wait()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for each in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(each.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(each.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    until(lambda: all(gone(pid) for pid in workers))
 
 
 def test_a_page_with_thumbnails(archive, tmp_path):
     page = tmp_path / "out" / "page.html"  # in a folder that the run makes
-    run = processes.run("batch", archive, "-o", tmp_path / "out", "-m", "bilinear", "--report", page)
+    run = processes.run(
+        "batch", archive, "-o", tmp_path / "out", "-m", "bilinear", "--workers", 1, "--report", page, prelude=FORKED
+    )
     assert run.code == 9, run
     text = page.read_text()
     assert text.count("data:image/png") >= 4
@@ -508,7 +489,7 @@ def test_a_page_with_thumbnails(archive, tmp_path):
     assert "<script" not in text
 
 
-def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):
+def test_buckets_in_and_out(bucket, spawned_workers, archive, tmp_path, monkeypatch):
     """A glob in one bucket, outputs in another, a journal here: equal to local runs, and a second run does nothing."""
     import s3fs
 

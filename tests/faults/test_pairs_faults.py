@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +15,15 @@ from affine import Affine
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
 from geofsrcnn.pairs.train import PairOptions, train_pairs
+from tests.support import processes
+from tests.support.faults import STEPS, Gate
 from tests.support.pairfiles import QUICK, SMALL, changed, made, trained
 from tests.support.rasters import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 KILLS = 3
+ALONE = "import torch; torch.set_num_threads(1)\n"
 
 
 @pytest.fixture(scope="module")
@@ -141,36 +140,27 @@ def test_a_loss_that_is_no_number_ends_the_training(files, tmp_path):
 
 
 def test_kills_change_nothing(files, tmp_path):
-    """SIGKILL at random moments, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
+    """SIGKILL at random steps, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
     rest = [
-        *(sys.executable, "-m", "geofsrcnn", "train", files["fine"], "--coarse", files["coarse"]),
-        *("--factor", "4", "--until", "2000-06-01", "--steps", "80", "--batch", "8", "--save-minutes", "0.001"),
+        *("train", files["fine"], "--coarse", files["coarse"], "--factor", 4, "--until", "2000-06-01"),
+        *("--steps", 80, "--batch", 8, "--save-minutes", "1e-9", "-q"),
     ]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, out = tmp_path / "whole.safetensors", tmp_path / "m.safetensors"
-    subprocess.run([*rest, "--out", whole], env=alone, check=True, capture_output=True)
-    seed = random.Random(7)
-    states, fired = out.with_suffix(".training"), 0
-    for _ in range(KILLS):
-        process = subprocess.Popen([*rest, "--out", out, "--resume"], env=alone, stderr=subprocess.DEVNULL)
-        before = newest(states)
-        until = time.monotonic() + 100
-        while process.poll() is None and newest(states) == before:  # it has begun, or gone on
-            assert time.monotonic() < until
-            time.sleep(0.005)
-        time.sleep(seed.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        fired += process.wait() == -signal.SIGKILL
+    done = processes.run(*rest, "--out", whole, prelude=ALONE)
+    assert done.code == 0, done
+    draw = random.Random(7)
+    for turn in range(KILLS):
+        gate = Gate(tmp_path / "gates" / str(turn), at=draw.randrange(2, 20), places=STEPS)
+        run = processes.start(*rest, "--out", out, "--resume", prelude=ALONE + gate.prelude)
+        gate.reached(run)  # in all less than 80 steps, so that no run is done before
+        run.send(signal.SIGKILL)
+        assert run.wait().code == -signal.SIGKILL
+        assert any(out.with_suffix(".training").iterdir())
         if out.exists():
             load_checkpoint(out)
-    assert fired >= 2
-    subprocess.run([*rest, "--out", out, "--resume"], env=alone, check=True, capture_output=True)
+    done = processes.run(*rest, "--out", out, "--resume", prelude=ALONE)
+    assert done.code == 0, done
     assert same(whole, out)
-
-
-def newest(states: Path) -> list[str]:
-    """Names of the saved states."""
-    return sorted(path.name for path in states.iterdir()) if states.is_dir() else []
 
 
 def test_rasters_of_one_time_are_no_pairs(tmp_path):

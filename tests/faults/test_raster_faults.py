@@ -94,7 +94,7 @@ import sys
 sys.argv = ["geofsrcnn", *sys.argv[1:]]
 import geofsrcnn.upscale.task
 if "--cog" in sys.argv:
-    geofsrcnn.files.staging.free_bytes = lambda _: 2**40  # another process takes the space after the check
+    geofsrcnn.upscale.task.free_bytes = lambda _: 2**40  # another process takes the space after the check
 from geofsrcnn.cli.main import main
 main()
 """

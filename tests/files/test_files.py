@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -72,13 +71,11 @@ def test_special_files_are_refused_at_once(tmp_path):
     """FIFOs, devices and sockets are neither files nor folders; nothing is read from them, nothing hangs."""
     fifo = tmp_path / "fifo.tif"
     os.mkfifo(fifo)
-    begin = time.monotonic()
     for name in (fifo, "/dev/zero", "/dev/stdin"):
         if Path(name).is_file():
             continue
         with pytest.raises(InputError, match=r"neither a file nor a folder: .* \(type 0o\d+\)"):
             local_path(name)
-    assert time.monotonic() - begin < 1
 
 
 @pytest.mark.parametrize(

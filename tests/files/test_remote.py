@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from geofsrcnn.errors import RemoteError
 from geofsrcnn.files import remote
 from geofsrcnn.formats.zarr import PatientStore
 from tests.support import processes
+from tests.support.faults import until
 from tests.support.grids import regular
 from tests.support.rasters import read, terrain, write
 
@@ -40,6 +40,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.requests = folder, Counter[str]()
         self.fault, self.times, self.only, self.target = "", 10**9, "", ""
+        self.stalled, self.release = 0, threading.Event()
         outer = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -61,7 +62,7 @@ class Server:
 
             def end_headers(self) -> None:
                 if outer.fault == "etag":
-                    self.send_header("ETag", f'"{time.monotonic()}"')
+                    self.send_header("ETag", f'"{outer.requests.total()}"')
                 super().end_headers()
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -93,7 +94,8 @@ class Server:
         handler.wfile.write(content[: len(content) // 2])
         handler.wfile.flush()
         if self.fault == "stall":
-            time.sleep(3)
+            self.stalled += 1
+            self.release.wait()
         handler.connection.shutdown(socket.SHUT_RDWR)
         return True
 
@@ -111,6 +113,7 @@ def server(tmp_path) -> Iterator[Server]:
             regular().to_zarr(folder / f"coarse{version}.zarr", zarr_format=version, consolidated=True)
     made = Server(folder)
     yield made
+    made.release.set()
     made.server.shutdown()
     made.server.server_close()
 
@@ -252,13 +255,10 @@ def test_on_the_command_line(server, tmp_path):
     server.fault = "stall"
     before = set(Path("/tmp").glob("geofsrcnn-*"))
     run = processes.start(*command, "--allow-remote", "127.0.0.1")
-    while not server.requests["GET"] > 1:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    begin = time.monotonic()
+    until(lambda: server.stalled, run)
     run.send(signal.SIGTERM)
     assert run.wait().code == 143
-    assert time.monotonic() - begin < 2
+    assert not server.release.is_set()  # the server is silent still
     assert set(Path("/tmp").glob("geofsrcnn-*")) <= before
     assert left(tmp_path) == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -44,3 +46,27 @@ def local(workers: int = 2, threads: int = 1, **options: Any) -> LocalCluster:
             silence_logs=50,
             **options,
         )
+
+
+FORKED = "from tests.support.clusters import forked; forked()\n"
+"""For the command in a process of its own."""
+
+
+def children(pid: int) -> list[int]:
+    """Of a process, and theirs."""
+    parents = {}
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(each.parent.name)] = int(each.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

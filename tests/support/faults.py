@@ -21,17 +21,26 @@ from tests.support.rasters import read, terrain, write
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
+WRITES = ("formats.geotiff:GeoTiffSink.write", "formats.netcdf:NetCDFWriter.write", "formats.zarr:ZarrWriter.write")
+"""Of a tile."""
+
+STEPS = ("cli.signals:Request.check",)
+"""Before each step of a training, where it looks whether a signal came."""
+
+JOURNAL = ("batch.journal:Journal.write",)
+"""Before the line about a file that a batch run has done."""
+
 GATE = """
-import os, time
+import importlib, os, time
 from pathlib import Path
 from geofsrcnn.cli.signals import REQUEST
-from geofsrcnn.formats.geotiff import GeoTiffSink
-from geofsrcnn.formats.netcdf import NetCDFWriter
-from geofsrcnn.formats.zarr import ZarrWriter
 
 folder, begun = Path({folder!r}), 0
-for kind in (GeoTiffSink, NetCDFWriter, ZarrWriter):
-    def gated(*args, write=kind.write):
+for place in {places!r}:
+    module, _, name = place.partition(":")
+    owner = getattr(importlib.import_module("geofsrcnn." + module), name.split(".")[0])
+    name = name.split(".")[1]
+    def gated(*args, go_on=getattr(owner, name), **options):
         global begun
         begun += 1
         with (folder / "begun").open("a") as log:
@@ -42,10 +51,10 @@ for kind in (GeoTiffSink, NetCDFWriter, ZarrWriter):
                 if REQUEST.number is not None:
                     (folder / "asked").touch()
                 time.sleep(0.002)
-        write(*args)
-    kind.write = gated
+        return go_on(*args, **options)
+    setattr(owner, name, gated)
 """
-"""Writes are counted, and the process waits before one of them until the gate is open."""
+"""Calls are counted, and the process waits before one of them until the gate is open."""
 
 
 def until(condition: Callable[[], object], run: processes.Run | None = None, patience: float = 300) -> None:
@@ -58,15 +67,15 @@ def until(condition: Callable[[], object], run: processes.Run | None = None, pat
 
 
 class Gate:
-    """Where runs wait, before one of their writes (the first is 1; 0 for a gate that is only a counter)."""
+    """Where runs wait, before one of their calls of some function (the first is 1; at 0 they are counted only)."""
 
-    def __init__(self, folder: Path, at: int = 0) -> None:
+    def __init__(self, folder: Path, at: int = 0, places: tuple[str, ...] = WRITES) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.prelude = folder, GATE.format(folder=str(folder), at=at)
+        self.folder, self.prelude = folder, GATE.format(folder=str(folder), at=at, places=places)
 
     @property
     def begun(self) -> int:
-        """Writes that have begun."""
+        """Calls that have begun."""
         log = self.folder / "begun"
         return log.stat().st_size if log.exists() else 0
 

@@ -39,6 +39,7 @@ PRELOADED = (
         "networks.catalog",
         "networks.checkpoint",
         "networks.inference",
+        "pairs.train",
     ),
     *("training.rasters", "upscale.dataset", "upscale.file", "upscale.raster"),
 )
@@ -134,6 +135,7 @@ _keep: list[Any] = []
 
 
 def _serve(connection: socket.socket) -> None:
+    sys.path[0] = str(SELF.parents[2])
     for name in PRELOADED:
         __import__(f"geofsrcnn.{name}")
     gc.freeze()  # children need not copy what is never collected

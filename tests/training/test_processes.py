@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.training.processes import Ranks
+from tests.support.faults import until
 from tests.support.pairfiles import made
 from tests.support.rasters import write
 
@@ -108,11 +108,12 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
         for rank in (0, 1)
     ]
     states = out.with_suffix(".training")
-    until = time.monotonic() + 100
-    while not (states.is_dir() and any(states.iterdir())):
-        assert time.monotonic() < until
+
+    def saved() -> bool:
         assert [each.poll() for each in both] == [None, None]
-        time.sleep(0.02)
+        return states.is_dir() and any(states.iterdir())
+
+    until(saved)
     both[1].send_signal(signal.SIGKILL)
     _, said = both[0].communicate(timeout=300)
     both[1].communicate()

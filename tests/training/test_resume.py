@@ -22,6 +22,7 @@ from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import Result, TrainOptions
 from geofsrcnn.training.states import State, folder_of, load_state, save_state
 from tests.support import processes
+from tests.support.faults import STEPS, Gate
 from tests.support.rasters import digest, terrain, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
@@ -93,19 +94,18 @@ def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
     alone = "import torch; torch.set_num_threads(1)\n"
     whole, out, moments = tmp_path / "whole.safetensors", tmp_path / "m.safetensors", random.Random(7)
     assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone).code == 0
-    kills = 0
-    for _ in range(3):
-        before = {p.name for p in folder_of(out).glob("state-*")}
-        run = processes.start("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone)
-        deadline = time.monotonic() + 60
-        while {p.name for p in folder_of(out).glob("state-*")} == before:
-            assert time.monotonic() < deadline, run.wait(1)
-            time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.15))
+    for turn in range(3):
+        gate = Gate(tmp_path / "gates" / str(turn), at=moments.randrange(2, 15), places=STEPS)
+        run = processes.start("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone + gate.prelude)
+        gate.reached(run)
+        if turn == 2:  # the others are killed between two steps, this one at any moment, if it is not done by then
+            gate.open()
+            time.sleep(moments.uniform(0, 0.05))
         run.send(signal.SIGKILL)
-        kills += run.wait().code == -signal.SIGKILL
+        assert run.wait().code == -signal.SIGKILL or turn == 2
+    if out.exists():
+        out.unlink()
     assert processes.run("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone).code == 0
-    assert kills >= 2
     first, second = (load_checkpoint(p, 2) for p in (whole, out))
     assert first.card.scores == second.card.scores
     weights = second.model.state_dict()
@@ -116,19 +116,19 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(fine, tmp_path):
     """SIGTERM ends a training after its step with exit 143, its state saved to that very step."""
     out, log = tmp_path / "m.safetensors", tmp_path / "log.jsonl"
     line = ("--size", "small", "--steps", 100_000, "--patch", 8, "--batch", 4, "-q", "--log", log)
-    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude="import torch; torch.set_num_threads(1)\n")
-    deadline = time.monotonic() + 60
-    while not log.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.3)
+    gate = Gate(tmp_path / "gate", at=5, places=STEPS)
+    alone = "import torch; torch.set_num_threads(1)\n"
+    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=alone + gate.prelude)
+    gate.reached(run)
     run.send(signal.SIGTERM)
+    gate.asked(run)
+    gate.open()
     done = run.wait()
     assert done.code == 143
     assert done.err == "geofsrcnn: interrupted, the same command with --resume goes on\n"
     state = load_state(out)
     assert state is not None
-    assert state.step > 0
+    assert state.step == 4  # steps before the signal, of which none is lost
     assert processes.run("train", fine, "-f", 2, "-o", out, *line).refused(5).endswith("use --resume or --overwrite")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import random
@@ -11,6 +12,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from geofsrcnn.training.schedule import STAGES, TrainOptions
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
 from tests.support import processes
+from tests.support.faults import STEPS, Gate, until
 from tests.support.rasters import digest, read, state, terrain, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
@@ -191,43 +194,44 @@ def test_values_that_overflow_do_not_reach_a_checkpoint(tmp_path):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_keeps_the_best_checkpoint_so_far(fine, tmp_path, name):
     """A signal ends a training within a step, with its code; what was saved is whole, nothing else is left."""
-    out, log = tmp_path / "m.safetensors", tmp_path / "log.jsonl"
-    run = processes.start(
-        "train", fine, "-f", 2, "-o", out, *LINE, "--steps", 100_000, "--log", log, "-q", prelude=ALONE + OFTEN
-    )
-    deadline = time.monotonic() + 60
-    while not out.exists():
-        assert time.monotonic() < deadline, run.wait(1)
-        time.sleep(0.02)
-    begin = time.monotonic()
+    out, log = tmp_path / "out" / "m.safetensors", tmp_path / "out" / "log.jsonl"
+    out.parent.mkdir()
+    gate = Gate(tmp_path / "gate", at=40, places=STEPS)
+    line = (*LINE, "--steps", 100_000, "--log", log, "-q")
+    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN + gate.prelude)
+    gate.reached(run)
     run.send(signal.Signals[name])
+    gate.asked(run)
+    gate.open()
     done = run.wait()
     assert done.code == 128 + signal.Signals[name]
     assert done.err == "geofsrcnn: interrupted, the same command with --resume goes on\n"
-    assert time.monotonic() - begin < 3
-    assert load_checkpoint(out, 2).card.training["step"] > 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "m.safetensors", "m.training"]
+    assert gate.begun == 40  # no step after the signal
+    assert 0 < load_checkpoint(out, 2).card.training["step"] < 40
+    assert sorted(p.name for p in out.parent.iterdir()) == ["log.jsonl", "m.safetensors", "m.training"]
 
 
 def test_sigkill_during_training(fine, tmp_path):
     """A training that is killed at random moments leaves a whole checkpoint; the next one cleans up."""
-    out, moments = tmp_path / "m.safetensors", random.Random(22)
+    out, moments = tmp_path / "out" / "m.safetensors", random.Random(22)
+    out.parent.mkdir()
     trained(fine, out)
     seen = {digest(out)}
     for seed in range(4):
+        gate = Gate(tmp_path / "gates" / str(seed), at=20 + moments.randrange(10), places=STEPS)
         line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--rate", 0.01, "--seed", seed + 1)
-        run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN)
-        deadline = time.monotonic() + 60
-        while digest(out) in seen:
-            assert time.monotonic() < deadline, run.wait(1)
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.2))
+        run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN + gate.prelude)
+        gate.reached(run)
+        until(lambda: digest(out) not in seen, run)
+        if seed % 2:
+            gate.open()
+            time.sleep(moments.uniform(0, 0.2))
         run.send(signal.SIGKILL)
         assert run.wait().code == -signal.SIGKILL
         seen.add(load_checkpoint(out, 2).digest)
     assert len(seen) == 5
     train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK), overwrite=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+    assert [p.name for p in out.parent.iterdir()] == ["m.safetensors"]
 
 
 # ----------------------------------------------------------------------------------------------------- refusals
@@ -441,14 +445,15 @@ def test_a_teacher_is_followed(fine, tmp_path):
         train_model([fine], 3, tmp_path / "x.safetensors", config=config, teacher=teacher)
 
 
-def test_minutes_end_a_training(fine, tmp_path):
-    """A training of a few seconds ends after them and says how many steps it took."""
-    begin = time.monotonic()
+def test_minutes_end_a_training(fine, tmp_path, monkeypatch):
+    """A training of some minutes ends after them, by the clock, and says how many steps it took."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 10))  # a tenth each look at it
     out = tmp_path / "m.safetensors"
     options = TrainOptions(**{**QUICK, "minutes": 0.02, "steps": 1})
     result = train_model([fine], 2, out, config=TINY, options=options)
-    assert 1 < time.monotonic() - begin < 20
     assert result.steps > 1
+    assert 1.2 <= result.seconds < 2
     upscaled = tmp_path / "fine.tif"
     upscale_raster(fine, upscaled, 2, out)
     assert read(upscaled, 1).shape == (280, 520)
