@@ -22,7 +22,7 @@ from tests.support.faults import JOURNAL, Gate, until
 from tests.support.rasters import digest, state, terrain, write
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.filterwarnings("ignore")  # of distributed, when workers come and go
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_another_file_is_no_journal(tmp_path):
 def test_only_one_process_writes(path):
     """The lock is of the process: another is refused, and may write when this one is gone."""
     script = (
-        "import sys; from pathlib import Path; from geofsrcnn.journal import Journal\n"
+        "import sys; from pathlib import Path; from geofsrcnn.batch.journal import Journal\n"
         "Journal(Path(sys.argv[1]), {'factor': 3, 'model': 'abc'}, resume=True, overwrite=False)"
     )
     with opened(path):
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_a_full_disk_is_an_error_and_loses_one_line(path):
     """In a process that may write 40 bytes more: the error is one of ours, and the journal is well afterwards."""
     script = (
-        "import resource, signal, sys; from pathlib import Path; from geofsrcnn.journal import Journal\n"
+        "import resource, signal, sys; from pathlib import Path; from geofsrcnn.batch.journal import Journal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); path = Path(sys.argv[1]); most = path.stat().st_size + 40\n"
         "log = Journal(path, {'factor': 3, 'model': 'abc'}, resume=True, overwrite=False)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)); log.write('done', 'c', input='x' * 100)"

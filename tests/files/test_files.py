@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
-from geofsrcnn.files import paths
+from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.staging import check_target, staged
@@ -358,7 +358,7 @@ def test_what_cannot_be_removed_is_named(tmp_path, monkeypatch):
         staged(tmp_path / "x.tif") as path,
     ):
         path.write_bytes(b"new")
-        monkeypatch.setattr(paths.shutil, "rmtree", refuse)
+        monkeypatch.setattr(staging.shutil, "rmtree", refuse)
     assert (tmp_path / "x.tif").read_bytes() == b"new"
 
 
@@ -386,7 +386,7 @@ def test_a_pipe_is_never_replaced(tmp_path):
 
 def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch):
     """Threads of a failed writer may make a file while the work folder is being removed: it is removed again."""
-    remove, tries = paths.shutil.rmtree, []
+    remove, tries = staging.shutil.rmtree, []
 
     def disturbed(work, *arguments, **options):
         tries.append(work)
@@ -394,7 +394,7 @@ def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch
             raise OSError(errno.ENOTEMPTY, "Directory not empty")
         remove(work, *arguments, **options)
 
-    monkeypatch.setattr(paths.shutil, "rmtree", disturbed)
+    monkeypatch.setattr(staging.shutil, "rmtree", disturbed)
     with pytest.raises(ZeroDivisionError), staged(tmp_path / "x.zarr", folder=True):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())

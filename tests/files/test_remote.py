@@ -31,8 +31,6 @@ from tests.support.rasters import read, terrain, write
 
 HERE = ("127.0.0.1",)
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-
 
 class Server:
     """Files of a folder over http, with faults on request."""
@@ -266,7 +264,6 @@ def test_on_the_command_line(server, tmp_path):
 # -------------------------------------------------------------------------------------------------------------- S3
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_s3(bucket, server, tmp_path):
     """A COG and Zarr stores out of a bucket, equal to the local ones; what is not there is said."""
     import s3fs

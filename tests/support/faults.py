@@ -27,8 +27,8 @@ WRITES = ("formats.geotiff:GeoTiffSink.write", "formats.netcdf:NetCDFWriter.writ
 STEPS = ("cli.signals:Request.check",)
 """Before each step of a training, where it looks whether a signal came."""
 
-JOURNAL = ("batch.journal:Journal.write",)
-"""Before the line about a file that a batch run has done."""
+JOURNAL = ("batch.run:_Batch._finish",)
+"""Before the line in the journal about a file that a batch run has done."""
 
 GATE = """
 import importlib, os, time

@@ -18,11 +18,13 @@ import torch
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.training.processes import Ranks
-from tests.support.faults import until
+from tests.support import processes
+from tests.support.faults import STEPS, Gate, until
 from tests.support.pairfiles import made
 from tests.support.rasters import write
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+THREAD = "import torch; torch.set_num_threads(1)\n"
 
 
 def surface(path: Path) -> Path:
@@ -34,13 +36,11 @@ def surface(path: Path) -> Path:
     return write(path, values[None].astype(np.float32), nodata=np.nan) or path
 
 
-def command(*arguments: object, processes: int = 1) -> list[str]:
-    """Of a training, on so many processes that torchrun starts."""
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(free_port())]
-    between = ["--"] if processes > 1 else []  # or torchrun takes --log for one of its own options
-    return [*start, "-m", *between, "geofsrcnn", "train", *map(str, arguments)]
+def torchrun(*arguments: object) -> list[str]:
+    """Of two processes."""
+    port = str(free_port())
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    return [*start, *map(str, arguments)]
 
 
 def free_port() -> int:
@@ -73,57 +73,74 @@ def weights(path: Path) -> torch.Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in load_checkpoint(path).model.state_dict().values()])
 
 
+def ranks(*line: object, count: int = 2) -> list[processes.Run]:
+    """The processes of one training, as torchrun starts them."""
+    there = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [
+        processes.start("train", *line, env={"RANK": str(rank), **there} if count > 1 else {}, prelude=THREAD)
+        for rank in range(count)
+    ]
+
+
+def check_two(found: list[torch.Tensor], folder: Path) -> None:
+    """Whether two trainings are nearly one, and wrote what they should."""
+    for number in (1, 2):
+        log = (folder / f"{number}.jsonl").read_text()
+        assert [json.loads(row)["step"] for row in log.splitlines()] == [0, 24]
+    assert (found[0] - found[1]).abs().max() / found[0].abs().max() < 1e-4
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("1.jsonl", "1.safetensors", "2.jsonl", "2.safetensors"),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["rasters", "pairs"])
 def test_two_processes_train_as_one(arguments, tmp_path, kind):
     """At equal batch, within float tolerance; masked cells and dropout included; one writes and speaks."""
     found = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.safetensors"
-        log = tmp_path / f"{processes}.jsonl"
-        line = command(*arguments[kind], "--out", out, "--log", log, processes=processes)
-        done = subprocess.run(line, env=ALONE, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count(f"{out}: ") == 1
-        assert [json.loads(row)["step"] for row in log.read_text().splitlines()] == [0, 24]
+    for count in (1, 2):
+        out = tmp_path / f"{count}.safetensors"
+        runs = ranks(*arguments[kind], "--out", out, "--log", tmp_path / f"{count}.jsonl", count=count)
+        done = [run.wait() for run in runs]
+        assert [each.code for each in done] == [0] * count, done
+        assert "".join(each.out for each in done).count(f"{out}: ") == 1
         found.append(weights(out))
-    start = (found[0] - found[1]).abs().max() / found[0].abs().max()
-    assert start < 1e-4
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("1.jsonl", "1.safetensors", "2.jsonl", "2.safetensors"),
-    ]
+    check_two(found, tmp_path)
+
+
+def test_torchrun_starts_them(arguments, tmp_path):
+    """The command as a user gives it: the same as one process."""
+    out = {number: tmp_path / f"{number}.safetensors" for number in (1, 2)}
+    line = [*arguments["rasters"], "--out", out[2], "--log", tmp_path / "2.jsonl"]
+    done = subprocess.run(torchrun("-m", "--", "geofsrcnn", "train", *line), env=ALONE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"{out[2]}: ") == 1
+    (one,) = ranks(*arguments["rasters"], "--out", out[1], "--log", tmp_path / "1.jsonl", count=1)
+    assert one.wait().code == 0
+    check_two([weights(out[1]), weights(out[2])], tmp_path)
 
 
 def test_a_lost_process_ends_the_others(arguments, tmp_path):
     """SIGKILL of one: the other ends with 8 in one line, its state saved; resumed, it is the undisturbed training."""
     out, log = tmp_path / "m.safetensors", tmp_path / "m.jsonl"
-    rest = [*arguments["pairs"], "--steps", 150, "--out", out, "--log", log, "--save-minutes", "0.002"]
-    port = str(free_port())
+    rest = [*arguments["pairs"], "--steps", 60, "--out", out, "--log", log, "--save-minutes", "1e-9"]
+    gate = Gate(tmp_path / "gate", at=8, places=STEPS)
+    there = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     both = [
-        subprocess.Popen(
-            command(*rest),
-            env={**ALONE, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
+        processes.start("train", *rest, env={"RANK": rank, **there}, prelude=THREAD + (gate.prelude if more else ""))
+        for rank, more in (("0", False), ("1", True))
     ]
-    states = out.with_suffix(".training")
-
-    def saved() -> bool:
-        assert [each.poll() for each in both] == [None, None]
-        return states.is_dir() and any(states.iterdir())
-
-    until(saved)
-    both[1].send_signal(signal.SIGKILL)
-    _, said = both[0].communicate(timeout=300)
-    both[1].communicate()
-    assert both[0].returncode == 8, said
-    assert "another process of the training has ended: the same command with --resume goes on" in said
-    assert "Traceback" not in said
-    done = subprocess.run(command(*rest, "--resume"), env=ALONE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    gate.reached(both[1])
+    until(lambda: any(out.with_suffix(".training").iterdir()), both[0])
+    both[1].send(signal.SIGKILL)
+    assert both[1].wait().code == -signal.SIGKILL
+    done = both[0].wait()
+    assert done.code == 8, done
+    assert "another process of the training has ended: the same command with --resume goes on" in done.err
+    assert "Traceback" not in done.err
+    again = processes.run("train", *rest, "--resume", prelude=THREAD)
+    assert again.code == 0, again
     whole = tmp_path / "whole.safetensors"
-    subprocess.run(command(*rest, "--out", whole), env=ALONE, check=True, capture_output=True)
+    assert processes.run("train", *rest, "--out", whole, prelude=THREAD).code == 0
     assert (weights(out) - weights(whole)).abs().max() < 0.01 * weights(whole).abs().max()
 
 
@@ -134,11 +151,9 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
 def test_what_several_processes_cannot_do_is_refused(arguments, tmp_path, options, words):
     """By each of them, before they meet."""
     rest = [each for each in arguments["pairs"] if each not in ("--steps", 24)]
-    line = command(*rest, *options, "--out", tmp_path / "m.safetensors")
     there = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    done = subprocess.run(line, env={**ALONE, **there}, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert words in done.stderr
+    line = ("train", *rest, *options, "--out", tmp_path / "m.safetensors")
+    assert words in processes.run(*line, env=there, prelude=THREAD).refused(2)
 
 
 def test_shares_are_the_whole_batch():
@@ -165,6 +180,5 @@ def test_the_process_group_ends_with_the_training(tmp_path):
     """Or its thread lives on, and aborts the process at the interpreter's end in most trainings."""
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    done = subprocess.run([*start, str(script)], env=ALONE, capture_output=True, text=True)
+    done = subprocess.run(torchrun(script), env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
