@@ -68,15 +68,6 @@ def forked_workers() -> None:
     forked()
 
 
-@pytest.fixture
-def spawned_workers() -> Iterator[None]:
-    """Workers that begin here begin as they do for users: they import everything, and have the environment of now."""
-    import dask
-
-    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
-        yield
-
-
 @pytest.fixture(scope="session")
 def cluster(forked_workers: None) -> Iterator[str]:
     """The address of a scheduler with two workers, for all tests that harm neither."""
@@ -111,7 +102,8 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def bucket(moto: str) -> Iterator[None]:
-    """A bucket `data`, found through the environment."""
+    """A bucket `data`, found through the environment, also by workers that begin here."""
+    import dask
     import s3fs
 
     settings = {
@@ -120,7 +112,7 @@ def bucket(moto: str) -> Iterator[None]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, dask.config.set({"distributed.nanny.environ": settings}):
         for key, value in settings.items():
             patch.setenv(key, value)
         files = s3fs.S3FileSystem()

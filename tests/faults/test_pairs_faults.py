@@ -143,16 +143,16 @@ def test_kills_change_nothing(files, tmp_path):
     """SIGKILL at random steps, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
     rest = [
         *("train", files["fine"], "--coarse", files["coarse"], "--factor", 4, "--until", "2000-06-01"),
-        *("--steps", 80, "--batch", 8, "--save-minutes", "1e-9", "-q"),
+        *("--steps", 40, "--batch", 8, "--save-minutes", "1e-9", "-q"),
     ]
     whole, out = tmp_path / "whole.safetensors", tmp_path / "m.safetensors"
     done = processes.run(*rest, "--out", whole, prelude=ALONE)
     assert done.code == 0, done
     draw = random.Random(7)
     for turn in range(KILLS):
-        gate = Gate(tmp_path / "gates" / str(turn), at=draw.randrange(2, 20), places=STEPS)
+        gate = Gate(tmp_path / "gates" / str(turn), at=draw.randrange(2, 12), places=STEPS)
         run = processes.start(*rest, "--out", out, "--resume", prelude=ALONE + gate.prelude)
-        gate.reached(run)  # in all less than 80 steps, so that no run is done before
+        gate.reached(run)  # in all less than 40 steps, so that no run is done before
         run.send(signal.SIGKILL)
         assert run.wait().code == -signal.SIGKILL
         assert any(out.with_suffix(".training").iterdir())

@@ -90,12 +90,12 @@ def test_stopped_and_resumed_is_the_same_file(fine, undisturbed, tmp_path_factor
 
 def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
     """The same for SIGKILL at random moments, on the command line."""
-    line = ("--size", "small", "--steps", 60, "--patch", 8, "--batch", 4, "-q", "--save-minutes", ALWAYS)
+    line = ("--size", "small", "--steps", 30, "--patch", 8, "--batch", 4, "-q", "--save-minutes", ALWAYS)
     alone = "import torch; torch.set_num_threads(1)\n"
     whole, out, moments = tmp_path / "whole.safetensors", tmp_path / "m.safetensors", random.Random(7)
     assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone).code == 0
     for turn in range(3):
-        gate = Gate(tmp_path / "gates" / str(turn), at=moments.randrange(2, 15), places=STEPS)
+        gate = Gate(tmp_path / "gates" / str(turn), at=moments.randrange(2, 9), places=STEPS)
         run = processes.start("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone + gate.prelude)
         gate.reached(run)
         if turn == 2:  # the others are killed between two steps, this one at any moment, if it is not done by then
