@@ -388,7 +388,7 @@ def test_an_open_scheduler_elsewhere_is_warned_of(archive, tmp_path):
 
 def test_no_workers_for_a_time_is_an_error(archive, tmp_path):
     with (
-        distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50) as empty,
+        local(workers=0) as empty,
         pytest.raises(BatchError, match="no workers for 1 s"),
     ):
         upscale_files([archive / "a.tif"], tmp_path / "out", address=empty.scheduler_address, patience=1, **PLAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ def dataset(path: Path, shape: tuple[int, ...] = (7, 20, 30)) -> Path:
     field.lon.attrs = {"units": "degrees_east", "standard_name": "longitude"}
     whole = field.to_dataset(name="tas")
     if path.suffix == ".zarr":
-        whole.chunk(time=2).to_zarr(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            whole.chunk(time=2).to_zarr(path)
     else:
         whole.to_netcdf(path, engine="netcdf4")
     return path

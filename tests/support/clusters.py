@@ -42,7 +42,8 @@ def local(workers: int = 2, threads: int = 1, **options: Any) -> LocalCluster:
             threads_per_worker=threads,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=50,
             **options,
         )

@@ -14,7 +14,7 @@ import torch
 
 from geofsrcnn.errors import OutputError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
-from geofsrcnn.training import log
+from geofsrcnn.training import log as logbook
 from tests.support import processes
 from tests.support.pairfiles import made
 from tests.support.rasters import state, terrain, write
@@ -42,20 +42,20 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 def steps(path: Path) -> list[int]:
     """Of the records of a file."""
-    return [each["step"] for each in log.read_back(path)]
+    return [each["step"] for each in logbook.read_back(path)]
 
 
 def test_lines_are_read_back(tmp_path):
     """All records, but those that a resume took again and lines that are none."""
     log = tmp_path / "log.jsonl"
-    assert log.read_back(log) == []
-    report = log.json_lines(log)
+    assert logbook.read_back(log) == []
+    report = logbook.json_lines(log)
     for step in (0, 10, 20, 10, 20, 30):
         report(record(step))
     with log.open("a") as file:
         file.write('[]\n{"step": 1}\n{"step": 40, "loss": tr')
     assert steps(log) == [0, 10, 20, 30]
-    report = log.json_lines(tmp_path / "seeds.jsonl")
+    report = logbook.json_lines(tmp_path / "seeds.jsonl")
     for each in (record(0, seed=0), record(5, seed=0), record(0, seed=1), record(5, seed=1, member=0)):
         report(each)
     assert steps(tmp_path / "seeds.jsonl") == [0, 5, 0, 5]
@@ -66,7 +66,7 @@ def test_curves_are_drawn_from_before_a_resume(tmp_path):
     log, whole, resumed, rest = (tmp_path / name for name in ("log.jsonl", "a.png", "b.png", "c.png"))
     for first, path, resume in ((0, whole, False), (20, resumed, True), (20, rest, False)):
         kept = log if path in (whole, resumed) else tmp_path / "other.jsonl"
-        with log.logbook(log=str(kept), curves=str(path), resumed=resume) as report:
+        with logbook.logbook(log=str(kept), curves=str(path), resumed=resume) as report:
             for step in range(first, 40, 10):
                 report(record(step, 1 - step / 100))
     images = [matplotlib.image.imread(path) for path in (whole, resumed, rest)]
@@ -84,7 +84,7 @@ def test_curves_of_any_records(tmp_path):
         [record(s, 10.0**-s, seed=k, member=k) for k in range(12) for s in (0, 1, 2)],
         [{**record(5), "loss": math.inf}, record(6)],
     ):
-        log.draw_curves(tmp_path / "a.png", records)
+        logbook.draw_curves(tmp_path / "a.png", records)
         assert matplotlib.image.imread(tmp_path / "a.png").shape[:2] == (768, 768)
 
 
@@ -95,14 +95,14 @@ def test_events_are_read_by_tensorboard(tmp_path):
 
     def found(folder: Path) -> list[tuple[int, float]]:
         events = EventAccumulator(str(folder)).Reload()
-        assert set(events.Tags()["scalars"]) == set(log.SCALARS)
+        assert set(events.Tags()["scalars"]) == set(logbook.SCALARS)
         return [(each.step, each.value) for each in events.Scalars("score")]
 
-    with log.tensorboard(tmp_path / "one") as report:
+    with logbook.tensorboard(tmp_path / "one") as report:
         report(record(0))
         report(record(10, 0.75))
     assert found(tmp_path / "one") == [(0, 1), (10, 0.75)]
-    with log.tensorboard(tmp_path / "two") as report:
+    with logbook.tensorboard(tmp_path / "two") as report:
         report(record(0, seed=1, member=0))
         report(record(0, 0.5, seed=1, member=1))
     assert found(tmp_path / "two" / "seed1-member1") == [(0, 0.5)]
@@ -115,7 +115,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, argument):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else there(name))
     extra = {"tensorboard": "tensorboard", "matplotlib": "report"}[package]
     with pytest.raises(UsageError, match=rf"needs the package {package}: pip install 'geofsrcnn\[{extra}\]'"):
-        log.check_logbook(**{argument: str(tmp_path / "a.png")})
+        logbook.check_logbook(**{argument: str(tmp_path / "a.png")})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_names_that_cannot_be_written_to(tmp_path, monkeypatch, names, kind, wor
     monkeypatch.chdir(tmp_path)
     Path("a.png").write_bytes(b"old")
     with pytest.raises(kind, match=words) if kind else nullcontext():
-        log.check_logbook(**names)
+        logbook.check_logbook(**names)
     assert Path("a.png").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -154,9 +154,9 @@ def test_names_that_cannot_be_written_to(tmp_path, monkeypatch, names, kind, wor
 def test_the_time_left_is_said_once(monkeypatch, seconds, taken, words):
     """After the delay, from the steps of this process, in round words."""
     clock = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(logbook.time, "monotonic", lambda: clock[0])
     said: list[str] = []
-    each_step = log.time_left(1000, said.append, taken=taken, delay=60)
+    each_step = logbook.time_left(1000, said.append, taken=taken, delay=60)
     for _ in range(600):
         each_step()
         clock[0] += seconds
@@ -193,7 +193,7 @@ def test_a_training_keeps_what_is_asked_for(fine, tmp_path):
 
 def test_the_expected_time_on_the_command_line(fine, tmp_path):
     """One line of it in a training, whatever its number of steps; none with --quiet."""
-    soon = "from geofsrcnn import logbook\nlogbook.time_left.__kwdefaults__['delay'] = 0\n"
+    soon = "from geofsrcnn.training import log\nlog.time_left.__kwdefaults__['delay'] = 0\n"
     for quiet, count in (((), 1), (("-q",), 0)):
         line = ("train", fine, *LINE[:-1], *quiet, "-o", tmp_path / "m.safetensors", "--overwrite")
         done = processes.run(*line, prelude=ALONE + soon)
@@ -213,7 +213,7 @@ def test_seeds_of_rasters(fine, tmp_path):
     mean = sum(scores) / 3
     assert found["spread"]["score"]["mean"] == pytest.approx(mean)
     assert found["spread"]["score"]["std"] == pytest.approx(math.sqrt(sum((s - mean) ** 2 for s in scores) / 2))
-    assert {each["seed"] for each in log.read_back(tmp_path / "log.jsonl")} == {4, 5, 6}
+    assert {each["seed"] for each in logbook.read_back(tmp_path / "log.jsonl")} == {4, 5, 6}
     processes.run(*line, "-o", "alone.safetensors", "--seed", 5, **setup)
     alone, second = (load_checkpoint(tmp_path / f"{n}.safetensors").model.state_dict() for n in ("alone", "m-seed1"))
     assert all(torch.equal(alone[name], second[name]) for name in alone)
@@ -242,7 +242,7 @@ def test_members_and_seeds_of_pairs(files, tmp_path):
     assert done.out.count("its members alone: ") == 2
     assert "standard deviation" in done.out.splitlines()[-1]
     assert "over 2 seeds" in done.out.splitlines()[-1]
-    records = log.read_back(tmp_path / "log.jsonl")
+    records = logbook.read_back(tmp_path / "log.jsonl")
     assert {(each["seed"], each["member"]) for each in records} == {(0, 0), (0, 1), (2, 0), (2, 1)}
     assert records[-1]["done"] == 1
     every = [
