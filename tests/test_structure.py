@@ -112,6 +112,13 @@ def test_an_import_of_a_test_is_found(line):
     assert any(found.startswith(f"{module}:") for found in structure.ties_of_tests(broken_tests))
 
 
+def test_no_test_looks_at_a_clock():
+    """What happens in what order is proved by gates and counts; patience, of minutes, stands in tests.support."""
+    timed = {name: text for name, text in TESTS.items() if not name.startswith("tests.golden.")}
+    assert structure.clocks_of_tests(timed) == []
+    assert structure.clocks_of_tests({**timed, "tests.x": "time." + "monotonic()"}) == ["tests.x"]
+
+
 def test_tests_mirror_the_package():
     """Each package has a folder of tests, and each folder is a package or one of those that stand apart."""
     packages = {path.parent.name for path in structure.PACKAGE.glob("*/__init__.py")}

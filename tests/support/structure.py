@@ -207,6 +207,12 @@ def ties_of_tests(modules: Mapping[str, str]) -> list[str]:
     return found
 
 
+def clocks_of_tests(modules: Mapping[str, str]) -> list[str]:
+    """Modules of tests, but for helpers, that look at a clock: on a busy machine they would fail."""
+    words = re.compile(r"\btime\.(monotonic|perf_counter|process_time|time)(_ns)?\(")
+    return [name for name, text in modules.items() if not name.startswith("tests.support.") and words.search(text)]
+
+
 def is_test(module: str) -> bool:
     """Whether tests or fixtures stand in a module."""
     name = module.rpartition(".")[2]
