@@ -137,6 +137,7 @@ def test_a_raster_in_parts_is_the_same_file(kind, cluster, tmp_path, random_netw
         assert sorted(each.name for each in out.iterdir()) == [NAME, "in_x3.tif"]
 
 
+@pytest.mark.filterwarnings("ignore:W-DATUM")
 @pytest.mark.parametrize("target", [".nc", ".zarr", ".tif"])
 @pytest.mark.parametrize("source", [".nc", ".zarr"])
 def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
