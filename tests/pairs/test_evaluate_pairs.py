@@ -23,10 +23,7 @@ from geofsrcnn.pairs.train import PairOptions, train_pairs
 from tests.support import processes
 from tests.support.pairfiles import METRES, QUICK, SMALL, changed, made, trained
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:W-UNSEEN", "ignore:W-PAIRS", "ignore:W-TIMES"),
-]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FITTED = 152
 """Times before the first of June."""
@@ -90,6 +87,7 @@ def test_the_scores_are_those_of_the_training(tmp_path):
     assert {name: found.scores[name]["rmse"] for name in scores} == pytest.approx(scores, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:W-UNSEEN")
 def test_cells_count_by_their_area(case, later, plain):
     """On latitudes: the network's errors from what it gives to a Dataset, weighted with numpy."""
     coarse, truth, weights = later
@@ -152,6 +150,7 @@ def test_simple_methods_by_other_libraries(case, later, plain):
     assert np.array_equal(found.maps.x, x)
 
 
+@pytest.mark.filterwarnings("ignore:W-UNSEEN")
 def test_members_are_scored_together(case, later, plain):
     """Their mean is the network; CRPS and spread over error by hand from the two seeds alone."""
     coarse, truth, weights = later
@@ -185,6 +184,7 @@ def test_several_models_stand_under_their_files_names(case, plain, tmp_path):
     assert found.scores["bilinear"]["rmse"] != found.scores["bilinear (1)"]["rmse"]
 
 
+@pytest.mark.filterwarnings("ignore:W-PAIRS")
 def test_units_are_converted(case, plain, tmp_path):
     """A partner in kelvin, said in the file or known from the training: scores of degrees."""
     kelvin = changed(case.files["coarse"], tmp_path / "k.nc", t=lambda t: (t + 273.15).assign_attrs(units="K"))
@@ -219,6 +219,7 @@ def test_times_that_were_fitted_on_do_not_count(case, plain, tmp_path):
     assert found.models == ("a", "late")
 
 
+@pytest.mark.filterwarnings("ignore:W-TIMES")
 def test_other_times_are_refused(case, tmp_path):
     """Days that were fitted on, days that are none, and files that end before."""
     with pytest.raises(InputError, match="fitted on days up to 2000-05-31: since must be later, got 2000-05-31"):
@@ -254,6 +255,7 @@ def test_other_files_are_refused(case, tmp_path, file, change, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:W-PAIRS")
 def test_models_that_cannot_stand_together_are_refused(case, tmp_path, random_network):
     """Another factor, another partner, a model of rasters, and none at all."""
     line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(**{**QUICK, "steps": 2})}
