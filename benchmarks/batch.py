@@ -2,7 +2,7 @@
 
     python benchmarks/batch.py [--files 12] [--side 700] [--rounds 3] [--factor 3] [--model default] [--large 0]
 
-In each round the same rasters go through `upscale_raster` with one thread in a loop, through a batch run of one worker
+In each round the same rasters go through `upscale_file` with one thread in a loop, through a batch run of one worker
 and through one of two; the start of the cluster is not counted. Figures are medians of ratios within a round. With
 ``--large 4096`` it is one raster of so many rows and columns instead, in one process of two threads, and in parts on
 two workers.
@@ -22,7 +22,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geofsrcnn.batch.run import Tally, upscale_files
-from geofsrcnn.upscale.raster import upscale_raster
+from geofsrcnn.upscale.file import upscale_file
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [_raster(folder / f"{number:03d}.tif", chosen.side, number) for number in range(chosen.files)]
-        upscale_raster(paths[0], folder / "warm.tif", chosen.factor, model=chosen.model, threads=1)
+        upscale_file(paths[0], folder / "warm.tif", chosen.factor, model=chosen.model, threads=1)
         read, made = (each.stat().st_size / 1e6 for each in (paths[0], folder / "warm.tif"))
         rounds: list[dict[str, float]] = []
         for number in range(chosen.rounds):
@@ -75,7 +75,7 @@ def _in_parts(side: int, factor: int, model: str, rounds: int) -> None:
         path = _raster(folder / "large.tif", side, 0)
         for number in range(rounds):
             start = time.perf_counter()
-            upscale_raster(path, folder / "single.tif", factor, model=model, threads=2)
+            upscale_file(path, folder / "single.tif", factor, model=model, threads=2)
             single = time.perf_counter() - start
             whole: list[float] = []
 
@@ -107,7 +107,7 @@ def _loop(paths: list[Path], out: Path, factor: int, model: str) -> float:
     out.mkdir()
     start = time.perf_counter()
     for path in paths:
-        upscale_raster(path, out / f"{path.stem}_x{factor}.tif", factor, model=model, threads=1)
+        upscale_file(path, out / f"{path.stem}_x{factor}.tif", factor, model=model, threads=1)
     return time.perf_counter() - start
 
 

@@ -25,8 +25,8 @@ from torch import nn
 from geofsrcnn.engine.base import TILE, Job
 from geofsrcnn.engine.run import run
 from geofsrcnn.grids.windows import Plan, Window
-from geofsrcnn.networks.catalog import Method, load_method
-from geofsrcnn.upscale.raster import upscale_raster
+from geofsrcnn.networks.catalog import Model, load_model
+from geofsrcnn.upscale.file import upscale_file
 from geofsrcnn.values.cells import Cells
 
 FACTOR = 3
@@ -122,7 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(cores)
-    method = load_method(options.model, FACTOR, precision=options.precision)
+    method = load_model(options.model, FACTOR, precision=options.precision)
     article, image = Article().eval(), torch.randn(1, 1, ARTICLE_SIZE, ARTICLE_SIZE)
     source = Noise(options.size)
     job = Job(method.upsampler, FACTOR)
@@ -140,7 +140,7 @@ def main() -> None:
             figures["engine"] = timed(lambda: run(job, source, Nothing(), plan, cores))
             if not options.no_files:
                 figures["file"] = timed(
-                    lambda: upscale_raster(coarse, fine, FACTOR, options.model, precision=options.precision,
+                    lambda: upscale_file(coarse, fine, FACTOR, options.model, precision=options.precision,
                                            tile_size=options.tile_size, co=co, overwrite=True)
                 )  # fmt: skip
             if number:  # the first round warms up
@@ -148,7 +148,7 @@ def main() -> None:
     report(rounds, method, options.size)
 
 
-def report(rounds: list[dict[str, tuple[float, float]]], method: Method, size: int) -> None:
+def report(rounds: list[dict[str, tuple[float, float]]], method: Model, size: int) -> None:
     """Print medians and spreads of the ratios."""
     cells = size * size
     work = method.operations * cells / 1e9

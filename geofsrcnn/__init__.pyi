@@ -16,12 +16,15 @@ from .errors import TrainError as TrainError
 from .errors import UsageError as UsageError
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.rasters import evaluate_raster as evaluate_raster
+from .networks.catalog import Model as Model
+from .networks.catalog import load_model as load_model
 from .networks.checkpoint import Card as Card
 from .networks.checkpoint import Checkpoint as Checkpoint
 from .networks.checkpoint import load_checkpoint as load_checkpoint
 from .networks.checkpoint import save_checkpoint as save_checkpoint
 from .networks.fsrcnn import FSRCNN as FSRCNN
 from .networks.fsrcnn import FSRCNNConfig as FSRCNNConfig
+from .options import UpscaleOptions as UpscaleOptions
 from .pairs.evaluate import evaluate_pairs as evaluate_pairs
 from .pairs.train import PairOptions as PairOptions
 from .pairs.train import train_pairs as train_pairs
@@ -30,6 +33,5 @@ from .training.schedule import TrainOptions as TrainOptions
 from .upscale.dataset import upscale_dataarray as upscale_dataarray
 from .upscale.dataset import upscale_dataset as upscale_dataset
 from .upscale.file import upscale_file as upscale_file
-from .upscale.raster import upscale_raster as upscale_raster
 from .upscale.task import Estimate as Estimate
 from .upscale.task import Summary as Summary

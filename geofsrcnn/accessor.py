@@ -5,16 +5,16 @@ It is registered while xarray is being imported, perhaps by a module of ours, so
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import xarray as xr
 
+from geofsrcnn.options import FieldOptions
+
 if TYPE_CHECKING:
-    from geofsrcnn._types import Range
     from geofsrcnn.cf.grid import CFGrid
-    from geofsrcnn.networks.checkpoint import Checkpoint
+    from geofsrcnn.networks.catalog import ModelLike
 
 
 @xr.register_dataset_accessor("fsrcnn")
@@ -33,52 +33,22 @@ class DatasetAccessor:
 
     def upscale(
         self,
-        factor: int = 3,
-        model: str | os.PathLike[str] | Checkpoint = "default",
+        factor: int | None = None,
+        model: ModelLike = "default",
         *,
         variables: Iterable[str] | None = None,
-        x: str | None = None,
-        y: str | None = None,
-        value_range: Range | None = None,
-        tile_size: int | None = None,
-        threads: int | None = None,
-        device: str = "auto",
-        precision: str = "float32",
+        **options: Unpack[FieldOptions],
     ) -> xr.Dataset:
         """The same fields on a finer grid; arguments as for `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
         Dataset
-            Lazy where the input was. With a model that was trained on pairs, its targets on its fine grid, in memory.
+            Lazy where the input was. With a model that was trained on pairs, its targets on its fine grid.
         """
-        from geofsrcnn.errors import ModelError, UsageError
-        from geofsrcnn.networks.catalog import of_pairs
         from geofsrcnn.upscale.dataset import upscale_dataset
 
-        if (trained := of_pairs(model)) is not None:
-            given = {"variables": variables, "x": x, "y": y, "value_range": value_range, "tile_size": tile_size}
-            if wrong := [name for name, value in given.items() if value is not None]:
-                raise UsageError(f"{', '.join(wrong)}: not for models that were trained on pairs")
-            if factor != trained.config.factor:
-                raise ModelError(f"model {trained.card.name} is for factor {trained.config.factor}, not {factor}")
-            from geofsrcnn.pairs.apply import downscale_dataset
-
-            return downscale_dataset(self._dataset, trained, device=device, precision=precision)
-
-        return upscale_dataset(
-            self._dataset,
-            factor,
-            model,
-            variables=variables,
-            x=x,
-            y=y,
-            value_range=value_range,
-            tile_size=tile_size,
-            threads=threads,
-            device=device,
-            precision=precision,
-        )
+        return upscale_dataset(self._dataset, factor, model, variables=variables, **options)
 
 
 @xr.register_dataarray_accessor("fsrcnn")
@@ -97,17 +67,7 @@ class DataArrayAccessor:
         return find_grid(as_dataset(self._array)[0])
 
     def upscale(
-        self,
-        factor: int = 3,
-        model: str | os.PathLike[str] | Checkpoint = "default",
-        *,
-        x: str | None = None,
-        y: str | None = None,
-        value_range: Range | None = None,
-        tile_size: int | None = None,
-        threads: int | None = None,
-        device: str = "auto",
-        precision: str = "float32",
+        self, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
     ) -> xr.DataArray:
         """The same field on a finer grid; arguments as for `geofsrcnn.upscale_dataarray`.
 
@@ -118,15 +78,4 @@ class DataArrayAccessor:
         """
         from geofsrcnn.upscale.dataset import upscale_dataarray
 
-        return upscale_dataarray(
-            self._array,
-            factor,
-            model,
-            x=x,
-            y=y,
-            value_range=value_range,
-            tile_size=tile_size,
-            threads=threads,
-            device=device,
-            precision=precision,
-        )
+        return upscale_dataarray(self._array, factor, model, **options)

@@ -1,17 +1,251 @@
-"""Options of a run and their checks; nothing is opened here."""
+"""Options of a run: each stands here once, with its checks and what it is for; nothing is opened here."""
 
 from __future__ import annotations
 
 import math
 import os
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Integral
+from typing import Any, TypedDict
 
 from geofsrcnn.errors import UsageError, printable
 
 FACTORS = range(2, 9)
 
 PRECISIONS = ("float32", "bfloat16")
+
+OUTPUT_TYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64"),
+)
+
+
+class FieldOptions(TypedDict, total=False):
+    """Keyword arguments of runs over one field in memory, as `UpscaleOptions` describes them."""
+
+    x: str | None
+    y: str | None
+    value_range: tuple[float, float] | None
+    tile_size: int | None
+    threads: int | None
+    device: str
+    precision: str
+
+
+class FileOptions(TypedDict, total=False):
+    """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
+
+    value_range: tuple[float, float] | None
+    dtype: str | None
+    tile_size: int | None
+    device: str
+    precision: str
+    max_pixels: int | None
+    bidx: Sequence[int]
+    bounds: tuple[float, float, float, float] | None
+    nodata: float | None
+    driver: str | None
+    sidecars: bool
+    allow_sparse: bool
+    allow_lossy: bool
+    cog: bool
+    co: Mapping[str, str] | None
+    variables: Sequence[str] | None
+    x: str | None
+    y: str | None
+    group: str | None
+    also: Sequence[str | os.PathLike[str]]
+
+
+class RunOptions(FileOptions, total=False):
+    """Those of a run of its own, which has threads and may replace its output."""
+
+    threads: int | None
+    overwrite: bool
+
+
+def _option(default: Any, applies: str = "") -> Any:
+    return field(default=default, metadata={"applies": applies})
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleOptions:
+    """How something is upscaled; checked when it is made.
+
+    Parameters
+    ----------
+    value_range : tuple of float, optional
+        Smallest and largest value in physical units; results keep to it and blocks keep their means.
+    dtype : str, optional
+        Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
+    tile_size : int, optional
+        Coarse cells along one side of a tile; chosen for the device if not given. No effect on the result
+        beyond 1e-5 of the local range.
+    threads : int, optional
+        Threads that compute; all cores if not given.
+    device : str
+        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Of the network's arithmetic.
+    overwrite : bool
+        Replace an existing output.
+    max_pixels : int, optional
+        Refuse an output of more cells.
+    bidx : sequence of int
+        Bands of a raster, counted from 1; all if empty.
+    nodata : float, optional
+        Stored value of a raster's missing cells, instead of the file's.
+    driver : str, optional
+        GDAL driver to open the input with instead of what its first bytes say.
+    sidecars : bool
+        Let GDAL use sidecar files of a raster.
+    allow_sparse : bool
+        Accept rasters that declare a thousand times their size.
+    bounds : tuple of float, optional
+        ``(west, south, east, north)`` in a raster's CRS: only the coarse cells that meet it. They come out
+        as they would from the whole raster.
+    allow_lossy : bool
+        Accept 64-bit integers beyond 2**53, which lose digits.
+    cog : bool
+        Write a cloud optimised GeoTIFF with overviews.
+    co : mapping of str, optional
+        GDAL creation options of a GeoTIFF.
+    variables : sequence of str, optional
+        Fields of a NetCDF or Zarr to upscale; the others on the grid are left out. All if not given.
+    x, y : str, optional
+        Horizontal dimensions of a NetCDF or Zarr, where they cannot be found.
+    group : str, optional
+        Group of a NetCDF or Zarr that has several.
+    also : sequence of path
+        More files with predictors, for a model that was trained on pairs.
+
+    Raises
+    ------
+    UsageError
+        If a value makes no sense.
+    """
+
+    value_range: tuple[float, float] | None = _option(None, "a field of its own")
+    dtype: str | None = _option(None, "a field of its own")
+    tile_size: int | None = _option(None, "a field of its own")
+    threads: int | None = _option(None, "a field of its own")
+    device: str = _option("auto")
+    precision: str = _option("float32")
+    overwrite: bool = _option(default=False)
+    max_pixels: int | None = _option(None, "a field of its own")
+    bidx: Sequence[int] = _option((), "raster input")
+    nodata: float | None = _option(None, "raster input")
+    driver: str | None = _option(None, "a field of its own")
+    sidecars: bool = _option(False, "raster input")
+    allow_sparse: bool = _option(False, "raster input")
+    bounds: tuple[float, float, float, float] | None = _option(None, "raster to GeoTIFF")
+    allow_lossy: bool = _option(False, "raster to GeoTIFF")
+    cog: bool = _option(False, "GeoTIFF output")
+    co: Mapping[str, str] | None = _option(None, "GeoTIFF output")
+    variables: Sequence[str] | None = _option(None, "dataset input")
+    x: str | None = _option(None, "dataset input")
+    y: str | None = _option(None, "dataset input")
+    group: str | None = _option(None, "dataset input")
+    also: Sequence[str | os.PathLike[str]] = _option((), "pairs")
+
+    def __post_init__(self) -> None:
+        check_range(self.value_range)
+        check_bounds(self.bounds)
+        check_tile_size(self.tile_size)
+        check_dtype(self.dtype)
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        workers_of(self.threads)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> UpscaleOptions:
+        """Of keyword arguments.
+
+        Raises
+        ------
+        UsageError
+            If there is no such option, or a value makes no sense.
+        """
+        known = {each.name for each in fields(cls)}
+        if unknown := sorted(set(options) - known):
+            raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(known))}")
+        return cls(**options)
+
+    @property
+    def workers(self) -> int:
+        """Threads that compute."""
+        return workers_of(self.threads)
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults; an empty sequence or mapping does not."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default and not _is_empty(value)}
+
+    def refuse_formats(self, source: str, target: str) -> None:
+        """Refuse options that have no meaning for an input and an output of these formats.
+
+        Parameters
+        ----------
+        source, target : {"GeoTIFF", "NetCDF", "Zarr"}
+            "GeoTIFF" stands for any raster.
+
+        Raises
+        ------
+        UsageError
+            With what to do instead.
+        """
+        raster_in, raster_out = source == "GeoTIFF", target == "GeoTIFF"
+        meaningless = {
+            "raster input": not raster_in,
+            "raster to GeoTIFF": not (raster_in and raster_out),
+            "GeoTIFF output": not raster_out,
+            "dataset input": raster_in,
+        }
+        self._refuse(lambda applies: meaningless.get(applies, False), _INSTEAD)
+
+    def refuse_pairs(self, *, of_pairs: bool) -> None:
+        """Refuse options that have no meaning for a model that was trained on pairs, or for any other.
+
+        Raises
+        ------
+        UsageError
+            If there is one.
+        """
+        names = {each.name: each.name.replace("_", "-") for each in fields(self)} | {"value_range": "range"}
+        words = {name: f"--{shown} is not for models that were trained on pairs" for name, shown in names.items()}
+        if of_pairs:
+            self._refuse(lambda applies: applies not in ("", "pairs"), words)
+        else:
+            self._refuse(lambda applies: applies == "pairs", _INSTEAD)
+
+    def _refuse(self, meaningless: Callable[[str], bool], words: Mapping[str, str]) -> None:
+        given = self.given()
+        for each in fields(self):
+            if each.name in given and meaningless(each.metadata["applies"]):
+                raise UsageError(words[each.name])
+
+
+_INSTEAD = {
+    "also": "--also is for models that were trained on pairs",
+    "bounds": "--bounds cuts rasters: cut a dataset before (xarray's sel, or ncks)",
+    "cog": "--cog needs a GeoTIFF output",
+    "co": "--co needs a GeoTIFF output",
+    "allow_lossy": "--allow-lossy is for rasters",
+    "bidx": "--bidx is for rasters: choose fields with --variables",
+    "nodata": "--nodata is for rasters: a dataset says with _FillValue which cells are missing",
+    "sidecars": "--sidecars is for rasters",
+    "allow_sparse": "--allow-sparse is for rasters",
+    "variables": "--variables is for NetCDF and Zarr: choose bands with --bidx",
+    "x": "--x and --y are for NetCDF and Zarr",
+    "y": "--x and --y are for NetCDF and Zarr",
+    "group": "--group is for NetCDF and Zarr",
+}
+"""What to do instead, where an option has no meaning."""
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, (Mapping, Sequence)) and not value
 
 
 def check_factor(factor: float) -> int:
@@ -27,12 +261,6 @@ def check_factor(factor: float) -> int:
     return int(factor)
 
 
-OUTPUT_TYPES = (
-    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
-    *("float32", "float64"),
-)
-
-
 def check_tile_size(tile_size: int | None) -> None:
     """Refuse tile sizes that no model can use.
 
@@ -41,9 +269,7 @@ def check_tile_size(tile_size: int | None) -> None:
     UsageError
         If it is not a positive whole number.
     """
-    if tile_size is not None and (
-        not isinstance(tile_size, (int, np.integer)) or isinstance(tile_size, bool) or tile_size < 1
-    ):
+    if tile_size is not None and not _is_positive(tile_size):
         raise UsageError(f"tile size must be a positive whole number, got {tile_size!r}")
 
 
@@ -57,23 +283,25 @@ def workers_of(threads: int | None) -> int:
     """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or threads < 1:
+    if not _is_positive(threads):
         raise UsageError(f"threads must be a positive whole number, got {threads!r}")
     return int(threads)
 
 
-def check_range(value_range: tuple[float, float] | None, model: object) -> None:
-    """Refuse ranges that are none, or that the model cannot keep.
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1  # type: ignore[operator]
+
+
+def check_range(value_range: tuple[float, float] | None) -> None:
+    """Refuse ranges that are none.
 
     Raises
     ------
     UsageError
-        If the two numbers are not in order, or cells are only repeated.
+        If they are not two numbers in order.
     """
     if value_range is None:
         return
-    if model == "nearest":
-        raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")
     try:
         low, high = value_range
         wrong = math.isnan(low) or math.isnan(high) or not low < high

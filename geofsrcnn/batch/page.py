@@ -131,11 +131,11 @@ def _middles(coarse: Path, fine: Path) -> list[Array]:
     """The middle of the first field of both, the same area."""
     from geofsrcnn.cf.encoding import missing_of
     from geofsrcnn.cf.grid import find_grid
-    from geofsrcnn.formats.open import opened_dataset
+    from geofsrcnn.formats.open import open_dataset
 
     pair: list[Array] = []
     for path in (coarse, fine):
-        with opened_dataset(path) as dataset:
+        with open_dataset(path) as dataset:
             grid = find_grid(dataset)
             name = grid.variables[0]
             variable = dataset.variables[name]

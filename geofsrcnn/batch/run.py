@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from geofsrcnn._types import StrPath
 from geofsrcnn._version import __version__
@@ -34,14 +34,17 @@ from geofsrcnn.errors import (
 )
 from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.remote import is_remote, listed, remote_exists
-from geofsrcnn.networks.catalog import load_method, of_pairs
-from geofsrcnn.options import check_bounds, check_dtype, check_factor, check_range, check_tile_size
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_range
+from geofsrcnn.options import (
+    FileOptions,
+    UpscaleOptions,
+    check_factor,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from geofsrcnn.batch.worker import Settings
-    from geofsrcnn.networks.checkpoint import Checkpoint
 
 SPLIT = 2048**2
 """Coarse cells, of all bands and times, of a part."""
@@ -168,8 +171,8 @@ class Tally:
 def upscale_files(
     inputs: Sequence[StrPath],
     output_dir: StrPath,
-    factor: int = 3,
-    model: StrPath | Checkpoint = "default",
+    factor: int | None = None,
+    model: ModelLike = "default",
     *,
     pattern: str = PATTERN,
     address: str = "local",
@@ -187,7 +190,7 @@ def upscale_files(
     dry_run: bool = False,
     allow_remote: Sequence[str] = (),
     progress: Callable[[Tally], None] | None = None,
-    **options: Any,
+    **options: Unpack[FileOptions],
 ) -> BatchResult:
     """Upscale many files on a dask cluster; what failed is in the result, each with its reason.
 
@@ -203,7 +206,7 @@ def upscale_files(
     output_dir : str or path
         Folder or URL (``s3://``) of the outputs; a folder is made if it is not there.
     factor, model
-        As for `geofsrcnn.upscale_array`.
+        As for `geofsrcnn.load_model`.
     pattern : str
         Names of the outputs, of ``{stem}``, ``{factor}`` and ``{suffix}``.
     address : str
@@ -241,7 +244,7 @@ def upscale_files(
     progress : callable, optional
         Called with a `Tally` a few times a second; what it raises ends the run.
     **options
-        Of `geofsrcnn.upscale.file.upscale_file`, but `threads`.
+        Those of `geofsrcnn.UpscaleOptions`, but `threads`.
 
     Returns
     -------
@@ -253,29 +256,31 @@ def upscale_files(
         UsageError, InputError or ModelError before any work; OutputError if the journal cannot be written; BatchError
         if the cluster is lost, or has no workers for too long.
     """
-    factor = check_factor(factor)
-    _check(address, scheduler_file, workers, retries, split, patience, options, dashboard=dashboard)
-    check_range(options.get("value_range"), model)
-    for name, test in (("bounds", check_bounds), ("tile_size", check_tile_size), ("dtype", check_dtype)):
-        test(options.get(name))
+    _check(address, scheduler_file, workers, retries, split, patience, dashboard=dashboard)
+    if "threads" in options:
+        raise UsageError("unknown arguments threads: a task of a batch has one")
+    chosen = UpscaleOptions.of(options)
+    factor = None if factor is None else check_factor(factor)
     need_distributed()
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
     nothing = Tally(0)
     check = (lambda: progress(nothing)) if progress is not None else (lambda: None)
-    items = read_items(inputs, folder, factor, pattern, lambda url: listed(url, allow_remote), check)
-    method = _Model(model, factor)
-    options = {key: value for key, value in options.items() if value not in (None, (), {}, False)}
+    loaded = load_model(model, factor, device="cpu", precision=chosen.precision)
+    chosen.refuse_pairs(of_pairs=loaded.of_pairs)
+    refuse_range(loaded, chosen.value_range)
+    items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check)
+    shipped = _checkpoint_bytes(loaded)
     facts = {
         "version": __version__,
-        "factor": factor,
-        "model": method.digest or method.name,
-        "options": {key: repr(value) for key, value in sorted(options.items())},
+        "factor": loaded.factor,
+        "model": loaded.digest or loaded.name,
+        "options": {key: repr(value) for key, value in sorted(chosen.given().items())},
         "strict": strict,
     }
     if journal is not None:  # one in the folder moves with it
         facts["folder"] = folder
     file = _journal_file(journal, folder)
-    sidecars = bool(options.get("sidecars"))
+    sidecars = chosen.sidecars
     planning = _Planning(items, folder, tuple(allow_remote), sidecars, resume, overwrite, retry_failed)
     if dry_run:
         earlier = read_journal(file, facts, resume=resume, overwrite=overwrite)
@@ -288,7 +293,7 @@ def upscale_files(
 
     run = secrets.token_hex(8)
     settings = Settings(
-        run, factor, method.name, method.digest, options, folder, split, tuple(allow_remote), strict, versions()
+        run, loaded.factor, loaded.name, loaded.digest, chosen, folder, split, tuple(allow_remote), strict, versions()
     )
     if not is_remote(folder):
         _make_folder(Path(folder))
@@ -319,7 +324,7 @@ def upscale_files(
             with where as client:
                 batch.tally.dashboard = client.dashboard_link if dashboard else ""
                 window = Window(client, patience, batch.check)
-                seconds, threads = batch.run(window, method.data, todo)
+                seconds, threads = batch.run(window, shipped, todo)
     return BatchResult(tuple(results[item.target] for item in items), folder, str(file), seconds, threads)
 
 
@@ -330,7 +335,6 @@ def _check(
     retries: int | None,
     split: int,
     patience: float,
-    options: Mapping[str, Any],
     *,
     dashboard: bool,
 ) -> None:
@@ -345,30 +349,15 @@ def _check(
             raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if not patience > 0:
         raise UsageError(f"timeout must be a positive number of seconds, got {patience!r}")
-    from geofsrcnn.upscale.file import OPTIONS
-
-    if unknown := sorted(set(options) - (OPTIONS - {"threads", "overwrite"})):
-        raise UsageError(f"unknown arguments {', '.join(unknown)}: there are those of upscale_files and upscale_file")
 
 
-class _Model:
-    """What all workers run: a classical method's name, or a checkpoint's bytes."""
-
-    def __init__(self, model: StrPath | Checkpoint, factor: int) -> None:
-        from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
-        from geofsrcnn.values.kernels import CLASSICAL
-
-        self.digest, self.data = "", b""
-        if isinstance(model, str) and model in CLASSICAL:
-            self.name = load_method(model, factor).name
-            return
-        checkpoint = of_pairs(model) or (model if isinstance(model, Checkpoint) else load_checkpoint(model, factor))
-        self.name = checkpoint.card.name
-        if checkpoint.config.factor != factor:
-            raise ModelError(f"model {self.name} is for factor {checkpoint.config.factor}, not {factor}")
-        if checkpoint.path is None:
-            raise ModelError(f"model {self.name} has no file for the workers to load: save it first (save_checkpoint)")
-        self.digest, self.data = checkpoint.digest, checkpoint.path.read_bytes()
+def _checkpoint_bytes(model: Model) -> bytes:
+    """The file that workers load; nothing of classical methods, which have a name."""
+    if model.checkpoint is None:
+        return b""
+    if model.checkpoint.path is None:
+        raise ModelError(f"model {model.name} has no file for the workers to load: save it first (save_checkpoint)")
+    return model.checkpoint.path.read_bytes()
 
 
 def _journal_file(journal: StrPath | None, folder: str) -> Path:
@@ -554,7 +543,7 @@ class _Batch:
     def _bring(self, client: Any, model: bytes) -> None:
         from geofsrcnn.batch.worker import Setup, prepare, versions
 
-        client.register_plugin(Setup(self.settings.digest, model, self.settings.options.get("driver")))
+        client.register_plugin(Setup(self.settings.digest, model, self.settings.options.driver))
         for address, theirs in sorted(client.run(versions).items()):
             if theirs != self.settings.versions:
                 words = ", ".join(f"{name} {theirs.get(name)} (here {ours})" for name, ours in versions().items())

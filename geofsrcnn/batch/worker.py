@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,7 +39,9 @@ from geofsrcnn.process import harden_gdal, keep_freed_memory
 if TYPE_CHECKING:
     from distributed import Worker
 
+    from geofsrcnn.networks.catalog import Model
     from geofsrcnn.networks.checkpoint import Checkpoint
+    from geofsrcnn.options import UpscaleOptions
     from geofsrcnn.upscale.task import Summary, Task
 
 Facts = dict[str, Any]
@@ -64,8 +66,8 @@ class Settings:
         Fine cells along one side of a coarse cell.
     model, digest : str
         A classical method, or a checkpoint by its SHA-256, which `Setup` has brought.
-    options : mapping
-        Of `geofsrcnn.upscale.file.upscale_file`.
+    options : UpscaleOptions
+        But for what a worker adds.
     folder : str
         Of the outputs, a path or a URL.
     split : int
@@ -82,7 +84,7 @@ class Settings:
     factor: int
     model: str
     digest: str
-    options: Mapping[str, Any]
+    options: UpscaleOptions
     folder: str
     split: int
     allow_remote: tuple[str, ...]
@@ -130,7 +132,7 @@ class Stopped(BaseException):
 
 _brought: dict[str, bytes] = {}
 
-_loaded: dict[str, Checkpoint] = {}
+_loaded: dict[tuple[str, int, str, str], Model] = {}
 
 _place: dict[str, int] = {}
 
@@ -214,21 +216,13 @@ def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = Fal
 
 def work_state(settings: Settings, work: Work) -> str:
     """`state_of` the input of a work."""
-    return state_of(work.source, settings.allow_remote, sidecars=bool(settings.options.get("sidecars")))
+    return state_of(work.source, settings.allow_remote, sidecars=settings.options.sidecars)
 
 
 @_reported
 def upscale_work(settings: Settings, work: Work) -> Facts:
     """Upscale one input; or say into how many parts it should be split."""
-    model = _model(settings)
     with _output(settings, work) as target:
-        if getattr(model, "pairing", None) is not None:
-            from geofsrcnn.upscale.file import upscale_file
-
-            options = _options(settings, work)
-            taken = {key: options[key] for key in ("device", "precision", "overwrite") if key in options}
-            summary = upscale_file(work.source, target, settings.factor, model, progress=_progress(settings), **taken)
-            return _done(target, summary)
         with _source(settings, work) as source, _opened(settings, work, source, target) as task:
             cells = task.coarse_cells
             splits = settings.split and cells > 2 * settings.split and task.units > 1
@@ -275,7 +269,7 @@ def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Fa
 def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
     target = _local(settings, work)
-    made_of = [settings.factor, settings.model, settings.digest, dict(settings.options), settings.split, state]
+    made_of = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
     key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:KEY]
     return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
 
@@ -296,13 +290,13 @@ def _check_state(settings: Settings, work: Work, state: str) -> None:
 
 @contextmanager
 def _opened(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path) -> Iterator[Task]:
-    from geofsrcnn.upscale.file import opened_task
+    from geofsrcnn.upscale.file import open_task
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {printable(target.parent)} ({error.strerror})") from error
-    with opened_task(source, target, settings.factor, _model(settings), _options(settings, work)) as task:
+    with open_task(source, target, settings.factor, _model(settings), _options(settings, work)) as task:
         yield task
 
 
@@ -329,34 +323,49 @@ def _output(settings: Settings, work: Work) -> Iterator[Path]:
             uploaded(target, url, settings.allow_remote, _check_stop(settings))
 
 
-def _options(settings: Settings, work: Work) -> dict[str, Any]:
-    options = {**settings.options, "threads": 1, "overwrite": True}
-    if work.variables:
-        options["variables"] = work.variables
-    if options.get("device", "auto") in ("auto", "cuda"):
+def _options(settings: Settings, work: Work) -> UpscaleOptions:
+    return replace(
+        settings.options,
+        threads=1,
+        overwrite=True,
+        variables=work.variables or settings.options.variables,
+        device=_device(settings.options.device),
+    )
+
+
+def _device(device: str) -> str:
+    """Where this worker computes: the GPUs of a machine are shared out among its workers."""
+    if device in ("auto", "cuda"):
         import torch
 
         if count := torch.cuda.device_count():
-            options["device"] = f"cuda:{_place.get('number', 0) % count}"
-    return options
+            return f"cuda:{_place.get('number', 0) % count}"
+    return device
 
 
-def _model(settings: Settings) -> str | Checkpoint:
-    """The classical method's name, or the checkpoint, loaded once."""
-    digest = settings.digest
-    if not digest:
-        return settings.model
-    if digest not in _loaded:
-        from geofsrcnn.networks.checkpoint import load_checkpoint
+def _model(settings: Settings) -> Model:
+    """What all tasks run, loaded once in a process for a device and precision."""
+    device, precision = _device(settings.options.device), settings.options.precision
+    key = (settings.digest or settings.model, settings.factor, device, precision)
+    if key not in _loaded:
+        from geofsrcnn.networks.catalog import load_model
 
-        data = _brought.get(digest, b"")
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
-        with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
-            path = Path(folder) / "model.safetensors"
-            path.write_bytes(data)
-            _loaded[digest] = load_checkpoint(path)
-    return _loaded[digest]
+        source = _checkpoint(settings) if settings.digest else settings.model
+        _loaded[key] = load_model(source, settings.factor, device=device, precision=precision)
+    return _loaded[key]
+
+
+def _checkpoint(settings: Settings) -> Checkpoint:
+    """What `Setup` has brought."""
+    from geofsrcnn.networks.checkpoint import load_checkpoint
+
+    data = _brought.get(settings.digest, b"")
+    if hashlib.sha256(data).hexdigest() != settings.digest:
+        raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
+    with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(data)
+        return load_checkpoint(path)
 
 
 def _done(target: Path, summary: Summary) -> Facts:

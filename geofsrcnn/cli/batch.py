@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, factor_of, with_options
+from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, with_options
 from geofsrcnn.cli.show import duration_text, files_text, how_far, size_text
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.errors import BatchError, UsageError, printable
@@ -107,7 +107,6 @@ def batch(
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     again = options["overwrite"] or options["resume"]
     target = None if report is None else _check_page(report, output_dir, overwrite=again)
-    options["factor"] = factor_of(options["factor"], options["model"])
     if target is not None:
         from geofsrcnn.batch.page import write_page
         from geofsrcnn.evaluation.figures import need_matplotlib

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 @click.option("--since", default=None, metavar="YYYY-MM-DD", help="Pairs: first day; after all that was fitted on.")
 @click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
 @click.option("--overwrite", is_flag=True, help="Replace the report.")
-@click.option("--factor", "-f", type=Factor(), default=3, show_default=True, help="How many times finer, 2-8.")
+@click.option(
+    "--factor",
+    "-f",
+    type=Factor(),
+    default=None,
+    show_default="that of a model's file, else 3",
+    help="How many times finer, 2-8.",
+)
 @click.option(
     "--model",
     "-m",
@@ -56,7 +63,7 @@ def evaluate(
     since: str | None,
     report: str | None,
     overwrite: bool,
-    factor: int,
+    factor: int | None,
     models: tuple[str, ...],
     bidx: tuple[int, ...] | None,
     as_json: bool,
@@ -84,10 +91,6 @@ def evaluate(
     if fine:
         refuse_given(["models"], "is what stands before --fine: leave it out")
         models = names
-        from geofsrcnn.networks.catalog import of_pairs
-
-        if any(of_pairs(model) for model in models):
-            raise UsageError("a model of pairs takes coarse fields of the same times: give them with --coarse")
     harden_gdal(driver)
     if report is not None:
         _report_rasters(
@@ -95,11 +98,14 @@ def evaluate(
         )
         return
     from geofsrcnn.evaluation.rasters import evaluate_raster
+    from geofsrcnn.networks.catalog import load_model
 
+    device, precision = options.pop("device"), options.pop("precision")
+    loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
     found: list[Evaluation] = []
     with stops() as check:
         for raster in rasters:
-            found += evaluate_raster(raster, factor, models, bidx=bidx or (), driver=driver, each_part=check, **options)
+            found += evaluate_raster(raster, factor, loaded, bidx=bidx or (), driver=driver, each_part=check, **options)
     if not found:
         raise InputError("no raster has enough valid cells to judge by, or any structure")
     if as_json:
@@ -112,7 +118,7 @@ def evaluate(
 
 def _report_rasters(
     rasters: tuple[str, ...],
-    factor: int,
+    factor: int | None,
     models: tuple[str, ...],
     bidx: tuple[int, ...],
     report: str,
@@ -124,19 +130,20 @@ def _report_rasters(
 ) -> None:
     from geofsrcnn.evaluation.page import check_report
     from geofsrcnn.evaluation.rasters import compare_raster
-    from geofsrcnn.networks.catalog import load_method
+    from geofsrcnn.networks.catalog import load_model
 
     check_report(report, overwrite=overwrite)
+    device, precision = options.pop("device"), options.pop("precision")
+    loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
     found = []
     with stops() as check:
         for raster in rasters:
-            found += compare_raster(raster, factor, models, bidx=bidx, driver=driver, each_part=check, **options)
+            found += compare_raster(raster, factor, loaded, bidx=bidx, driver=driver, each_part=check, **options)
     if not found:
         raise InputError("no raster has enough valid cells to judge by, or any structure")
-    methods = [load_method(model, factor, device=options["device"]) for model in models]
-    named = zip(found[0].models, methods, strict=True)
-    facts = {f"model {name}": f"sha256 {method.digest}" for name, method in named if method.digest}
-    facts |= {"rasters": file_names(rasters), "factor": str(factor)}
+    named = zip(found[0].models, loaded, strict=True)
+    facts = {f"model {name}": f"sha256 {model.digest}" for name, model in named if model.digest}
+    facts |= {"rasters": file_names(rasters), "factor": str(found[0].factor)}
     title = f"{file_names(models)} on block-averaged rasters"
     show_comparisons(found, report, title, facts, overwrite=overwrite, as_json=as_json)
 

@@ -103,8 +103,8 @@ FILE_OPTIONS = (
         "--factor",
         "-f",
         type=Factor(),
-        default=3,
-        show_default="3; that of a model's file",
+        default=None,
+        show_default="that of a model's file, else 3",
         help="How many times finer, 2-8.",
     ),
     click.option(
@@ -164,15 +164,6 @@ SAID_OPTIONS = (
     click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 )
-
-
-def factor_of(factor: int, model: str) -> int:
-    """The factor that was asked for; where none was, that of a checkpoint."""
-    if "factor" in given_names() or not model.endswith(".safetensors"):
-        return factor
-    from geofsrcnn.networks.checkpoint import load_checkpoint
-
-    return load_checkpoint(model).config.factor
 
 
 def parse_weight(name: str, text: str) -> float:

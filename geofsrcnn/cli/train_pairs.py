@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run_train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], session: Session) -> None:
     """Train on pairs, once or several times, and print what came of it."""
-    from geofsrcnn.pairs.read import expanded
+    from geofsrcnn.files.paths import expanded
     from geofsrcnn.pairs.train import PairOptions, arguments_of, train_pairs
     from geofsrcnn.values.normalize import TRANSFORMS
 

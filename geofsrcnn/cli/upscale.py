@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, factor_of, with_options
+from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, with_options
 from geofsrcnn.cli.show import progress_bar, show_estimate, show_summary
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.process import harden_gdal
@@ -46,7 +46,7 @@ def _upscale(
     harden_gdal(options["driver"])
     from geofsrcnn.upscale.file import estimate_file, upscale_file
 
-    options |= {"bidx": bidx or (), "factor": factor_of(options["factor"], options["model"])}
+    options["bidx"] = bidx or ()
     if dry_run:
         show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
         return

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn._types import Array, Mask, Progress
-from geofsrcnn.engine.base import tile_size_of
-from geofsrcnn.engine.sources import Watched
+from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import InputError, UsageError
-from geofsrcnn.grids.windows import Plan, Window
-from geofsrcnn.networks.catalog import Method, load_method
-from geofsrcnn.options import check_factor, check_range, check_tile_size, workers_of
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs, refuse_range
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, encode, loses_digits, stored_limits, stored_nodata, valid_mask, within
-
-if TYPE_CHECKING:
-    from geofsrcnn.engine.base import Source
-    from geofsrcnn.networks.checkpoint import Checkpoint
 
 
 class _ArraySource:
@@ -67,8 +61,8 @@ class _ArraySink:
 
 def upscale_array(
     array: npt.ArrayLike,
-    factor: int = 3,
-    model: str | os.PathLike[str] | Checkpoint = "default",
+    factor: int | None = None,
+    model: ModelLike = "default",
     *,
     nodata: float | Sequence[float | None] | None = None,
     valid: npt.ArrayLike | None = None,
@@ -86,10 +80,10 @@ def upscale_array(
     ----------
     array : array_like (y, x) or (band, y, x)
         Integers, float32 or float64, in any units; edges of cells are assumed to fill the extent.
-    factor : int
-        Fine cells along one side of a coarse cell, 2 to 8.
-    model : str, path or Checkpoint
-        Name of a shipped model, a ``.safetensors`` file, a loaded checkpoint, or a classical method:
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+    model : str, path, Checkpoint or Model
+        Name of a shipped model, a ``.safetensors`` file, a loaded checkpoint or model, or a classical method:
         one of `geofsrcnn.values.kernels.CLASSICAL` (nearest, bilinear, cubic, lanczos, lanczos-bp, ...).
     nodata : float or sequence of float, optional
         Value of missing cells, for all bands or each; NaN is always missing. Written to missing fine cells.
@@ -129,11 +123,12 @@ def upscale_array(
     >>> upscale_array(coarse, 2, "bilinear").shape
     (4, 4)
     """
-    factor = check_factor(factor)
-    check_range(value_range, model)
-    workers = workers_of(threads)
-    check_tile_size(tile_size)
-    method = load_method(model, factor, device=device, precision=precision)
+    options = UpscaleOptions(
+        value_range=value_range, tile_size=tile_size, threads=threads, device=device, precision=precision
+    )
+    loaded = load_model(model, factor, device=device, precision=precision)
+    refuse_pairs(loaded)
+    refuse_range(loaded, value_range)
     coarse, flat = as_bands(np.asarray(array))
     values = _per_band(nodata, len(coarse), coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
@@ -143,8 +138,8 @@ def upscale_array(
         mask &= _as_mask(~np.ma.getmaskarray(array), coarse.shape)
     _check_around(around, coarse.shape[2])
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
-    task = ArrayTask(method, within(stored_limits(coarse.dtype), value_range), value_range, around, tile_size)
-    fine = task.upscale(coarse, mask, extent, values, workers, progress)
+    task = ArrayTask(loaded, within(stored_limits(coarse.dtype), value_range), value_range, around, tile_size)
+    fine = task.upscale(coarse, mask, extent, values, options.workers, progress)
     return fine[0] if flat else fine
 
 
@@ -154,7 +149,7 @@ class ArrayTask:
 
     Parameters
     ----------
-    method : Method
+    model : Model
         What with.
     limits : tuple of float, optional
         That every result keeps.
@@ -168,7 +163,7 @@ class ArrayTask:
         Of the array, for messages.
     """
 
-    method: Method
+    model: Model
     limits: tuple[float, float] | None = None
     value_range: tuple[float, float] | None = None
     around: int = 0
@@ -194,27 +189,25 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
-        from geofsrcnn.engine.base import Job
-        from geofsrcnn.engine.run import run
-        from geofsrcnn.engine.sources import AroundGlobe
-
-        if self.method.upsampler is not None and loses_digits(coarse, mask):
+        if self.model.upsampler is not None and loses_digits(coarse, mask):
             raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
-        method, factor = self.method, self.method.factor
-        bands, rows, columns = coarse.shape
-        job = Job(method.upsampler, factor, [self.limits] * bands if self.limits else ())
         source = _ArraySource(coarse, mask)
-        source.raw = method.upsampler is None
-        watched: Source = Watched(source, self.value_range, self.name)
-        extent = Window(0, rows, 0, columns)
-        if self.around and job.reach and not (method.upsampler and method.upsampler.whole):
-            watched = AroundGlobe(watched, self.around, job.reach)
-            extent = Window(0, rows, 0, columns + 2 * job.reach)
-            region = region.shift(0, job.reach)
-        fine = tuple(n * factor for n in region.shape)
-        sink = _ArraySink((bands, *fine), coarse.dtype, nodata)
-        plan = Plan(extent, region, tile_size_of(self.tile_size, method, region.shape), job.reach, factor)
-        run(job, watched, sink, plan, workers, progress)
+        source.raw = self.model.upsampler is None
+        limits = [self.limits] * len(coarse) if self.limits else ()
+        stream = Stream(
+            self.name,
+            source,
+            self.model,
+            region,
+            limits=limits,
+            expected=self.value_range,
+            period=self.around,
+            tile_size=self.tile_size,
+            workers=workers,
+        )
+        rows, columns = (n * self.model.factor for n in region.shape)
+        sink = _ArraySink((len(coarse), rows, columns), coarse.dtype, nodata)
+        stream.run(sink, progress)
         return sink.array
 
 

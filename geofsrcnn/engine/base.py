@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from geofsrcnn.errors import UsageError
+from geofsrcnn.errors import ModelError, UsageError
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Method
+from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import check_tile_size
 from geofsrcnn.values.cells import Cells
 
@@ -71,7 +71,7 @@ DEVICE_TILE = 512
 """The same on a GPU."""
 
 
-def tile_size_of(tile_size: int | None, method: Method, shape: tuple[int, int]) -> int:
+def tile_size_of(tile_size: int | None, model: Model, shape: tuple[int, int]) -> int:
     """Coarse cells along one side of a tile: those asked for, or what suits the device; all if the model needs them.
 
     Raises
@@ -79,11 +79,30 @@ def tile_size_of(tile_size: int | None, method: Method, shape: tuple[int, int]) 
     UsageError
         If it is not a positive whole number, or below the model's halo.
     """
-    if method.upsampler is not None and method.upsampler.whole:
+    if model.whole:
         return max(shape)
     if tile_size is None:
-        return TILE if method.device == "cpu" else DEVICE_TILE
+        return TILE if model.device == "cpu" else DEVICE_TILE
     check_tile_size(tile_size)
-    if tile_size < method.halo:
-        raise UsageError(f"tile size {tile_size} is below the halo of {method.name}, {method.halo} cells")
+    if tile_size < model.halo:
+        raise UsageError(f"tile size {tile_size} is below the halo of {model.name}, {model.halo} cells")
     return tile_size
+
+
+BANDS = 16
+"""Bands of a tile that are upscaled together."""
+
+
+def band_groups(count: int, model: Upsampler | None) -> list[slice]:
+    """Bands that go through a tile together: all that the model joins, else a bounded number.
+
+    Raises
+    ------
+    ModelError
+        If the model takes another number of bands.
+    """
+    if model is None or model.channels == 1:
+        return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
+    if count != model.channels:
+        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
+    return [slice(0, count)]

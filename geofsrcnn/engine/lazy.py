@@ -23,7 +23,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.sources import warn_outside
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Method, load_method
+from geofsrcnn.networks.catalog import Model, load_model
 from geofsrcnn.values.encoding import Missing
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class Recipe:
         return model, self.factor, self.device, self.precision, *rest
 
     @property
-    def method(self) -> Method:
+    def ready(self) -> Model:
         """The model ready to run, made once in a process."""
         key = self.identity[:4]
         with _LOCK:
             if key not in _READY:
-                _READY[key] = load_method(self.model, self.factor, device=self.device, precision=self.precision)
+                _READY[key] = load_model(self.model, self.factor, device=self.device, precision=self.precision)
                 while len(_READY) > READY:
                     del _READY[next(iter(_READY))]
             return _READY[key]
@@ -91,7 +91,7 @@ class Recipe:
 READY = 8
 """Models that a process holds ready."""
 
-_READY: dict[tuple[Any, ...], Method] = {}
+_READY: dict[tuple[Any, ...], Model] = {}
 
 _LOCK = threading.Lock()
 
@@ -99,7 +99,7 @@ _SAID: set[str] = set()
 """Results of which this process has said that values lie outside their range."""
 
 
-def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
+def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     """A dask array ``(..., y, x)`` upscaled; nothing is computed.
 
     Parameters
@@ -109,7 +109,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
         their neighbours need of them.
     recipe : Recipe
         What to do.
-    method : Method
+    model : Model
         The recipe's, for its halo.
 
     Returns
@@ -117,10 +117,10 @@ def upscale_chunks(array: da.Array, recipe: Recipe, method: Method) -> da.Array:
     dask.array.Array (..., factor * y, factor * x)
         Of the array's type, each chunk from one of the array's (rechunked) chunks.
     """
-    reach = 2 * method.halo  # what missing cells are filled from may lie another halo away
+    reach = 2 * model.halo  # what missing cells are filled from may lie another halo away
     again = array.shape[-1] - recipe.around if recipe.around else 0  # last columns that repeat the first
     rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
-    if method.upsampler is not None and method.upsampler.whole:
+    if model.whole:
         rows, columns = array.shape[-2:-1], array.shape[-1:]
     array = array.rechunk({array.ndim - 2: rows, array.ndim - 1: columns})
     token = tokenize(array.name, recipe.identity)
@@ -215,7 +215,7 @@ def _upscale(
     rows, columns = centre.shape[-2:]
     bands = whole.reshape(-1, *whole.shape[-2:])
     around = 0 if turning else recipe.around
-    task = ArrayTask(recipe.method, recipe.limits, None, around, recipe.tile_size, recipe.name)
+    task = ArrayTask(recipe.ready, recipe.limits, None, around, recipe.tile_size, recipe.name)
     region = Window(top, top + rows, left, left + columns)
     valid = recipe.missing.valid(bands)
     if recipe.expected is not None and name not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):

@@ -15,15 +15,10 @@ from contextlib import contextmanager
 import torch
 
 from geofsrcnn._types import Progress
-from geofsrcnn.engine.base import Job, Sink, Source
+from geofsrcnn.engine.base import Job, Sink, Source, band_groups
 from geofsrcnn.engine.tile import upscale_tile
-from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Plan, Tile
-from geofsrcnn.networks.inference import Upsampler
 from geofsrcnn.values.cells import Cells
-
-BANDS = 16
-"""Bands of a tile that are upscaled together."""
 
 
 def run(
@@ -114,21 +109,6 @@ def _one_torch_thread() -> Iterator[None]:
 
 def _compute(job: Job, cells: Future[Cells], tile: Tile, bands: slice) -> Cells:
     return upscale_tile(job, cells.result(), tile, bands)
-
-
-def band_groups(count: int, model: Upsampler | None) -> list[slice]:
-    """Bands that go through a tile together: all that the model joins, else a bounded number.
-
-    Raises
-    ------
-    ModelError
-        If the model takes another number of bands.
-    """
-    if model is None or model.channels == 1:
-        return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
-    if count != model.channels:
-        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
-    return [slice(0, count)]
 
 
 @contextmanager

@@ -21,15 +21,13 @@ from geofsrcnn.evaluation.comparer import Comparer
 from geofsrcnn.evaluation.scores import MARGIN, Errors, geometric_mean, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import load_method
-from geofsrcnn.options import check_factor
+from geofsrcnn.networks.catalog import DEFAULT_FACTOR, Model, ModelLike, load_model, refuse_pairs
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import BICUBIC, CLASSICAL, resample
 
 if TYPE_CHECKING:
     from geofsrcnn.evaluation.comparison import Comparison
-    from geofsrcnn.networks.checkpoint import Checkpoint
 
 MIN_CELLS = 400
 """Fine cells that must count."""
@@ -151,8 +149,8 @@ class Evaluation:
 
 def evaluate_array(
     truth: npt.ArrayLike,
-    factor: int = 3,
-    models: Sequence[str | os.PathLike[str] | Checkpoint] = ("default",),
+    factor: int | None = None,
+    models: Sequence[ModelLike] = ("default",),
     *,
     device: str = "auto",
     precision: str = "float32",
@@ -163,10 +161,10 @@ def evaluate_array(
     ----------
     truth : array_like (y, x)
         The fine field, NaN where missing; rows and columns that do not fill a block are left out.
-    factor : int
-        Fine cells along one side of a coarse cell, 2 to 8.
-    models : sequence of str, path or Checkpoint
-        As `geofsrcnn.upscale_array` takes them.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the models, else 3.
+    models : sequence of str, path, Checkpoint or Model
+        As `geofsrcnn.load_model` takes them.
     device, precision : str
         The same.
 
@@ -189,14 +187,14 @@ def evaluate_array(
     field = np.asarray(truth, dtype=np.float64)
     if field.ndim != 2:
         raise InputError(f"a field to evaluate on must be (y, x), got {field.ndim} dimensions {field.shape}")
-    names = _named(models, check_factor(factor), device, precision)
-    return _evaluate(iter([field]), factor, names, device, precision, _About())
+    names, factor = _named(models, factor, device, precision)
+    return _evaluate(iter([field]), factor, names, _About())
 
 
 def evaluate_raster(
     path: str | os.PathLike[str],
-    factor: int = 3,
-    models: Sequence[str | os.PathLike[str] | Checkpoint] = ("default",),
+    factor: int | None = None,
+    models: Sequence[ModelLike] = ("default",),
     *,
     bidx: Sequence[int] = (),
     nodata: float | None = None,
@@ -242,7 +240,7 @@ def evaluate_raster(
     """
     from geofsrcnn.formats.raster import RasterSource
 
-    names = _named(models, check_factor(factor), device, precision)
+    names, factor = _named(models, factor, device, precision)
     found = local_path(path)
     results = []
     with RasterSource(found, driver=driver, nodata=nodata, bidx=tuple(bidx)) as source, source.block_cache():
@@ -258,7 +256,7 @@ def evaluate_raster(
         for index, band in enumerate(source.bands):
             about = _About(os.fspath(found), band.index, band.unit or "", len(windows) > 1)
             try:
-                results.append(_evaluate(parts(index), factor, names, device, precision, about))
+                results.append(_evaluate(parts(index), factor, names, about))
             except TooFewCells as error:
                 warn("W-CELLS", f"left out: {error}")
     return results
@@ -279,8 +277,8 @@ DRAWN = 1024
 
 def compare_raster(
     path: str | os.PathLike[str],
-    factor: int = 3,
-    models: Sequence[str | os.PathLike[str] | Checkpoint] = ("default",),
+    factor: int | None = None,
+    models: Sequence[ModelLike] = ("default",),
     *,
     bidx: Sequence[int] = (),
     nodata: float | None = None,
@@ -300,7 +298,7 @@ def compare_raster(
     """
     from geofsrcnn.formats.raster import RasterSource
 
-    names = _named(models, check_factor(factor), device, precision)
+    names, factor = _named(models, factor, device, precision)
     found = local_path(path)
     results = []
     with RasterSource(found, driver=driver, nodata=nodata, bidx=tuple(bidx)) as source, source.block_cache():
@@ -323,7 +321,7 @@ def compare_raster(
                 warn("W-CELLS", f"left out: {shown} has too few cells that count, or is constant")
                 continue
             comparer = Comparer(shown, band.unit or "", factor, models=tuple(names), y=y, x=x, extent=extent, times=1)
-            estimates = _estimates(coarse, factor, names, COMPARED, device, precision)
+            estimates = _estimates(coarse, factor, names, COMPARED)
             wanted = np.where(where, truth, np.nan)[None]
             made = {name: fine[None] for name, fine in estimates}
             comparer.add(wanted, made, stamps=[], coarse=coarse[None], conserved=True)
@@ -390,16 +388,20 @@ class _About:
     windowed: bool = False
 
 
-def _named(models: Sequence[Any], factor: int, device: str, precision: str) -> dict[str, Any]:
-    """Models by the name that is shown; found and checked before anything is read."""
-    named: dict[str, Any] = {}
+def _named(
+    models: Sequence[ModelLike], factor: int | None, device: str, precision: str
+) -> tuple[dict[str, Model], int]:
+    """Models by the name that is shown, and their factor; loaded and checked before anything is read."""
+    named: dict[str, Model] = {}
     for model in models:
-        method = load_method(model, factor, device=device, precision=precision)
-        name, number = printable(method.name), 2
+        loaded = load_model(model, factor, device=device, precision=precision)
+        refuse_pairs(loaded, "evaluate it on coarse and fine fields of the same times (--coarse)")
+        factor = loaded.factor
+        name, number = printable(loaded.name), 2
         while name in named or name == "truth":  # which has its own place in reports
-            name, number = f"{printable(method.name)} ({number})", number + 1
-        named[name] = model
-    return named
+            name, number = f"{printable(loaded.name)} ({number})", number + 1
+        named[name] = loaded
+    return named, DEFAULT_FACTOR if factor is None else factor
 
 
 def _windows(rows: int, columns: int) -> list[Window]:
@@ -417,9 +419,7 @@ def _windows(rows: int, columns: int) -> list[Window]:
 def _evaluate(
     parts: Iterator[Array],
     factor: int,
-    models: dict[str, Any],
-    device: str,
-    precision: str,
+    models: dict[str, Model],
     about: _About,
 ) -> Evaluation:
     errors = {name: Errors() for name in (*models, *(m for m in CLASSICAL if m not in models))}
@@ -434,7 +434,7 @@ def _evaluate(
             continue
         largest = max(largest, float(np.abs(truth[where]).max()))
         simple = {method: method for method in CLASSICAL if method not in models}
-        for name, fine in _estimates(coarse, factor, models, simple, device, precision):
+        for name, fine in _estimates(coarse, factor, models, simple):
             errors[name].add(fine, truth, where)
     cells = next(iter(errors.values())).count
     shown = f"{printable(about.raster)} band {about.band}" if about.raster else "the field"
@@ -459,11 +459,11 @@ def _evaluate(
 
 
 def _estimates(
-    coarse: Array, factor: int, models: dict[str, Any], simple: dict[str, str], device: str, precision: str
+    coarse: Array, factor: int, models: dict[str, Model], simple: dict[str, str]
 ) -> Iterator[tuple[str, Array]]:
     """Fine fields of models, then of classical methods, by the names they are given."""
     for name, model in models.items():
-        yield name, upscale_array(coarse, factor, model, device=device, precision=precision)
+        yield name, upscale_array(coarse, factor, model)
     filled = fill(coarse[None], np.isfinite(coarse)[None], 16)[0]
     for name, method in simple.items():
         if name not in models:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,3 +141,21 @@ def refuse_same(output: Path, *inputs: Path) -> None:
             raise UsageError(f"output is the input: {printable(output)}: give another name")
         if path.is_dir() and is_zarr(path) and Path(os.path.realpath(path)) in Path(os.path.realpath(output)).parents:
             raise UsageError(f"output lies within the input: {printable(output)}: give another folder")
+
+
+def expanded(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Files by name or pattern.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found: list[Path] = []
+    for name in names:
+        text = os.fspath(name)
+        matches = [text] if Path(text).exists() or not glob.has_magic(text) else sorted(glob.glob(text))  # noqa: PTH207
+        if not matches:
+            raise InputError(f"no file matches {printable(text)}")
+        found += [local_path(match) for match in matches]
+    return found

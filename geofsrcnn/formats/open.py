@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geofsrcnn.errors import not_installed
 from geofsrcnn.files.kinds import FORMATS, FormatName, sniff
 from geofsrcnn.files.remote import RemoteZarr
+from geofsrcnn.options import UpscaleOptions
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+def input_format(path: Path | RemoteZarr, driver: str | None = None) -> FormatName:
+    """What an input is read as: "GeoTIFF" stands for any raster, and for whatever a driver of GDAL is named for."""
+    if isinstance(path, RemoteZarr):
+        return "Zarr"
+    return "GeoTIFF" if driver is not None else FORMATS.get(sniff(path), "GeoTIFF")
+
+
 @contextmanager
-def opened_dataset(path: Path) -> Iterator[xr.Dataset]:
+def open_dataset(
+    path: Path | RemoteZarr, options: UpscaleOptions | None = None, *, raw: bool = False
+) -> Iterator[xr.Dataset]:
     """A GeoTIFF, NetCDF or Zarr as a dataset, as it is stored.
+
+    Parameters
+    ----------
+    path : Path or RemoteZarr
+        Checked before by `geofsrcnn.files.paths.local_path`.
+    options : UpscaleOptions, optional
+        Those of the input: group, bands, nodata, driver.
+    raw : bool
+        Cells are only repeated, whatever they mean.
 
     Raises
     ------
     InputError, UsageError
-        If it cannot be read.
+        If it cannot be read, or what reads it is not installed.
     """
+    options = UpscaleOptions() if options is None else options
     need_xarray()
-    with as_dataset(path, FORMATS.get(sniff(path), "GeoTIFF"), {}) as dataset:
-        yield dataset
-
-
-@contextmanager
-def as_dataset(
-    path: Path | RemoteZarr, kind: FormatName, options: Mapping[str, Any], *, raw: bool = False
-) -> Iterator[xr.Dataset]:
-    """The input as it is stored; `raw` is for cells that are only repeated, whatever they mean."""
-    if isinstance(path, RemoteZarr) or kind == "Zarr":
+    form = input_format(path, options.driver)
+    if form == "Zarr":
         from geofsrcnn.formats import zarr
 
-        with zarr.opened(path, options.get("group")) as dataset:
+        with zarr.opened(path, options.group) as dataset:
             yield dataset
-    elif kind == "NetCDF":
+    elif form == "NetCDF" and isinstance(path, Path):
         from geofsrcnn.formats import netcdf
 
-        with netcdf.opened(path, options.get("group")) as dataset:
+        with netcdf.opened(path, options.group) as dataset:
             yield dataset
-    else:
+    elif isinstance(path, Path):
         from geofsrcnn.formats.raster import RasterSource
         from geofsrcnn.formats.raster_cf import dataset_of
 
         with RasterSource(
             path,
-            nodata=options.get("nodata"),
-            bidx=tuple(options.get("bidx") or ()),
-            driver=options.get("driver"),
-            sidecars=bool(options.get("sidecars")),
+            nodata=options.nodata,
+            bidx=tuple(options.bidx),
+            driver=options.driver,
+            sidecars=options.sidecars,
             raw=raw,
-            allow_sparse=bool(options.get("allow_sparse")),
+            allow_sparse=options.allow_sparse,
         ) as source:
             source.check_georeference()
             with source.block_cache():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.options import PRECISIONS, check_factor
@@ -14,38 +15,66 @@ if TYPE_CHECKING:
     from geofsrcnn.networks.checkpoint import Checkpoint
     from geofsrcnn.networks.inference import Upsampler
 
+DEFAULT_FACTOR = 3
+"""Of models that are there for several factors, where none is asked for."""
+
 
 @dataclass(frozen=True)
-class Method:
-    """A network or a classical method, ready to run.
+class Model:
+    """A network, a classical method or a model of pairs, ready to run; safe to share between threads.
 
     Parameters
     ----------
     name : str
         As given.
-    digest : str
-        SHA-256 of the checkpoint's file; empty for classical methods.
     factor : int
         Fine cells along one side of a coarse cell.
-    upsampler : Upsampler or None
-        None repeats cells.
-    device : str
-        Where it runs.
+    device, precision : str
+        Where it runs, and with what arithmetic.
+    members : tuple of Upsampler
+        None repeats cells; several are those of a model of pairs, whose results are averaged.
     operations : int
         Multiply-adds for a coarse cell and band.
+    checkpoint : Checkpoint, optional
+        That a network came from; None for classical methods.
     """
 
     name: str
-    digest: str
     factor: int
-    upsampler: Upsampler | None
     device: str
-    operations: int
+    precision: str
+    members: tuple[Upsampler, ...] = ()
+    operations: int = 0
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def upsampler(self) -> Upsampler | None:
+        """What computes the fine cells; None repeats them."""
+        return self.members[0] if self.members else None
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
+        return self.checkpoint is not None and bool(self.checkpoint.sections)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the checkpoint's file; empty for classical methods."""
+        return "" if self.checkpoint is None else self.checkpoint.digest
 
     @property
     def halo(self) -> int:
         """Coarse cells that an output depends on around its own."""
         return 0 if self.upsampler is None else self.upsampler.halo
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has to see a field at once."""
+        return self.upsampler is not None and self.upsampler.whole
+
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | Checkpoint | Model"
+"""A name, the path of a checkpoint, a loaded checkpoint, or what `load_model` gave."""
 
 
 def check_device(device: str) -> str:
@@ -67,65 +96,95 @@ def check_device(device: str) -> str:
     return device
 
 
-def load_method(
-    model: str | os.PathLike[str] | Checkpoint,
-    factor: int,
+def model_file(model: ModelLike) -> Path | None:
+    """The file that a model is read from, if a path of one was given."""
+    return Path(model) if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else None
+
+
+def load_model(
+    model: ModelLike = "default",
+    factor: int | None = None,
     *,
     device: str = "auto",
     precision: str = "float32",
-) -> Method:
-    """A model by name, path or loaded checkpoint, or a classical method by name.
+) -> Model:
+    """Load a network, a classical method or a model of pairs, once for all that is to be done with it.
 
     Parameters
     ----------
-    model : str, path or Checkpoint
-        ``default``, a ``.safetensors`` file, what `load_checkpoint` gave, or one of
-        `geofsrcnn.values.kernels.CLASSICAL`.
-    factor : int
-        Factor that it must serve.
+    model : str, path, Checkpoint or Model
+        ``default``, a ``.safetensors`` file, what `load_checkpoint` gave, one of
+        `geofsrcnn.values.kernels.CLASSICAL`, or a model that is loaded already, which comes back as it is.
+    factor : int, optional
+        Factor that it must serve; if not given, that of the model's file, else 3.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"float32", "bfloat16"}
         Of the network's hourglass.
 
+    Returns
+    -------
+    Model
+
     Raises
     ------
     UsageError, ModelError
-        If an argument is wrong, or there is no such model.
+        If an argument is wrong, there is no such model, or it has another factor.
+
+    Examples
+    --------
+    >>> load_model("default", 2).factor
+    2
     """
-    factor = check_factor(factor)
+    factor = None if factor is None else check_factor(factor)
+    if isinstance(model, Model):
+        return _of_factor(model, factor)
     if precision not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if model == "nearest":
-        return Method("nearest", "", factor, None, "cpu", 0)
+        return Model("nearest", factor or DEFAULT_FACTOR, "cpu", precision)
     device = check_device(device)
     from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
     from geofsrcnn.networks.inference import Classical, Network
 
     if isinstance(model, str) and model in CLASSICAL:
-        classical = Classical(model, factor, device)
-        return Method(model, "", factor, classical, device, factor**2 * (2 * classical.halo + 1) ** 2)
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, factor)
-    if checkpoint.sections:
-        raise ModelError(f"model {checkpoint.card.name} was trained on pairs: apply it to files or Datasets (upscale)")
-    if checkpoint.config.factor != factor:
-        raise ModelError(f"model {checkpoint.card.name} is for factor {checkpoint.config.factor}, not {factor}")
-    network = Network(checkpoint.model, device, precision)
-    return Method(checkpoint.card.name, checkpoint.digest, factor, network, device, checkpoint.config.operations)
+        classical = Classical(model, factor or DEFAULT_FACTOR, device)
+        operations = classical.factor**2 * (2 * classical.halo + 1) ** 2
+        return Model(model, classical.factor, device, precision, (classical,), operations)
+    checkpoint = (
+        model if isinstance(model, Checkpoint) else load_checkpoint(model, None if model_file(model) else factor)
+    )
+    members = tuple(Network(member, device, precision) for member in checkpoint.members or (checkpoint.model,))
+    config = checkpoint.config
+    loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
+    return _of_factor(loaded, factor)
 
 
-def of_pairs(model: str | os.PathLike[str] | Checkpoint) -> Checkpoint | None:
-    """The model, loaded, if it was trained on pairs of coarse and fine fields.
+def _of_factor(model: Model, factor: int | None) -> Model:
+    if factor not in (None, model.factor):
+        raise ModelError(f"model {model.name} is for factor {model.factor}, not {factor}")
+    return model
+
+
+def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (upscale)") -> None:
+    """Refuse a model of pairs where one field alone is at hand.
 
     Raises
     ------
     ModelError
-        If a file is not there or refused.
+        If it is one.
     """
-    if isinstance(model, (str, os.PathLike)):
-        if not os.fspath(model).endswith(".safetensors"):
-            return None
-        from geofsrcnn.networks.checkpoint import load_checkpoint
+    if model.of_pairs:
+        raise ModelError(f"model {model.name} was trained on pairs: {instead}")
 
-        model = load_checkpoint(model)
-    return model if getattr(model, "sections", None) else None
+
+def refuse_range(model: Model, value_range: tuple[float, float] | None) -> None:
+    """Refuse a range where cells are only repeated.
+
+    Raises
+    ------
+    UsageError
+        If they are.
+    """
+    if value_range is not None and model.upsampler is None:
+        raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import math
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
-from geofsrcnn.errors import InputError, ModelError, UsageError, printable, warn
-from geofsrcnn.files.paths import refuse_same
-from geofsrcnn.files.staging import check_target, staged
-from geofsrcnn.formats.open import opened_dataset
-from geofsrcnn.formats.writer import NewField, Writer
-from geofsrcnn.networks.catalog import check_device
-from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
-from geofsrcnn.networks.inference import Network
+from geofsrcnn.engine.base import Sink
+from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.pairs.interpolate import interpolated
-from geofsrcnn.pairs.network import downscaled, is_of_pairs, pairing_of
+from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
-from geofsrcnn.pairs.read import NOWHERE, day_of_year, expanded, share_outside
+from geofsrcnn.pairs.read import NOWHERE, day_of_year, share_outside
 from geofsrcnn.pairs.times import TOGETHER, Fields, common_times, fields_of, joined
+from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.units import differ
 
 MANY = 0.001
@@ -44,24 +41,18 @@ class Downscaling:
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-        Of `geofsrcnn.pairs.train`.
+    model : Model
+        Of pairs.
     pairing : Pairing
-        What stands around the network.
-    networks : list of Network
-        Its members, ready to run.
-    device : str
-        Where it runs.
+        What stands around its networks.
     fields : list of tuple
         For each predictor its dataset and name.
     indexes : list of list of int
         For each predictor the times that all have.
     """
 
-    checkpoint: Checkpoint
+    model: Model
     pairing: Pairing
-    networks: list[Network]
-    device: str
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
 
@@ -78,6 +69,78 @@ class Downscaling:
         """Times."""
         return len(self.timed[1])
 
+    @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns before and after."""
+        domain, factor = self.pairing.domain, self.pairing.factor
+        return (domain.padded[0] // factor, domain.padded[1] // factor), domain.shape
+
+    @property
+    def units(self) -> int:
+        """Blocks of times."""
+        return -(-self.count // TOGETHER)
+
+    @property
+    def bands(self) -> int:
+        """Horizontal slices of all targets."""
+        return self.count * len(self.pairing.targets)
+
+    @property
+    def coarse_cells(self) -> int:
+        """Of all targets and times."""
+        return self.bands * math.prod(self.shapes[0])
+
+    @property
+    def fine_cells(self) -> int:
+        """Of all targets and times."""
+        return self.bands * math.prod(self.shapes[1])
+
+    @property
+    def fine_bytes(self) -> int:
+        """Of all variables, before compression."""
+        return self.count * len(self.outputs()) * math.prod(self.shapes[1]) * 4
+
+    def part(self, number: int) -> slice:
+        """The times of a unit."""
+        return slice(number * TOGETHER, min((number + 1) * TOGETHER, self.count))
+
+    def run(
+        self,
+        sink: Sink,
+        progress: Progress | None = None,
+        share: range | None = None,
+        made: Iterator[Cells] | None = None,
+    ) -> None:
+        """All units into a sink, or a share of them, or what was made of them elsewhere.
+
+        A unit's cells are bands of the output, the variables of a time before those of the next.
+        """
+        rows, columns = self.shapes[1]
+        count, own = len(self.outputs()), range(self.units) if share is None else share
+        outside = Outside(self.pairing)
+        for done, number in enumerate(own, 1):
+            part = self.part(number)
+            if made is None:
+                values = self.compute(part, outside).reshape(-1, rows, columns)
+                cells = Cells(values, np.isfinite(values))
+            else:
+                cells = next(made)
+            sink.write(Window(0, rows, 0, columns), cells, slice(part.start * count, part.stop * count))
+            if progress is not None:
+                progress(done, len(own))
+        outside.say()
+
+    def seconds(self) -> float:
+        """What computing takes here, about: from the first time, computed now."""
+        start = time.perf_counter()
+        self.compute(slice(0, 1), Outside(self.pairing))
+        return (time.perf_counter() - start) * self.count
+
+    def memory(self) -> int:
+        """Bytes that are under way at the peak, about: float64 fields of a block, of each member and their mean."""
+        fields = len(self.outputs()) * (len(self.model.members) + 2) + len(self.fields)
+        return min(TOGETHER, self.count) * fields * math.prod(self.shapes[1]) * 8
+
     def frame(self) -> xr.Dataset:
         """The result without its targets: coordinates and words."""
         fields, index = self.timed
@@ -88,7 +151,6 @@ class Downscaling:
             {"units": "degrees_east", "standard_name": "longitude"},
         )
         words = words if domain.turning else ({"axis": "Y"}, {"axis": "X"})
-        card, factor = self.checkpoint.card, self.pairing.factor
         kept = {k: v for k, v in stamps.encoding.items() if k in ("units", "calendar")}
         return xr.Dataset(
             {},
@@ -97,54 +159,62 @@ class Downscaling:
                 y: (y, domain.y, words[0]),
                 x: (x, domain.x, words[1]),
             },
-            {"Conventions": "CF-1.11", "history": history(None, card.name, self.checkpoint.digest, factor)},
+            {"Conventions": "CF-1.11", "history": history(None, self.model.name, self.model.digest, self.model.factor)},
         )
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
         """Names and attributes of the variables: the targets, then the spread of each if there are several members."""
         targets = self.pairing.targets
         found = [(target.name, target.attrs) for target in targets]
-        if len(self.networks) > 1:
-            words = f"standard deviation of {len(self.networks)} networks"
+        if len(self.model.members) > 1:
+            words = f"standard deviation of {len(self.model.members)} networks"
             for target in targets:
                 named = f"{words}, {target.attrs.get('long_name', target.name)}"
                 units = {k: v for k, v in target.attrs.items() if k == "units"}
                 found.append((f"{target.name}_spread", {"long_name": named, **units}))
         return found
 
-    def blocks(self) -> Iterator[tuple[slice, Array]]:
-        """Some times after the other, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
-        outside = _Outside(self.pairing)
-        for start in range(0, self.count, TOGETHER):
-            part = slice(start, min(start + TOGETHER, self.count))
-            yield part, self._some([index[part] for index in self.indexes], outside).astype(np.float32)
-        outside.say()
+    def compute(self, part: slice, outside: Outside | None = None) -> Array:
+        """Some times, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
+        coarse = [
+            each.at(name, index[part]).load() for (each, name), index in zip(self.fields, self.indexes, strict=True)
+        ]
+        return self.downscale(coarse, part, outside)
 
-    def _some(self, indexes: list[list[int]], outside: _Outside) -> Array:
-        domain, reach = self.pairing.domain, self.networks[0].halo
-        coarse: list[Array] = []
-        near: list[Array] = []
-        wanted = {target.partner for target in self.pairing.targets}
-        for (each, name), index in zip(self.fields, indexes, strict=True):
-            field = each.at(name, index).load()
-            coarse.append(interpolated(field, each.grid, *domain.middles(reach), turning=domain.turning))
-            at_fine = name in wanted
-            near.append(
-                interpolated(field, each.grid, domain.y, domain.x, turning=domain.turning) if at_fine else np.zeros(0)
-            )
-        given = np.stack(coarse, 1)
-        outside.add(given)
-        stamped = next((e, i) for (e, _), i in zip(self.fields, indexes, strict=True) if e.time is not None)
-        days = np.array([day_of_year(stamped[0].stamps[i]) for i in stamped[1]])
-        places = [self.pairing.partner(target) for target in self.pairing.targets]
-        nothing = np.full((len(days), *domain.shape), np.nan)
-        partners = domain.pad(np.stack([nothing if i is None else near[i] for i in places], 1))
-        members = downscaled(self.networks, self.pairing, given, partners, days, "cpu")  # which move what they get
+    def downscale(self, coarse: Sequence[xr.DataArray], part: slice, outside: Outside | None = None) -> Array:
+        """The same from the predictors at these times, in memory."""
+        domain, reach = self.pairing.domain, self.model.halo
+        given = np.stack(
+            [
+                interpolated(field, each.grid, *domain.middles(reach), turning=domain.turning)
+                for field, (each, _) in zip(coarse, self.fields, strict=True)
+            ],
+            1,
+        )
+        if outside is not None:
+            outside.add(given)
+        timed, index = self.timed
+        days = np.array([day_of_year(timed.stamps[i]) for i in index[part]])
+        members = downscaled(self.model.members, self.pairing, given, self._partners(coarse, len(days)), days, "cpu")
         mean = np.mean(members, axis=0)
-        return np.concatenate([mean, np.std(members, axis=0, ddof=1)], axis=1) if len(members) > 1 else mean
+        spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
+        return np.concatenate([mean, *spread], axis=1).astype(np.float32)
+
+    def _partners(self, coarse: Sequence[xr.DataArray], times: int) -> Array:
+        """What each target's partner is on the fine grid."""
+        domain = self.pairing.domain
+        near = []
+        for target in self.pairing.targets:
+            place = self.pairing.partner(target)
+            if place is None:
+                near.append(np.full((times, *domain.shape), np.nan))
+            else:
+                grid = self.fields[place][0].grid
+                near.append(interpolated(coarse[place], grid, domain.y, domain.x, turning=domain.turning))
+        return domain.pad(np.stack(near, 1))
 
 
-class _Outside:
+class Outside:
     """Values beyond those that a network was trained on, counted."""
 
     def __init__(self, pairing: Pairing) -> None:
@@ -182,120 +252,74 @@ class _Outside:
                 )
 
 
-def prepared(
-    sources: Sequence[xr.Dataset],
-    model: str | os.PathLike[str] | Checkpoint,
-    *,
-    device: str = "auto",
-    precision: str = "float32",
-) -> Downscaling:
-    """Find in the datasets what a network of pairs needs; arguments and errors as for `downscale_dataset`."""
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    if not is_of_pairs(checkpoint):
-        raise ModelError(f"model {checkpoint.card.name} was not trained on pairs: use upscale_dataset")
-    pairing, device = pairing_of(checkpoint), check_device(device)
+def prepare(sources: Sequence[xr.Dataset], model: Model) -> Downscaling:
+    """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
+    pairing = pairing_of(model)
     fields = _found(sources, pairing)
-    indexes = common_times([each for each, _ in fields])
-    networks = [Network(model, device, precision) for model in checkpoint.members]
-    return Downscaling(checkpoint, pairing, networks, device, fields, indexes)
+    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]))
 
 
-def downscale_dataset(
-    coarse: xr.Dataset | Sequence[xr.Dataset],
-    model: str | os.PathLike[str] | Checkpoint,
-    *,
-    device: str = "auto",
-    precision: str = "float32",
-) -> xr.Dataset:
+def downscale_dataset(coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLike) -> xr.Dataset:
     """Targets of a network that was trained on pairs, on its fine grid.
 
     Parameters
     ----------
     coarse : Dataset, or several
         Decoded, with the network's predictors by name, on any grids with coordinates of one dimension.
-    model : path or Checkpoint
-        Of `geofsrcnn.pairs.train`.
-    device, precision : str
-        As for `geofsrcnn.upscale_array`.
+    model : path, Checkpoint or Model
+        Of pairs.
 
     Returns
     -------
     Dataset
-        ``(time, y, x)`` in memory, float32; NaN where the network has never seen a value. With several members their
-        mean, and ``NAME_spread``, their standard deviation.
+        ``(time, y, x)``, float32; NaN where the network has never seen a value. With several members their mean, and
+        ``NAME_spread``, their standard deviation. Lazy, some times a chunk, where a predictor was.
 
     Raises
     ------
     InputError, UsageError, ModelError
         If a predictor is not there or in other units, there is no common time, or the model is no such one.
     """
-    sources = [coarse] if isinstance(coarse, xr.Dataset) else list(coarse)
-    task = prepared(sources, model, device=device, precision=precision)
-    fine = np.concatenate([block for _, block in task.blocks()])
+    task = prepare([coarse] if isinstance(coarse, xr.Dataset) else list(coarse), load_model(model))
+    fine = _lazy(task) if any(_is_lazy(each.dataset[name]) for each, name in task.fields) else _eager(task)
     dims = ("time", *task.pairing.domain.names)
     return task.frame().assign({name: (dims, fine[:, k], attrs) for k, (name, attrs) in enumerate(task.outputs())})
 
 
-def downscale_files(
-    coarse: Sequence[str | os.PathLike[str]],
-    dst: str | os.PathLike[str],
-    model: str | os.PathLike[str] | Checkpoint,
-    *,
-    device: str = "auto",
-    precision: str = "float32",
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Downscaling:
-    """`downscale_dataset` from files into a NetCDF or Zarr, some times after the other, whole or not at all.
-
-    Raises
-    ------
-    GeofsrcnnError
-        One of its classes, with nothing written.
-    """
-    target = Path(dst).absolute()
-    kind = {".nc": "NetCDF", ".nc4": "NetCDF", ".zarr": "Zarr"}.get(target.suffix.lower())
-    if kind is None:
-        raise UsageError(f"networks of pairs write NetCDF or Zarr: {printable(target.name)} must end in .nc or .zarr")
-    paths = expanded(coarse)
-    refuse_same(target, *paths)
-    check_target(target, overwrite=overwrite, folder=kind == "Zarr")
-    with ExitStack() as held:
-        stored = [held.enter_context(opened_dataset(path)) for path in paths]
-        decoded = [xr.decode_cf(each, decode_timedelta=False) for each in stored]
-        task = prepared(decoded, model, device=device, precision=precision)
-        with staged(target, overwrite=overwrite, folder=kind == "Zarr") as staging:
-            _write(task, staging, kind, progress)
-    return task
+def _is_lazy(field: xr.DataArray) -> bool:
+    return field.chunks is not None
 
 
-def _write(task: Downscaling, staging: Path, kind: str, progress: Progress | None) -> None:
-    frame, outputs = task.frame(), task.outputs()
-    writer: Writer
-    if kind == "Zarr":
-        from geofsrcnn.formats.zarr import ZarrWriter
+def _eager(task: Downscaling) -> Array:
+    outside = Outside(task.pairing)
+    fine = np.concatenate([task.compute(task.part(number), outside) for number in range(task.units)])
+    outside.say()
+    return fine
 
-        writer = ZarrWriter(staging, frame, 3)
-    else:
-        from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter
 
-        writer = NetCDFWriter(staging, frame, DEFAULT_FORM, [])
-    try:
-        rows, columns = task.pairing.domain.shape
-        y, x = task.pairing.domain.names
-        for name, words in outputs:
-            attrs = {**words, "_FillValue": np.float32(np.nan)}
-            sizes = {"time": task.count, y: rows, x: columns}
-            chunks = (min(TOGETHER, task.count), rows, columns)
-            writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
-        for part, block in task.blocks():
-            for k, (name, _) in enumerate(outputs):
-                writer.write(name, (part, slice(0, rows), slice(0, columns)), np.ascontiguousarray(block[:, k]))
-            if progress is not None:
-                progress(part.stop, task.count)
-        writer.finish(lambda: None if progress is None else progress(task.count, task.count))
-    finally:
-        writer.close()
+def _lazy(task: Downscaling) -> da.Array:
+    """All times as a dask array, a block of them a chunk."""
+    import dask.array as da
+    from dask.delayed import delayed
+
+    shape, make = (len(task.outputs()), *task.shapes[1]), delayed(_from_arrays, pure=True)
+    blocks = []
+    for number in range(task.units):
+        part = task.part(number)
+        fields = [each.at(name, index[part]) for (each, name), index in zip(task.fields, task.indexes, strict=True)]
+        bare = [field.copy(data=np.broadcast_to(np.float32(0), field.shape)) for field in fields]
+        done = make(task, part, bare, [field.data for field in fields])
+        blocks.append(da.from_delayed(done, (part.stop - part.start, *shape), np.float32))
+    whole: da.Array = da.concatenate(blocks)
+    return whole
+
+
+def _from_arrays(task: Downscaling, part: slice, bare: Sequence[xr.DataArray], values: Sequence[Array]) -> Array:
+    """A block of times, from the values of the predictors."""
+    outside = Outside(task.pairing)
+    fine = task.downscale([field.copy(data=array) for field, array in zip(bare, values, strict=True)], part, outside)
+    outside.say()
+    return fine
 
 
 def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields, str]]:

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import InputError, ModelError, UsageError, printable
+from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.pairs.apply import check_spacing
 from geofsrcnn.pairs.fit import same_means, simple_methods
-from geofsrcnn.pairs.network import downscaled, is_of_pairs, pairing_of
+from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import BILINEAR, LINES, Pairing
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs
 from geofsrcnn.values.fill import fill
@@ -95,7 +95,7 @@ def evaluate_pairs(
     if not loaded:
         raise UsageError("no model to evaluate: give one or several checkpoints")
     device = check_device(device)
-    pairings = [_pairing(checkpoint) for checkpoint in loaded]
+    pairings = [pairing_of(checkpoint) for checkpoint in loaded]
     first = pairings[0]
     last_day = max(pairing.fitted[1] for pairing in pairings)
     _check_since(since, last_day)
@@ -124,13 +124,6 @@ def evaluate_pairs(
         for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
     ]
     return list(_compared(ready, pairs, device, each_part))
-
-
-def _pairing(checkpoint: Checkpoint) -> Pairing:
-    if not is_of_pairs(checkpoint):
-        name = printable(checkpoint.card.name)
-        raise ModelError(f"model {name} was not trained on pairs: evaluate it on rasters, without --coarse")
-    return pairing_of(checkpoint)
 
 
 def _check_since(since: str | None, last_day: str) -> None:

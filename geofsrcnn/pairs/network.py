@@ -10,6 +10,7 @@ from torch import Tensor
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section
 from geofsrcnn.pairs.pairing import Pairing, member_count, packed, shapes, unpacked
 
@@ -22,12 +23,7 @@ def section_of(pairing: Pairing) -> dict[str, Section]:
     return {SECTION: Section(*packed(pairing))}
 
 
-def is_of_pairs(checkpoint: Checkpoint) -> bool:
-    """Whether a network was trained on pairs of coarse and fine fields."""
-    return SECTION in checkpoint.sections
-
-
-def pairing_of(checkpoint: Checkpoint) -> Pairing:
+def pairing_of(model: Model | Checkpoint) -> Pairing:
     """What stands around a network that was trained on pairs.
 
     Raises
@@ -35,9 +31,10 @@ def pairing_of(checkpoint: Checkpoint) -> Pairing:
     ModelError
         If it was not, or its section is damaged.
     """
+    name, checkpoint = (model.name, model.checkpoint) if isinstance(model, Model) else (model.card.name, model)
+    if checkpoint is None or SECTION not in checkpoint.sections:
+        raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters, without --coarse")
     shown = printable(checkpoint.path.name)
-    if not is_of_pairs(checkpoint):
-        raise ModelError(f"model {printable(checkpoint.card.name)} was not trained on pairs")
     try:
         pairing = _decoded(checkpoint.sections[SECTION], len(checkpoint.members))
     except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import math
 import os
@@ -20,8 +19,8 @@ from pyproj import CRS
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
-from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.open import opened_dataset
+from geofsrcnn.files.paths import expanded
+from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.formats.raster_cf import crs_of, grid_of
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.fine import Domain
@@ -116,24 +115,6 @@ def room(shape: tuple[int, ...]) -> Array:
         return np.memmap(file, np.float32, "r+", shape=shape)
 
 
-def expanded(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Files by name or pattern.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    found: list[Path] = []
-    for name in names:
-        text = os.fspath(name)
-        matches = [text] if Path(text).exists() or not glob.has_magic(text) else sorted(glob.glob(text))  # noqa: PTH207
-        if not matches:
-            raise InputError(f"no file matches {printable(text)}")
-        found += [local_path(match) for match in matches]
-    return found
-
-
 def read_pairs(
     coarse: Sequence[str | os.PathLike[str]],
     fine: Sequence[str | os.PathLike[str]],
@@ -170,7 +151,7 @@ def read_pairs(
     with ExitStack() as held:
 
         def read(path: Path, wanted: Sequence[str]) -> Fields:
-            dataset = xr.decode_cf(held.enter_context(opened_dataset(path)), decode_timedelta=False)
+            dataset = xr.decode_cf(held.enter_context(open_dataset(path)), decode_timedelta=False)
             there = [name for name in wanted if name in dataset.variables]
             return fields_of(dataset, printable(path.name), there or None)
 
@@ -313,7 +294,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: C
     """
     layers, names = [], []
     for path in expanded(paths):
-        with opened_dataset(path) as stored:
+        with open_dataset(path) as stored:
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))
             for name in fields.names:

@@ -20,7 +20,7 @@ from torch import Tensor
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.evaluation.scores import Errors
-from geofsrcnn.files.paths import refuse_same, size_of
+from geofsrcnn.files.paths import expanded, refuse_same, size_of
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
@@ -29,7 +29,7 @@ from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
 from geofsrcnn.pairs.network import downscaled, section_of
 from geofsrcnn.pairs.pairing import MAX_MEMBERS, Pairing, packed
-from geofsrcnn.pairs.read import Pairs, day_text, expanded, read_pairs, read_statics
+from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, deterministic_torch, penalty
 from geofsrcnn.training.loop import fit as train_to_the_end

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -17,18 +16,15 @@ from geofsrcnn.cf.refine import Refinement, refine, repeated, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Method, load_method
-from geofsrcnn.options import check_factor, check_range, check_tile_size, workers_of
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_range
+from geofsrcnn.options import FieldOptions, UpscaleOptions
 from geofsrcnn.values.encoding import stored_limits, within
-
-if TYPE_CHECKING:
-    from geofsrcnn.networks.checkpoint import Checkpoint
 
 
 def upscale_dataset(
     dataset: xr.Dataset,
-    factor: int = 3,
-    model: str | os.PathLike[str] | Checkpoint = "default",
+    factor: int | None = None,
+    model: ModelLike = "default",
     *,
     variables: Iterable[str] | None = None,
     x: str | None = None,
@@ -49,10 +45,10 @@ def upscale_dataset(
     dataset : Dataset
         Fields of any dimensions besides the horizontal ones, in memory or of dask chunks. Missing cells are NaN, or
         what ``_FillValue`` and ``missing_value`` say where they are not decoded.
-    factor : int
-        Fine cells along one side of a coarse cell, 2 to 8.
-    model : str, path or Checkpoint
-        As for `geofsrcnn.upscale_array`.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+    model : str, path, Checkpoint or Model
+        As for `geofsrcnn.load_model`. One that was trained on pairs finds its predictors by name.
     variables : iterable of str, optional
         Fields to upscale; the others on the grid are left out. All if not given.
     x, y : str, optional
@@ -75,14 +71,26 @@ def upscale_dataset(
     """
     if not isinstance(dataset, xr.Dataset):
         raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
-    factor = check_factor(factor)
-    check_range(value_range, model)
-    check_tile_size(tile_size)
-    workers_of(threads)
-    loaded = _loaded(model, factor)
-    method = load_method(loaded, factor, device=device, precision=precision)
-    check_bands(method)
-    plan = refine(dataset, factor, variables=variables, x=x, y=y)
+    names = None if variables is None else [variables] if isinstance(variables, str) else _names(variables)
+    options = UpscaleOptions(
+        variables=names,
+        x=x,
+        y=y,
+        value_range=value_range,
+        tile_size=tile_size,
+        threads=threads,
+        device=device,
+        precision=precision,
+    )
+    loaded = load_model(model, factor, device=device, precision=precision)
+    options.refuse_pairs(of_pairs=loaded.of_pairs)
+    refuse_range(loaded, value_range)
+    if loaded.of_pairs:
+        from geofsrcnn.pairs.apply import downscale_dataset
+
+        return downscale_dataset(dataset, loaded)
+    check_bands(loaded)
+    plan = refine(dataset, loaded.factor, variables=names, x=x, y=y)
 
     def fine(name: str) -> xr.Variable:
         variable = dataset.variables[name]
@@ -90,20 +98,8 @@ def upscale_dataset(
         if role == "made":
             return plan.made[name]
         if role == "repeated":
-            return repeated(variable, plan.grid, factor)
-        return _fine_field(
-            dataset,
-            name,
-            plan,
-            loaded,
-            method,
-            total=role == "total",
-            value_range=value_range,
-            tile_size=tile_size,
-            threads=threads,
-            device=device,
-            precision=precision,
-        )
+            return repeated(variable, plan.grid, plan.factor)
+        return _fine_field(dataset, name, plan, loaded, options)
 
     kept = [str(name) for name in dataset.variables if plan.roles[str(name)] != "dropped"]
     changed = {name: fine(name) for name in kept if plan.roles[name] != "same"}
@@ -117,12 +113,17 @@ def upscale_dataset(
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     for variable in result.variables.values():
         variable.attrs = without_dangling(variable.attrs, plan)
-    result.attrs = {**plan.attrs, "history": history(dataset.attrs.get("history"), method.name, method.digest, factor)}
+    result.attrs = {
+        **plan.attrs,
+        "history": history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor),
+    }
     result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
     return result
 
 
-def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **options: Any) -> xr.DataArray:
+def upscale_dataarray(
+    array: xr.DataArray, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
+) -> xr.DataArray:
     """Upscale a DataArray; arguments as for `upscale_dataset`, less `variables`.
 
     Returns
@@ -138,7 +139,7 @@ def upscale_dataarray(array: xr.DataArray, factor: int = 3, *args: Any, **option
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
     dataset, name = as_dataset(array)
-    fine = upscale_dataset(dataset, factor, *args, variables=[name], **options)[name].rename(array.name)
+    fine = upscale_dataset(dataset, factor, model, variables=[name], **options)[name].rename(array.name)
     for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
         for said in (coordinate.attrs, coordinate.encoding):
             if said.get("bounds") not in fine.coords:
@@ -154,7 +155,7 @@ def as_dataset(array: xr.DataArray) -> tuple[xr.Dataset, str]:
     return array.rename(name).to_dataset(), name
 
 
-def check_bands(method: Method) -> None:
+def check_bands(model: Model) -> None:
     """Refuse models of several bands: fields are upscaled one by one.
 
     Raises
@@ -162,46 +163,25 @@ def check_bands(method: Method) -> None:
     ModelError
         If it takes more than one.
     """
-    if method.upsampler is not None and method.upsampler.channels != 1:
-        raise ModelError(f"model {method.name} takes {method.upsampler.channels} bands: fields are upscaled one by one")
+    if model.upsampler is not None and model.upsampler.channels != 1:
+        raise ModelError(f"model {model.name} takes {model.upsampler.channels} bands: fields are upscaled one by one")
 
 
-def _loaded(model: str | os.PathLike[str] | Checkpoint, factor: int) -> str | Checkpoint:
-    """A checkpoint, read once for all fields, or the name of a classical method."""
-    from geofsrcnn.values.kernels import CLASSICAL
-
-    if isinstance(model, str) and model in (*CLASSICAL, "nearest"):
-        return model
-    if not isinstance(model, (str, os.PathLike)):
-        return model
-    from geofsrcnn.networks.checkpoint import load_checkpoint
-
-    return load_checkpoint(model, factor)
+def _names(variables: Iterable[str]) -> list[str]:
+    if not isinstance(variables, Iterable):
+        raise UsageError(f"variables must be names, got {variables!r}")
+    return list(variables)
 
 
-def _fine_field(
-    dataset: xr.Dataset,
-    name: str,
-    plan: Refinement,
-    model: str | Checkpoint,
-    method: Method,
-    *,
-    total: bool,
-    value_range: Range | None,
-    tile_size: int | None,
-    threads: int | None,
-    device: str,
-    precision: str,
-) -> xr.Variable:
+def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:
     """One field on the finer grid."""
-    variable = dataset.variables[name]
-    grid = plan.grid
+    variable, grid, total = dataset.variables[name], plan.grid, plan.roles[name] == "total"
     if 0 in variable.shape:
         raise InputError(
             f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
         )
     turned = variable.transpose(..., grid.y, grid.x)
-    limits = None if method.upsampler is None else field_limits(variable, value_range)
+    limits = None if model.upsampler is None else field_limits(variable, options.value_range)
     missing, packing = missing_of(variable), packing_of(variable)
     if total:  # which is not packed again
         missing = replace(missing, codes=())
@@ -214,18 +194,28 @@ def _fine_field(
     if isinstance(data, np.ndarray):
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
         kept = within(stored_limits(coarse.dtype), limits)
-        task = ArrayTask(method, kept, limits, grid.around, tile_size, printable(name))
+        task = ArrayTask(model, kept, limits, grid.around, options.tile_size, printable(name))
         done = task.upscale(
-            coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, workers_of(threads)
+            coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, options.workers
         )
         fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
     else:
         from geofsrcnn.engine.lazy import Recipe, upscale_chunks
 
         kept = within(stored_limits(data.dtype), limits)
-        words = printable(name)
-        recipe = Recipe(model, plan.factor, kept, missing, grid.around, tile_size, device, precision, limits, words)
-        fine = upscale_chunks(data, recipe, method)  # type: ignore[assignment]
+        recipe = Recipe(
+            model.checkpoint or model.name,
+            plan.factor,
+            kept,
+            missing,
+            grid.around,
+            options.tile_size,
+            model.device,
+            model.precision,
+            limits,
+            printable(name),
+        )
+        fine = upscale_chunks(data, recipe, model)  # type: ignore[assignment]
     if total:
         zero = -packing.offset / packing.scale if undecoded else 0.0
         parts = (fine - zero) / plan.factor**2 + zero

@@ -8,7 +8,8 @@ from geofsrcnn._types import StrPath
 from geofsrcnn.errors import printable
 from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.open import as_dataset, need_xarray
+from geofsrcnn.formats.open import need_xarray, open_dataset
+from geofsrcnn.options import UpscaleOptions
 
 
 def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | None:
@@ -27,7 +28,7 @@ def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | N
     from geofsrcnn.cf.encoding import packing_of
     from geofsrcnn.cf.refine import refine
 
-    with as_dataset(path, kind, {"group": group}, raw=True) as dataset:
+    with open_dataset(path, UpscaleOptions(group=group), raw=True) as dataset:
         plan = refine(dataset, 2)
         variables = []
         for key, role in plan.roles.items():

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import os
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from geofsrcnn._types import Progress
 from geofsrcnn._version import __version__
+from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, printable
-from geofsrcnn.files.staging import free_bytes
-from geofsrcnn.networks.catalog import Method
+from geofsrcnn.files.paths import size_of
+from geofsrcnn.files.staging import free_bytes, staged
+from geofsrcnn.networks.catalog import Model
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-
-if TYPE_CHECKING:
-    from geofsrcnn.engine.base import Sink
 
 
 @dataclass(frozen=True)
@@ -107,38 +107,227 @@ class Estimate:
         return asdict(self)
 
 
-class Task(Protocol):
-    """A run with everything opened and checked, whatever the input is."""
+class Stream(Protocol):
+    """What is made finer in units of work, one after the other, into one sink."""
 
     @property
     def units(self) -> int:
-        """Tiles, of a group of bands each, in the order that they are written in."""
+        """Units of work, in the order that they are written in."""
+        ...
+
+    @property
+    def bands(self) -> int:
+        """Horizontal slices."""
         ...
 
     @property
     def coarse_cells(self) -> int:
-        """Of all bands and times."""
+        """Of all bands."""
+        ...
+
+    @property
+    def fine_cells(self) -> int:
+        """Of all bands."""
+        ...
+
+    @property
+    def fine_bytes(self) -> int:
+        """Before compression."""
+        ...
+
+    def run(
+        self,
+        sink: Sink,
+        progress: Progress | None = None,
+        share: range | None = None,
+        made: Iterator[Cells] | None = None,
+    ) -> None:
+        """All units into a sink, or a share of them, or what was made of them elsewhere."""
+        ...
+
+    def seconds(self) -> float:
+        """What computing takes here, about."""
+        ...
+
+    def memory(self) -> int:
+        """Bytes that are under way at the peak, about."""
+        ...
+
+
+class Writing(Protocol):
+    """An output that is being written."""
+
+    def sink(self, number: int) -> Sink:
+        """Where the fine cells of a stream go."""
+        ...
+
+    def finish(self, step: Callable[[], None]) -> None:
+        """Write what is left, and verify all; `step` is called now and then, and may end the run."""
+        ...
+
+
+class Output(Protocol):
+    """How an output is written."""
+
+    @property
+    def less(self) -> str:
+        """What to ask for if the disk is too small."""
+        ...
+
+    @property
+    def folder(self) -> bool:
+        """Whether it is a folder."""
         ...
 
     def check(self) -> None:
-        """Refuse what can be refused before the first tile."""
+        """Refuse what can be refused before the first unit."""
         ...
 
-    def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
-        """Some units, into a sink of the caller's."""
+    def begin(self, staging: Path) -> AbstractContextManager[Writing]:
+        """Write into a work folder or file."""
         ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run with everything opened and checked, whatever goes in and out.
+
+    Parameters
+    ----------
+    streams : sequence of Stream
+        A raster has one, a dataset one a field.
+    output : Output
+        How they are written.
+    target : Path
+        Where to.
+    model : Model
+        What with.
+    shapes : tuple of tuple of int
+        Rows and columns before and after.
+    options : UpscaleOptions
+        How.
+    check_unchanged : callable
+        Raises if the input was changed since it was opened.
+    """
+
+    streams: Sequence[Stream]
+    output: Output
+    target: Path
+    model: Model
+    shapes: tuple[tuple[int, int], tuple[int, int]]
+    options: UpscaleOptions
+    check_unchanged: Callable[[], None] = lambda: None
+
+    @property
+    def units(self) -> int:
+        """Of all streams, in the order that they are written in."""
+        return sum(stream.units for stream in self.streams)
+
+    @property
+    def coarse_cells(self) -> int:
+        """Of all bands and times."""
+        return sum(stream.coarse_cells for stream in self.streams)
+
+    @property
+    def fine_cells(self) -> int:
+        """Of all bands and times."""
+        return sum(stream.fine_cells for stream in self.streams)
+
+    @property
+    def fine_bytes(self) -> int:
+        """Before compression."""
+        return sum(stream.fine_bytes for stream in self.streams)
+
+    @property
+    def bands(self) -> int:
+        """Horizontal slices of all streams."""
+        return sum(stream.bands for stream in self.streams)
+
+    def check(self) -> None:
+        """Refuse what can be refused before the first unit."""
+        check_disk(self.target, self.fine_bytes, self.output.less)
+        self.output.check()
+
+    def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
+        """Some of the units, into a sink of the caller's."""
+        self._run(lambda _: sink, progress, share)
+        self.check_unchanged()
 
     def write(self, progress: Progress | None, made: Iterator[Cells] | None = None) -> int:
         """The output, computed here or from what was made of all units; its size."""
-        ...
+
+        def step() -> None:
+            if progress is not None:
+                progress(self.units, self.units)
+
+        with staged(self.target, overwrite=self.options.overwrite, folder=self.output.folder) as staging:
+            with self.output.begin(staging) as writing:
+                self._run(writing.sink, progress, made=made)
+                writing.finish(step)
+            self.check_unchanged()
+            return size_of(staging)
+
+    def _run(
+        self,
+        sink_of: Callable[[int], Sink],
+        progress: Progress | None,
+        share: range | None = None,
+        made: Iterator[Cells] | None = None,
+    ) -> None:
+        """The streams one after the other."""
+        total, done = (self.units if share is None else len(share)), 0
+        begin = 0
+        for number, stream in enumerate(self.streams):
+            count = stream.units
+            own = range(count) if share is None else range(max(share.start - begin, 0), min(share.stop - begin, count))
+            if len(own):
+
+                def step(now: int, _: int, before: int = done) -> None:
+                    if progress is not None:
+                        progress(before + now, total)
+
+                stream.run(sink_of(number), step, None if share is None else own, made)
+            begin += count
+            done += len(own)
 
     def summary(self, seconds: float, size: int) -> Summary:
         """What was done."""
-        ...
+        coarse, fine = self.shapes
+        return Summary(
+            output=os.fspath(self.target),
+            model=self.model.name,
+            digest=self.model.digest,
+            factor=self.model.factor,
+            bands=self.bands,
+            coarse=coarse,
+            fine=fine,
+            seconds=seconds,
+            cells_per_second=self.fine_cells / seconds,
+            peak_memory=peak_memory(),
+            device=self.model.device,
+            output_bytes=size,
+        )
 
     def estimate(self) -> Estimate:
-        """What it would take."""
-        ...
+        """What it would take; nothing is written."""
+        coarse, fine = self.shapes
+        return Estimate(
+            bands=self.bands,
+            coarse=coarse,
+            fine=fine,
+            tiles=self.units,
+            seconds=sum(stream.seconds() for stream in self.streams),
+            memory=peak_memory() + max(stream.memory() for stream in self.streams),
+            disk=self.fine_bytes,
+            disk_free=free_bytes(self.target),
+            model=self.model.name,
+            device=self.model.device,
+        )
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def check_disk(target: Path, size: int, less: str) -> None:
@@ -169,31 +358,12 @@ def check_pixels(pixels: int, limit: int | None) -> None:
         raise LimitError(f"the output has {pixels} cells, --max-pixels allows {limit}")
 
 
-def provenance(method: Method) -> dict[str, str]:
+def provenance(model: Model) -> dict[str, str]:
     """Tags that say how an output was made."""
     tags = {
         "GEOFSRCNN_VERSION": __version__,
-        "GEOFSRCNN_MODEL": printable(method.name),
-        "GEOFSRCNN_FACTOR": str(method.factor),
-        "GEOFSRCNN_MODEL_SHA256": method.digest,
+        "GEOFSRCNN_MODEL": printable(model.name),
+        "GEOFSRCNN_FACTOR": str(model.factor),
+        "GEOFSRCNN_MODEL_SHA256": model.digest,
     }
     return {key: value for key, value in tags.items() if value}
-
-
-def time_of_tile(method: Method, shape: tuple[int, int], bands: int) -> float:
-    """Seconds that a tile of noise takes here and now, on one thread."""
-    from geofsrcnn.engine.base import Job
-    from geofsrcnn.engine.tile import upscale_tile
-    from geofsrcnn.grids.windows import Tile, Window
-
-    job = Job(method.upsampler, method.factor)
-    rows, columns = (n + 2 * job.reach for n in shape)
-    noise = np.random.default_rng(0).normal(size=(bands, rows, columns)).astype(np.float32)
-    core = Window(job.reach, rows - job.reach, job.reach, columns - job.reach)
-    tile = Tile(core, Window(0, rows, 0, columns), core)
-    cells = Cells(noise, np.ones(noise.shape, bool))
-    upscale_tile(job, cells, tile)
-    start = time.perf_counter()
-    for _ in range(3):
-        upscale_tile(job, cells, tile)
-    return (time.perf_counter() - start) / 3

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geofsrcnn import __version__, upscale_array, upscale_raster
+from geofsrcnn import __version__, upscale_array, upscale_file
 from geofsrcnn.errors import UsageError
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from tests.support import processes
@@ -237,8 +237,8 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "missing input": (3, ("upscale", "nowhere.tif", OUT, *CLASSICAL), "no such file: nowhere.tif"),
     "folder as input": (3, ("upscale", "{folder}", OUT, *CLASSICAL), "a folder, neither a GeoTIFF nor a Zarr group"),
     "empty input name": (3, ("upscale", "", OUT, *CLASSICAL), "not a file name"),
-    "no such model": (4, ("upscale", IN, OUT, "-m", "best"), "no model 'best' for factor 3"),
-    "model of another factor": (4, ("upscale", IN, OUT, "-m", MODEL, "-f", "2"), "is a model for factor 3, not 2"),
+    "no such model": (4, ("upscale", IN, OUT, "-m", "best"), "no model 'best' in the package"),
+    "model of another factor": (4, ("upscale", IN, OUT, "-m", MODEL, "-f", "2"), "model random is for factor 3, not 2"),
     "no such model file": (4, ("upscale", IN, OUT, "-m", "m.safetensors"), "no such file: m.safetensors"),
     "folder as output": (5, ("upscale", IN, "{folder}", *CLASSICAL), "output is a folder"),
     "no output folder": (5, ("upscale", IN, "{folder}/a/b.tif", *CLASSICAL), "output folder is missing"),
@@ -664,8 +664,8 @@ def test_an_output_has_the_name_of_its_format(source, tmp_path, name):
     """Names of other formats, and none, are refused before any work."""
     message = processes.run("upscale", source, tmp_path / name, *CLASSICAL).refused(2)
     assert message.startswith("the output's name must end in .tif, .tiff, .nc, .nc4, .zarr: ")
-    with pytest.raises(UsageError, match="the output is a GeoTIFF, its name must end in"):
-        upscale_raster(source, tmp_path / name, 3, "nearest")
+    with pytest.raises(UsageError, match="the output's name must end in"):
+        upscale_file(source, tmp_path / name, 3, "nearest")
     assert not (tmp_path / name).exists()
 
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.engine.base import Job
-from geofsrcnn.engine.run import BANDS, band_groups, run
+from geofsrcnn.engine.base import BANDS, Job, band_groups
+from geofsrcnn.engine.run import run
 from geofsrcnn.engine.tile import upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Margin, Plan, Tile, Window

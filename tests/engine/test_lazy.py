@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from geofsrcnn import load_checkpoint, upscale_array
 from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks
-from geofsrcnn.networks.catalog import load_method
+from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.values.encoding import Missing
 from tests.support.clusters import local
 from tests.support.rasters import terrain
 
 SMALL = load_checkpoint("small", 3)
-METHOD = load_method(SMALL, 3)
+METHOD = load_model(SMALL, 3)
 
 
 def chunked(array: np.ndarray, chunks: object, **options: object) -> da.Array:
@@ -84,7 +84,7 @@ def test_limits_and_nodata_are_kept():
 def test_classical_methods_run_lazily(model):
     """Named methods as well, categories of any integer type included."""
     field = (terrain((40, 50)) * 200).astype("uint8" if model == "nearest" else "float32")
-    lazy = upscale_chunks(da.from_array(field, chunks=(13, 21)), Recipe(model, 2), load_method(model, 2))
+    lazy = upscale_chunks(da.from_array(field, chunks=(13, 21)), Recipe(model, 2), load_model(model, 2))
     assert np.array_equal(lazy.compute(scheduler="synchronous"), upscale_array(field, 2, model))
 
 

@@ -210,7 +210,7 @@ def test_units_and_scales_are_physical(tmp_path):
     [
         (("nowhere.tif",), 3, "no such file: nowhere.tif"),
         (("{raster}", "-f", "9"), 2, "is not a whole number from 2 to 8"),
-        (("{raster}", "-m", "nonsense"), 4, "no model 'nonsense' for factor 3 in the package"),
+        (("{raster}", "-m", "nonsense"), 4, "no model 'nonsense' in the package"),
         (("{raster}", "-b", "2"), 2, "no band 2 in a.tif: it has 1"),
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),

@@ -56,7 +56,7 @@ class Faulty(distributed.WorkerPlugin):
     def setup(self, worker) -> None:
         import geofsrcnn.upscale.file as module
 
-        opened = module.opened_task
+        opened = module.open_task
         file, fault, notes = self.file, self.fault, self.notes
 
         def faulty(source, *arguments):
@@ -71,7 +71,7 @@ class Faulty(distributed.WorkerPlugin):
                     os.kill(os.getpid(), signal.SIGKILL)
             return opened(source, *arguments)
 
-        module.opened_task = faulty
+        module.open_task = faulty
 
 
 class Doomed(distributed.WorkerPlugin):

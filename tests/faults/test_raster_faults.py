@@ -37,7 +37,7 @@ SWEEP = """
 import json, os, resource, signal, sys
 from pathlib import Path
 import numpy as np, rasterio
-from geofsrcnn import upscale_raster
+from geofsrcnn import upscale_file
 from geofsrcnn.errors import OutputError
 
 source, output, forms, size = args[0], Path(args[1]), json.loads(args[2]), int(args[3])
@@ -48,7 +48,7 @@ found = []
 for limit in limits:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        upscale_raster(source, output, 3, "bilinear", threads=1, **forms)
+        upscale_file(source, output, 3, "bilinear", threads=1, **forms)
         error = None
     except OutputError as caught:
         error = str(caught)
@@ -68,9 +68,9 @@ print(json.dumps(found))
 )
 def test_full_disk_at_every_size_and_each_of_the_last_bytes(work, form):
     """Wherever the disk ends, also in the last 64 bytes and at close: an error and nothing left, or a whole file."""
-    from geofsrcnn import upscale_raster
+    from geofsrcnn import upscale_file
 
-    upscale_raster(work.source, work.output, 3, "bilinear", threads=1, **form)
+    upscale_file(work.source, work.output, 3, "bilinear", threads=1, **form)
     size, total = work.output.stat().st_size, float(read(work.output).astype("float64").sum())
     work.output.unlink()
     done = processes.run(work.source, work.output, json.dumps(form), size, script=SWEEP)

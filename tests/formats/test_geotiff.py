@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from rasterio.transform import GCPTransformer, RPCTransformer
 
-from geofsrcnn import __version__, upscale_array, upscale_raster
+from geofsrcnn import __version__, upscale_array, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, OutputError, UsageError
 from geofsrcnn.formats.geotiff import GeoTiffSink
 from tests.support.rasters import NOWHERE, created, opened, read, terrain, write
@@ -49,7 +49,7 @@ def test_affine_is_scaled_and_corners_stay(paths, kind, factor):
     """Any affine, rotated, sheared or mirrored, is the old one scaled by 1/f; corners and orientation stay."""
     affine = AFFINES[kind]
     write(paths[0], terrain((13, 17)), transform=affine)
-    upscale_raster(*paths, factor, "bilinear")
+    upscale_file(*paths, factor, "bilinear")
     with opened(paths[1]) as d:
         assert d.shape == (13 * factor, 17 * factor)
         assert d.transform.almost_equals(affine @ Affine.scale(1 / factor), 1e-9)
@@ -62,7 +62,7 @@ def test_affine_is_scaled_and_corners_stay(paths, kind, factor):
 def test_bounds_are_the_same_to_the_last_bit(paths, kind):
     """The bounds that rasterio computes are those of the input."""
     write(paths[0], terrain((13, 17)), transform=AFFINES[kind])
-    upscale_raster(*paths, 3, "bilinear")
+    upscale_file(*paths, 3, "bilinear")
     with opened(paths[0]) as coarse, opened(paths[1]) as fine:
         assert fine.bounds == coarse.bounds
 
@@ -75,7 +75,7 @@ def test_crs_is_kept(paths, crs):
     write(paths[0], terrain(), crs=crs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
-        upscale_raster(*paths, 2, "nearest")
+        upscale_file(*paths, 2, "nearest")
     with opened(paths[0]) as coarse, opened(paths[1]) as fine:
         assert fine.crs == coarse.crs
         assert (fine.crs is None) == (crs is None)
@@ -90,7 +90,7 @@ def test_names_units_and_tags_are_kept(paths):
         d.update_tags(MODEL="era", NOTE="a=b & <c>", STATISTICS_MEAN="3")
         d.update_tags(1, long_name="2 m temperature", STATISTICS_MAXIMUM="7")
         d.update_tags(ns="MINE", key="value", other="x=y")
-    upscale_raster(*paths, 2, "bilinear")
+    upscale_file(*paths, 2, "bilinear")
     with opened(paths[1]) as d:
         assert d.descriptions == ("temperature", "Niederschlag in mm, größer 0")
         assert d.units == ("K", "mm")
@@ -110,7 +110,7 @@ def test_xmp_is_kept_to_the_byte(paths):
     with tifffile.TiffFile(paths[0]) as file:
         before = file.pages[0].tags.valueof(700)
     assert before.startswith(packet.encode())
-    upscale_raster(*paths, 2, "nearest")
+    upscale_file(*paths, 2, "nearest")
     with tifffile.TiffFile(paths[1]) as file:
         assert file.pages[0].tags.valueof(700) == before
 
@@ -123,7 +123,7 @@ def test_scale_and_offset_are_kept_and_values_are_physical(paths, dtype, scale, 
     with created(paths[0], stored.shape, dtype) as d:
         d.write(stored, 1)
         d.scales, d.offsets = (scale,), (offset,)
-    upscale_raster(*paths, 3, "lanczos-bp")
+    upscale_file(*paths, 3, "lanczos-bp")
     with opened(paths[1]) as d:
         assert (d.scales, d.offsets, d.dtypes[0]) == ((scale,), (offset,), dtype)
         fine = d.read(1)
@@ -142,7 +142,7 @@ def test_nearest_repeats_stored_values_of_packed_bands(paths, dtype, out):
     with created(paths[0], stored.shape, dtype) as d:
         d.write(stored, 1)
         d.scales, d.offsets = (0.25,), (-10.0,)
-    upscale_raster(*paths, 2, "nearest", dtype=out)
+    upscale_file(*paths, 2, "nearest", dtype=out)
     with opened(paths[1]) as d:
         assert (d.scales, d.offsets) == ((0.25,), (-10.0,))
         assert (d.read(1) == stored.repeat(2, 0).repeat(2, 1)).all()
@@ -154,7 +154,7 @@ def test_bands_may_have_their_own_scale(paths):
     with created(paths[0], stored.shape, "uint8") as d:
         d.write(stored)
         d.scales, d.offsets = (0.5, 3.0), (0.0, -7.0)
-    upscale_raster(*paths, 2, "bilinear", dtype="float64")
+    upscale_file(*paths, 2, "bilinear", dtype="float64")
     with opened(paths[1]) as d:
         assert (d.scales, d.offsets) == ((0.5, 3.0), (0.0, -7.0))
         fine = d.read()
@@ -168,7 +168,7 @@ def test_colour_interpretation_is_kept(paths):
     with created(paths[0], (3, 9, 9), "uint8", photometric="RGB") as d:
         d.write(np.rint(terrain((3, 9, 9), high=255)).astype("uint8"))
         d.colorinterp = colours
-    upscale_raster(*paths, 2, "bilinear")
+    upscale_file(*paths, 2, "bilinear")
     with opened(paths[1]) as d:
         assert list(d.colorinterp) == colours
     with tifffile.TiffFile(paths[1]) as file:
@@ -191,7 +191,7 @@ def test_ground_control_points_stay_on_their_places(paths):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(paths[0], "r+") as d:
             d.gcps = (GCPS, "EPSG:4326")
-    upscale_raster(*paths, 3, "bilinear")
+    upscale_file(*paths, 3, "bilinear")
     with opened(paths[0]) as coarse, opened(paths[1]) as fine:
         before, after = coarse.gcps, fine.gcps
         assert fine.transform.is_identity
@@ -232,7 +232,7 @@ def test_rpcs_point_at_the_same_places(paths, factor):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(paths[0], "r+") as d:
             d.rpcs = RPCS
-    upscale_raster(*paths, factor, "bilinear")
+    upscale_file(*paths, factor, "bilinear")
     with opened(paths[0]) as coarse, opened(paths[1]) as fine:
         before, after = coarse.rpcs, fine.rpcs
         assert fine.transform.is_identity
@@ -251,7 +251,7 @@ def test_pixel_is_point_keeps_the_extent(paths):
     with created(paths[0], (1, 10, 11), "float32") as d:
         d.write(terrain((1, 10, 11)).astype("float32"))
         d.update_tags(AREA_OR_POINT="Point")
-    upscale_raster(*paths, 3, "bilinear")
+    upscale_file(*paths, 3, "bilinear")
     with opened(paths[0]) as coarse, opened(paths[1]) as fine:
         assert fine.tags()["AREA_OR_POINT"] == coarse.tags()["AREA_OR_POINT"] == "Point"
         assert fine.bounds == coarse.bounds
@@ -271,7 +271,7 @@ def test_nodata_is_kept_and_stays_where_it_was(paths, dtype, nodata):
     missing = np.random.default_rng(1).random(values.shape) < 0.2
     values[missing] = nodata
     write(paths[0], values, nodata=nodata)
-    upscale_raster(*paths, 2, "lanczos-bp")
+    upscale_file(*paths, 2, "lanczos-bp")
     with opened(paths[1]) as d:
         assert d.nodata == nodata or math.isnan(nodata) == math.isnan(d.nodata) == True  # noqa: E712
         fine = d.read(1)
@@ -287,7 +287,7 @@ def test_nodata_given_by_the_caller_replaces_the_files(paths):
     values = np.full((6, 6), 7, "int16")
     values[2, 3] = -1
     write(paths[0], values, nodata=7)
-    upscale_raster(*paths, 2, "bilinear", nodata=-1)
+    upscale_file(*paths, 2, "bilinear", nodata=-1)
     with opened(paths[1]) as d:
         assert d.nodata == -1
         assert (d.read(1) == 7).sum() == 4 * 35
@@ -303,7 +303,7 @@ def test_an_internal_mask_is_repeated_and_hides_values(paths, values):
         with created(paths[0], data.shape, "uint8") as d:
             d.write(np.where(mask == 0, np.uint8(rubbish), data))
             d.write_mask(mask)
-        upscale_raster(*paths, 2, "lanczos-bp", overwrite=True)
+        upscale_file(*paths, 2, "lanczos-bp", overwrite=True)
         with opened(paths[0]) as coarse, opened(paths[1]) as fine:
             assert MaskFlags.per_dataset in fine.mask_flag_enums[0]
             assert np.array_equal(fine.read_masks(1), coarse.read_masks(1).repeat(2, 0).repeat(2, 1))
@@ -326,7 +326,7 @@ def test_alpha_is_repeated_and_transparent_cells_have_no_influence(paths, dtype,
     for rubbish in (0, full):
         data[:-1, hidden] = rubbish
         write(paths[0], data, alpha="YES", photometric="RGB" if place == 4 else "MINISBLACK")
-        upscale_raster(*paths, 2, "lanczos-bp", overwrite=True)
+        upscale_file(*paths, 2, "lanczos-bp", overwrite=True)
         with opened(paths[1]) as d:
             assert d.colorinterp[-1] == ColorInterp.alpha
             results.append(d.read())
@@ -342,7 +342,7 @@ def test_alpha_that_is_left_out_becomes_a_mask(paths, bidx):
     data = np.rint(terrain((4, 10, 11), low=10, high=200)).astype("uint8")
     data[-1] = np.random.default_rng(3).choice([0, 255], size=(10, 11))
     write(paths[0], data, alpha="YES", photometric="RGB")
-    upscale_raster(*paths, 2, "bilinear", bidx=bidx)
+    upscale_file(*paths, 2, "bilinear", bidx=bidx)
     with opened(paths[1]) as d:
         assert d.count == len(bidx)
         assert ColorInterp.alpha not in d.colorinterp
@@ -354,13 +354,13 @@ def test_alpha_in_another_type_stays_opaque(paths):
     data = np.rint(terrain((4, 10, 11), low=10, high=200)).astype("uint8")
     data[-1] = np.random.default_rng(3).choice([0, 51, 255], size=(10, 11))
     write(paths[0], data, alpha="YES", photometric="RGB")
-    upscale_raster(*paths, 2, "bilinear", dtype="uint16")
+    upscale_file(*paths, 2, "bilinear", dtype="uint16")
     alpha = read(paths[1], 4)
     assert np.array_equal(alpha, data[-1].astype("uint16").repeat(2, 0).repeat(2, 1) * 257)
     for dtype in ("int8", "float32"):
         with pytest.raises(UsageError, match=f"an alpha band cannot be {dtype}: take uint8 or uint16, or leave it out"):
-            upscale_raster(*paths, 2, "bilinear", dtype=dtype, overwrite=True)
-    upscale_raster(*paths, 2, "bilinear", dtype="float32", bidx=(1, 2, 3), overwrite=True)
+            upscale_file(*paths, 2, "bilinear", dtype=dtype, overwrite=True)
+    upscale_file(*paths, 2, "bilinear", dtype="float32", bidx=(1, 2, 3), overwrite=True)
     with opened(paths[1]) as d:
         assert np.array_equal(d.read_masks(1) == 0, data[-1].repeat(2, 0).repeat(2, 1) == 0)
 
@@ -368,7 +368,7 @@ def test_alpha_in_another_type_stays_opaque(paths):
 def test_nearest_into_a_narrower_type_is_clipped(paths):
     """300, -5 and 1000 are 255, 0 and 255 as uint8, not 44, 251 and 232."""
     write(paths[0], np.array([[300, -5], [70, 1000]], "int16"))
-    upscale_raster(*paths, 2, "nearest", dtype="uint8")
+    upscale_file(*paths, 2, "nearest", dtype="uint8")
     assert read(paths[1], 1)[::2, ::2].tolist() == [[255, 0], [70, 255]]
 
 
@@ -378,11 +378,11 @@ def test_doubles_beyond_float32_are_missing_and_said(paths):
     values[4, 5] = -1.7976931348623157e308
     write(paths[0], values)
     with pytest.warns(GeofsrcnnWarning, match="holds values beyond 3.4e38, taken as missing"):
-        upscale_raster(*paths, 2, "bilinear")
+        upscale_file(*paths, 2, "bilinear")
     write(paths[0], values, nodata=-1.7976931348623157e308)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        upscale_raster(*paths, 2, "bilinear", overwrite=True)
+        upscale_file(*paths, 2, "bilinear", overwrite=True)
     assert (read(paths[1], 1)[8:10, 10:12] == -1.7976931348623157e308).all()
 
 
@@ -394,9 +394,9 @@ def test_a_colour_table_goes_with_nearest(paths):
         d.write(data, 1)
         d.write_colormap(1, colours)
     with pytest.raises(InputError, match=r"categorical raster \(palette\): coarse.tif.*--model nearest"):
-        upscale_raster(*paths, 2, "bilinear")
+        upscale_file(*paths, 2, "bilinear")
     assert not paths[1].exists()
-    upscale_raster(*paths, 2, "nearest")
+    upscale_file(*paths, 2, "nearest")
     with opened(paths[1]) as d:
         assert {i: d.colormap(1)[i] for i in colours} == colours
         assert d.colorinterp == (ColorInterp.palette,)
@@ -411,7 +411,7 @@ def test_narrow_types_stay_narrow(paths, dtype, bits):
     top = 2**bits - 1
     data = np.random.default_rng(5).choice([0, top, top // 2], size=(12, 13)).astype(dtype)
     write(paths[0], data, nbits=bits)
-    upscale_raster(*paths, 2, "lanczos")
+    upscale_file(*paths, 2, "lanczos")
     with opened(paths[1]) as d:
         assert d.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == str(bits)
         assert d.dtypes == (dtype,)
@@ -426,8 +426,8 @@ def test_one_bit_needs_nearest(paths):
     data = np.random.default_rng(6).integers(0, 2, (9, 8)).astype("uint8")
     write(paths[0], data, nbits=1)
     with pytest.raises(InputError, match="categorical raster"):
-        upscale_raster(*paths, 2, "bilinear")
-    upscale_raster(*paths, 2, "nearest")
+        upscale_file(*paths, 2, "bilinear")
+    upscale_file(*paths, 2, "nearest")
     with opened(paths[1]) as d:
         assert d.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == "1"
         assert np.array_equal(d.read(1), data.repeat(2, 0).repeat(2, 1))
@@ -439,7 +439,7 @@ def test_types_are_kept_and_files_equal_arrays(paths, dtype):
     data = terrain((19, 18), low=1, high=120)
     data = (data if dtype.startswith("f") else np.rint(data)).astype(dtype)
     write(paths[0], data)
-    upscale_raster(*paths, 3, "lanczos-bp", tile_size=12)
+    upscale_file(*paths, 3, "lanczos-bp", tile_size=12)
     with opened(paths[1]) as d:
         assert d.dtypes == (dtype,)
         assert np.array_equal(d.read(1), upscale_array(data, 3, "lanczos-bp", tile_size=12))
@@ -451,7 +451,7 @@ def test_half_floats_are_read(paths):
     write(paths[0], data, nbits=16)
     stored = read(paths[0], 1)
     assert not np.array_equal(stored, data)
-    upscale_raster(*paths, 2, "lanczos-bp")
+    upscale_file(*paths, 2, "lanczos-bp")
     with opened(paths[1]) as d:
         assert d.dtypes == ("float32",)
         assert np.array_equal(d.read(1), upscale_array(stored, 2, "lanczos-bp"))
@@ -477,7 +477,7 @@ def test_every_layout_gives_the_same_bits(paths, random_network, layout, missing
     }[layout]
     write(paths[0], data, nodata=-9999 if missing else None, **options)
     model = random_network(2)
-    upscale_raster(*paths, 2, model, tile_size=20, threads=2)
+    upscale_file(*paths, 2, model, tile_size=20, threads=2)
     with opened(paths[0]) as coarse, opened(paths[1]) as d:
         assert d.profile["interleave"] == coarse.profile["interleave"] == options.get("interleave", "pixel")
         fine = d.read()
@@ -491,7 +491,7 @@ def test_thin_rasters(paths, random_network, shape):
     data = terrain(shape).astype("float32") if min(shape) > 1 else np.ones(shape, "float32")
     data.flat[0] += 3
     write(paths[0], data)
-    upscale_raster(*paths, 3, random_network(3))
+    upscale_file(*paths, 3, random_network(3))
     assert np.array_equal(read(paths[1], 1), upscale_array(data, 3, random_network(3)))
 
 
@@ -499,7 +499,7 @@ def test_300_bands_come_out_each_as_itself(paths):
     """Many bands go through in groups; each is what it would be alone."""
     data = np.random.default_rng(8).normal(size=(300, 5, 4)).astype("float32")
     write(paths[0], data, interleave="pixel")
-    upscale_raster(*paths, 2, "lanczos")
+    upscale_file(*paths, 2, "lanczos")
     fine = read(paths[1])
     assert fine.shape == (300, 10, 8)
     assert np.array_equal(fine[299], upscale_array(data[299], 2, "lanczos"))
@@ -513,7 +513,7 @@ def test_big_endian_and_bigtiff(paths, profile):
     data = terrain((20, 21), high=3000).astype("int16")
     write(paths[0], data, **profile)
     assert paths[0].read_bytes()[:4] in (b"MM\0*", b"MM\0+", b"II+\0")
-    upscale_raster(*paths, 2, "lanczos-bp")
+    upscale_file(*paths, 2, "lanczos-bp")
     assert np.array_equal(read(paths[1], 1), upscale_array(data, 2, "lanczos-bp"))
 
 
@@ -525,7 +525,7 @@ def test_overviews_are_never_the_source(paths):
         d.build_overviews([2, 4])
     write_level = [d.overviews(1) for d in [rasterio.open(paths[0])]]
     assert write_level == [[2, 4]]
-    upscale_raster(*paths, 2, "bilinear")
+    upscale_file(*paths, 2, "bilinear")
     with opened(paths[1]) as d:
         assert d.overviews(1) == []
         assert np.array_equal(d.read(1), upscale_array(data, 2, "bilinear"))
@@ -537,7 +537,7 @@ def test_bands_can_be_chosen_and_ordered(paths):
     with created(paths[0], data.shape, "float32") as d:
         d.write(data)
         d.descriptions = ("a", "b", "c")
-    upscale_raster(*paths, 2, "bilinear", bidx=(3, 1))
+    upscale_file(*paths, 2, "bilinear", bidx=(3, 1))
     with opened(paths[1]) as d:
         assert d.descriptions == ("c", "a")
         assert np.array_equal(d.read(), upscale_array(data[[2, 0]], 2, "bilinear"))
@@ -551,12 +551,12 @@ def test_bounds_give_the_crop_of_the_whole_result(paths, random_network, kind):
     data[np.random.default_rng(9).random(data.shape) < 0.05] = np.nan
     write(paths[0], data, transform=affine)
     model = random_network(3)
-    upscale_raster(*paths, 3, model, tile_size=8)
+    upscale_file(*paths, 3, model, tile_size=8)
     whole = read(paths[1], 1)
     x0, y0 = affine @ (16.0, 8.0)
     x1, y1 = affine @ (39.4, 31.0)
     bounds = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-    upscale_raster(*paths, 3, model, tile_size=8, bounds=bounds, overwrite=True)
+    upscale_file(*paths, 3, model, tile_size=8, bounds=bounds, overwrite=True)
     with opened(paths[1]) as d:
         assert d.transform.almost_equals(affine @ Affine.translation(16, 8) @ Affine.scale(1 / 3), 1e-9)
         assert np.array_equal(d.read(1), whole[24:93, 48:120], equal_nan=True)
@@ -567,7 +567,7 @@ def test_another_type_on_request(paths, dtype):
     """--dtype rounds and clips into the type asked for."""
     data = terrain((10, 11), low=-50, high=400)
     write(paths[0], data)
-    upscale_raster(*paths, 2, "bilinear", dtype=dtype)
+    upscale_file(*paths, 2, "bilinear", dtype=dtype)
     expected = upscale_array(data, 2, "bilinear")
     fine = read(paths[1], 1)
     assert fine.dtype == dtype
@@ -582,7 +582,7 @@ def test_a_nodata_value_that_the_type_cannot_hold_is_refused(paths):
     """--dtype that cannot hold nodata is refused before anything is written."""
     write(paths[0], terrain((5, 5)), nodata=-9999)
     with pytest.raises(UsageError, match=r"nodata -9999.0 cannot be stored as uint8: choose another --dtype"):
-        upscale_raster(*paths, 2, "bilinear", dtype="uint8")
+        upscale_file(*paths, 2, "bilinear", dtype="uint8")
     assert not list(paths[1].parent.iterdir())
 
 
@@ -593,9 +593,9 @@ def test_missing_floats_do_not_become_numbers_in_integers(paths, model):
     data[2, 3] = np.nan
     write(paths[0], data)
     with pytest.raises(InputError, match=r"missing cells .*--nodata"):
-        upscale_raster(*paths, 2, model, dtype="uint8")
+        upscale_file(*paths, 2, model, dtype="uint8")
     assert not list(paths[1].parent.iterdir())
-    upscale_raster(*paths, 2, model, dtype="uint8", nodata=0)
+    upscale_file(*paths, 2, model, dtype="uint8", nodata=0)
     with opened(paths[1]) as d:
         assert d.nodata == 0
         assert (d.read(1) == 0).sum() == 4
@@ -605,9 +605,9 @@ def test_a_range_is_kept(paths):
     """--range bounds what comes out, in physical units."""
     data = np.random.default_rng(10).choice([0.0, 1.0], size=(12, 12)).astype("float32")
     write(paths[0], data)
-    upscale_raster(*paths, 2, "lanczos")
+    upscale_file(*paths, 2, "lanczos")
     assert read(paths[1]).min() < 0
-    upscale_raster(*paths, 2, "lanczos", value_range=(0, 1), overwrite=True)
+    upscale_file(*paths, 2, "lanczos", value_range=(0, 1), overwrite=True)
     fine = read(paths[1])
     assert fine.min() >= 0
     assert fine.max() <= 1
@@ -619,11 +619,11 @@ def test_a_range_is_in_physical_units(paths):
     with created(paths[0], stored.shape, "int16") as d:
         d.write(stored, 1)
         d.scales, d.offsets = (0.1,), (5.0,)
-    upscale_raster(*paths, 2, "lanczos", value_range=(5, 15))
+    upscale_file(*paths, 2, "lanczos", value_range=(5, 15))
     fine = read(paths[1])
     assert fine.min() == 0
     assert fine.max() == 100
-    upscale_raster(*paths, 2, "lanczos", overwrite=True)
+    upscale_file(*paths, 2, "lanczos", overwrite=True)
     assert read(paths[1]).min() < 0
 
 
@@ -636,7 +636,7 @@ def test_a_cog_is_one(paths):
         d.descriptions = ("height",)
         d.units = ("m",)
         d.update_tags(NOTE="kept")
-    upscale_raster(*paths, 3, "lanczos-bp", cog=True)
+    upscale_file(*paths, 3, "lanczos-bp", cog=True)
     with opened(paths[0]) as coarse, opened(paths[1]) as d:
         assert d.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert d.block_shapes == [(512, 512)]
@@ -657,7 +657,7 @@ def test_a_cog_with_a_mask_and_of_classes(paths):
     with created(paths[0], data.shape, "uint8") as d:
         d.write(data, 1)
         d.write_colormap(1, {0: (0, 0, 0, 255), 100: (1, 2, 3, 255), 200: (9, 9, 9, 255)})
-    upscale_raster(*paths, 2, "nearest", cog=True, co={"BLOCKSIZE": "128"})
+    upscale_file(*paths, 2, "nearest", cog=True, co={"BLOCKSIZE": "128"})
     with opened(paths[1]) as d:
         assert d.block_shapes == [(128, 128)]
         assert d.overviews(1)[0] == 2
@@ -667,7 +667,7 @@ def test_a_cog_with_a_mask_and_of_classes(paths):
     with created(paths[0], (300, 300), "int16") as d:
         d.write(data.astype("int16"), 1)
         d.write_mask(mask)
-    upscale_raster(*paths, 2, "bilinear", cog=True, overwrite=True)
+    upscale_file(*paths, 2, "bilinear", cog=True, overwrite=True)
     with opened(paths[1]) as d:
         assert np.array_equal(d.read_masks(1), mask.repeat(2, 0).repeat(2, 1))
 
@@ -676,7 +676,7 @@ def test_creation_options_are_passed_on(paths):
     """--co sets compression, block size and BigTIFF."""
     write(paths[0], terrain((80, 90)).astype("float32"))
     options = {"compress": "LZW", "BLOCKXSIZE": "64", "BLOCKYSIZE": "32", "BIGTIFF": "YES"}
-    upscale_raster(*paths, 2, "bilinear", co=options)
+    upscale_file(*paths, 2, "bilinear", co=options)
     with opened(paths[1]) as d:
         assert d.compression.name == "lzw"
         assert d.block_shapes == [(32, 64)]
@@ -690,7 +690,7 @@ def test_creation_options_cannot_change_what_is_written(paths, key):
     """--co is for GDAL's options, not for what describes the raster."""
     write(paths[0], terrain((8, 9)).astype("float32"))
     with pytest.raises(UsageError, match=f"creation option {key.upper()} is not yours to set"):
-        upscale_raster(*paths, 2, "bilinear", co={key: "1"})
+        upscale_file(*paths, 2, "bilinear", co={key: "1"})
     assert not list(paths[1].parent.iterdir())
 
 
@@ -700,7 +700,7 @@ def test_lossy_compression_is_refused(paths, compress):
     write(paths[0], terrain((8, 9), high=255).astype("uint8"))
     for cog in (False, True):
         with pytest.raises(UsageError, match=f"COMPRESS={compress} changes the values"):
-            upscale_raster(*paths, 2, "bilinear", co={"compress": compress}, cog=cog)
+            upscale_file(*paths, 2, "bilinear", co={"compress": compress}, cog=cog)
     assert not list(paths[1].parent.iterdir())
 
 
@@ -710,7 +710,7 @@ def test_every_codec_in_is_lossless_out(paths, codec):
     data = np.rint(terrain((3, 40, 41), high=255)).astype("uint8")
     write(paths[0], data, compress=codec, interleave="pixel", **({"photometric": "YCBCR"} if codec == "jpeg" else {}))
     stored = read(paths[0])
-    upscale_raster(*paths, 2, "lanczos-bp")
+    upscale_file(*paths, 2, "lanczos-bp")
     with opened(paths[1]) as d:
         assert d.compression.name == "zstd"
         assert np.array_equal(d.read(), upscale_array(stored, 2, "lanczos-bp"))
@@ -720,7 +720,7 @@ def test_provenance_is_in_the_tags(paths, random_network):
     """The output says what made it: version, model, digest and factor."""
     model = random_network(3)
     write(paths[0], terrain((9, 9)).astype("float32"))
-    upscale_raster(*paths, 3, model)
+    upscale_file(*paths, 3, model)
     with opened(paths[1]) as d:
         tags = d.tags()
     assert tags["GEOFSRCNN_VERSION"] == __version__
@@ -731,9 +731,9 @@ def test_provenance_is_in_the_tags(paths, random_network):
 def test_provenance_of_an_upscaled_output_is_of_the_last_run(paths):
     """Upscaling a result again writes the new provenance over the old."""
     write(paths[0], terrain((9, 9)).astype("float32"))
-    upscale_raster(*paths, 3, "bilinear")
+    upscale_file(*paths, 3, "bilinear")
     again = paths[1].with_name("again.tif")
-    upscale_raster(paths[1], again, 2, "cubic")
+    upscale_file(paths[1], again, 2, "cubic")
     with opened(again) as d:
         assert (d.tags()["GEOFSRCNN_MODEL"], d.tags()["GEOFSRCNN_FACTOR"]) == ("cubic", "2")
 
@@ -753,8 +753,8 @@ def test_bands_of_several_nodata_values_are_refused(paths):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
         with pytest.raises(InputError, match=r"bands state several nodata values \(-1.0, -2.0\)"):
-            upscale_raster(vrt, paths[1], 2, "nearest", driver="VRT")
-        upscale_raster(vrt, paths[1], 2, "nearest", driver="VRT", bidx=(2,))
+            upscale_file(vrt, paths[1], 2, "nearest", driver="VRT")
+        upscale_file(vrt, paths[1], 2, "nearest", driver="VRT", bidx=(2,))
     with opened(paths[1]) as d:
         assert (d.nodata, d.count) == (-2, 1)
 
@@ -782,7 +782,7 @@ def test_a_block_that_changed_on_disk_is_found(paths, monkeypatch, byte):
     monkeypatch.setattr(GeoTiffSink, "_verify", flip)
     for compress in ("NONE", "DEFLATE"):
         with pytest.raises(OutputError, match="the output read back differs from what was written"):
-            upscale_raster(*paths, 2, "bilinear", tile_size=16, co={"COMPRESS": compress})
+            upscale_file(*paths, 2, "bilinear", tile_size=16, co={"COMPRESS": compress})
         assert not list(paths[1].parent.iterdir())
     assert len(flipped) == 2
 
@@ -794,5 +794,5 @@ def test_an_absent_tag_is_found(paths, monkeypatch):
     with pytest.raises(
         OutputError, match=r"differs from what was written \(size, type, nodata, CRS, transform or tags\)"
     ):
-        upscale_raster(*paths, 2, "bilinear")
+        upscale_file(*paths, 2, "bilinear")
     assert not list(paths[1].parent.iterdir())

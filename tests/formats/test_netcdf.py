@@ -13,7 +13,7 @@ import zarr
 
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
-from geofsrcnn.networks.catalog import load_method
+from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.values.blocks import block_mean
 from tests.support.grids import curvilinear, projected, regular
 from tests.support.rasters import terrain
@@ -212,7 +212,7 @@ def test_groups_refer_to_others_by_paths(tmp_path):
         field = data.createVariable("chlor", "f4", ("j", "i"))
         field.setncatts({"coordinates": "/navigation/latitude ../navigation/longitude", "grid_mapping": "/crs"})
         field[:] = places["tos"].to_numpy()
-    upscale_file(path, tmp_path / "fine.nc", 2, load_method("cubic", 2).name)
+    upscale_file(path, tmp_path / "fine.nc", 2, load_model("cubic", 2).name)
     fine = reopened(tmp_path / "fine.nc", decode_coords=False)
     assert fine.attrs["title"] == "level 2"
     assert fine["latitude"].shape == fine["longitude"].shape == fine["chlor"].shape == (36, 80)

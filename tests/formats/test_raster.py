@@ -16,7 +16,7 @@ import tifffile
 from affine import Affine
 from rasterio.enums import ColorInterp
 
-from geofsrcnn import upscale_array, upscale_raster
+from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import (
     GeofsrcnnError,
     GeofsrcnnWarning,
@@ -50,7 +50,7 @@ def refused(source: Path, output: Path, error: type[GeofsrcnnError], words: str,
     """The raster is refused with these words; the input is untouched and there is no output."""
     before = state(source) if source.is_file() else None
     with pytest.raises(error, match=words):
-        upscale_raster(source, output, 2, options.pop("model", "bilinear"), **options)
+        upscale_file(source, output, 2, options.pop("model", "bilinear"), **options)
     assert not list(output.parent.iterdir())
     assert before is None or state(source) == before
 
@@ -58,7 +58,7 @@ def refused(source: Path, output: Path, error: type[GeofsrcnnError], words: str,
 def warned(source: Path, output: Path, code: str, words: str, **options: object) -> None:
     """The raster is upscaled with this warning, which is given once."""
     with pytest.warns(GeofsrcnnWarning, match=f"{code}: .*{words}") as caught:
-        upscale_raster(source, output, 2, options.pop("model", "bilinear"), overwrite=True, **options)
+        upscale_file(source, output, 2, options.pop("model", "bilinear"), overwrite=True, **options)
     assert [w.message.code for w in caught] == [code]
 
 
@@ -299,7 +299,7 @@ def test_a_nodata_value_that_cannot_occur(source, output, dtype, nodata):
     if nodata == 0.5:
         warned(source, output, "W-NODATA", "cannot hold: taken as none")
     else:
-        upscale_raster(source, output, 2, "bilinear")
+        upscale_file(source, output, 2, "bilinear")
     with opened(output) as d:
         assert d.nodata is None
         assert np.array_equal(d.read(1), upscale_array(read(source, 1), 2, "bilinear"))
@@ -322,12 +322,12 @@ def test_all_missing_and_missing_tiles(source, output, random_network, missing, 
     data = terrain((60, 70)).astype("float32")
     data[:40, :40] = missing
     write(source, data, nodata=missing)
-    upscale_raster(source, output, 2, chosen, tile_size=16)
+    upscale_file(source, output, 2, chosen, tile_size=16)
     expected = upscale_array(data, 2, chosen, nodata=missing, tile_size=16)
     assert np.array_equal(read(output, 1), expected, equal_nan=True)
     assert np.array_equal(read(output, 1)[:80, :80], np.full((80, 80), missing, "float32"), equal_nan=True)
     write(source, np.full((20, 20), missing, "float32"), nodata=missing)
-    upscale_raster(source, output, 2, chosen, overwrite=True)
+    upscale_file(source, output, 2, chosen, overwrite=True)
     assert np.array_equal(read(output, 1), np.full((40, 40), missing, "float32"), equal_nan=True)
 
 
@@ -348,11 +348,11 @@ def test_large_tiny_and_constant_values(source, output, random_network, value):
     """Constants come out as they are, at the ends of float32 too, and finite cells stay finite."""
     data = np.full((12, 13), value, "float32")
     write(source, data)
-    upscale_raster(source, output, 2, random_network(2))
+    upscale_file(source, output, 2, random_network(2))
     assert np.allclose(read(output), value, rtol=1e-6, atol=0)
     data[3, 4] = value / 2 + 1e-45
     write(source, data)
-    upscale_raster(source, output, 2, random_network(2), overwrite=True)
+    upscale_file(source, output, 2, random_network(2), overwrite=True)
     assert np.isfinite(read(output)).all()
 
 
@@ -368,7 +368,7 @@ def test_an_external_mask_counts_on_request(source, output):
     warned(source, output, "W-SIDECAR", r"ignored beside coarse.tif: coarse.tif.msk: read with --sidecars")
     assert np.array_equal(read(output, 1), upscale_array(data, 2, "bilinear"))
     before = state(source)
-    upscale_raster(source, output, 2, "bilinear", sidecars=True, overwrite=True)
+    upscale_file(source, output, 2, "bilinear", sidecars=True, overwrite=True)
     with opened(output) as d:
         assert np.array_equal(d.read_masks(1), mask.repeat(2, 0).repeat(2, 1))
         valid = d.read_masks(1) != 0
@@ -387,7 +387,7 @@ def test_sidecars_change_nothing_unless_asked(source, output, name):
     source.with_name(name).write_text(text)
     before = state(source)
     with pytest.warns(GeofsrcnnWarning, match="W-(SIDECAR|NOGEO)") as caught:
-        upscale_raster(source, output, 2, "bilinear")
+        upscale_file(source, output, 2, "bilinear")
     assert f"ignored beside coarse.tif: {name}: read with --sidecars" in str(caught[0].message)
     assert [w.message.code for w in caught] == ["W-SIDECAR", "W-NOGEO"]
     with opened(output) as d:
@@ -401,7 +401,7 @@ def test_a_world_file_counts_on_request(source, output):
     source.with_suffix(".tfw").write_text("10\n0\n0\n-10\n105\n195\n")
     before = state(source)
     with pytest.warns(GeofsrcnnWarning, match="W-NOGEO: .*no CRS"):
-        upscale_raster(source, output, 2, "bilinear", sidecars=True)
+        upscale_file(source, output, 2, "bilinear", sidecars=True)
     with opened(output) as d:
         assert d.transform == Affine(5, 0, 100, 0, -5, 200)
     assert state(source) == before
@@ -424,12 +424,12 @@ def test_integers_beyond_53_bits(source, output):
     data = np.array([[2**53 + 1, 5], [7, 9]], "int64")
     write(source, data)
     refused(source, output, InputError, r"integers beyond 2\*\*53 in rows 0 to 2, .*--allow-lossy")
-    upscale_raster(source, output, 2, "nearest")
+    upscale_file(source, output, 2, "nearest")
     assert np.array_equal(read(output, 1), data.repeat(2, 0).repeat(2, 1))
-    upscale_raster(source, output, 2, "bilinear", allow_lossy=True, overwrite=True)
+    upscale_file(source, output, 2, "bilinear", allow_lossy=True, overwrite=True)
     assert abs(int(read(output, 1)[0, 0]) - (2**53 + 1)) <= 2**50
     write(source, data - 1)
-    upscale_raster(source, output, 2, "bilinear", overwrite=True)
+    upscale_file(source, output, 2, "bilinear", overwrite=True)
 
 
 def test_thematic_layers_are_classes(source, output):
@@ -438,7 +438,7 @@ def test_thematic_layers_are_classes(source, output):
         d.write(np.ones((1, 5, 5), "uint8"))
         d.update_tags(1, LAYER_TYPE="thematic")
     refused(source, output, InputError, "categorical raster")
-    upscale_raster(source, output, 2, "nearest")
+    upscale_file(source, output, 2, "nearest")
     assert (read(output) == 1).all()
 
 
@@ -469,7 +469,7 @@ def test_tags_named_like_arguments(source, output):
     source.write_bytes(data.replace(b'name="xx"', b'name="ns"').replace(b'name="yyyy"', b'name="bidx"'))
     with opened(source) as d:
         assert {"ns": "RPC", "bidx": "7", "a": "b"}.items() <= d.tags().items()
-    upscale_raster(source, output, 2, "nearest")
+    upscale_file(source, output, 2, "nearest")
     with opened(output) as d:
         assert d.tags()["a"] == "b"
 
@@ -487,7 +487,7 @@ def test_a_model_of_other_bands_is_refused(source, output, random_network):
     data = terrain((4, 9, 9)).astype("float32")
     write(source, data)
     refused(source, output, ModelError, "the model takes 3 bands, the raster has 4", model=model)
-    upscale_raster(source, output, 2, model, bidx=(4, 2, 1))
+    upscale_file(source, output, 2, model, bidx=(4, 2, 1))
     assert np.array_equal(read(output), upscale_array(data[[3, 1, 0]], 2, model))
 
 
@@ -515,7 +515,7 @@ def test_only_the_first_page_is_read(source, output):
     with pytest.warns(
         GeofsrcnnWarning, match="W-(PAGES: coarse.tif has 2 pages: only the first is read|NOGEO)"
     ) as caught:
-        upscale_raster(source, output, 2, "bilinear")
+        upscale_file(source, output, 2, "bilinear")
     assert sorted(w.message.code for w in caught) == ["W-NOGEO", "W-PAGES"]
     assert np.array_equal(read(output, 1), upscale_array(first, 2, "bilinear"))
 
@@ -541,11 +541,11 @@ def test_other_drivers_by_name(tmp_path, output, driver, suffix):
     write(tmp_path / "c.tif", data)
     rasterio.shutil.copy(tmp_path / "c.tif", source, driver=driver.upper())
     with pytest.raises(InputError, match=r"not a GeoTIFF: .*name GDAL's driver with --driver"):
-        upscale_raster(source, output, 2, "bilinear")
+        upscale_file(source, output, 2, "bilinear")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
         before = state(source)
-        upscale_raster(source, output, 2, "bilinear", driver=driver)
+        upscale_file(source, output, 2, "bilinear", driver=driver)
     assert state(source) == before
     assert np.array_equal(read(output, 1), upscale_array(data, 2, "bilinear"))
 
@@ -557,7 +557,7 @@ def test_an_ascii_grid(tmp_path, output):
         "ncols 3\nnrows 2\nxllcorner 100\nyllcorner 50\ncellsize 10\nNODATA_value -9999\n1 2 3\n4 -9999 6\n"
     )
     with pytest.warns(GeofsrcnnWarning, match="W-NOGEO"):
-        upscale_raster(source, output, 2, "nearest", driver="AAIGrid")
+        upscale_file(source, output, 2, "nearest", driver="AAIGrid")
     with opened(output) as d:
         assert d.bounds == (100, 50, 130, 70)
         assert d.nodata == -9999
@@ -581,7 +581,7 @@ def test_a_mosaic(tmp_path, output):
         "<GeoTransform>500000, 30, 0, 6000000, 0, -30</GeoTransform>"
         f'<VRTRasterBand dataType="Float32" band="1">{parts}</VRTRasterBand></VRTDataset>'
     )
-    upscale_raster(source, output, 2, "lanczos-bp", driver="VRT")
+    upscale_file(source, output, 2, "lanczos-bp", driver="VRT")
     with opened(output) as d:
         assert d.bounds == (500_000, 6_000_000 - 1200, 500_000 + 1800, 6_000_000)
         assert np.array_equal(d.read(1), upscale_array(data, 2, "lanczos-bp"))
@@ -618,8 +618,8 @@ def test_bands_of_several_types_do_not_fit_one_file(tmp_path, output):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
         with pytest.raises(InputError, match=r"bands of several types \(float32, uint8\) do not fit one GeoTIFF"):
-            upscale_raster(source, output, 2, "bilinear", driver="VRT")
-        upscale_raster(source, output, 2, "bilinear", driver="VRT", dtype="float32")
+            upscale_file(source, output, 2, "bilinear", driver="VRT")
+        upscale_file(source, output, 2, "bilinear", driver="VRT", dtype="float32")
     assert (read(output) == 3).all()
 
 
@@ -660,7 +660,7 @@ def test_output_over_the_input_is_refused(source, tmp_path, kind):
     before = state(source)
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="output is the input"):
-            upscale_raster(source, other, 2, "nearest", overwrite=overwrite)
+            upscale_file(source, other, 2, "nearest", overwrite=overwrite)
     assert state(source) == before
 
 
@@ -671,7 +671,7 @@ def test_the_output_may_not_be_the_model(source, tmp_path, random_network):
     shutil.copy(random_network(2).path, model)
     before = state(model)
     with pytest.raises(UsageError, match=r"output is the input: .*model.safetensors"):
-        upscale_raster(source, model, 2, model, overwrite=True)
+        upscale_file(source, model, 2, model, overwrite=True)
     assert state(model) == before
 
 
@@ -684,4 +684,4 @@ def test_a_folder_as_output(source, tmp_path, name, words):
     """A folder, a missing folder and a name that is too long are output errors."""
     write(source, terrain())
     with pytest.raises(OutputError, match=words):
-        upscale_raster(source, tmp_path / name, 2, "nearest")
+        upscale_file(source, tmp_path / name, 2, "nearest")

@@ -37,7 +37,6 @@ from geofsrcnn import (
     upscale_dataset,
     upscale_file,
     upscale_files,
-    upscale_raster,
 )
 
 Run = Callable[[Path], Items]
@@ -362,9 +361,9 @@ def tif_places(folder: Path) -> Items:
 
 @run()
 def raster_function(folder: Path) -> Items:
-    """`upscale_raster` with options."""
+    """`upscale_file` from a raster with options."""
     source = tif(folder / "in.tif", layers(2, high=800).astype("float32"), nodata=-1)
-    summary = upscale_raster(
+    summary = upscale_file(
         source, folder / "out.tif", 2, "small", bidx=(2,), value_range=(0, 700), dtype="float64", **PLAIN
     )
     return {**of_file(folder / "out.tif"), "bands": [summary.bands, summary.coarse, summary.fine]}

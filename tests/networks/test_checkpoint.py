@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save as save_tensors
 
-from geofsrcnn import __version__, upscale_array, upscale_raster
+from geofsrcnn import __version__, upscale_array, upscale_file
 from geofsrcnn.errors import ModelError, OutputError, RemoteError
 from geofsrcnn.networks.checkpoint import FORMAT_VERSION, Card, load_checkpoint, save_checkpoint, shipped_models
 from tests.support import processes
@@ -349,7 +349,7 @@ def test_odd_names_in_cards_reach_no_tag_unescaped(tmp_path, name):
     path, source, output = tmp_path / "m.safetensors", tmp_path / "x.tif", tmp_path / "y.tif"
     save_checkpoint(path, random_model(1, **TINY), Card(name=name))
     write(source, terrain((6, 6)).astype("float32"))
-    upscale_raster(source, output, 3, path)
+    upscale_file(source, output, 3, path)
     with opened(output) as d:
         tag = d.tags().get("GEOFSRCNN_MODEL", "")
     assert tag.isprintable()

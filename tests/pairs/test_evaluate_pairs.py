@@ -322,8 +322,9 @@ def test_the_command_shows_and_writes(case, tmp_path):
         (("{a}", "--coarse", "{coarse}"), 2, "pairs need --fine"),
         (("{a}", "--fine", "{fine}", "--since", "2000-07-01"), 2, "--since is for pairs: it needs --coarse"),
         (("default", "--fine", "{fine}", "--coarse", "{coarse}"), 4, "was not trained on pairs"),
-        (("{a}", "--fine", "{raster}", "-f", "3"), 2, "a model of pairs takes coarse fields of the same times"),
-        (("{a}", "--fine", "{raster}", "--report", "r"), 2, "give them with --coarse"),
+        (("{a}", "--fine", "{raster}", "-f", "3"), 4, "model a is for factor 4, not 3"),
+        (("{a}", "--fine", "{raster}"), 4, "evaluate it on coarse and fine fields of the same times (--coarse)"),
+        (("{a}", "--fine", "{raster}", "--report", "r"), 4, "model a was trained on pairs"),
         (("{a}", "--fine", "no.nc", "--coarse", "{coarse}"), 3, "no.nc"),
     ],
 )

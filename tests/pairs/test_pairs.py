@@ -20,7 +20,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 
-from geofsrcnn import load_checkpoint, upscale_array, upscale_file, upscale_raster
+from geofsrcnn import load_checkpoint, upscale_array, upscale_file
 from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelError, OutputError, UsageError
 from geofsrcnn.evaluation.rasters import evaluate_raster
 from geofsrcnn.grids.fine import Domain
@@ -391,16 +391,17 @@ def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
         assert np.array_equal(coarse.fsrcnn.upscale(4, out)["tas"], expected, equal_nan=True)
         with pytest.raises(ModelError, match="is for factor 4, not 3"):
             coarse.fsrcnn.upscale(3, out)
-        with pytest.raises(UsageError, match="value_range: not for models that were trained on pairs"):
+        with pytest.raises(UsageError, match="--range is not for models that were trained on pairs"):
             coarse.fsrcnn.upscale(4, out, value_range=(0, 1))
     raster = write(tmp_path / "a.tif", np.random.default_rng(0).random((320, 320)).astype("float32"))
     for call in (
         lambda: upscale_array(np.zeros((9, 9)), 4, out),
-        lambda: upscale_raster(raster, tmp_path / "b.tif", 4, out),
         lambda: evaluate_raster(raster, 4, [str(out)]),
     ):
         with pytest.raises(ModelError, match="model m was trained on pairs"):
             call()
+    with pytest.raises(UsageError, match="networks of pairs write NetCDF or Zarr"):
+        upscale_file(raster, tmp_path / "b.tif", 4, out)
     with pytest.raises(UsageError, match="the teacher must have the same factor and one band"):
         train_model([raster], 4, tmp_path / "n.safetensors", teacher=out)
 

@@ -556,7 +556,7 @@ def test_a_model_for_another_factor_is_refused(random_network):
         upscale_array(np.zeros((5, 6)), 2, random_network(3))
     with pytest.raises(ModelError, match="is a model for factor 3, not 2"):
         upscale_array(np.zeros((5, 6)), 2, random_network(3).path)
-    with pytest.raises(ModelError, match="no model 'best' for factor 3 in the package"):
+    with pytest.raises(ModelError, match="no model 'best' in the package in the package"):
         upscale_array(np.zeros((5, 6)), 3, "best")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rasterio.enums import ColorInterp, MaskFlags
 
-from geofsrcnn import upscale_raster
+from geofsrcnn import upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from tests.support import processes
@@ -149,8 +149,8 @@ def test_whole_odd_tiffs_come_out_right(name, network, tmp_path):
         warnings.simplefilter("ignore", GeofsrcnnWarning)
         if name in CATEGORICAL:
             with pytest.raises(InputError, match="categorical raster"):
-                upscale_raster(source, output, 2, network)
-        upscale_raster(source, output, 2, "nearest" if name in CATEGORICAL else network)
+                upscale_file(source, output, 2, network)
+        upscale_file(source, output, 2, "nearest" if name in CATEGORICAL else network)
     check_output(source, output, repeated=name in CATEGORICAL)
     assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]
     assert state(source) == before

@@ -27,7 +27,7 @@ HEAVY = {
     "netCDF4": {"formats"},
     "zarr": {"formats", "files.remote"},
     "xarray": {"cf", "formats", "pairs", "upscale", "accessor"},
-    "dask": {"engine.lazy", "formats", "batch"},
+    "dask": {"engine.lazy", "formats", "batch", "pairs.apply"},
     "distributed": {"batch"},
     "click": {"cli"},
     "matplotlib": {"evaluation", "training.log", "batch.page"},

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from geofsrcnn import upscale_array, upscale_raster
+from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
 from geofsrcnn.evaluation.scores import rmse, scored_mask
 from geofsrcnn.networks.checkpoint import load_checkpoint
@@ -455,7 +455,7 @@ def test_minutes_end_a_training(fine, tmp_path, monkeypatch):
     assert result.steps > 1
     assert 1.2 <= result.seconds < 2
     upscaled = tmp_path / "fine.tif"
-    upscale_raster(fine, upscaled, 2, out)
+    upscale_file(fine, upscaled, 2, out)
     assert read(upscaled, 1).shape == (280, 520)
     assert result.out == str(out)
 

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 import xarray as xr
 
-from geofsrcnn import upscale_dataset, upscale_file, upscale_raster
+from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
 from tests.support.grids import curvilinear, globe, projected, regular
 from tests.support.rasters import UTM, read, terrain, write
@@ -22,7 +22,7 @@ def test_a_geotiff_becomes_a_dataset(tmp_path):
     field = terrain((3, 30, 41), high=900).astype("float32")
     field[:, 3, 4] = -9999
     path = write(tmp_path / "coarse.tif", field, nodata=-9999)
-    upscale_raster(path, tmp_path / "fine.tif", 3, MODEL, tile_size=16)
+    upscale_file(path, tmp_path / "fine.tif", 3, MODEL, tile_size=16)
     expected = read(tmp_path / "fine.tif")
     for name in ("fine.nc", "fine.zarr"):
         upscale_file(path, tmp_path / name, 3, MODEL, tile_size=16)
@@ -53,7 +53,7 @@ def test_packed_and_geographic_rasters(tmp_path):
         d.scales, d.offsets = (0.1, 0.1), (5.0, 5.0)
         d.descriptions, d.units = ("red", "green"), ("K", "K")
     upscale_file(path, tmp_path / "fine.nc", 2, "small")
-    upscale_raster(path, tmp_path / "fine.tif", 2, "small")
+    upscale_file(path, tmp_path / "fine.tif", 2, "small")
     fine = reopened(tmp_path / "fine.nc", mask_and_scale=False, decode_coords="all")
     assert np.array_equal(fine["band_data"], read(tmp_path / "fine.tif"))
     assert fine["band_data"].attrs["scale_factor"] == 0.1
@@ -255,17 +255,17 @@ def test_global_rasters_wrap_as_well(tmp_path):
     field = dataset["z"].to_numpy().astype("float32")
     place = {"crs": "EPSG:4326", "transform": rasterio.Affine(5.625, 0, -2.8125, 0, -5.625, 90)}
     path = write(tmp_path / "coarse.tif", field, **place)
-    upscale_raster(path, tmp_path / "fine.tif", 3, MODEL, tile_size=16)
+    upscale_file(path, tmp_path / "fine.tif", 3, MODEL, tile_size=16)
     expected = upscale_dataset(dataset, 3, MODEL)["z"].to_numpy()
     assert np.abs(read(tmp_path / "fine.tif")[0] - expected).max() < 1e-5
-    upscale_raster(path, tmp_path / "part.tif", 3, MODEL, bounds=(-2, -40, 60, 40))
+    upscale_file(path, tmp_path / "part.tif", 3, MODEL, bounds=(-2, -40, 60, 40))
     with rasterio.open(tmp_path / "part.tif") as d:
         assert np.allclose(d.bounds, (-2.8125, -45, 64.6875, 45), atol=6)
         rows, columns = (round((90 - d.bounds.top) / 1.875), round((d.bounds.left + 2.8125) / 1.875))
         assert np.abs(d.read(1) - expected[rows : rows + d.height, columns : columns + d.width]).max() < 1e-5
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "r+") as d:
         d.write_mask(np.arange(64)[None].repeat(32, 0) > 3)
-    upscale_raster(path, tmp_path / "masked.tif", 3, MODEL, tile_size=16)
+    upscale_file(path, tmp_path / "masked.tif", 3, MODEL, tile_size=16)
     with rasterio.open(tmp_path / "masked.tif") as d:
         assert np.array_equal(d.read_masks(1)[0] != 0, np.arange(192) > 11)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, LimitError, OutputError, UsageError
-from geofsrcnn.networks.catalog import load_method
+from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.upscale.file import estimate_file
 from tests.support import processes
 from tests.support.grids import globe, projected, regular
@@ -92,14 +92,14 @@ def test_a_globe_rolled_gives_the_result_rolled(tmp_path):
 
 def test_grids_that_are_read_slab_by_slab_and_too_large_for_it(tmp_path, monkeypatch):
     """Chunks of many times are held where they are small, read again where not, which is said."""
-    from geofsrcnn.upscale import stream
+    from geofsrcnn.upscale import fields
 
     dataset = regular(times=9)
     dataset["tas"].encoding = {"chunks": (9, 24, 30)}
     path = stored(dataset, tmp_path / "coarse.zarr")
     upscale_file(path, tmp_path / "held.zarr", 3, MODEL)
-    monkeypatch.setattr(stream, "SLAB", 1000)
-    monkeypatch.setattr(stream, "PART", 50_000)
+    monkeypatch.setattr(fields, "SLAB", 1000)
+    monkeypatch.setattr(fields, "PART", 50_000)
     with pytest.warns(GeofsrcnnWarning, match="W-CHUNKS: tas has chunks of 9 along time"):
         upscale_file(path, tmp_path / "again.zarr", 3, MODEL)
     close(reopened(tmp_path / "held.zarr"), reopened(tmp_path / "again.zarr"))
@@ -259,4 +259,4 @@ def test_the_estimate_is_of_the_right_size(tmp_path):
     assert estimate.disk == 5 * 72 * 90 * 4
     assert estimate.tiles == seen[-1][1] == max(done for done, _ in seen)
     assert estimate.bands == 5
-    assert estimate.model == load_method(MODEL, 3).name
+    assert estimate.model == load_model(MODEL, 3).name

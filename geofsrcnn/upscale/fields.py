@@ -1,36 +1,34 @@
-"""Fields of a dataset that is stored, through the engine into another store: in memory that does not grow with them.
+"""Fields of a stored dataset as streams, and the rest of it as it is to be stored.
 
 The coarse dataset is read as it is stored; what is not a field is copied or made for the finer grid by `cf`; fields
-go part by part, block after block of their leading indexes (times, levels).
+go part by part, block after block of their leading indexes (times, levels), in memory that does not grow with them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from geofsrcnn._types import Array, Progress, Range
+from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
 from geofsrcnn.cf.encoding import Packing, limits_of, missing_of, packing_of
+from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, repeated, without_dangling
-from geofsrcnn.engine.base import tile_size_of
-from geofsrcnn.engine.sources import Watched
+from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
-from geofsrcnn.formats.writer import NewField, Writer
-from geofsrcnn.grids.windows import Plan, Window
-from geofsrcnn.networks.catalog import Method
+from geofsrcnn.formats.writer import Writer
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Model
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, encode, loses_digits, within
-
-if TYPE_CHECKING:
-    from geofsrcnn.engine.base import Sink
 
 Lead = tuple[slice, ...]
 
@@ -61,6 +59,8 @@ class Field:
         Stored values are repeated, whatever they mean.
     unpacked : numpy.dtype, optional
         Floating type that values are written in, instead of the variable's.
+    together : int
+        Leading indexes along `along` that go through a tile together.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Field:
     total: bool = False
     raw: bool = False
     unpacked: np.dtype[Any] | None = None
+    together: int = 1
 
     @cached_property
     def packing(self) -> Packing:
@@ -127,13 +128,14 @@ class Field:
             1 if self.along < 0 else min(self._stored_chunk[self.dims[self.along]], self.sizes[self.dims[self.along]])
         )
 
-    def blocks(self, together: int) -> Iterator[Lead]:
+    @cached_property
+    def blocks(self) -> Blocks:
         """Blocks of leading indexes: `together` along one dimension, one along the others."""
         parts = []
         for i, dim in enumerate(self.dims[:-2]):
-            size, step = self.sizes[dim], together if i == self.along else 1
+            size, step = self.sizes[dim], self.together if i == self.along else 1
             parts.append([slice(start, min(start + step, size)) for start in range(0, size, step)])
-        yield from itertools.product(*parts)
+        return Blocks(tuple(itertools.product(*parts)))
 
     def read(self, lead: Lead, window: Window) -> Array:
         """Stored values ``(band, y, x)`` of a block of leading indexes."""
@@ -167,8 +169,8 @@ class Blocks:
 class FieldSource:
     """A field as a source; whole grids are held where they are small."""
 
-    def __init__(self, field: Field, blocks: Blocks) -> None:
-        self._field, self._blocks = field, blocks
+    def __init__(self, field: Field) -> None:
+        self._field = field
         dtype, packing = field.variable.dtype, field.packing
         plain = (packing.scale, packing.offset) == (1.0, 0.0)
         self._type = np.float32 if plain and (dtype.itemsize <= 2 or dtype == np.float32) else np.float64
@@ -186,7 +188,7 @@ class FieldSource:
         """The cells of a window of one block, in physical units."""
         field, packing = self._field, self._field.packing
         try:
-            stored = self._stored(self._blocks.lead(bands), window)
+            stored = self._stored(field.blocks.lead(bands), window)
         except GeofsrcnnError:
             raise
         except Exception as error:  # codecs and HDF5 raise anything
@@ -225,15 +227,15 @@ class FieldSource:
 class FieldSink:
     """A new field as a sink."""
 
-    def __init__(self, writer: Writer, field: Field, blocks: Blocks) -> None:
-        self._writer, self._field, self._blocks = writer, field, blocks
+    def __init__(self, writer: Writer, field: Field) -> None:
+        self._writer, self._field = writer, field
         self._dims = order_of(field, writer)
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         """Take a window of one block."""
         field = self._field
         stored = self._encode(cells)
-        place = dict(zip(field.dims, (*self._blocks.lead(bands), *window.slices()), strict=True))
+        place = dict(zip(field.dims, (*field.blocks.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])
         self._writer.write(field.name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
@@ -288,7 +290,7 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
     return found
 
 
-def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], method: Method) -> xr.Dataset:
+def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
     """Everything but the fields, as it is to be stored."""
     kept: dict[str, xr.Variable] = {}
     streamed = {field.name for field in fields}
@@ -314,123 +316,54 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], meth
         for key in ("_FillValue", "coordinates"):  # stored as they are, in the place where xarray looks
             if key in variable.attrs:
                 variable.encoding = {k: v for k, v in variable.encoding.items() if k != key}
-    words = history(dataset.attrs.get("history"), method.name, method.digest, method.factor)
+    words = history(dataset.attrs.get("history"), model.name, model.digest, model.factor)
     attrs = {**plan.attrs, "history": words}
     return xr.Dataset(kept, attrs=attrs)
 
 
-@dataclass(frozen=True)
-class Engine:
-    """How fields are upscaled, everything checked.
+def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptions) -> Stream:
+    """A field on its way through the engine, block after block of its leading indexes."""
+    rows, columns = grid.shape
+    if field.chunk * rows * columns * field.dtype.itemsize > SLAB and field.chunk > field.together:
+        warn(
+            "W-CHUNKS",
+            f"{printable(field.name)} has chunks of {field.chunk} along {printable(field.dims[field.along])}, "
+            "each read many times: rechunk it to few of them and larger maps",
+        )
+    repeats = field.raw or model.upsampler is None
+    limits = None if repeats else _limits(field, options.value_range)
+    return Stream(
+        printable(field.name),
+        FieldSource(field),
+        model,
+        Window(0, rows, 0, columns),
+        repeats=repeats,
+        limits=[limits] * field.bands if limits else (),
+        expected=options.value_range,
+        period=grid.around,
+        tile_size=options.tile_size,
+        workers=options.workers,
+        blocks=field.blocks.slices,
+        itemsize=field.dtype.itemsize,
+    )
 
-    Parameters
-    ----------
-    method : Method
-        What with.
-    plan : Refinement
-        Of the dataset.
-    value_range : tuple of float, optional
-        That all fields keep.
-    tile_size : int, optional
-        Coarse cells along one side of a tile.
-    workers : int
-        Threads that compute.
-    """
 
-    method: Method
-    plan: Refinement
-    value_range: Range | None
-    tile_size: int | None
-    workers: int
+def tiled(field: Field, side: int, shape: tuple[int, int]) -> Field:
+    """A field with as many leading indexes together as make a part of a good size, on tiles of this side."""
+    cells = math.prod(min(n, side) for n in shape) * field.factor**2
+    length = 1 if field.along < 0 else field.sizes[field.dims[field.along]]
+    return replace(field, together=max(1, min(PART // (cells * max(field.dtype.itemsize, 4)), length)))
 
-    @property
-    def tile(self) -> int:
-        """Coarse cells along one side of a tile."""
-        return tile_size_of(self.tile_size, self.method, self.plan.grid.shape)
 
-    def _together(self, field: Field) -> int:
-        """Leading indexes that go through a tile together."""
-        cells = math.prod(min(n, self.tile) for n in self.plan.grid.shape) * field.factor**2
-        length = 1 if field.along < 0 else field.sizes[field.dims[field.along]]
-        return max(1, min(PART // (cells * max(field.dtype.itemsize, 4)), length))
-
-    def parts(self, fields: Sequence[Field]) -> int:
-        """Tiles of all fields and blocks."""
-        rows, columns = self.plan.grid.shape
-        tiles = -(-rows // self.tile) * -(-columns // self.tile)
-        return sum(tiles * sum(1 for _ in field.blocks(self._together(field))) for field in fields)
-
-    def define(self, dataset: xr.Dataset, fields: Sequence[Field], writer: Writer) -> None:
-        """Tell the writer which fields are to come."""
-        fine = [min(n, self.tile) * self.plan.factor for n in self.plan.grid.shape]
-        for field in fields:
-            order = order_of(field, writer)
-            chunks = dict(zip(field.dims, (*[1] * (len(field.dims) - 2), *fine), strict=True))
-            if field.along >= 0:
-                chunks[field.dims[field.along]] = self._together(field)
-            grown = (self.plan.grid.y, self.plan.grid.x)
-            sizes = {dim: field.sizes[dim] * (field.factor if dim in grown else 1) for dim in order}
-            attrs = without_dangling(_attrs(dataset, field), self.plan)
-            encoding = field.variable.encoding
-            writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
-
-    def run(
-        self,
-        fields: Sequence[Field],
-        sink_of: Callable[[Field, Blocks], Sink],
-        progress: Progress | None,
-        share: range | None = None,
-        made: Iterator[Cells] | None = None,
-    ) -> None:
-        """All fields, block by block, each into its sink; or only a share of the units, or what was made of them."""
-        from geofsrcnn.engine.base import Job, Source
-        from geofsrcnn.engine.run import run
-        from geofsrcnn.engine.sources import AroundGlobe
-
-        rows, columns = self.plan.grid.shape
-        method, factor, around = self.method, self.plan.factor, self.plan.grid.around
-        whole = method.upsampler is not None and method.upsampler.whole
-        done = 0
-        for field in fields:
-            blocks = Blocks(tuple(field.blocks(self._together(field))))
-            if field.chunk * rows * columns * field.dtype.itemsize > SLAB and field.chunk > self._together(field):
-                warn(
-                    "W-CHUNKS",
-                    f"{printable(field.name)} has chunks of {field.chunk} along {printable(field.dims[field.along])}, "
-                    "each read many times: rechunk it to few of them and larger maps",
-                )
-            upsampler = None if field.raw else method.upsampler
-            limits = None if upsampler is None else self._limits(field)
-            job = Job(upsampler, factor, [limits] * field.bands if limits else ())
-            fields_source: Source = FieldSource(field, blocks)
-            source: Source = Watched(fields_source, self.value_range, printable(field.name))
-            extent = region = Window(0, rows, 0, columns)
-            if around and job.reach and not whole:
-                source = AroundGlobe(source, around, job.reach)
-                extent = Window(0, rows, 0, columns + 2 * job.reach)
-                region = region.shift(0, job.reach)
-            tiles = Plan(extent, region, self.tile, job.reach, factor)
-
-            def step(now: int, total: int, before: int = done) -> None:
-                if progress is not None:
-                    progress(before + now, before + total)
-
-            count = len(tiles) * len(blocks.leads)
-            own = range(count) if share is None else range(max(share.start - done, 0), min(share.stop - done, count))
-            if len(own):
-                sink = sink_of(field, blocks)
-                run(job, source, sink, tiles, self.workers, step, blocks.slices, own, made)
-            done += count
-
-    def _limits(self, field: Field) -> Range | None:
-        """The range that a field keeps, in physical units, of a part of a cell."""
-        if self.value_range is not None:
-            limits = self.value_range if field.unpacked is not None else within(field.packing.limits, self.value_range)
-        else:
-            limits = limits_of(field.variable)
-        if limits is not None and field.unpacked is not None and self.value_range is None:
-            limits = _natural_only(field)
-        return None if limits is None else (limits[0] / field.divide, limits[1] / field.divide)
+def _limits(field: Field, value_range: Range | None) -> Range | None:
+    """The range that a field keeps, in physical units, of a part of a cell."""
+    if value_range is not None:
+        limits = value_range if field.unpacked is not None else within(field.packing.limits, value_range)
+    else:
+        limits = limits_of(field.variable)
+    if limits is not None and field.unpacked is not None and value_range is None:
+        limits = _natural_only(field)
+    return None if limits is None else (limits[0] / field.divide, limits[1] / field.divide)
 
 
 def _natural_only(field: Field) -> Range | None:
@@ -440,7 +373,8 @@ def _natural_only(field: Field) -> Range | None:
     return limits_of(bare)
 
 
-def _attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
+def field_attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
+    """Attributes of the finer field, without those of a packing that it has no longer."""
     attrs = fine_attrs(dataset, field.variable)
     if field.unpacked is None:
         return attrs

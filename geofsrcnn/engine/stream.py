@@ -1,0 +1,170 @@
+"""A source on its way through a model: planned in tiles, around the globe, watched for its range."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geofsrcnn._types import Progress
+from geofsrcnn.engine.base import Job, Limits, Sink, Source, band_groups, tile_size_of
+from geofsrcnn.engine.sources import AroundGlobe, Watched
+from geofsrcnn.grids.windows import Plan, Tile, Window
+from geofsrcnn.values.cells import Cells
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.catalog import Model
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What goes through the engine, everything checked; its units of work are a tile and a group of bands each.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    source : Source
+        Where coarse cells come from.
+    model : Model
+        What makes them finer.
+    region : Window
+        Coarse cells that are wanted; all bands of them.
+    repeats : bool
+        Cells are repeated, whatever the model is.
+    limits : sequence of tuple of float
+        Bounds that the values of each band keep; none if empty.
+    expected : tuple of float, optional
+        Bounds that the input should keep: a warning says if it does not.
+    period : int
+        Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not.
+    tile_size : int, optional
+        Coarse cells along one side of a tile; chosen for the device if not given.
+    workers : int
+        Threads that compute.
+    blocks : sequence of slice
+        Groups of bands in the order that they are written in, all tiles of one before the next; if empty, groups are
+        chosen here, and all groups of a tile are written before the next tile.
+    itemsize : int
+        Bytes of a fine cell where it is stored.
+    """
+
+    name: str
+    source: Source
+    model: Model
+    region: Window
+    repeats: bool = False
+    limits: Sequence[Limits] = ()
+    expected: Limits | None = None
+    period: int = 0
+    tile_size: int | None = None
+    workers: int = 1
+    blocks: Sequence[slice] = ()
+    itemsize: int = 4
+
+    @cached_property
+    def job(self) -> Job:
+        """What is done to each tile."""
+        return Job(None if self.repeats else self.model.upsampler, self.model.factor, self.limits)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The tiles; the source that is read has more columns where it goes around the globe."""
+        _, rows, columns = self.source.shape
+        reach, side = self.job.reach, tile_size_of(self.tile_size, self.model, self.region.shape)
+        if not self._goes_around:
+            return Plan(Window(0, rows, 0, columns), self.region, side, reach, self.model.factor)
+        extent = Window(0, rows, 0, columns + 2 * reach)
+        return Plan(extent, self.region.shift(0, reach), side, reach, self.model.factor)
+
+    @property
+    def _goes_around(self) -> bool:
+        return bool(self.period and self.job.reach and not self.model.whole)
+
+    @cached_property
+    def groups(self) -> Sequence[slice]:
+        """Bands that go through a tile together."""
+        return self.blocks or band_groups(self.source.shape[0], self.job.model)
+
+    @property
+    def units(self) -> int:
+        """Tiles, of a group of bands each."""
+        return len(self.plan) * len(self.groups)
+
+    @property
+    def bands(self) -> int:
+        """Of the source."""
+        return self.source.shape[0]
+
+    @property
+    def coarse_cells(self) -> int:
+        """Of all bands."""
+        return self.bands * self.region.shape[0] * self.region.shape[1]
+
+    @property
+    def fine_cells(self) -> int:
+        """Of all bands."""
+        return self.coarse_cells * self.model.factor**2
+
+    @property
+    def fine_bytes(self) -> int:
+        """Before compression."""
+        return self.fine_cells * self.itemsize
+
+    def run(
+        self,
+        sink: Sink,
+        progress: Progress | None = None,
+        share: range | None = None,
+        made: Iterator[Cells] | None = None,
+    ) -> None:
+        """All units into a sink, or a share of them, or what was made of them elsewhere."""
+        from geofsrcnn.engine.run import run
+
+        source: Source = Watched(self.source, self.expected, self.name)
+        if self._goes_around:
+            source = AroundGlobe(source, self.period, self.job.reach)
+        run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
+
+    def seconds(self) -> float:
+        """What computing takes here, about: from a tile of noise, computed now."""
+        shape, together = self._largest
+        return (
+            time_of_tile(self.job, shape, together)
+            * self.coarse_cells
+            / (shape[0] * shape[1] * together * self.workers)
+        )
+
+    def memory(self) -> int:
+        """Bytes that are under way at the peak, about."""
+        shape, _ = self._largest
+        bands: int = self.groups[0].stop - self.groups[0].start
+        return (2 * self.workers + 2) * bands * shape[0] * shape[1] * self.model.factor**2 * 8
+
+    @property
+    def _largest(self) -> tuple[tuple[int, int], int]:
+        """Rows and columns of a tile, and bands that the model joins."""
+        rows, columns = (min(n, self.plan.tile_size) for n in self.region.shape)
+        joined = self.job.model.channels if self.job.model is not None else 1
+        return (rows, columns), joined
+
+
+def time_of_tile(job: Job, shape: tuple[int, int], bands: int) -> float:
+    """Seconds that a tile of noise takes here and now, on one thread."""
+    from geofsrcnn.engine.tile import upscale_tile
+
+    rows, columns = (n + 2 * job.reach for n in shape)
+    noise = np.random.default_rng(0).normal(size=(bands, rows, columns)).astype(np.float32)
+    core = Window(job.reach, rows - job.reach, job.reach, columns - job.reach)
+    tile = Tile(core, Window(0, rows, 0, columns), core)
+    cells = Cells(noise, np.ones(noise.shape, bool))
+    free = Job(job.model, job.factor)
+    upscale_tile(free, cells, tile)
+    start = time.perf_counter()
+    for _ in range(3):
+        upscale_tile(free, cells, tile)
+    return (time.perf_counter() - start) / 3

@@ -1,0 +1,109 @@
+"""Coarse fields of files through a model of pairs, into a NetCDF or Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn.engine.base import Sink
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.files.kinds import FormatName
+from geofsrcnn.files.paths import expanded, identity, refuse_same
+from geofsrcnn.files.remote import RemoteZarr
+from geofsrcnn.formats.open import open_dataset
+from geofsrcnn.formats.writer import NewField, Writer
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.networks.catalog import Model
+from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.pairs.apply import Downscaling, prepare
+from geofsrcnn.pairs.times import TOGETHER
+from geofsrcnn.upscale.task import Task
+from geofsrcnn.values.cells import Cells
+
+
+@contextmanager
+def open_pairs(
+    sources: Sequence[Path | RemoteZarr], target: Path, form: FormatName, model: Model, options: UpscaleOptions
+) -> Iterator[Task]:
+    """Coarse files as a task, with all predictors found and checked."""
+    if form == "GeoTIFF":
+        raise UsageError(f"networks of pairs write NetCDF or Zarr: {printable(target.name)} must end in .nc or .zarr")
+    remote = [source for source in sources if isinstance(source, RemoteZarr)]
+    local = expanded([source for source in sources if isinstance(source, Path)])
+    refuse_same(target, *local)
+    before = [identity(path) for path in local]
+
+    def check_unchanged() -> None:
+        for path, was in zip(local, before, strict=True):
+            if identity(path) != was:
+                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
+
+    with ExitStack() as held:
+        places: list[Path | RemoteZarr] = [*remote, *local]
+        stored = [held.enter_context(open_dataset(place)) for place in places]
+        fields = prepare([xr.decode_cf(each, decode_timedelta=False) for each in stored], model)
+        output = _Store(fields, folder=form == "Zarr")
+        yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A store of the targets on the fine grid."""
+
+    fields: Downscaling
+    folder: bool
+
+    less: str = "fewer times"
+
+    def check(self) -> None:
+        pass
+
+    @contextmanager
+    def begin(self, staging: Path) -> Iterator[_Writing]:
+        writer = self._writer(staging)
+        try:
+            rows, columns = self.fields.shapes[1]
+            y, x = self.fields.pairing.domain.names
+            for name, words in self.fields.outputs():
+                attrs = {**words, "_FillValue": np.float32(np.nan)}
+                sizes = {"time": self.fields.count, y: rows, x: columns}
+                chunks = (min(TOGETHER, self.fields.count), rows, columns)
+                writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
+            yield _Writing(writer, [name for name, _ in self.fields.outputs()])
+        finally:
+            writer.close()
+
+    def _writer(self, staging: Path) -> Writer:
+        if self.folder:
+            from geofsrcnn.formats.zarr import ZarrWriter
+
+            return ZarrWriter(staging, self.fields.frame(), 3)
+        from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter
+
+        return NetCDFWriter(staging, self.fields.frame(), DEFAULT_FORM, [])
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Variables whose times come one after the other, all variables of a time together."""
+
+    writer: Writer
+    names: Sequence[str]
+
+    def sink(self, _: int) -> Sink:
+        return self
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        count = len(self.names)
+        times = slice(bands.start // count, bands.stop // count)
+        block = cells.values.reshape(-1, count, *window.shape)
+        for k, name in enumerate(self.names):
+            self.writer.write(name, (times, *window.slices()), np.ascontiguousarray(block[:, k]))
+
+    def finish(self, step: Callable[[], None]) -> None:
+        self.writer.finish(step)

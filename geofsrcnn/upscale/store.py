@@ -1,0 +1,200 @@
+"""Any file into a NetCDF, Zarr or GeoTIFF by way of a CF dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geofsrcnn.engine.base import Sink, tile_size_of
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.files.kinds import FormatName
+from geofsrcnn.files.paths import identity
+from geofsrcnn.files.remote import RemoteZarr
+from geofsrcnn.formats.open import need_xarray, open_dataset
+from geofsrcnn.networks.catalog import Model
+from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.upscale.task import Task, check_pixels, provenance
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geofsrcnn.cf.refine import Refinement
+    from geofsrcnn.formats.geotiff import Format
+    from geofsrcnn.formats.writer import Writer
+    from geofsrcnn.grids.affine import Grid
+    from geofsrcnn.upscale.fields import Field
+
+
+@contextmanager
+def open_store(
+    path: Path | RemoteZarr,
+    target: Path,
+    formats: tuple[FormatName, FormatName],
+    model: Model,
+    options: UpscaleOptions,
+) -> Iterator[Task]:
+    """A dataset as a task, with everything checked that can be before the first tile, cheap checks first."""
+    unpacked = _unpacked(options.dtype)
+    need_xarray()
+    from geofsrcnn.cf.refine import refine
+    from geofsrcnn.upscale.dataset import check_bands
+    from geofsrcnn.upscale.fields import field_stream, fields_of, tiled
+
+    check_bands(model)
+    before = identity(path) if isinstance(path, Path) else ()
+    with open_dataset(path, options, raw=model.upsampler is None) as dataset:
+        plan = refine(dataset, model.factor, variables=options.variables or None, x=options.x, y=options.y)
+        fields = fields_of(dataset, plan, unpacked)
+        if formats[1] == "GeoTIFF":
+            fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
+        check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
+        side = tile_size_of(options.tile_size, model, plan.grid.shape)
+        fields = [tiled(each, side, plan.grid.shape) for each in fields]
+        make = _writer_of(dataset, path, plan, fields, formats, model, options)
+        if formats[0] == "Zarr":
+            from geofsrcnn.formats.zarr import warn_of_missing_chunks
+
+            warn_of_missing_chunks(path, options.group, [each.name for each in fields])
+        streams = [field_stream(each, plan.grid, model, options) for each in fields]
+        output = _Store(dataset, plan, fields, side, make, folder=formats[1] == "Zarr")
+        (rows, columns), factor = plan.grid.shape, plan.factor
+        shapes = (rows, columns), (rows * factor, columns * factor)
+
+        def check_unchanged() -> None:
+            if isinstance(path, Path) and identity(path) != before:
+                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
+
+        yield Task(streams, output, target, model, shapes, options, check_unchanged)
+
+
+def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    if dtype not in ("float32", "float64"):
+        raise UsageError(
+            f"type {printable(dtype)!r}: with NetCDF or Zarr, fields keep their type and packing, or become float32 or "
+            "float64 with --dtype"
+        )
+    return np.dtype(dtype)
+
+
+def _writer_of(
+    dataset: xr.Dataset,
+    path: Path | RemoteZarr,
+    plan: Refinement,
+    fields: Sequence[Field],
+    formats: tuple[FormatName, FormatName],
+    model: Model,
+    options: UpscaleOptions,
+) -> Callable[[Path], Writer]:
+    """What makes the writer of the output in its work folder."""
+    if formats[1] == "GeoTIFF":
+        from geofsrcnn.formats.raster_cf import GeoTIFFWriter
+
+        form, grid = _geotiff(dataset, plan, fields, model, options)
+        return lambda staging: GeoTIFFWriter(staging, dataset, grid.refine(plan.factor), form)
+    size = sum(each.fine_cells * each.dtype.itemsize for each in fields)
+    return partial(_new_store, dataset, path, plan, fields, formats, model, size)
+
+
+def _geotiff(
+    dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model, options: UpscaleOptions
+) -> tuple[Format, Grid]:
+    """How a GeoTIFF is written, and its grid before refinement."""
+    from geofsrcnn.formats.geotiff import Format, check_options
+    from geofsrcnn.formats.raster_cf import grid_of
+
+    if len(fields) > 1:
+        names = printable(", ".join(each.name for each in fields))
+        raise UsageError(f"a GeoTIFF holds one field, there are {names}: use --variables")
+    form = Format(None, options.cog, dict(options.co or {}), provenance(model))
+    check_options(form, fields[0].dtype)
+    return form, grid_of(dataset, plan.grid)
+
+
+def _new_store(
+    dataset: xr.Dataset,
+    path: Path | RemoteZarr,
+    plan: Refinement,
+    fields: Sequence[Field],
+    formats: tuple[FormatName, FormatName],
+    model: Model,
+    size: int,
+    staging: Path,
+) -> Writer:
+    """A NetCDF or Zarr of the kind that the input is, with all but its fields."""
+    from geofsrcnn.upscale.fields import rest_of
+
+    rest = rest_of(dataset, plan, fields, model)
+    if formats[1] == "Zarr":
+        from geofsrcnn.formats.zarr import ZarrWriter, version_of
+
+        return ZarrWriter(staging, rest, version_of(path) if formats[0] == "Zarr" else 3)
+    from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter, form_of
+
+    form = form_of(path, size) if isinstance(path, Path) and formats[0] == "NetCDF" else DEFAULT_FORM
+    return NetCDFWriter(staging, rest, form, list(dataset.encoding.get("unlimited_dims", ())))
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A store whose fields are written part by part."""
+
+    dataset: xr.Dataset
+    plan: Refinement
+    fields: Sequence[Field]
+    side: int
+    make: Callable[[Path], Writer]
+    folder: bool
+
+    less: str = "fewer --variables"
+
+    def check(self) -> None:
+        pass
+
+    @contextmanager
+    def begin(self, staging: Path) -> Iterator[_Writing]:
+        writer = self.make(staging)
+        try:
+            for field in self.fields:
+                self._define(writer, field)
+            yield _Writing(writer, self.fields)
+        finally:
+            writer.close()
+
+    def _define(self, writer: Writer, field: Field) -> None:
+        """Tell the writer of a field that is to come."""
+        from geofsrcnn.cf.refine import without_dangling
+        from geofsrcnn.formats.writer import NewField
+        from geofsrcnn.upscale.fields import field_attrs, order_of
+
+        grid, factor = self.plan.grid, self.plan.factor
+        order = order_of(field, writer)
+        fine = [min(n, self.side) * factor for n in grid.shape]
+        chunks = dict(zip(field.dims, (*[1] * (len(field.dims) - 2), *fine), strict=True))
+        if field.along >= 0:
+            chunks[field.dims[field.along]] = field.together
+        sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
+        attrs = without_dangling(field_attrs(self.dataset, field), self.plan)
+        encoding = field.variable.encoding
+        writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
+
+
+@dataclass(frozen=True)
+class _Writing:
+    writer: Writer
+    fields: Sequence[Field]
+
+    def sink(self, number: int) -> Sink:
+        from geofsrcnn.upscale.fields import FieldSink
+
+        return FieldSink(self.writer, self.fields[number])
+
+    def finish(self, step: Callable[[], None]) -> None:
+        self.writer.finish(step)
