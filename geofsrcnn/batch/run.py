@@ -34,7 +34,7 @@ from geofsrcnn.errors import (
 )
 from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.remote import is_remote, listed, remote_exists
-from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_range
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
 from geofsrcnn.options import (
     FileOptions,
     UpscaleOptions,
@@ -266,8 +266,7 @@ def upscale_files(
     nothing = Tally(0)
     check = (lambda: progress(nothing)) if progress is not None else (lambda: None)
     loaded = load_model(model, factor, device="cpu", precision=chosen.precision)
-    chosen.refuse_pairs(of_pairs=loaded.of_pairs)
-    refuse_range(loaded, chosen.value_range)
+    check_options(loaded, chosen)
     items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check)
     shipped = _checkpoint_bytes(loaded)
     facts = {
@@ -355,9 +354,9 @@ def _checkpoint_bytes(model: Model) -> bytes:
     """The file that workers load; nothing of classical methods, which have a name."""
     if model.checkpoint is None:
         return b""
-    if model.checkpoint.path is None:
+    if not model.checkpoint.content:
         raise ModelError(f"model {model.name} has no file for the workers to load: save it first (save_checkpoint)")
-    return model.checkpoint.path.read_bytes()
+    return model.checkpoint.content
 
 
 def _journal_file(journal: StrPath | None, folder: str) -> Path:

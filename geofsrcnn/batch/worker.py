@@ -357,15 +357,12 @@ def _model(settings: Settings) -> Model:
 
 def _checkpoint(settings: Settings) -> Checkpoint:
     """What `Setup` has brought."""
-    from geofsrcnn.networks.checkpoint import load_checkpoint
+    from geofsrcnn.networks.checkpoint import parse_checkpoint
 
     data = _brought.get(settings.digest, b"")
     if hashlib.sha256(data).hexdigest() != settings.digest:
         raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
-    with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
-        path = Path(folder) / "model.safetensors"
-        path.write_bytes(data)
-        return load_checkpoint(path)
+    return parse_checkpoint(data, Path(f"{settings.model}.safetensors"))
 
 
 def _done(target: Path, summary: Summary) -> Facts:

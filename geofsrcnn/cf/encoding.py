@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute
 from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.values.encoding import Missing, stored_limits, within
+from geofsrcnn.values.encoding import Missing, Packing, stored_limits, within
 
 CATEGORIES = re.compile(r"binary_mask|area_type|status_flag|quality_flag")
 
@@ -21,40 +21,6 @@ NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "specific_humidity", 
 
 NEGATIVE = re.compile(r"tendency|change|anomaly|difference|due_to|convergence|divergence|correction|increment|_log")
 """Words of standard names whose quantities may be negative all the same."""
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How a variable is stored (CF 8.1).
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the stored numbers.
-    scale, offset : float
-        Value = scale * stored + offset.
-    nodata : tuple of float
-        Stored values of missing cells.
-    valid : tuple of float, optional
-        Smallest and largest stored value of valid cells, where the file says so.
-    """
-
-    dtype: np.dtype[Any]
-    scale: float = 1.0
-    offset: float = 0.0
-    nodata: tuple[float, ...] = ()
-    valid: tuple[float, float] | None = None
-
-    @property
-    def limits(self) -> tuple[float, float] | None:
-        """Smallest and largest value that can be stored, missing marks at the ends left out; None for floats."""
-        bounds = stored_limits(self.dtype)
-        if bounds is None:
-            return None
-        low, high = bounds
-        low, high = low + (low in self.nodata), high - (high in self.nodata)
-        ends = low * self.scale + self.offset, high * self.scale + self.offset
-        return min(ends), max(ends)
 
 
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
@@ -67,13 +33,9 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
         dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
     scale, offset = (_number(variable, key) for key in ("scale_factor", "add_offset"))
     marks = [_numbers(attribute(variable, key)) for key in ("_FillValue", "missing_value")]
-    packing = Packing(
-        dtype,
-        1.0 if scale is None else scale,
-        0.0 if offset is None else offset,
-        tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark)),
-    )
-    return replace(packing, valid=_valid_range(variable, packing))
+    stated = tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark))
+    packing = Packing(dtype, 1.0 if scale is None else scale, 0.0 if offset is None else offset)
+    return replace(packing, missing=Missing(stated, _valid_range(variable, packing)))
 
 
 def _numbers(marks: Any) -> list[Any]:
@@ -121,14 +83,14 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
     packing = packing_of(variable)
     packed = any(key in variable.attrs for key in ("scale_factor", "add_offset"))
     marked = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
-    limits = packing.valid
+    limits = packing.missing.limits
     if limits is not None and not packed:  # by half a step more: decoding rounds
-        step = abs(packing.scale) / 2 if (packing.scale, packing.offset) != (1.0, 0.0) else 0.0
+        step = 0.0 if packing.plain else abs(packing.scale) / 2
         ends = sorted(end * packing.scale + packing.offset for end in limits)
         limits = ends[0] - step, ends[1] + step
     if marked or packing.dtype.kind not in "iu":
-        return Missing(packing.nodata if marked else (), limits)
-    codes = tuple(mark * packing.scale + packing.offset for mark in packing.nodata)
+        return Missing(packing.missing.marks if marked else (), limits)
+    codes = tuple(mark * packing.scale + packing.offset for mark in packing.missing.marks)
     return Missing((), limits, codes, abs(packing.scale))
 
 
@@ -148,8 +110,8 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | Non
     packing = packing_of(variable)
     limits = packing.limits
     valid = None
-    if packing.valid is not None:
-        ends = sorted(end * packing.scale + packing.offset for end in packing.valid)
+    if packing.missing.limits is not None:
+        ends = sorted(end * packing.scale + packing.offset for end in packing.missing.limits)
         valid = ends[0], ends[1]
     for bounds in (valid, _natural(variable)):
         try:
@@ -172,7 +134,7 @@ def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tupl
     except (TypeError, ValueError):
         return None
     stored = next(np.asarray(end).dtype for end in pair if end is not None)
-    if stored.kind not in "iu" and (packing.scale, packing.offset) != (1.0, 0.0):
+    if stored.kind not in "iu" and not packing.plain:
         low, high = sorted((end - packing.offset) / packing.scale for end in (low, high))
     elif stored.kind == "i" and math.isfinite(low) and math.isfinite(high):
         low, high = (_stored(stored.type(end), packing.dtype) for end in (low, high))

@@ -25,8 +25,7 @@ from geofsrcnn.cf.attributes import (
 )
 from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.grids.axis import Axis, axis_of
-from geofsrcnn.grids.longitude import columns_around
+from geofsrcnn.grids.axis import Axis, axis_of, columns_around
 from geofsrcnn.grids.mesh import mesh_around
 from geofsrcnn.values.encoding import Missing
 

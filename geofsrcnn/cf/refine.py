@@ -42,6 +42,7 @@ from geofsrcnn.cf.grid import (
 )
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.grids.axis import Axis
+from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.mesh import mesh_of
 
 Role = Literal["field", "total", "repeated", "made", "same", "dropped"]
@@ -304,7 +305,7 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Vari
         if grid.even and grid.y_coordinate in made and grid.x_coordinate in made:
             rows, columns = (made[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
             if grid.kind == "latitude-longitude":
-                columns = np.unwrap(columns, period=360)  # 350, 355, 0, 5 are even
+                columns = unwrapped(columns)
             if len(rows) > 1 and len(columns) > 1:
                 dy, dx = ((v[-1] - v[0]) / (len(v) - 1) for v in (rows, columns))
                 numbers = columns[0] - dx / 2, dx, 0.0, rows[0] - dy / 2, 0.0, dy

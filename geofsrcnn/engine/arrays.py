@@ -13,20 +13,25 @@ from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs, refuse_range
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Missing, encode, loses_digits, stored_limits, stored_nodata, valid_mask, within
+from geofsrcnn.values.encoding import (
+    Missing,
+    Packing,
+    loses_digits,
+    stored_limits,
+    stored_nodata,
+    valid_mask,
+    within,
+)
 
 
 class _ArraySource:
     """An array ``(band, y, x)`` as a source."""
 
-    def __init__(self, array: Array, valid: Mask) -> None:
-        self._array, self._valid = array, valid
-        small = array.dtype.itemsize <= 2 or array.dtype == np.float32
-        self._type = np.float32 if small else np.float64
-        self.raw = False
+    def __init__(self, array: Array, valid: Mask, *, raw: bool) -> None:
+        self._array, self._valid, self._packing, self._raw = array, valid, Packing(array.dtype), raw
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -36,27 +41,20 @@ class _ArraySource:
     def read(self, window: Window, bands: slice) -> Cells:
         index = (bands, *window.slices())
         values = self._array[index]
-        return Cells(values if self.raw else values.astype(self._type), self._valid[index])
+        return Cells(values if self._raw else self._packing.decode(values), self._valid[index])
 
 
 class _ArraySink:
-    """An array ``(band, y, x)`` of the input's type as a sink."""
+    """An array ``(band, y, x)`` as a sink, each band with its packing."""
 
-    def __init__(
-        self, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: Sequence[float | None] | Missing
-    ) -> None:
-        self.array: Array = np.empty(shape, dtype)
-        self._nodata = nodata
+    def __init__(self, shape: tuple[int, int], packings: Sequence[Packing]) -> None:
+        self.array: Array = np.empty((len(packings), *shape), packings[0].dtype)
+        self._packings = packings
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        chosen = range(*bands.indices(self.array.shape[0]))
+        chosen = range(*bands.indices(len(self._packings)))
         for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
-            if isinstance(self._nodata, Missing):
-                stored = encode(values, valid, self.array.dtype, self._nodata.rewritten(self.array.dtype))
-                self._nodata.keep_clear(stored, valid, values)
-            else:
-                stored = encode(values, valid, self.array.dtype, self._nodata[band])
-            self.array[(band, *window.slices())] = stored
+            self.array[(band, *window.slices())] = self._packings[band].encode(values, valid)
 
 
 def upscale_array(
@@ -128,7 +126,7 @@ def upscale_array(
     )
     loaded = load_model(model, factor, device=device, precision=precision)
     refuse_pairs(loaded)
-    refuse_range(loaded, value_range)
+    check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
     values = _per_band(nodata, len(coarse), coarse.dtype)
     mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
@@ -191,8 +189,7 @@ class ArrayTask:
         """
         if self.model.upsampler is not None and loses_digits(coarse, mask):
             raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
-        source = _ArraySource(coarse, mask)
-        source.raw = self.model.upsampler is None
+        source = _ArraySource(coarse, mask, raw=self.model.upsampler is None)
         limits = [self.limits] * len(coarse) if self.limits else ()
         stream = Stream(
             self.name,
@@ -206,7 +203,12 @@ class ArrayTask:
             workers=workers,
         )
         rows, columns = (n * self.model.factor for n in region.shape)
-        sink = _ArraySink((len(coarse), rows, columns), coarse.dtype, nodata)
+        packings = (
+            [Packing(coarse.dtype, missing=nodata, mark=nodata.rewritten(coarse.dtype))] * len(coarse)
+            if isinstance(nodata, Missing)
+            else [Packing(coarse.dtype, mark=mark) for mark in nodata]
+        )
+        sink = _ArraySink((rows, columns), packings)
         stream.run(sink, progress)
         return sink.array
 

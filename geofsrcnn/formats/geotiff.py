@@ -29,7 +29,7 @@ from geofsrcnn.formats.raster import GDAL_ERRORS, Band, quiet, reason
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import encode, stored_nodata
+from geofsrcnn.values.encoding import Packing, stored_nodata
 
 LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
 """Compressions that change values."""
@@ -321,10 +321,9 @@ class GeoTiffSink:
                 f"missing cells in band {band.index} cannot be stored as {self.dtype}: say with --nodata which value "
                 "stands for them"
             )
-        if not (band.plain or self._source.raw):
-            values = (values - band.offset) / band.scale
-        limits = band.limits if self._form.dtype is None else None
-        return encode(values, valid, self.dtype, self.nodata, limits)
+        scale, offset = (1.0, 0.0) if self._source.raw else (band.scale, band.offset)
+        bounds = band.limits if self._form.dtype is None else None
+        return Packing(self.dtype, scale, offset, mark=self.nodata, bounds=bounds).encode(values, valid)
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window that was written.

@@ -27,9 +27,10 @@ from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import LARGEST, loses_digits, stored_nodata, valid_mask
+from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
 
 MAX_BLOCK = 256 * 2**20
 """Largest block (strip or tile) of an input, unpacked, in bytes."""
@@ -96,9 +97,10 @@ class Band:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def plain(self) -> bool:
-        """Whether stored values are physical values."""
-        return self.scale == 1 and self.offset == 0
+    def packing(self) -> Packing:
+        """How its values are stored."""
+        missing = Missing(() if self.nodata is None else (self.nodata,))
+        return Packing(self.dtype, self.scale, self.offset, missing, self.nodata, self.limits)
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -308,15 +310,14 @@ class RasterSource:
         if t is None or t.b or t.d or crs is None or not crs.is_geographic:
             return 0
         columns = self.grid.shape[1]
-        return columns if abs(abs(t.a) * columns - 360) < 1e-3 * abs(t.a) else 0
+        return columns if is_turn(t.a * columns, 1e-3 * abs(t.a)) else 0
 
     @property
     def working_type(self) -> np.dtype[Any]:
         """Type of the values that `read` returns."""
         if self.raw:
             return self.bands[0].dtype
-        small = all(b.plain and (b.dtype.itemsize <= 2 or b.dtype == np.float32) for b in self.bands)
-        return np.dtype(np.float32 if small else np.float64)
+        return np.result_type(*(band.packing.working_type for band in self.bands))
 
     def read(self, window: Window, bands: slice) -> Cells:
         """Read a window of some bands.
@@ -350,7 +351,7 @@ class RasterSource:
                     mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
-        valid = np.stack([valid_mask(v, b.nodata) for v, b in zip(stored, chosen, strict=True)])
+        valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, chosen, strict=True)])
         if shared is not None:
             valid &= shared
         return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
@@ -387,11 +388,7 @@ class RasterSource:
             huge = np.abs(stored) > LARGEST
             stated = [b.nodata for b in bands if b.nodata is not None]
             self._warn_once("W-HUGE", huge & ~np.isin(stored, stated), "holds values beyond 3.4e38, taken as missing")
-        values = stored.astype(self.working_type)
-        for i, band in enumerate(bands):
-            if not band.plain:
-                values[i] = values[i] * band.scale + band.offset
-        return values
+        return np.stack([b.packing.decode(v, self.working_type) for v, b in zip(stored, bands, strict=True)])
 
     def _warn_once(self, code: str, found: Mask, words: str) -> None:
         if code not in self._warned and found.any():

@@ -31,6 +31,7 @@ from geofsrcnn.formats.geotiff import Format, GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing
@@ -109,7 +110,7 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
     attrs: dict[str, Any] = {}
     if mark is not None:
         attrs["_FillValue"] = first.dtype.type(mark)
-    if not first.plain:
+    if not first.packing.plain:
         attrs |= {"scale_factor": first.scale, "add_offset": first.offset}
     if first.unit:
         attrs["units"] = first.unit
@@ -210,7 +211,7 @@ class GeoTIFFWriter:
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
         packing, self._missing = packing_of(variable), missing_of(variable)
         self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
-        nodata = packing.nodata[0] if packing.nodata else float("nan") if new.dtype.kind == "f" else None
+        nodata = packing.missing.marks[0] if packing.missing.marks else float("nan") if new.dtype.kind == "f" else None
         lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
         self._lead = tuple(size for _, size in lead)
         names = [_names(self._dataset, dim) for dim, _ in lead]
@@ -320,7 +321,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
         values = variable.to_numpy().astype(np.float64)
         values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
         if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
-            values = np.unwrap(values, period=360)  # 350, 355, 0, 5 are even
+            values = unwrapped(values)
         if size < 2:
             raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
         step = (values[-1] - values[0]) / (size - 1)

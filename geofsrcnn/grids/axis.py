@@ -12,6 +12,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
+from geofsrcnn.grids.longitude import columns_of, near, unwrapped
 
 REPEATED = 2
 """Last columns that may repeat the first ones on a grid that goes around the globe."""
@@ -90,7 +91,7 @@ def axis_of(
     if not np.isfinite(known).all():
         raise InputError(f"coordinate {name} has missing values: give whole coordinates")
     if longitude:
-        known = np.unwrap(known, period=360)
+        known = unwrapped(known)
     steps = np.diff(known)
     if not (np.all(steps > 0) or np.all(steps < 0)):
         remedy = "roll it so that it goes on through 0 or 180 degrees" if longitude and steps.any() else "sort it"
@@ -117,7 +118,7 @@ def _stated(known: Array, bounds: Array, *, longitude: bool) -> Array | None:
     if bounds.shape != (known.size, 2) or not np.isfinite(bounds).all():
         return None
     if longitude:
-        bounds = bounds + 360 * np.round((known[:, None] - bounds) / 360)
+        bounds = near(bounds, known[:, None])
     falling = known.size > 1 and known[1] < known[0]
     edges = np.sort(bounds, axis=1)
     low, high = edges.T
@@ -145,3 +146,19 @@ def _rounding(values: Array) -> float:
 
 def _within_poles(edges: Array) -> Array:
     return np.clip(edges, -90.0, 90.0)
+
+
+def columns_around(axis: Axis) -> int:
+    """How many columns of longitudes make the whole globe; 0 if they do not.
+
+    Up to two last columns that repeat the first do not count.
+
+    Examples
+    --------
+    >>> columns_around(axis_of(np.arange(0, 360, 2.5), longitude=True))
+    144
+    """
+    values = axis.values
+    if values.size < 3 or not axis.even:
+        return 0
+    return columns_of(float(values[-1] - values[0]) / (values.size - 1), values.size, REPEATED)

@@ -8,6 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.grids.axis import axis_of
+from geofsrcnn.grids.longitude import is_turn
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Domain:
     def around(self) -> bool:
         """Whether whole blocks of columns go around the globe."""
         width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
-        return self.turning and len(self.x) % self.factor == 0 and abs(width - 360) < 1e-3
+        return self.turning and len(self.x) % self.factor == 0 and is_turn(width, 1e-3)
 
     def middles(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""

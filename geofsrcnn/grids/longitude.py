@@ -1,34 +1,55 @@
-"""Longitudes that go around the globe."""
+"""Longitudes: they go around the globe, and differ by whole turns."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from geofsrcnn._types import Array
-from geofsrcnn.grids.axis import REPEATED, Axis
+
+TURN = 360.0
+"""Degrees around the globe."""
 
 
-def columns_around(axis: Axis) -> int:
-    """How many columns of longitudes make the whole globe; 0 if they do not.
-
-    Up to two last columns that repeat the first do not count.
-
-    Examples
-    --------
-    >>> columns_around(axis_of(np.arange(0, 360, 2.5), longitude=True))
-    144
-    """
-    values = axis.values
-    if values.size < 3 or not axis.even:
-        return 0
-    step = float(abs(values[-1] - values[0])) / (values.size - 1)
-    around = round(360 / step)
-    if abs(around * step - 360) > 0.01 * step or not 0 <= values.size - around <= REPEATED:
-        return 0
-    return around
+def unwrapped(values: Array) -> Array:
+    """Longitudes without jumps by a turn: 350, 355, 0, 5 go on to 360, 365."""
+    result: Array = np.unwrap(values, period=TURN)
+    return result
 
 
-def near(values: Array, parents: Array) -> Array:
-    """Longitudes moved by whole turns to within half a turn of their parents'."""
-    moved: Array = values - 360 * np.round((values - parents) / 360)
+def near(values: Array, parents: Array | float) -> Array:
+    """Longitudes moved by whole turns to within half a turn of others."""
+    moved: Array = values - TURN * np.round((values - parents) / TURN)
     return moved
+
+
+def is_turn(width: float, tolerance: float) -> bool:
+    """Whether a width in degrees is that of the globe."""
+    return abs(abs(width) - TURN) < tolerance
+
+
+def columns_of(step: float, columns: int, repeated: int) -> int:
+    """How many columns of a step in degrees make the whole globe; 0 if those that are there do not.
+
+    Up to `repeated` last columns may repeat the first.
+    """
+    period = round(TURN / abs(step))
+    return period if is_turn(period * step, 0.01 * abs(step)) and 0 <= columns - period <= repeated else 0
+
+
+def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Known columns where whole turns bring them nearest to the wanted ones, rising, and which columns they are.
+
+    Those that go around the globe go on at both ends, as far as they are wanted.
+    """
+    moved = near(known, wanted.mean())
+    order = np.argsort(moved, kind="stable")
+    order = order[np.diff(moved[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
+    places = moved[order]
+    steps = np.diff(places)
+    if not len(steps) or places[0] + TURN - places[-1] > 1.5 * np.median(steps):
+        return places, order
+    places, order = np.concatenate([places - TURN, places, places + TURN]), np.tile(order, 3)
+    spare = 2 * steps.max()
+    used = (places > wanted.min() - spare) & (places < wanted.max() + spare)
+    return places[used], order[used]

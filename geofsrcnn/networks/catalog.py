@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
-from geofsrcnn.options import PRECISIONS, check_factor
+from geofsrcnn.options import PRECISIONS, UpscaleOptions, check_factor
 from geofsrcnn.values.kernels import CLASSICAL
 
 if TYPE_CHECKING:
@@ -178,13 +178,14 @@ def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (up
         raise ModelError(f"model {model.name} was trained on pairs: {instead}")
 
 
-def refuse_range(model: Model, value_range: tuple[float, float] | None) -> None:
-    """Refuse a range where cells are only repeated.
+def check_options(model: Model, options: UpscaleOptions) -> None:
+    """Refuse options that have no meaning for a model, in the same words wherever it is used.
 
     Raises
     ------
     UsageError
-        If they are.
+        If there is one.
     """
-    if value_range is not None and model.upsampler is None:
+    options.refuse_pairs(of_pairs=model.of_pairs)
+    if options.value_range is not None and model.upsampler is None:
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")

@@ -111,6 +111,8 @@ class Checkpoint:
         Parts that belong to the network, by name; what a model that was trained on pairs needs is ``pairing``.
     members : tuple of FSRCNN
         All networks whose mean is the result, `model` among them.
+    content : bytes
+        The file as it was read, for those who pass it on.
     """
 
     model: FSRCNN
@@ -119,6 +121,7 @@ class Checkpoint:
     path: Path
     sections: dict[str, Section] = field(default_factory=dict)
     members: tuple[FSRCNN, ...] = ()
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def config(self) -> FSRCNNConfig:
@@ -242,8 +245,18 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
 
 
 def _load(path: Path) -> Checkpoint:
+    return parse_checkpoint(_read(path), path)
+
+
+def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
+    """Load a checkpoint from the bytes of its file, which a path is kept of.
+
+    Raises
+    ------
+    ModelError
+        If they are refused.
+    """
     shown = printable(path.name)
-    data = _read(path)
     header = _parse_header(data, shown)
     config, card, words = _parse_card(header, shown)
     with torch.device("meta"):
@@ -272,7 +285,7 @@ def _load(path: Path) -> Checkpoint:
         model = FSRCNN(config)
         model.load_state_dict({name: tensors[f"{begin}{name}"] for name in one})
         members.append(model.eval().requires_grad_(False))
-    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, sections, tuple(members))
+    return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, sections, tuple(members), data)
 
 
 def _read(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.fine import Domain
+from geofsrcnn.grids.longitude import columns_near, near, unwrapped
 from geofsrcnn.pairs.times import Fields
 
 
@@ -29,7 +30,7 @@ def domain_of(fine: Fields, factor: int) -> Domain:
         raise InputError(f"the grid of {fine.shown} has no coordinates of one dimension: interpolate it to such a grid")
     y, x = (fine.dataset[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate))
     if grid.kind == "latitude-longitude":
-        x = np.unwrap(x, period=360)
+        x = unwrapped(x)
     return Domain(y, x, factor, (grid.y, grid.x), grid.kind == "latitude-longitude")
 
 
@@ -60,7 +61,7 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     order = [np.argsort(rows), np.argsort(columns)]
     known = [rows[order[0]], columns[order[1]]]
     if turning:
-        known[1], order[1] = _longitudes(columns, x)
+        known[1], order[1] = columns_near(columns, x)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
     lines = [_Line.at(k, places) for k, places in zip(known, (y, x), strict=True)]
     valid = np.isfinite(values)
@@ -72,24 +73,6 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     near = lines[1].nearest(lines[0].nearest(valid, -2), -1)
     result: Array = np.where(near, total / np.where(near, weight, 1), np.nan)
     return result
-
-
-def _longitudes(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Known columns where whole turns bring them nearest to the wanted ones, rising, and which columns they are.
-
-    Those that go around the globe go on at both ends, as far as they are wanted.
-    """
-    near = known + 360 * np.round((wanted.mean() - known) / 360)
-    order = np.argsort(near, kind="stable")
-    order = order[np.diff(near[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
-    places = near[order]
-    steps = np.diff(places)
-    if not len(steps) or places[0] + 360 - places[-1] > 1.5 * np.median(steps):
-        return places, order
-    places, order = np.concatenate([places - 360, places, places + 360]), np.tile(order, 3)
-    spare = 2 * steps.max()
-    used = (places > wanted.min() - spare) & (places < wanted.max() + spare)
-    return places[used], order[used]
 
 
 @dataclass(frozen=True)
@@ -157,7 +140,7 @@ def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain) -> Array:
 def _cells(places: Array, axis: Array, *, turning: bool) -> npt.NDArray[np.int64]:
     """Which fine row or column each place lies in; -1 for none."""
     if turning:
-        places = places + 360 * np.round((axis.mean() - places) / 360)
+        places = near(places, axis.mean())
     edges = axis_of(axis, longitude=turning).edges
     falling = axis[0] > axis[-1]
     lows, highs = (edges[::-1, 1], edges[::-1, 0]) if falling else (edges[:, 0], edges[:, 1])

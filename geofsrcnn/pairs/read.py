@@ -24,6 +24,7 @@ from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.formats.raster_cf import crs_of, grid_of
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.fine import Domain
+from geofsrcnn.grids.longitude import near
 from geofsrcnn.pairs.interpolate import averaged, domain_of, interpolated
 from geofsrcnn.pairs.times import TOGETHER, Fields, common_times, fields_of, joined
 from geofsrcnn.values.units import conversion
@@ -267,7 +268,7 @@ def share_outside(fields: Fields, domain: Domain) -> float:
     for name, places in ((fields.grid.y_coordinate, domain.y), (fields.grid.x_coordinate, domain.x)):
         known = np.sort(fields.dataset[str(name)].to_numpy().astype(np.float64))
         if name == fields.grid.x_coordinate and domain.turning:
-            known = np.sort(known + 360 * np.round((places.mean() - known) / 360))
+            known = np.sort(near(known, places.mean()))
         half = (known[-1] - known[0]) / max(len(known) - 1, 1) / 2
         shares.append(np.mean((places < known[0] - half) | (places > known[-1] + half)))
     return float(1 - (1 - shares[0]) * (1 - shares[1]))

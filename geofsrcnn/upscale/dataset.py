@@ -16,7 +16,7 @@ from geofsrcnn.cf.refine import Refinement, refine, repeated, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_range
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
 from geofsrcnn.options import FieldOptions, UpscaleOptions
 from geofsrcnn.values.encoding import stored_limits, within
 
@@ -83,8 +83,7 @@ def upscale_dataset(
         precision=precision,
     )
     loaded = load_model(model, factor, device=device, precision=precision)
-    options.refuse_pairs(of_pairs=loaded.of_pairs)
-    refuse_range(loaded, value_range)
+    check_options(loaded, options)
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 

@@ -40,7 +40,7 @@ def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | N
                     "type": str(variable.dtype),
                     "scale": packing.scale,
                     "offset": packing.offset,
-                    "missing": list(packing.nodata),
+                    "missing": list(packing.missing.marks),
                     "unit": printable(str(variable.attrs.get("units", ""))),
                     "becomes": _BECOMES[role],
                 }

@@ -18,7 +18,7 @@ import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
-from geofsrcnn.cf.encoding import Packing, limits_of, missing_of, packing_of
+from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, repeated, without_dangling
 from geofsrcnn.engine.stream import Stream
@@ -28,7 +28,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Missing, encode, loses_digits, within
+from geofsrcnn.values.encoding import Packing, loses_digits, within
 
 Lead = tuple[slice, ...]
 
@@ -75,12 +75,16 @@ class Field:
     @cached_property
     def packing(self) -> Packing:
         """How values are stored."""
-        return packing_of(self.variable)
+        return replace(packing_of(self.variable), missing=missing_of(self.variable))
 
-    @cached_property
-    def missing(self) -> Missing:
-        """Which stored values are missing."""
-        return missing_of(self.variable)
+    @property
+    def fine_packing(self) -> Packing:
+        """How the values of the finer field are stored; missing cells bring their own mark wherever it survives."""
+        packing = self.packing
+        brought = not self.total and (packing.dtype.kind != "f" or packing.plain)
+        marks = packing.missing.marks
+        mark = packing.missing.rewritten(packing.dtype) if brought or not marks else marks[0]
+        return replace(packing, dtype=packing.dtype.newbyteorder("="), mark=mark)
 
     @property
     def divide(self) -> int:
@@ -171,9 +175,7 @@ class FieldSource:
 
     def __init__(self, field: Field) -> None:
         self._field = field
-        dtype, packing = field.variable.dtype, field.packing
-        plain = (packing.scale, packing.offset) == (1.0, 0.0)
-        self._type = np.float32 if plain and (dtype.itemsize <= 2 or dtype == np.float32) else np.float64
+        dtype = field.variable.dtype
         rows, columns = self.shape[1:]
         self._holds = field.along >= 0 and field.chunk * rows * columns * dtype.itemsize <= SLAB
         self._held: tuple[Any, Array] | None = None
@@ -197,15 +199,10 @@ class FieldSource:
         if field.raw:
             return Cells(stored, np.ones(stored.shape, bool))
         stored = stored.view(packing.dtype.newbyteorder("="))
-        valid = field.missing.valid(stored)
+        valid = packing.missing.valid(stored)
         if loses_digits(stored, valid):
             raise InputError(f"integers beyond 2**53 in {printable(field.name)} would lose digits: subtract an offset")
-        values: Array = stored.astype(self._type)
-        if self._type == np.float64:
-            values = values * (packing.scale / field.divide) + packing.offset / field.divide
-        elif field.divide > 1:
-            values = values / np.float32(field.divide)
-        return Cells(values, valid)
+        return Cells(packing.decode(stored, parts=field.divide), valid)
 
     def _stored(self, lead: Lead, window: Window) -> Array:
         """Stored values ``(band, y, x)``, as many whole grids at once as a stored chunk has."""
@@ -228,7 +225,7 @@ class FieldSink:
     """A new field as a sink."""
 
     def __init__(self, writer: Writer, field: Field) -> None:
-        self._writer, self._field = writer, field
+        self._writer, self._field, self._packing = writer, field, field.fine_packing
         self._dims = order_of(field, writer)
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
@@ -241,19 +238,13 @@ class FieldSink:
         self._writer.write(field.name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
 
     def _encode(self, cells: Cells) -> Array:
-        field, packing, values = self._field, self._field.packing, cells.values
+        field, values = self._field, cells.values
         if field.raw:
             return values
         if field.unpacked is not None:
             marked = np.where(cells.valid, values, np.nan)
-            return encode(marked, cells.valid, field.unpacked)
-        exact = packing.dtype.kind != "f" or (packing.scale, packing.offset) == (1.0, 0.0)
-        mark = packing.nodata[0] if packing.nodata and (field.total or not exact) else None
-        mark = field.missing.rewritten(packing.dtype) if mark is None else mark
-        if values.dtype == np.float64:
-            values = (values - packing.offset) / packing.scale
-        stored = encode(values, cells.valid, packing.dtype.newbyteorder("="), mark)
-        field.missing.keep_clear(stored, cells.valid, values)
+            return Packing(field.unpacked).encode(marked, cells.valid)
+        stored = self._packing.encode(values, cells.valid)
         return stored.view(field.dtype.newbyteorder("="))
 
 

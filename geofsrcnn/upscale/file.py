@@ -21,7 +21,7 @@ from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.formats.open import input_format
-from geofsrcnn.networks.catalog import ModelLike, load_model, model_file, refuse_range
+from geofsrcnn.networks.catalog import ModelLike, check_options, load_model, model_file
 from geofsrcnn.options import RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.upscale.task import Estimate, Summary, Task
 
@@ -140,8 +140,7 @@ def open_task(
     formats = input_format(src, options.driver), _check_places(src, target, model, options)
     options.refuse_formats(*formats)
     loaded = load_model(model, factor, device=options.device, precision=options.precision)
-    options.refuse_pairs(of_pairs=loaded.of_pairs)
-    refuse_range(loaded, options.value_range)
+    check_options(loaded, options)
     with ExitStack() as held:
         if loaded.of_pairs:
             from geofsrcnn.upscale.pairs import open_pairs

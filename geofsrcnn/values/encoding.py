@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,83 @@ class Missing:
                 stored[accident] = _next_to(value, stored.dtype, None, wanted[accident])
 
 
+@dataclass(frozen=True)
+class Packing:
+    """How values are stored: ``value = scale * stored + offset`` (CF 8.1, and the tags of a GeoTIFF's bands).
+
+    Its law: what is encoded from decoded cells is what was stored, and no valid cell is ever stored as a missing one.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored numbers.
+    scale, offset : float
+        Of the formula.
+    missing : Missing
+        Which stored values are missing cells.
+    mark : float, optional
+        What missing cells are stored as; without it they keep what they hold.
+    bounds : tuple of float, optional
+        Smallest and largest number that can be stored, where they are narrower than the type's (``NBITS``).
+    """
+
+    dtype: np.dtype[Any]
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: Missing = field(default_factory=Missing)
+    mark: float | None = None
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether stored numbers are the values themselves."""
+        return (self.scale, self.offset) == (1.0, 0.0)
+
+    @property
+    def working_type(self) -> np.dtype[Any]:
+        """Type of decoded values: float32 where it holds all of them."""
+        small = self.plain and (self.dtype.itemsize <= 2 or self.dtype == np.float32)
+        return np.dtype(np.float32 if small else np.float64)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest value that can be stored, missing marks at the ends left out; None for floats."""
+        bounds = stored_limits(self.dtype)
+        if bounds is None:
+            return None
+        low, high = bounds
+        low, high = low + (low in self.missing.marks), high - (high in self.missing.marks)
+        ends = low * self.scale + self.offset, high * self.scale + self.offset
+        return min(ends), max(ends)
+
+    def decode(self, stored: Array, dtype: np.dtype[Any] | None = None, parts: int = 1) -> Array:
+        """Values of stored numbers, valid or not.
+
+        Parameters
+        ----------
+        stored : ndarray
+            Of the packing's type.
+        dtype : numpy.dtype, optional
+            Of the values, instead of `working_type`.
+        parts : int
+            Into so many parts each value is divided.
+        """
+        values: Array = stored.astype(self.working_type if dtype is None else dtype)
+        if not self.plain or (parts > 1 and values.dtype == np.float64):
+            values = values * (self.scale / parts) + self.offset / parts
+        elif parts > 1:
+            values = values / values.dtype.type(parts)
+        return values
+
+    def encode(self, values: Array, valid: Mask) -> Array:
+        """Numbers as they are stored: rounded, clipped, clear of what stands for missing cells."""
+        if not self.plain:
+            values = (values - self.offset) / self.scale
+        stored = to_stored(values, valid, self.dtype, self.mark, self.bounds)
+        self.missing.keep_clear(stored, valid, values)
+        return stored
+
+
 def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
     """The nodata value as it is stored in `dtype`, or None where that type cannot hold it.
 
@@ -173,7 +250,7 @@ def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tupl
     return shared
 
 
-def encode(
+def to_stored(
     values: Array,
     valid: Mask,
     dtype: np.dtype[Any],
@@ -205,7 +282,7 @@ def encode(
 
     Examples
     --------
-    >>> encode(np.array([-3.2, 7.5, 0.2, 9.0]), np.array([True, True, True, False]), np.dtype("uint8"), 0)
+    >>> to_stored(np.array([-3.2, 7.5, 0.2, 9.0]), np.array([True, True, True, False]), np.dtype("uint8"), 0)
     array([1, 8, 1, 0], dtype=uint8)
     """
     missing = stored_nodata(nodata, dtype)

@@ -284,7 +284,7 @@ def test_limits(made, limits):
 def test_packing():
     """Type, scale, offset and marks of missing cells, decoded or not."""
     packing = packing_of(variable(encoding={"dtype": "int16", "_FillValue": -1, "missing_value": -2}))
-    assert packing.nodata == (-1.0, -2.0)
+    assert packing.missing.marks == (-1.0, -2.0)
     assert packing_of(variable({"_FillValue": np.int64(2**62 + 1)}, dtype="int64")).nodata == (2**62 + 1,)
     unsigned = packing_of(variable({"_Unsigned": "true", "_FillValue": np.int16(-1)}, dtype="int16"))
     assert (unsigned.dtype, unsigned.nodata) == (np.uint16, (65535.0,))

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.axis import axis_of
-from geofsrcnn.grids.longitude import columns_around
+from geofsrcnn.grids.axis import axis_of, columns_around
 from geofsrcnn.grids.mesh import mesh_around, mesh_of
 
 GAUSSIAN_N4 = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(8)[0]))[::-1]
