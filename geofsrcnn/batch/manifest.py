@@ -16,12 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.files.kinds import ZARR_MARKS
+from geofsrcnn.files.kinds import SUFFIX_FORMATS, ZARR_MARKS
 from geofsrcnn.files.remote import is_remote
 
 PATTERN = "{stem}_x{factor}{suffix}"
 
-ENDINGS = (".tif", ".tiff", ".nc", ".nc4", ".zarr", ".zarr.zip")
+ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """What is taken from a folder."""
 
 MANIFESTS = (".jsonl", ".ndjson")

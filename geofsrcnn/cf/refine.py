@@ -7,9 +7,10 @@ to be done with it; coordinates, bounds, grid mappings and cell areas of the fin
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import Enum
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -45,9 +46,16 @@ from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.mesh import mesh_of
 
-Role = Literal["field", "total", "repeated", "made", "same", "dropped"]
-"""What becomes of a variable: upscaled; upscaled and divided among the parts of a cell; repeated; made anew for the
-finer grid; copied; left out."""
+
+class Role(Enum):
+    """What becomes of a variable, in words."""
+
+    FIELD = "upscaled"
+    EXTENSIVE = "upscaled, divided among parts"
+    REPEATED = "repeated"
+    DERIVED = "made anew"
+    COPIED = "copied"
+    OMITTED = "left out"
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,10 @@ class Refinement:
         The coarse grid.
     factor : int
         Fine cells along one side of a coarse cell.
-    roles : dict of str to str
+    roles : dict of str to Role
         What is done with each variable.
-    made : dict of str to xarray.Variable
-        Variables with the role "made".
+    derived : dict of str to xarray.Variable
+        Those that are made anew for the finer grid, and new ones.
     attrs : dict
         Of the dataset; `history` is left to the caller.
     """
@@ -71,8 +79,24 @@ class Refinement:
     grid: CFGrid
     factor: int
     roles: dict[str, Role]
-    made: dict[str, xr.Variable] = field(default_factory=dict)
+    derived: dict[str, xr.Variable] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
+
+    def variables(
+        self, dataset: xr.Dataset, upscaled: Callable[[str], xr.Variable], elsewhere: Collection[str] = ()
+    ) -> dict[str, xr.Variable]:
+        """The variables of the finer dataset, each by its role: fields by `upscaled`, but for those made elsewhere."""
+        made: dict[str, xr.Variable] = {}
+        for name, role in self.roles.items():
+            if name in elsewhere or role is Role.OMITTED:
+                continue
+            if role is Role.DERIVED:
+                made[name] = self.derived[name]
+            elif role is Role.REPEATED:
+                made[name] = repeated(dataset.variables[name], self.grid, self.factor)
+            else:
+                made[name] = dataset.variables[name] if role is Role.COPIED else upscaled(name)
+        return made | {name: variable for name, variable in self.derived.items() if name not in made}
 
 
 def refine(
@@ -116,10 +140,10 @@ def refine(
     wanted = None if variables is None else _needed(dataset, grid.variables)
     roles: dict[str, Role] = {}
     for name, variable in dataset.variables.items():
-        roles[str(name)] = "made" if name in made else _role(dataset, str(name), variable, grid, wanted)
-    repeated = [name for name, role in roles.items() if role == "repeated"]
-    if repeated:
-        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(repeated)}")
+        roles[str(name)] = Role.DERIVED if name in made else _role(dataset, str(name), variable, grid, wanted)
+    categories = [name for name, role in roles.items() if role is Role.REPEATED]
+    if categories:
+        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(categories)}")
     attrs = {k: v for k, v in dataset.attrs.items() if not RESOLUTION.fullmatch(str(k))}
     return Refinement(grid, factor, roles, made, attrs)
 
@@ -142,18 +166,18 @@ def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
 def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, wanted: set[str] | None) -> Role:
     across = {grid.y, grid.x} & set(variable.dims)
     if not across:
-        return "same"
+        return Role.COPIED
     if wanted is not None and name not in wanted and name in dataset.data_vars:
-        return "dropped"
+        return Role.OMITTED
     category = any(key in variable.attrs for key in ("flag_values", "flag_masks", "flag_meanings"))
     category |= CATEGORIES.search(str(variable.attrs.get("standard_name", ""))) is not None
     category |= enumeration(variable) is not None
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
     if len(across) < 2 or category or variable.dtype.kind not in "iuf" or counts_time(variable):
-        return "repeated"
+        return Role.REPEATED
     total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
-    return "total" if total else "field"
+    return Role.EXTENSIVE if total else Role.FIELD
 
 
 def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
@@ -324,7 +348,7 @@ def repeated(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variable:
 
 def without_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
     """Attributes less the references to variables that are left out."""
-    out = {name for name, role in plan.roles.items() if role == "dropped"}
+    out = {name for name, role in plan.roles.items() if role is Role.OMITTED}
     kept = dict(attrs)
     for key in REFERENCES:
         words = str(kept.get(key, "")).split()

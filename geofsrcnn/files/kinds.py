@@ -65,9 +65,6 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / mark).exists() for mark in ZARR_MARKS)
 
 
-GEOTIFF_SUFFIXES = (".tif", ".tiff")
-"""Endings of names that a GeoTIFF may have."""
-
 FormatName = Literal["GeoTIFF", "NetCDF", "Zarr"]
 
 FORMATS: dict[str, FormatName] = {"HDF5": "NetCDF", "NetCDF": "NetCDF", "Zarr": "Zarr", "ZIP": "Zarr"}

@@ -17,6 +17,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer
 from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.pairs.apply import check_spacing
@@ -145,7 +146,7 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
         ("rows", pairing.domain.y, pairs.domain.y),
         ("columns", pairing.domain.x, pairs.domain.x),
     ):
-        if len(mine) != len(there) or np.abs(mine - there).max() > 1e-3 * np.abs(np.diff(mine)).min():
+        if not same_places(there, mine):
             raise InputError(
                 f"{shown} is for {name} from {mine[0]:g} to {mine[-1]:g} ({len(mine)}), the fine files have "
                 f"{there[0]:g} to {there[-1]:g} ({len(there)})"

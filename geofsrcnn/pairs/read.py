@@ -23,6 +23,7 @@ from geofsrcnn.files.paths import expanded
 from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.formats.raster_cf import crs_of, grid_of
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.grids.longitude import near
 from geofsrcnn.pairs.interpolate import averaged, domain_of, interpolated
@@ -256,9 +257,8 @@ def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> No
         words = f"{fields.shown} and {other.shown} have other fine grids"
         if len(mine) != len(wanted):
             raise InputError(f"{words} ({len(mine)} and {len(wanted)} {what}): bring them onto one")
-        step = np.abs(np.diff(wanted)).min()
-        off = int(np.argmax(np.abs(mine - wanted)))
-        if abs(mine[off] - wanted[off]) > 1e-3 * step:
+        if not same_places(mine, wanted):
+            off = int(np.argmax(np.abs(mine - wanted)))
             raise InputError(f"{words} ({what} at {mine[off]:g} and {wanted[off]:g}): bring them onto one")
 
 

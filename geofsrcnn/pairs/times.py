@@ -13,6 +13,7 @@ import xarray as xr
 from geofsrcnn._types import Array
 from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
+from geofsrcnn.grids.axis import same_places
 
 TOGETHER = 64
 """Times that are read, and reckoned with, together."""
@@ -114,7 +115,7 @@ def _joined(group: list[Fields]) -> Fields:
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
         for mine, its in zip(places_of(fields), places_of(first), strict=True):
-            if len(mine) != len(its) or (len(its) > 1 and np.abs(mine - its).max() > 1e-3 * np.abs(np.diff(its)).min()):
+            if not same_places(mine, its):
                 words = f"{fields.shown} and {first.shown} have {names} on other grids"
                 raise InputError(f"{words}: bring them onto one, or leave one out")
     group = sorted(group, key=lambda fields: fields.stamps[0])

@@ -12,7 +12,7 @@ import xarray as xr
 from geofsrcnn._types import Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, fine_encoding, history
 from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
-from geofsrcnn.cf.refine import Refinement, refine, repeated, without_dangling
+from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
@@ -91,19 +91,9 @@ def upscale_dataset(
     check_bands(loaded)
     plan = refine(dataset, loaded.factor, variables=names, x=x, y=y)
 
-    def fine(name: str) -> xr.Variable:
-        variable = dataset.variables[name]
-        role = plan.roles[name]
-        if role == "made":
-            return plan.made[name]
-        if role == "repeated":
-            return repeated(variable, plan.grid, plan.factor)
-        return _fine_field(dataset, name, plan, loaded, options)
-
-    kept = [str(name) for name in dataset.variables if plan.roles[str(name)] != "dropped"]
-    changed = {name: fine(name) for name in kept if plan.roles[name] != "same"}
-    changed |= {name: variable for name, variable in plan.made.items() if name not in changed}
-    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in kept])
+    made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
+    changed = {name: variable for name, variable in made.items() if plan.roles.get(name) is not Role.COPIED}
+    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in made])
     coordinates = {name for name in changed if name in dataset.coords}
     result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
     result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
@@ -174,7 +164,7 @@ def _names(variables: Iterable[str]) -> list[str]:
 
 def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:
     """One field on the finer grid."""
-    variable, grid, total = dataset.variables[name], plan.grid, plan.roles[name] == "total"
+    variable, grid, total = dataset.variables[name], plan.grid, plan.roles[name] is Role.EXTENSIVE
     if 0 in variable.shape:
         raise InputError(
             f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"

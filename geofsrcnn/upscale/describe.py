@@ -42,17 +42,7 @@ def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | N
                     "offset": packing.offset,
                     "missing": list(packing.missing.marks),
                     "unit": printable(str(variable.attrs.get("units", ""))),
-                    "becomes": _BECOMES[role],
+                    "becomes": role.value,
                 }
             )
         return {"file": printable(path), "format": kind, "grid": printable(str(plan.grid)), "variables": variables}
-
-
-_BECOMES = {
-    "field": "upscaled",
-    "total": "upscaled, divided among parts",
-    "repeated": "repeated",
-    "made": "made anew",
-    "same": "copied",
-    "dropped": "left out",
-}

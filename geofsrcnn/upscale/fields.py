@@ -20,7 +20,7 @@ from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
 from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid
-from geofsrcnn.cf.refine import Refinement, repeated, without_dangling
+from geofsrcnn.cf.refine import Refinement, Role, without_dangling
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
@@ -266,40 +266,33 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
     for name, role in plan.roles.items():
         variable = dataset.variables[name]
         both = {grid.y, grid.x} <= set(variable.dims) and variable.dtype.kind in "iuf"
-        if role not in ("field", "total") and not (role == "repeated" and both):
+        if role not in (Role.FIELD, Role.EXTENSIVE) and not (role is Role.REPEATED and both):
             continue
         if 0 in variable.shape:
             raise InputError(
                 f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
             )
         lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
-        whole = role == "total" and variable.dtype.kind in "iu"
-        dtype = None if role == "repeated" else np.dtype("float64") if whole and unpacked is None else unpacked
+        whole = role is Role.EXTENSIVE and variable.dtype.kind in "iu"
+        dtype = None if role is Role.REPEATED else np.dtype("float64") if whole and unpacked is None else unpacked
         found.append(
-            Field(name, variable, (*lead, grid.y, grid.x), plan.factor, role == "total", role == "repeated", dtype)
+            Field(
+                name,
+                variable,
+                (*lead, grid.y, grid.x),
+                plan.factor,
+                role is Role.EXTENSIVE,
+                role is Role.REPEATED,
+                dtype,
+            )
         )
     return found
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
     """Everything but the fields, as it is to be stored."""
-    kept: dict[str, xr.Variable] = {}
-    streamed = {field.name for field in fields}
-    for name, role in plan.roles.items():
-        if name in streamed or role == "dropped":
-            continue
-        variable = dataset.variables[name]
-        if role == "made":
-            kept[name] = plan.made[name].copy(deep=False)
-        elif role == "repeated":
-            kept[name] = repeated(variable, plan.grid, plan.factor)
-        else:
-            kept[name] = variable.copy(deep=False)
-        if kept[name].dtype == "S1":  # characters of a text along a dimension: xarray writes texts
-            kept[name] = xr.conventions.decode_cf_variable(
-                name, kept[name], mask_and_scale=False, decode_times=False, decode_endianness=False
-            )
-    kept |= {name: variable.copy(deep=False) for name, variable in plan.made.items() if name not in kept}
+    made = plan.variables(dataset, dataset.variables.__getitem__, [field.name for field in fields])
+    kept = {name: _with_texts(name, variable.copy(deep=False)) for name, variable in made.items()}
     for variable in kept.values():
         variable.attrs = without_dangling(variable.attrs, plan)
         if variable.dtype.kind == "f" and "_FillValue" not in variable.attrs:
@@ -310,6 +303,16 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], mode
     words = history(dataset.attrs.get("history"), model.name, model.digest, model.factor)
     attrs = {**plan.attrs, "history": words}
     return xr.Dataset(kept, attrs=attrs)
+
+
+def _with_texts(name: str, variable: xr.Variable) -> xr.Variable:
+    """Characters of a text along a dimension as texts, which xarray writes."""
+    if variable.dtype != "S1":
+        return variable
+    text: xr.Variable = xr.conventions.decode_cf_variable(
+        name, variable, mask_and_scale=False, decode_times=False, decode_endianness=False
+    )
+    return text
 
 
 def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptions) -> Stream:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from geofsrcnn.cf.encoding import limits_of, packing_of
 from geofsrcnn.cf.grid import find_grid
-from geofsrcnn.cf.refine import refine
+from geofsrcnn.cf.refine import Role, refine
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
 from tests.support.grids import GAUSSIAN, curvilinear, globe, projected, regular
 
@@ -131,7 +131,7 @@ def test_coordinates_and_bounds_are_split(falling, swapped):
     dataset = regular(falling=falling)
     if swapped:
         dataset["lat_bnds"] = dataset["lat_bnds"][:, ::-1]
-    made = refine(dataset, 3).made
+    made = refine(dataset, 3).derived
     fine, coarse = made["lat_bnds"].to_numpy(), dataset["lat_bnds"].to_numpy()
     assert fine.shape == (72, 2)
     assert np.allclose(fine.mean(1), made["lat"].to_numpy())
@@ -145,10 +145,10 @@ def test_coordinates_and_bounds_are_split(falling, swapped):
 def test_uneven_cells_get_bounds():
     """Gaussian latitudes without bounds: the finer ones have them, since their middles do not tell them."""
     refinement = refine(globe(latitude=GAUSSIAN), 2)
-    assert refinement.made["lat"].attrs["bounds"] == "lat_bnds"
-    bounds = refinement.made["lat_bnds"].to_numpy()
+    assert refinement.derived["lat"].attrs["bounds"] == "lat_bnds"
+    bounds = refinement.derived["lat_bnds"].to_numpy()
     assert np.allclose(bounds[1:, 0], bounds[:-1, 1])
-    assert "bounds" not in refinement.made["lon"].attrs
+    assert "bounds" not in refinement.derived["lon"].attrs
     assert not refinement.grid.even
 
 
@@ -157,25 +157,25 @@ def test_longitudes_keep_their_convention():
     dataset = regular(columns=8).assign_coords(lon=("lon", [358.0, 359.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))
     dataset = dataset.drop_vars("lon_bnds")
     dataset["lon"].attrs["units"] = "degrees_east"
-    fine = refine(dataset, 2).made["lon"].to_numpy()
+    fine = refine(dataset, 2).derived["lon"].to_numpy()
     assert np.allclose(fine[:6], [357.75, 358.25, 358.75, 359.25, -0.25, 0.25])
 
 
 def test_geotransform_follows():
     """GDAL's six numbers for the finer grid; none where cells are uneven."""
-    made = refine(projected(), 3).made["spatial_ref"].attrs
+    made = refine(projected(), 3).derived["spatial_ref"].attrs
     assert [float(n) for n in made["GeoTransform"].split()] == [500000, 10, 0, 6000000, 0, -10]
     assert made["crs_wkt"] == projected()["spatial_ref"].attrs["crs_wkt"]
     uneven = projected()
     uneven = uneven.assign_coords(y=("y", uneven["y"].values - np.arange(20) ** 2, uneven["y"].attrs))
-    assert "GeoTransform" not in refine(uneven, 3).made["spatial_ref"].attrs
+    assert "GeoTransform" not in refine(uneven, 3).derived["spatial_ref"].attrs
 
 
 @pytest.mark.parametrize("vertices", [True, False])
 def test_curvilinear_grids_are_split(vertices):
     """Places and vertices, cell numbers counted on, areas divided."""
     dataset = curvilinear(vertices=vertices)
-    made = refine(dataset, 2).made
+    made = refine(dataset, 2).derived
     assert made["i"].to_numpy().tolist() == list(range(80))
     latitude = made["latitude"].to_numpy()
     assert np.allclose(latitude.reshape(18, 2, 40, 2).mean((1, 3)), dataset["latitude"], atol=0.02)
@@ -198,7 +198,7 @@ def test_areas_on_the_globe_follow_the_sine():
         np.repeat(-np.diff(np.sin(edges))[:, None], 64, 1),
         {"standard_name": "cell_area"},
     )
-    fine = refine(dataset, 3).made["area"].to_numpy()
+    fine = refine(dataset, 3).derived["area"].to_numpy()
     parts = -np.diff(np.sin(np.radians(np.linspace(90, -90, 19))))
     assert np.allclose(fine[:, 0] * 3, parts)
 
@@ -216,13 +216,13 @@ def test_roles():
     dataset["when"] = (("time",), np.zeros(3))
     with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*mask, sea, name, zonal"):
         roles = refine(dataset, 2).roles
-    assert {n for n, r in roles.items() if r == "repeated"} == {"mask", "sea", "name", "zonal"}
-    assert roles["people"] == "total"
-    assert {n for n, r in roles.items() if r == "field"} == {"tos", "count"}
-    assert roles["when"] == "same"
-    assert roles["areacello"] == roles["latitude"] == roles["vertices_longitude"] == "made"
+    assert {n for n, r in roles.items() if r == Role.REPEATED} == {"mask", "sea", "name", "zonal"}
+    assert roles["people"] == Role.EXTENSIVE
+    assert {n for n, r in roles.items() if r == Role.FIELD} == {"tos", "count"}
+    assert roles["when"] == Role.COPIED
+    assert roles["areacello"] == roles["latitude"] == roles["vertices_longitude"] == Role.DERIVED
     chosen = refine(dataset[["tos", "count", "areacello"]], 2, variables=["tos"])
-    assert chosen.roles["count"] == "dropped"
+    assert chosen.roles["count"] == Role.OMITTED
 
 
 def test_complex_fields_are_refused():
@@ -240,7 +240,7 @@ def test_words_on_resolution_are_left_out():
     refinement = refine(dataset, 2)
     assert "geospatial_lat_resolution" not in refinement.attrs
     assert refinement.attrs["geospatial_lat_min"] == 40.0
-    assert "actual_range" not in refinement.made["lat"].attrs
+    assert "actual_range" not in refinement.derived["lat"].attrs
 
 
 # ----------------------------------------------------------------------------------------------------- storage

@@ -33,7 +33,15 @@ def raster(tmp_path):
     values = np.stack([np.sin(rows / 5) + np.cos(columns / 7), np.cos(rows / 4) * np.sin(columns / 9)])
     path = tmp_path / "raster.tif"
     with rasterio.open(
-        path, "w", "GTiff", 2100, 96, 2, dtype="float32", crs="EPSG:32633", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+        path,
+        "w",
+        "GTiff",
+        2100,
+        96,
+        2,
+        dtype="float32",
+        crs="EPSG:32633",
+        transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
     ) as new:
         new.write(values.astype("float32"))
     return path
