@@ -194,7 +194,7 @@ def upscale_files(
 ) -> BatchResult:
     """Upscale many files on a dask cluster; what failed is in the result, each with its reason.
 
-    Each output appears when it is whole and verified, and equals that of `geofsrcnn.upscale_raster` or the command of
+    Each output appears when it is whole and verified, and equals that of `geofsrcnn.upscale_file` or the command of
     the same options to the last bit; inputs are never touched. A journal in the folder of outputs says what is done,
     and `resume` carries on from there.
 
