@@ -129,7 +129,7 @@ class UpscaleOptions:
     value_range: tuple[float, float] | None = _option(None, "a field of its own")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
-    threads: int | None = _option(None, "a field of its own")
+    threads: int | None = _option(None)
     device: str = _option("auto")
     precision: str = _option("float32")
     overwrite: bool = _option(default=False)

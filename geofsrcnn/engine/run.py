@@ -77,7 +77,7 @@ def run(
             take(tile, bands, next(made))
         return
     if workers == 1:
-        with _one_torch_thread():
+        with torch_threads(1):
             for bands, tile in units:
                 take(tile, bands, upscale_tile(job, source.read(tile.read, bands), tile, bands))
         return
@@ -98,9 +98,10 @@ def run(
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads of torch's own; as before afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

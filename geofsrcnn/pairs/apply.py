@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import dask.array as da
@@ -14,6 +15,7 @@ import xarray as xr
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
 from geofsrcnn.engine.base import Sink
+from geofsrcnn.engine.run import torch_threads
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
@@ -49,12 +51,15 @@ class Downscaling:
         For each predictor its dataset and name.
     indexes : list of list of int
         For each predictor the times that all have.
+    threads : int, optional
+        Threads that compute; torch's own number if not given.
     """
 
     model: Model
     pairing: Pairing
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
+    threads: int | None = None
 
     @property
     def timed(self) -> tuple[Fields, list[int]]:
@@ -195,7 +200,9 @@ class Downscaling:
             outside.add(given)
         timed, index = self.timed
         days = np.array([day_of_year(timed.stamps[i]) for i in index[part]])
-        members = downscaled(self.model.members, self.pairing, given, self._partners(coarse, len(days)), days, "cpu")
+        partners = self._partners(coarse, len(days))
+        with nullcontext() if self.threads is None else torch_threads(self.threads):
+            members = downscaled(self.model.members, self.pairing, given, partners, days, "cpu")
         mean = np.mean(members, axis=0)
         spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
         return np.concatenate([mean, *spread], axis=1).astype(np.float32)
@@ -236,14 +243,17 @@ class Outside:
             own = self._span[i]
             own[:] = np.fmin(own[0], np.fmin.reduce(values, None)), np.fmax(own[1], np.fmax.reduce(values, None))
 
-    def say(self) -> None:
-        """Warn of predictors with more than `MANY` of their values outside, and of those without any."""
+    def say(self, blocks: int = 1) -> None:
+        """Warn of predictors with more than `MANY` of their values outside, and of those without any.
+
+        Where this is one of several blocks that know nothing of each other, it has to have as many for all of them.
+        """
         for predictor, missing in zip(self._predictors, self._missing, strict=True):
-            if missing == self._all:
+            if missing == self._all and blocks == 1:
                 warn("W-MISSING", f"{printable(predictor.name)} has no value: its mean stands in for it")
         for predictor, count, span in zip(self._predictors, self._count, self._span, strict=True):
             low, high = predictor.span
-            if count > MANY * self._all:
+            if count > MANY * self._all * blocks:
                 warn(
                     "W-UNSEEN",
                     f"{100 * count / self._all:.1f} % of the values of {printable(predictor.name)} lie outside what "
@@ -252,14 +262,16 @@ class Outside:
                 )
 
 
-def prepare(sources: Sequence[xr.Dataset], model: Model) -> Downscaling:
+def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = None) -> Downscaling:
     """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
     pairing = pairing_of(model)
     fields = _found(sources, pairing)
-    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]))
+    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), threads)
 
 
-def downscale_dataset(coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLike) -> xr.Dataset:
+def downscale_dataset(
+    coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLike, threads: int | None = None
+) -> xr.Dataset:
     """Targets of a network that was trained on pairs, on its fine grid.
 
     Parameters
@@ -268,6 +280,8 @@ def downscale_dataset(coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLik
         Decoded, with the network's predictors by name, on any grids with coordinates of one dimension.
     model : path, Checkpoint or Model
         Of pairs.
+    threads : int, optional
+        Threads that compute.
 
     Returns
     -------
@@ -280,7 +294,7 @@ def downscale_dataset(coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLik
     InputError, UsageError, ModelError
         If a predictor is not there or in other units, there is no common time, or the model is no such one.
     """
-    task = prepare([coarse] if isinstance(coarse, xr.Dataset) else list(coarse), load_model(model))
+    task = prepare([coarse] if isinstance(coarse, xr.Dataset) else list(coarse), load_model(model), threads)
     fine = _lazy(task) if any(_is_lazy(each.dataset[name]) for each, name in task.fields) else _eager(task)
     dims = ("time", *task.pairing.domain.names)
     return task.frame().assign({name: (dims, fine[:, k], attrs) for k, (name, attrs) in enumerate(task.outputs())})
@@ -318,7 +332,7 @@ def _from_arrays(task: Downscaling, part: slice, bare: Sequence[xr.DataArray], v
     """A block of times, from the values of the predictors."""
     outside = Outside(task.pairing)
     fine = task.downscale([field.copy(data=array) for field, array in zip(bare, values, strict=True)], part, outside)
-    outside.say()
+    outside.say(task.units)
     return fine
 
 

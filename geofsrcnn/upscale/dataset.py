@@ -87,7 +87,7 @@ def upscale_dataset(
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 
-        return downscale_dataset(dataset, loaded)
+        return downscale_dataset(dataset, loaded, threads)
     check_bands(loaded)
     plan = refine(dataset, loaded.factor, variables=names, x=x, y=y)
 

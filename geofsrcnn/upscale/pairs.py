@@ -46,7 +46,7 @@ def open_pairs(
     with ExitStack() as held:
         places: list[Path | RemoteZarr] = [*remote, *local]
         stored = [held.enter_context(open_dataset(place)) for place in places]
-        fields = prepare([xr.decode_cf(each, decode_timedelta=False) for each in stored], model)
+        fields = prepare([xr.decode_cf(each, decode_timedelta=False) for each in stored], model, options.threads)
         output = _Store(fields, folder=form == "Zarr")
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)
 

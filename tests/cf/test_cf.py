@@ -285,13 +285,13 @@ def test_packing():
     """Type, scale, offset and marks of missing cells, decoded or not."""
     packing = packing_of(variable(encoding={"dtype": "int16", "_FillValue": -1, "missing_value": -2}))
     assert packing.missing.marks == (-1.0, -2.0)
-    assert packing_of(variable({"_FillValue": np.int64(2**62 + 1)}, dtype="int64")).nodata == (2**62 + 1,)
+    assert packing_of(variable({"_FillValue": np.int64(2**62 + 1)}, dtype="int64")).missing.marks == (2**62 + 1,)
     unsigned = packing_of(variable({"_Unsigned": "true", "_FillValue": np.int16(-1)}, dtype="int16"))
-    assert (unsigned.dtype, unsigned.nodata) == (np.uint16, (65535.0,))
+    assert (unsigned.dtype, unsigned.missing.marks) == (np.uint16, (65535.0,))
     loss = packing_of(variable({"_Unsigned": "false", "_FillValue": np.uint16(65535)}, dtype="uint16"))
-    assert (loss.dtype, loss.nodata) == (np.int16, (-1.0,))
+    assert (loss.dtype, loss.missing.marks) == (np.int16, (-1.0,))
     for key, value in (("scale_factor", 0.0), ("scale_factor", "abc"), ("add_offset", np.nan)):
         with pytest.raises(InputError, match=f"{key} is .*, which nothing can be packed by"):
             packing_of(variable({key: value}, dtype="int16"))
     signed = packing_of(variable({"_Unsigned": "false", "valid_range": np.array([-90, 90], "int8")}, dtype="uint8"))
-    assert (signed.dtype, signed.valid) == (np.int8, (-90, 90))
+    assert (signed.dtype, signed.missing.limits) == (np.int8, (-90, 90))
