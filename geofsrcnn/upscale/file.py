@@ -112,7 +112,8 @@ def estimate_file(
 
 def _spread(src: StrPath, options: UpscaleOptions) -> tuple[StrPath, UpscaleOptions]:
     """The first file of a pattern, and the others as more files with predictors."""
-    if is_remote(src) or Path(src).exists() or not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
+    exists = os.path.exists(src)  # noqa: PTH110  which is no error where a folder cannot be looked into
+    if is_remote(src) or exists or not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
         return src, options
     return found[0], replace(options, also=[*found[1:], *options.also])
 

@@ -14,6 +14,7 @@ import rasterio
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.file import upscale_file
 from tests.support import processes
 from tests.support.archives import PLAIN, dataset, same
@@ -198,7 +199,7 @@ def test_models_travel_to_the_workers(archive, cluster, tmp_path, random_network
     upscale_file(archive / "a.tif", tmp_path / "single.tif", 2, path, threads=1)
     assert digest(tmp_path / "out" / "a_x2.tif") == digest(tmp_path / "single.tif")
     assert result.workers == 2
-    with pytest.raises(ModelError, match="is a model for factor 2, not 3"):
+    with pytest.raises(ModelError, match="is for factor 2, not 3"):
         upscale_files([archive / "a.tif"], tmp_path / "out3", 3, path, address=cluster)
     assert not (tmp_path / "out3").exists()
 
@@ -407,7 +408,9 @@ def test_a_worker_that_joins_with_other_versions_stops_the_run(tmp_path):
     """What a worker that came later says of a task."""
     from geofsrcnn.batch.worker import Settings, Work, upscale_work
 
-    settings = Settings("r", 3, "bilinear", "", {}, str(tmp_path), 0, (), False, {"geofsrcnn": "9", "torch": "9"})
+    settings = Settings(
+        "r", 3, "bilinear", "", UpscaleOptions(), str(tmp_path), 0, (), False, {"geofsrcnn": "9", "torch": "9"}
+    )
     facts = upscale_work(settings, Work("x.tif", "y.tif"))
     assert facts["state"] == "mismatch"
     assert "has geofsrcnn" in facts["reason"]

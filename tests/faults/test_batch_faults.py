@@ -21,6 +21,7 @@ from geofsrcnn.batch.cluster import Task, Window, local_cluster
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, OutputError, UsageError
+from geofsrcnn.options import UpscaleOptions
 from tests.support import processes
 from tests.support.archives import PLAIN, dataset, same
 from tests.support.clusters import FORKED, children, gone, local
@@ -370,7 +371,7 @@ def test_a_task_that_runs_twice_at_once(archive, cluster, tmp_path):
     from geofsrcnn.batch.worker import Settings, Work, upscale_work, versions
 
     out = tmp_path / "out"
-    settings = Settings("r", 3, "bilinear", "", {}, str(out), 0, (), False, versions())
+    settings = Settings("r", 3, "bilinear", "", UpscaleOptions(), str(out), 0, (), False, versions())
     work = Work(str(archive / "large.tif"), "l.tif")
     with distributed.Client(cluster, set_as_default=False) as client:
         seen = set()

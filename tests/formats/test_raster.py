@@ -116,8 +116,6 @@ def grey(rows: int, columns: int, **more: int) -> dict[int, tuple[int, int, int]
         (b"\x1b[31mred", r"it starts with '\\\\x1b\[31mred'"),
         (b"II*\0", "cannot open coarse.tif as GTiff"),
         (b"II*\0" + bytes(11), "cannot open coarse.tif as GTiff"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5, not a GeoTIFF: coarse.tif: convert it"),
-        (b"CDF\1" + bytes(20), "NetCDF, not a GeoTIFF: coarse.tif"),
         (b"GRIB" + bytes(20), "GRIB, not a GeoTIFF: coarse.tif"),
         (b"\x89PNG\r\n\x1a\n", "not a GeoTIFF"),
     ],
@@ -144,8 +142,22 @@ def test_missing_files_and_folders(source, output):
     refused(source, output, InputError, "no such file: .*coarse.tif")
     source.mkdir()
     refused(source, output, InputError, "a folder, neither a GeoTIFF nor a Zarr group: coarse.tif")
-    (source / "zarr.json").write_text("{}")
-    refused(source, output, InputError, "Zarr, not a GeoTIFF: coarse.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("coarse.tif", b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5, not a GeoTIFF: coarse.tif: convert it"),
+        ("coarse.tif", b"CDF\1" + bytes(20), "NetCDF, not a GeoTIFF: coarse.tif"),
+        ("coarse.tif/zarr.json", b"{}", "Zarr, not a GeoTIFF: coarse.tif"),
+    ],
+)
+def test_a_source_of_rasters_takes_no_dataset(tmp_path, name, content, words):
+    """NetCDF and Zarr have readers of their own."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        RasterSource(tmp_path / "coarse.tif")
 
 
 # ------------------------------------------------------------------------------------- B4 to B7: damage and bombs

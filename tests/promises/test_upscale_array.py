@@ -554,9 +554,9 @@ def test_a_model_for_another_factor_is_refused(random_network):
     """A checkpoint serves its own factor only; an unknown name lists what there is."""
     with pytest.raises(ModelError, match="model random is for factor 3, not 2"):
         upscale_array(np.zeros((5, 6)), 2, random_network(3))
-    with pytest.raises(ModelError, match="is a model for factor 3, not 2"):
+    with pytest.raises(ModelError, match="is for factor 3, not 2"):
         upscale_array(np.zeros((5, 6)), 2, random_network(3).path)
-    with pytest.raises(ModelError, match="no model 'best' in the package in the package"):
+    with pytest.raises(ModelError, match="no model 'best' for factor 3 in the package"):
         upscale_array(np.zeros((5, 6)), 3, "best")
 
 

@@ -22,26 +22,9 @@ from typing import Any
 
 SELF = Path(__file__)
 PRELOADED = (
-    *(
-        "cli.main",
-        "cli.session",
-        "cli.show",
-        "cli.train",
-        "cli.upscale",
-        "engine.run",
-        "formats.geotiff",
-        "formats.netcdf",
-    ),
-    *(
-        "formats.open",
-        "formats.raster",
-        "formats.zarr",
-        "networks.catalog",
-        "networks.checkpoint",
-        "networks.inference",
-        "pairs.train",
-    ),
-    *("training.rasters", "upscale.dataset", "upscale.file", "upscale.raster"),
+    *("cli.main", "cli.session", "engine.lazy", "engine.run", "formats.geotiff", "formats.netcdf", "formats.raster"),
+    *("formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference", "training.rasters"),
+    *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.store"),
 )
 
 PATIENCE = 300
