@@ -98,8 +98,18 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
                 scheduler_kwargs={"dashboard": dashboard},
                 silence_logs=logging.CRITICAL,
             )
-        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        with closed_afterwards(cluster), distributed.Client(cluster, set_as_default=False) as client:
             yield client
+
+
+@contextmanager
+def closed_afterwards(cluster: Any) -> Iterator[Any]:
+    """Close a local cluster in the end; a worker that is being started again just then cannot be waited for."""
+    try:
+        yield cluster
+    finally:
+        with suppress(AssertionError):  # of dask's, which asks a process to end that it has not started yet
+            cluster.close()
 
 
 @contextmanager

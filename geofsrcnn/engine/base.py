@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from geofsrcnn.errors import ModelError, UsageError
-from geofsrcnn.grids.windows import Window
+from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import check_tile_size
 from geofsrcnn.values.cells import Cells
@@ -60,7 +60,7 @@ class Job:
     @property
     def reach(self) -> int:
         """Cells read around a tile: the halo, and once more where its missing cells are filled from."""
-        return 0 if self.model is None else 2 * self.model.halo
+        return 0 if self.model is None else read_margin(self.model.halo)
 
 
 TILE = 160

@@ -22,7 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 from geofsrcnn._types import Array
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.sources import warn_outside
-from geofsrcnn.grids.windows import Window
+from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
 from geofsrcnn.values.encoding import Missing
 
@@ -117,7 +117,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     dask.array.Array (..., factor * y, factor * x)
         Of the array's type, each chunk from one of the array's (rechunked) chunks.
     """
-    reach = 2 * model.halo  # what missing cells are filled from may lie another halo away
+    reach = read_margin(model.halo)
     again = array.shape[-1] - recipe.around if recipe.around else 0  # last columns that repeat the first
     rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
     if model.whole:

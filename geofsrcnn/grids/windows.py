@@ -146,3 +146,8 @@ class Plan:
                     read=core.grow(self.reach, self.extent),
                     write=core.shift(-r.y0, -r.x0).refine(self.factor),
                 )
+
+
+def read_margin(halo: int) -> int:
+    """Cells to read around a window: the halo, and once more, where missing cells within it are filled from."""
+    return 2 * halo

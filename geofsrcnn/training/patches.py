@@ -26,7 +26,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.raster import GDAL_ERRORS, RasterSource
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.windows import Window
+from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.fill import fill
 
@@ -351,7 +351,7 @@ class Patches:
         holes = np.isnan(coarse).any((1, 2))
         if holes.any():
             valid = repeat(np.isfinite(inner), f)
-            coarse[holes] = fill(coarse[holes], np.isfinite(coarse[holes]), 2 * halo)
+            coarse[holes] = fill(coarse[holes], np.isfinite(coarse[holes]), read_margin(halo))
             core = np.where(valid, core, repeat(inner, f))
         rest = core - repeat(inner, f)
         cells = rest[0].size if valid is None else np.maximum(valid.sum((1, 2)), 1)

@@ -26,6 +26,7 @@ from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, p
 from geofsrcnn.evaluation.scores import rmse, scored_mask
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.staging import check_target
+from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
@@ -287,7 +288,7 @@ def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | N
     where = scored_mask(valid, factor)
     if where.sum() < MIN_SCORED:
         return None
-    coarse = fill(coarse[None], valid[None], 2 * halo)[0]
+    coarse = fill(coarse[None], valid[None], read_margin(halo))[0]
     baseline = rmse(resample(coarse, factor, BASELINE), truth, where)
     if baseline <= 1e-9 * float(np.abs(truth[where]).max()):  # constant but for rounding
         return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
+
+from geofsrcnn.batch.cluster import closed_afterwards
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
@@ -30,14 +33,15 @@ def forked() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
 
 
-def local(workers: int = 2, threads: int = 1, **options: Any) -> LocalCluster:
+@contextmanager
+def local(workers: int = 2, threads: int = 1, **options: Any) -> Iterator[LocalCluster]:
     """A cluster whose workers are started again when they die."""
     import distributed
 
     settings = {"distributed.scheduler.allowed-failures": 2, "distributed.scheduler.worker-saturation": 1.0}
     forked()
     with dask.config.set(settings):
-        return distributed.LocalCluster(
+        cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
             processes=True,
@@ -47,6 +51,8 @@ def local(workers: int = 2, threads: int = 1, **options: Any) -> LocalCluster:
             silence_logs=50,
             **options,
         )
+    with closed_afterwards(cluster):
+        yield cluster
 
 
 FORKED = "from tests.support.clusters import forked; forked()\n"
