@@ -78,14 +78,8 @@ class Recipe:
 
     @property
     def ready(self) -> Model:
-        """The model ready to run, made once in a process."""
-        key = self.identity[:4]
-        with _LOCK:
-            if key not in _READY:
-                _READY[key] = load_model(self.model, self.factor, device=self.device, precision=self.precision)
-                while len(_READY) > READY:
-                    del _READY[next(iter(_READY))]
-            return _READY[key]
+        """The model ready to run."""
+        return ready_model(self.model, self.factor, self.device, self.precision)
 
 
 READY = 8
@@ -97,6 +91,17 @@ _LOCK = threading.Lock()
 
 _SAID: set[str] = set()
 """Results of which this process has said that values lie outside their range."""
+
+
+def ready_model(model: str | Checkpoint, factor: int, device: str, precision: str) -> Model:
+    """A model ready to run, made once in a process."""
+    key = (model if isinstance(model, str) else model.digest, factor, device, precision)
+    with _LOCK:
+        if key not in _READY:
+            _READY[key] = load_model(model, factor, device=device, precision=precision)
+            while len(_READY) > READY:
+                del _READY[next(iter(_READY))]
+        return _READY[key]
 
 
 def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:

@@ -7,18 +7,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
+from dask.delayed import delayed
 
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
+from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.engine.base import Sink
+from geofsrcnn.engine.lazy import ready_model
 from geofsrcnn.engine.run import torch_threads
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
+from geofsrcnn.networks.checkpoint import Checkpoint
 from geofsrcnn.pairs.interpolate import interpolated
 from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
@@ -133,7 +139,8 @@ class Downscaling:
             sink.write(Window(0, rows, 0, columns), cells, slice(part.start * count, part.stop * count))
             if progress is not None:
                 progress(done, len(own))
-        outside.say()
+        if made is None:
+            outside.say(-(-self.units // len(own)))
 
     def seconds(self) -> float:
         """What computing takes here, about: from the first time, computed now."""
@@ -184,41 +191,50 @@ class Downscaling:
         coarse = [
             each.at(name, index[part]).load() for (each, name), index in zip(self.fields, self.indexes, strict=True)
         ]
-        return self.downscale(coarse, part, outside)
+        grids = [each.grid for each, _ in self.fields]
+        days = self.days(part)
+        return downscale_block(self.model, self.pairing, grids, coarse, days, threads=self.threads, outside=outside)
 
-    def downscale(self, coarse: Sequence[xr.DataArray], part: slice, outside: Outside | None = None) -> Array:
-        """The same from the predictors at these times, in memory."""
-        domain, reach = self.pairing.domain, self.model.halo
-        given = np.stack(
-            [
-                interpolated(field, each.grid, *domain.middles(reach), turning=domain.turning)
-                for field, (each, _) in zip(coarse, self.fields, strict=True)
-            ],
-            1,
-        )
-        if outside is not None:
-            outside.add(given)
+    def days(self, part: slice) -> Array:
+        """Days of the year of some times, from 0."""
         timed, index = self.timed
-        days = np.array([day_of_year(timed.stamps[i]) for i in index[part]])
-        partners = self._partners(coarse, len(days))
-        with nullcontext() if self.threads is None else torch_threads(self.threads):
-            members = downscaled(self.model.members, self.pairing, given, partners, days, "cpu")
-        mean = np.mean(members, axis=0)
-        spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
-        return np.concatenate([mean, *spread], axis=1).astype(np.float32)
+        return np.array([day_of_year(timed.stamps[i]) for i in index[part]])
 
-    def _partners(self, coarse: Sequence[xr.DataArray], times: int) -> Array:
-        """What each target's partner is on the fine grid."""
-        domain = self.pairing.domain
-        near = []
-        for target in self.pairing.targets:
-            place = self.pairing.partner(target)
-            if place is None:
-                near.append(np.full((times, *domain.shape), np.nan))
-            else:
-                grid = self.fields[place][0].grid
-                near.append(interpolated(coarse[place], grid, domain.y, domain.x, turning=domain.turning))
-        return domain.pad(np.stack(near, 1))
+
+def downscale_block(
+    model: Model,
+    pairing: Pairing,
+    grids: Sequence[CFGrid],
+    coarse: Sequence[xr.DataArray],
+    days: Array,
+    *,
+    threads: int | None = None,
+    outside: Outside | None = None,
+) -> Array:
+    """Some times, ``(time, output, y, x)`` float32, from the predictors at these times, in memory, and their grids."""
+    domain, reach = pairing.domain, model.halo
+    given = np.stack(
+        [
+            interpolated(field, grid, *domain.middles(reach), turning=domain.turning)
+            for field, grid in zip(coarse, grids, strict=True)
+        ],
+        1,
+    )
+    if outside is not None:
+        outside.add(given)
+    near = []
+    for target in pairing.targets:
+        place = pairing.partner(target)
+        if place is None:
+            near.append(np.full((len(days), *domain.shape), np.nan))
+        else:
+            near.append(interpolated(coarse[place], grids[place], domain.y, domain.x, turning=domain.turning))
+    partners = domain.pad(np.stack(near, 1))
+    with nullcontext() if threads is None else torch_threads(threads):
+        members = downscaled(model.members, pairing, given, partners, days, "cpu")
+    mean = np.mean(members, axis=0)
+    spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
+    return np.concatenate([mean, *spread], axis=1).astype(np.float32)
 
 
 class Outside:
@@ -312,27 +328,59 @@ def _eager(task: Downscaling) -> Array:
 
 
 def _lazy(task: Downscaling) -> da.Array:
-    """All times as a dask array, a block of them a chunk."""
+    """All times as a dask array, a block of them a chunk, which needs these times of the predictors alone."""
     import dask.array as da
-    from dask.delayed import delayed
 
-    shape, make = (len(task.outputs()), *task.shapes[1]), delayed(_from_arrays, pure=True)
+    model = task.model
+    recipe = _Recipe(
+        model.checkpoint,
+        model.device,
+        model.precision,
+        tuple(each.grid for each, _ in task.fields),
+        task.units,
+        task.threads,
+    )
     blocks = []
     for number in range(task.units):
         part = task.part(number)
         fields = [each.at(name, index[part]) for (each, name), index in zip(task.fields, task.indexes, strict=True)]
-        bare = [field.copy(data=np.broadcast_to(np.float32(0), field.shape)) for field in fields]
-        done = make(task, part, bare, [field.data for field in fields])
-        blocks.append(da.from_delayed(done, (part.stop - part.start, *shape), np.float32))
+        bare = [_without_values(field, grid) for field, grid in zip(fields, recipe.grids, strict=True)]
+        arrays = [field.data for field in fields]
+        name = f"fsrcnn-pairs-{tokenize(model.digest, model.device, model.precision, task.days(part), arrays)}"
+        make = delayed(partial(_from_arrays, recipe, bare, task.days(part)), name=f"{name}-recipe", traverse=False)
+        shape = (part.stop - part.start, len(task.outputs()), *task.shapes[1])
+        blocks.append(da.from_delayed(make(*arrays, dask_key_name=name), shape, np.float32))
     whole: da.Array = da.concatenate(blocks)
     return whole
 
 
-def _from_arrays(task: Downscaling, part: slice, bare: Sequence[xr.DataArray], values: Sequence[Array]) -> Array:
+@dataclass(frozen=True)
+class _Recipe:
+    """What all blocks have in common; travels to the workers, which load the model once a process."""
+
+    checkpoint: Checkpoint | None
+    device: str
+    precision: str
+    grids: tuple[CFGrid, ...]
+    blocks: int
+    threads: int | None
+
+
+def _without_values(field: xr.DataArray, grid: CFGrid) -> xr.DataArray:
+    """A field with the coordinates that say where its cells are, and nothing in them."""
+    places = {name: field[name].load() for name in (grid.y_coordinate, grid.x_coordinate) if name is not None}
+    return xr.DataArray(np.broadcast_to(np.float32(0), field.shape), places, field.dims, field.name)
+
+
+def _from_arrays(recipe: _Recipe, bare: Sequence[xr.DataArray], days: Array, *values: Array) -> Array:
     """A block of times, from the values of the predictors."""
-    outside = Outside(task.pairing)
-    fine = task.downscale([field.copy(data=array) for field, array in zip(bare, values, strict=True)], part, outside)
-    outside.say(task.units)
+    assert recipe.checkpoint is not None
+    model = ready_model(recipe.checkpoint, recipe.checkpoint.config.factor, recipe.device, recipe.precision)
+    pairing = pairing_of(model)
+    coarse = [field.copy(data=array) for field, array in zip(bare, values, strict=True)]
+    outside = Outside(pairing)
+    fine = downscale_block(model, pairing, recipe.grids, coarse, days, threads=recipe.threads, outside=outside)
+    outside.say(recipe.blocks)
     return fine
 
 

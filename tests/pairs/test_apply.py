@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 import xarray as xr
@@ -56,19 +57,44 @@ def test_lazy_in_lazy_out(files, whole):
         fine = coarse.fsrcnn.upscale(model=files["model"])
         assert fine["tas"].chunks is not None
         assert np.array_equal(fine["tas"].compute(scheduler="synchronous"), whole["tas"], equal_nan=True)
+        again = coarse.fsrcnn.upscale(model=files["model"])
+        assert fine["tas"].data.name == again["tas"].data.name
+
+
+def test_lazily_on_a_cluster(files, whole, cluster):
+    """Blocks travel to workers, which load the model themselves."""
+    with (
+        distributed.Client(cluster, set_as_default=False) as client,
+        xr.open_dataset(files["coarse"], chunks={"time": 50}) as coarse,
+    ):
+        fine = client.compute(coarse.fsrcnn.upscale(model=files["model"])["tas"]).result()
+    assert np.array_equal(fine, whole["tas"], equal_nan=True)
+
+
+def test_eager_in_eager_out(files, whole):
+    """In memory, as from the file."""
     with xr.open_dataset(files["coarse"]) as coarse:
         eager = geofsrcnn.upscale_dataset(coarse, model=files["model"])
         assert eager["tas"].chunks is None
         assert np.array_equal(eager["tas"], whole["tas"], equal_nan=True)
 
 
-@pytest.mark.parametrize("split", [0, 5000])
+@pytest.mark.parametrize("split", [0, 2000])
 def test_in_batch_and_in_parts(files, whole, tmp_path, split):
-    """A batch gives what the single run gives, also from parts that were made apart."""
+    """A batch gives what the single run gives, also from parts that were made apart, and warns of nothing else."""
+    parts = []
     result = geofsrcnn.upscale_files(
-        [files["coarse"]], tmp_path, model=files["model"], workers=1, split=split, pattern="{stem}_fine.nc"
+        [files["coarse"]],
+        tmp_path,
+        model=files["model"],
+        workers=1,
+        split=split,
+        pattern="{stem}_fine.nc",
+        strict=True,
+        progress=lambda tally: parts.append(tally.parts),
     )
     assert [(each.state, each.reason) for each in result.files] == [("done", "")]
+    assert (max(parts) > 1) == bool(split)
     with xr.open_dataset(tmp_path / "coarse_fine.nc") as fine:
         assert np.array_equal(fine["tas"], whole["tas"], equal_nan=True)
         assert fine.attrs["history"] == whole.attrs["history"]
