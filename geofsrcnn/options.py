@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypedDict
 
 from geofsrcnn.errors import UsageError, printable
@@ -150,8 +150,24 @@ class UpscaleOptions:
     also: Sequence[str | os.PathLike[str]] = _option((), "pairs")
 
     def __post_init__(self) -> None:
+        plain = {
+            "value_range": _numbers(self.value_range, "range", "a smaller and a larger number", 2),
+            "bounds": _numbers(self.bounds, "bounds", "four numbers, west below east and south below north", 4),
+            "bidx": _indexes(self.bidx),
+            "variables": _texts(self.variables, "variables"),
+            "also": _texts(self.also, "also") or (),
+            "co": dict(self.co or {}),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         check_range(self.value_range)
         check_bounds(self.bounds)
+        if self.max_pixels is not None and not _is_positive(self.max_pixels):
+            raise UsageError(f"max_pixels must be a positive whole number, got {self.max_pixels!r}")
+        if self.nodata is not None and not isinstance(self.nodata, Real):
+            raise UsageError(f"nodata must be a number, got {self.nodata!r}")
+        if not isinstance(self.device, str):
+            raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
         check_tile_size(self.tile_size)
         check_dtype(self.dtype)
         if self.precision not in PRECISIONS:
@@ -223,7 +239,8 @@ class UpscaleOptions:
         given = self.given()
         for each in fields(self):
             if each.name in given and meaningless(each.metadata["applies"]):
-                raise UsageError(words[each.name])
+                what = f"--{each.name.replace('_', '-')} has no meaning for this input or output"
+                raise UsageError(words.get(each.name, what))
 
 
 _INSTEAD = {
@@ -242,6 +259,38 @@ _INSTEAD = {
     "group": "--group is for NetCDF and Zarr",
 }
 """What to do instead, where an option has no meaning."""
+
+
+def _numbers(values: Any, name: str, wanted: str, count: int) -> Any:
+    """So many numbers as a tuple, or none."""
+    if values is None:
+        return None
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != count:
+        raise UsageError(f"{name} must be {wanted}, got {values!r}")
+    return found
+
+
+def _indexes(values: Any) -> tuple[int, ...]:
+    """Band numbers as a tuple."""
+    found = () if values is None else tuple(values)
+    if not all(_is_positive(value) for value in found):
+        raise UsageError(f"bidx must be band numbers from 1, got {values!r}")
+    return tuple(int(value) for value in found)
+
+
+def _texts(values: Any, name: str) -> tuple[str, ...] | None:
+    """Names or paths as a tuple; one alone is taken as such."""
+    if values is None:
+        return None
+    if isinstance(values, (str, os.PathLike)):
+        values = (values,)
+    if not isinstance(values, Iterable):
+        raise UsageError(f"{name} must be names, got {values!r}")
+    return tuple(os.fspath(value) if isinstance(value, os.PathLike) else value for value in values)
 
 
 def _is_empty(value: object) -> bool:
@@ -302,12 +351,8 @@ def check_range(value_range: tuple[float, float] | None) -> None:
     """
     if value_range is None:
         return
-    try:
-        low, high = value_range
-        wrong = math.isnan(low) or math.isnan(high) or not low < high
-    except (TypeError, ValueError):
-        raise UsageError(f"range must be a smaller and a larger number, got {value_range!r}") from None
-    if wrong:
+    low, high = value_range
+    if math.isnan(low) or math.isnan(high) or not low < high:
         raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
 
 

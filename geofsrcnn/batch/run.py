@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -32,7 +32,7 @@ from geofsrcnn.errors import (
     printable,
     warn,
 )
-from geofsrcnn.files.paths import size_of
+from geofsrcnn.files.paths import expanded, size_of
 from geofsrcnn.files.remote import is_remote, listed, remote_exists
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
 from geofsrcnn.options import (
@@ -267,6 +267,7 @@ def upscale_files(
     check = (lambda: progress(nothing)) if progress is not None else (lambda: None)
     loaded = load_model(model, factor, device="cpu", precision=chosen.precision)
     check_options(loaded, chosen)
+    chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expanded(chosen.also)])
     items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check)
     shipped = _checkpoint_bytes(loaded)
     facts = {
@@ -279,8 +280,8 @@ def upscale_files(
     if journal is not None:  # one in the folder moves with it
         facts["folder"] = folder
     file = _journal_file(journal, folder)
-    sidecars = chosen.sidecars
-    planning = _Planning(items, folder, tuple(allow_remote), sidecars, resume, overwrite, retry_failed)
+    also = tuple(os.fspath(path) for path in chosen.also)
+    planning = _Planning(items, folder, tuple(allow_remote), chosen.sidecars, also, resume, overwrite, retry_failed)
     if dry_run:
         earlier = read_journal(file, facts, resume=resume, overwrite=overwrite)
         files = tuple(
@@ -384,6 +385,7 @@ class _Planning:
     folder: str
     allow_remote: tuple[str, ...]
     sidecars: bool
+    also: tuple[str, ...]
     resume: bool
     overwrite: bool
     retry_failed: bool
@@ -402,7 +404,7 @@ class _Planning:
             return FileResult(item.source, item.target, "failed", code=InputError.exit_code, reason=item.problem)
         last = log.last.get(item.target)
         same = last is not None and last.get("input") == item.source and _variables(last) == item.variables
-        state = state_of(item.source, self.allow_remote, sidecars=self.sidecars) if same else ""
+        state = state_of(item.source, self.allow_remote, sidecars=self.sidecars, also=self.also) if same else ""
         if last is not None and same and last.get("fingerprint", "") == state:
             if last.get("state") == "done" and self._is_there(item, int(last.get("bytes", -1))):
                 return _result(item, last, before=True)

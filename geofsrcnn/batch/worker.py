@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -203,10 +203,10 @@ def _attempt(function: Callable[..., Facts], *arguments: Any) -> Facts:
         return {"state": "failed", "code": 1, "reason": words[:500]}
 
 
-def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = False) -> str:
-    """What changes when an input does, with what lies beside it if that counts; empty if it is not there."""
+def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = False, also: Sequence[str] = ()) -> str:
+    """What changes when an input does, with what else is read; empty if it is not there."""
     if not is_remote(source):
-        beside = sidecars_of(Path(source)) if sidecars else []
+        beside = [*(sidecars_of(Path(source)) if sidecars else ()), *map(Path, also)]
         return " ".join([fingerprint(Path(source)), *(f"{each.name} {fingerprint(each)}" for each in beside)])
     try:
         return remote_state(source, allow_remote)
@@ -216,7 +216,12 @@ def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = Fal
 
 def work_state(settings: Settings, work: Work) -> str:
     """`state_of` the input of a work."""
-    return state_of(work.source, settings.allow_remote, sidecars=settings.options.sidecars)
+    return state_of(
+        work.source,
+        settings.allow_remote,
+        sidecars=settings.options.sidecars,
+        also=[os.fspath(path) for path in settings.options.also],
+    )
 
 
 @_reported

@@ -137,6 +137,9 @@ FILE_OPTIONS = (
         metavar="MIN MAX",
         help="Bounds that the result keeps, in physical units; cell means are kept within them.",
     ),
+    click.option(
+        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
+    ),
     click.option("--tile-size", type=click.IntRange(1), default=None, help="Coarse cells along one side of a tile."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option(

@@ -16,9 +16,6 @@ upscale_options = with_options(
     click.argument("target", metavar="OUTPUT"),
     *FILE_OPTIONS,
     click.option("--threads", type=click.IntRange(1), default=None, help="Threads that compute.  [default: cores]"),
-    click.option(
-        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
-    ),
     click.option("--overwrite", is_flag=True, help="Replace an existing output."),
     click.option(
         "--allow-remote",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -78,3 +79,11 @@ SUFFIX_FORMATS: dict[str, FormatName] = {
     ".zarr": "Zarr",
 }
 """What an output is, by the end of its name."""
+
+CHECKPOINT_SUFFIX = ".safetensors"
+
+
+def is_checkpoint_name(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a checkpoint's file, and not of a model in the package."""
+    text = os.fspath(name)
+    return os.sep in text or text.endswith(CHECKPOINT_SUFFIX)

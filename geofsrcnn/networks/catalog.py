@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
+from geofsrcnn.files.kinds import is_checkpoint_name
 from geofsrcnn.options import PRECISIONS, UpscaleOptions, check_factor
 from geofsrcnn.values.kernels import CLASSICAL
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.checkpoint import Checkpoint
     from geofsrcnn.networks.inference import Upsampler
+
+PAIRING = "pairing"
+"""Name of the section of a checkpoint that holds what stands around a network of pairs."""
 
 DEFAULT_FACTOR = 3
 """Of models that are there for several factors, where none is asked for."""
@@ -55,7 +59,7 @@ class Model:
     @property
     def of_pairs(self) -> bool:
         """Whether it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
-        return self.checkpoint is not None and bool(self.checkpoint.sections)
+        return self.checkpoint is not None and PAIRING in self.checkpoint.sections
 
     @property
     def digest(self) -> str:
@@ -98,7 +102,9 @@ def check_device(device: str) -> str:
 
 def model_file(model: ModelLike) -> Path | None:
     """The file that a model is read from, if a path of one was given."""
-    return Path(model) if isinstance(model, (str, os.PathLike)) and Path(model).is_file() else None
+    if isinstance(model, (str, os.PathLike)) and is_checkpoint_name(model) and Path(model).is_file():
+        return Path(model)
+    return None
 
 
 def load_model(
@@ -138,6 +144,7 @@ def load_model(
     """
     factor = None if factor is None else check_factor(factor)
     if isinstance(model, Model):
+        _check_ready(model, device, precision)
         return _of_factor(model, factor)
     if precision not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -158,6 +165,16 @@ def load_model(
     config = checkpoint.config
     loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
     return _of_factor(loaded, factor)
+
+
+def _check_ready(model: Model, device: str, precision: str) -> None:
+    """Refuse to run a model that is loaded elsewhere or otherwise than is asked for."""
+    for what, wanted, default, own in (
+        ("device", device, "auto", model.device),
+        ("precision", precision, "float32", model.precision),
+    ):
+        if wanted not in (default, own):
+            raise UsageError(f"model {model.name} is loaded with {what} {own}, not {wanted}: load it so")
 
 
 def _of_factor(model: Model, factor: int | None) -> Model:

@@ -25,6 +25,7 @@ from safetensors.torch import save as save_tensors
 
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, is_checkpoint_name
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.files.staging import staged
 from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
@@ -37,7 +38,6 @@ MAX_HEADER = 2**20
 
 MODELS = Path(__file__).parent / "weights"
 
-SUFFIX = ".safetensors"
 
 MEMBER = re.compile(r"member([1-9]\d?)\.")
 """What names of weights begin with, of all networks after the first."""
@@ -131,7 +131,7 @@ class Checkpoint:
 
 def shipped_models() -> list[Path]:
     """Files of the models in the package."""
-    return sorted(MODELS.glob(f"*{SUFFIX}"))
+    return sorted(MODELS.glob(f"*{CHECKPOINT_SUFFIX}"))
 
 
 def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = None) -> Checkpoint:
@@ -226,7 +226,7 @@ def _ordered(data: bytes) -> bytes:
 
 def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
     text = os.fspath(name_or_path)
-    if os.sep in text or text.endswith(SUFFIX):
+    if is_checkpoint_name(text):
         try:
             path = local_path(text)
         except InputError as error:

@@ -10,17 +10,14 @@ from torch import Tensor
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
-from geofsrcnn.networks.catalog import Model
+from geofsrcnn.networks.catalog import PAIRING, Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section
 from geofsrcnn.pairs.pairing import Pairing, member_count, packed, shapes, unpacked
-
-SECTION = "pairing"
-"""Name of the section of a checkpoint that holds what stands around a network of pairs."""
 
 
 def section_of(pairing: Pairing) -> dict[str, Section]:
     """What `save_checkpoint` takes as sections of a network that was trained on pairs."""
-    return {SECTION: Section(*packed(pairing))}
+    return {PAIRING: Section(*packed(pairing))}
 
 
 def pairing_of(model: Model | Checkpoint) -> Pairing:
@@ -32,11 +29,11 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
         If it was not, or its section is damaged.
     """
     name, checkpoint = (model.name, model.checkpoint) if isinstance(model, Model) else (model.card.name, model)
-    if checkpoint is None or SECTION not in checkpoint.sections:
+    if checkpoint is None or PAIRING not in checkpoint.sections:
         raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters, without --coarse")
     shown = printable(checkpoint.path.name)
     try:
-        pairing = _decoded(checkpoint.sections[SECTION], len(checkpoint.members))
+        pairing = _decoded(checkpoint.sections[PAIRING], len(checkpoint.members))
     except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:
         raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
     config = checkpoint.config

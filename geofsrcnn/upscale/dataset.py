@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import Unpack, cast
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, UpscaleOptions
 from geofsrcnn.values.encoding import stored_limits, within
 
@@ -71,9 +71,8 @@ def upscale_dataset(
     """
     if not isinstance(dataset, xr.Dataset):
         raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
-    names = None if variables is None else [variables] if isinstance(variables, str) else _names(variables)
     options = UpscaleOptions(
-        variables=names,
+        variables=cast("Sequence[str] | None", variables),
         x=x,
         y=y,
         value_range=value_range,
@@ -89,7 +88,7 @@ def upscale_dataset(
 
         return downscale_dataset(dataset, loaded, threads)
     check_bands(loaded)
-    plan = refine(dataset, loaded.factor, variables=names, x=x, y=y)
+    plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y)
 
     made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
     changed = {name: variable for name, variable in made.items() if plan.roles.get(name) is not Role.COPIED}
@@ -127,8 +126,12 @@ def upscale_dataarray(
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
+    loaded = load_model(
+        model, factor, device=options.get("device", "auto"), precision=options.get("precision", "float32")
+    )
+    refuse_pairs(loaded)
     dataset, name = as_dataset(array)
-    fine = upscale_dataset(dataset, factor, model, variables=[name], **options)[name].rename(array.name)
+    fine = upscale_dataset(dataset, factor, loaded, variables=[name], **options)[name].rename(array.name)
     for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
         for said in (coordinate.attrs, coordinate.encoding):
             if said.get("bounds") not in fine.coords:
@@ -154,12 +157,6 @@ def check_bands(model: Model) -> None:
     """
     if model.upsampler is not None and model.upsampler.channels != 1:
         raise ModelError(f"model {model.name} takes {model.upsampler.channels} bands: fields are upscaled one by one")
-
-
-def _names(variables: Iterable[str]) -> list[str]:
-    if not isinstance(variables, Iterable):
-        raise UsageError(f"variables must be names, got {variables!r}")
-    return list(variables)
 
 
 def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:

@@ -16,7 +16,7 @@ from typing import Unpack
 
 from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName
+from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote
 from geofsrcnn.files.staging import check_target
@@ -45,7 +45,7 @@ def upscale_file(
     ----------
     src : str or path
         A GeoTIFF, NetCDF of any kind, a Zarr group of version 2 or 3, or any GDAL raster with `driver`. What it is,
-        its first bytes say.
+        its first bytes say. With a model of pairs, a pattern of names as well.
     dst : str or path
         Ends in ``.tif`` or ``.tiff``, ``.nc`` or ``.nc4``, or ``.zarr``.
     factor : int, optional
@@ -70,7 +70,7 @@ def upscale_file(
     GeofsrcnnError
         One of its classes, with nothing written; see `geofsrcnn.errors`.
     """
-    src, chosen = _spread(src, UpscaleOptions.of(options))
+    src, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
 
     def fetching() -> None:
         if progress is not None:
@@ -102,7 +102,7 @@ def estimate_file(
     GeofsrcnnError
         As `upscale_file` would before its first tile, but for a disk that is too small.
     """
-    src, chosen = _spread(src, UpscaleOptions.of(options))
+    src, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
     with (
         _local(src, allow_remote, lambda: None) as place,
         open_task(place, dst, factor, model, chosen) as task,
@@ -110,10 +110,14 @@ def estimate_file(
         return task.estimate()
 
 
-def _spread(src: StrPath, options: UpscaleOptions) -> tuple[StrPath, UpscaleOptions]:
-    """The first file of a pattern, and the others as more files with predictors."""
+def _expand_pattern(src: StrPath, model: ModelLike, options: UpscaleOptions) -> tuple[StrPath, UpscaleOptions]:
+    """For a model of pairs, the first file of a pattern, and the others as more files with predictors."""
     exists = os.path.exists(src)  # noqa: PTH110  which is no error where a folder cannot be looked into
-    if is_remote(src) or exists or not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
+    if exists or is_remote(src) or (isinstance(model, (str, os.PathLike)) and not is_checkpoint_name(model)):
+        return src, options
+    if not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
+        return src, options
+    if not load_model(model).of_pairs:
         return src, options
     return found[0], replace(options, also=[*found[1:], *options.also])
 
@@ -139,9 +143,9 @@ def open_task(
     factor = None if factor is None else check_factor(factor)
     target = Path(dst).absolute()
     formats = input_format(src, options.driver), _check_places(src, target, model, options)
-    options.refuse_formats(*formats)
     loaded = load_model(model, factor, device=options.device, precision=options.precision)
     check_options(loaded, options)
+    options.refuse_formats(*formats)
     with ExitStack() as held:
         if loaded.of_pairs:
             from geofsrcnn.upscale.pairs import open_pairs

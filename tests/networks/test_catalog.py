@@ -152,3 +152,17 @@ def test_models_say_what_they_are():
     assert (classical.digest, classical.checkpoint) == ("", None)
     assert (nearest.members, nearest.halo, nearest.upsampler) == ((), 0, None)
     assert isinstance(nearest, Model)
+
+
+def test_a_folder_named_like_a_model_is_no_matter(tmp_path, monkeypatch):
+    """A name without a suffix is that of a model in the package, whatever lies in the working folder."""
+    (tmp_path / "default").write_text("something else")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("default", 2).factor == 2
+
+
+@pytest.mark.parametrize("wrong", [{"device": "foo"}, {"precision": "bfloat16"}])
+def test_a_loaded_model_runs_as_it_was_loaded(wrong):
+    """What is asked for otherwise is refused, not ignored."""
+    with pytest.raises(UsageError, match="is loaded with"):
+        geofsrcnn.upscale_array(np.zeros((9, 9)), model=load_model(SMALL), **wrong)

@@ -121,3 +121,18 @@ def test_what_has_no_meaning_is_refused_in_the_same_words(files, tmp_path, optio
             said.add(str(caught.value))
     assert len(said) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_another_file_with_predictors_is_noticed(files, tmp_path):
+    """A batch that is resumed does again what was made with a file that has changed since."""
+    with xr.open_dataset(files["coarse"]) as coarse:
+        coarse[["t"]].to_netcdf(tmp_path / "t.nc")
+        coarse[["stability"]].to_netcdf(tmp_path / "s.nc")
+        line = {"model": files["model"], "also": [tmp_path / "s.nc"], "workers": 1, "resume": True}
+        found = []
+        for change in (False, False, True):
+            if change:
+                (coarse[["stability"]] * 0.99).assign_attrs(changed="yes").to_netcdf(tmp_path / "s.nc")
+            (result,) = geofsrcnn.upscale_files([tmp_path / "t.nc"], tmp_path / "out", **line).files
+            found.append((result.state, result.before))
+    assert found == [("done", False), ("done", True), ("done", False)]
