@@ -11,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from geofsrcnn.cli.params import Day, Factor, Names, Option, given_names, refuse_given
-from geofsrcnn.cli.session import PAIRS, Session, each_seed
 from geofsrcnn.cli.signals import guarded
 from geofsrcnn.cli.train_pairs import run_train_pairs
+from geofsrcnn.cli.train_session import PAIRS, Session, each_seed
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 

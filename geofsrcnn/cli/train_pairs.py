@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.params import given_names, parse_range, parse_weight, refuse_given
-from geofsrcnn.cli.session import COMMON, OUTPUT, PAIRS, SCHEDULE, Session, each_seed
+from geofsrcnn.cli.train_session import COMMON, OUTPUT, PAIRS, SCHEDULE, Session, each_seed
 from geofsrcnn.errors import UsageError, printable
 
 if TYPE_CHECKING:

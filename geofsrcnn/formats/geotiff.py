@@ -211,7 +211,7 @@ class GeoTiffSink:
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}
-        check_options(self._form, self.dtype)
+        check_creation_options(self._form, self.dtype)
         options |= {
             "BIGTIFF": "IF_SAFER",
             "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
@@ -415,7 +415,7 @@ class GeoTiffSink:
                 return  # the first error counts; the file is about to be removed
 
 
-def check_options(form: Format, dtype: np.dtype[Any]) -> None:
+def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
     """Refuse creation options that break a promise, and those of which GDAL warns on a tiny raster in memory.
 
     On a large one it would pass over what it does not know, or fail after all the work.

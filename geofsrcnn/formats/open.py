@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import not_installed
+from geofsrcnn.errors import UsageError, not_installed
 from geofsrcnn.files.kinds import FORMATS, FormatName, sniff
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.options import UpscaleOptions
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from geofsrcnn.formats.writer import Writer
 
 
 def input_format(path: Path | RemoteZarr, driver: str | None = None) -> FormatName:
@@ -72,6 +74,45 @@ def open_dataset(
             source.check_georeference()
             with source.block_cache():
                 yield dataset_of(source)
+
+
+def create_store(
+    form: FormatName,
+    path: Path,
+    frame: xr.Dataset,
+    *,
+    like: Path | RemoteZarr | None = None,
+    size: int = 0,
+    unlimited: Sequence[str] = (),
+) -> Writer:
+    """A new NetCDF or Zarr, with all but the fields that are to be written part by part.
+
+    Parameters
+    ----------
+    form : {"NetCDF", "Zarr"}
+        What it is.
+    path : Path
+        Where.
+    frame : Dataset
+        Its coordinates, attributes and small variables.
+    like : Path or RemoteZarr, optional
+        An input whose version it takes over where that has the same format.
+    size : int
+        Bytes of its fields, by which a NetCDF may need another form than its input.
+    unlimited : sequence of str
+        Dimensions without an end.
+    """
+    same = like is not None and input_format(like) == form
+    if form == "Zarr":
+        from geofsrcnn.formats.zarr import ZarrWriter, version_of
+
+        return ZarrWriter(path, frame, version_of(like) if same and like is not None else 3)
+    if form != "NetCDF":
+        raise UsageError(f"fields are not written part by part into a {form}")
+    from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter, form_of
+
+    own = form_of(like, size) if same and isinstance(like, Path) else DEFAULT_FORM
+    return NetCDFWriter(path, frame, own, list(unlimited))
 
 
 def need_xarray() -> None:

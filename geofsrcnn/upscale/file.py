@@ -156,9 +156,9 @@ def open_task(
 
             yield held.enter_context(open_raster(src, target, loaded, options))
         else:
-            from geofsrcnn.upscale.store import open_store
+            from geofsrcnn.upscale.via_cf import open_via_cf
 
-            yield held.enter_context(open_store(src, target, formats, loaded, options))
+            yield held.enter_context(open_via_cf(src, target, formats, loaded, options))
 
 
 def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, options: UpscaleOptions) -> FormatName:

@@ -15,7 +15,7 @@ from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.kinds import FormatName
 from geofsrcnn.files.paths import expanded, identity, refuse_same
 from geofsrcnn.files.remote import RemoteZarr
-from geofsrcnn.formats.open import open_dataset
+from geofsrcnn.formats.open import create_store, open_dataset
 from geofsrcnn.formats.writer import NewField, Writer
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
@@ -65,7 +65,7 @@ class _Store:
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:
-        writer = self._writer(staging)
+        writer = create_store("Zarr" if self.folder else "NetCDF", staging, self.fields.frame())
         try:
             rows, columns = self.fields.shapes[1]
             y, x = self.fields.pairing.domain.names
@@ -77,15 +77,6 @@ class _Store:
             yield _Writing(writer, [name for name, _ in self.fields.outputs()])
         finally:
             writer.close()
-
-    def _writer(self, staging: Path) -> Writer:
-        if self.folder:
-            from geofsrcnn.formats.zarr import ZarrWriter
-
-            return ZarrWriter(staging, self.fields.frame(), 3)
-        from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter
-
-        return NetCDFWriter(staging, self.fields.frame(), DEFAULT_FORM, [])
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
-    from geofsrcnn.formats.geotiff import Format, check_options
+    from geofsrcnn.formats.geotiff import Format, check_creation_options
     from geofsrcnn.formats.raster import RasterSource
 
     with RasterSource(
@@ -61,7 +61,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             itemsize=dtype.itemsize * len(source.order) // len(source.bands),
         )
         form = Format(options.dtype, options.cog, dict(options.co or {}), provenance(model))
-        check_options(form, dtype)
+        check_creation_options(form, dtype)
         grid = source.grid.crop(region).refine(model.factor)
         output = _GeoTIFF(source, grid, stream, form)
         with source.block_cache():

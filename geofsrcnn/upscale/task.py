@@ -107,7 +107,7 @@ class Estimate:
         return asdict(self)
 
 
-class Stream(Protocol):
+class Workload(Protocol):
     """What is made finer in units of work, one after the other, into one sink."""
 
     @property
@@ -194,7 +194,7 @@ class Task:
 
     Parameters
     ----------
-    streams : sequence of Stream
+    streams : sequence of Workload
         A raster has one, a dataset one a field.
     output : Output
         How they are written.
@@ -210,7 +210,7 @@ class Task:
         Raises if the input was changed since it was opened.
     """
 
-    streams: Sequence[Stream]
+    streams: Sequence[Workload]
     output: Output
     target: Path
     model: Model

@@ -22,9 +22,17 @@ from typing import Any
 
 SELF = Path(__file__)
 PRELOADED = (
-    *("cli.main", "cli.session", "engine.lazy", "engine.run", "formats.geotiff", "formats.netcdf", "formats.raster"),
+    *(
+        "cli.main",
+        "cli.train_session",
+        "engine.lazy",
+        "engine.run",
+        "formats.geotiff",
+        "formats.netcdf",
+        "formats.raster",
+    ),
     *("formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference", "training.rasters"),
-    *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.store"),
+    *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.via_cf"),
 )
 
 PATIENCE = 300

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.kinds import FormatName
 from geofsrcnn.files.paths import identity
 from geofsrcnn.files.remote import RemoteZarr
-from geofsrcnn.formats.open import need_xarray, open_dataset
+from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_store(
+def open_via_cf(
     path: Path | RemoteZarr,
     target: Path,
     formats: tuple[FormatName, FormatName],
@@ -99,47 +98,31 @@ def _writer_of(
 
         form, grid = _geotiff(dataset, plan, fields, model, options)
         return lambda staging: GeoTIFFWriter(staging, dataset, grid.refine(plan.factor), form)
-    size = sum(each.fine_cells * each.dtype.itemsize for each in fields)
-    return partial(_new_store, dataset, path, plan, fields, formats, model, size)
+    from geofsrcnn.upscale.fields import rest_of
+
+    return lambda staging: create_store(
+        formats[1],
+        staging,
+        rest_of(dataset, plan, fields, model),
+        like=path if formats[0] == formats[1] else None,
+        size=sum(each.fine_cells * each.dtype.itemsize for each in fields),
+        unlimited=list(dataset.encoding.get("unlimited_dims", ())),
+    )
 
 
 def _geotiff(
     dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model, options: UpscaleOptions
 ) -> tuple[Format, Grid]:
     """How a GeoTIFF is written, and its grid before refinement."""
-    from geofsrcnn.formats.geotiff import Format, check_options
+    from geofsrcnn.formats.geotiff import Format, check_creation_options
     from geofsrcnn.formats.raster_cf import grid_of
 
     if len(fields) > 1:
         names = printable(", ".join(each.name for each in fields))
         raise UsageError(f"a GeoTIFF holds one field, there are {names}: use --variables")
     form = Format(None, options.cog, dict(options.co or {}), provenance(model))
-    check_options(form, fields[0].dtype)
+    check_creation_options(form, fields[0].dtype)
     return form, grid_of(dataset, plan.grid)
-
-
-def _new_store(
-    dataset: xr.Dataset,
-    path: Path | RemoteZarr,
-    plan: Refinement,
-    fields: Sequence[Field],
-    formats: tuple[FormatName, FormatName],
-    model: Model,
-    size: int,
-    staging: Path,
-) -> Writer:
-    """A NetCDF or Zarr of the kind that the input is, with all but its fields."""
-    from geofsrcnn.upscale.fields import rest_of
-
-    rest = rest_of(dataset, plan, fields, model)
-    if formats[1] == "Zarr":
-        from geofsrcnn.formats.zarr import ZarrWriter, version_of
-
-        return ZarrWriter(staging, rest, version_of(path) if formats[0] == "Zarr" else 3)
-    from geofsrcnn.formats.netcdf import DEFAULT_FORM, NetCDFWriter, form_of
-
-    form = form_of(path, size) if isinstance(path, Path) and formats[0] == "NetCDF" else DEFAULT_FORM
-    return NetCDFWriter(staging, rest, form, list(dataset.encoding.get("unlimited_dims", ())))
 
 
 @dataclass(frozen=True)
