@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run beside each other, and would fight for cores
+
 import shutil
 import socket
 import subprocess
