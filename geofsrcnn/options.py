@@ -353,7 +353,7 @@ def check_range(value_range: tuple[float, float] | None) -> None:
         return
     low, high = value_range
     if math.isnan(low) or math.isnan(high) or not low < high:
-        raise UsageError(f"range must be a smaller and a larger number, got {low} {high}")
+        raise UsageError(f"range must be a smaller and a larger number, got {low:g} {high:g}")
 
 
 def check_dtype(dtype: str | None) -> None:
