@@ -265,7 +265,7 @@ def upscale_files(
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
     nothing = Tally(0)
     check = (lambda: progress(nothing)) if progress is not None else (lambda: None)
-    loaded = load_model(model, factor, device="cpu", precision=chosen.precision)
+    loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
     check_options(loaded, chosen)
     chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expanded(chosen.also)])
     items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check)

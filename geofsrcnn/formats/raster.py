@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Band:
     bits: int | None
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def packing(self) -> Packing:
         """How its values are stored."""
         missing = Missing(() if self.nodata is None else (self.nodata,))

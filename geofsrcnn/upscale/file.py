@@ -9,7 +9,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -70,7 +70,7 @@ def upscale_file(
     GeofsrcnnError
         One of its classes, with nothing written; see `geofsrcnn.errors`.
     """
-    src, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
+    src, model, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
 
     def fetching() -> None:
         if progress is not None:
@@ -102,7 +102,7 @@ def estimate_file(
     GeofsrcnnError
         As `upscale_file` would before its first tile, but for a disk that is too small.
     """
-    src, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
+    src, model, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
     with (
         _local(src, allow_remote, lambda: None) as place,
         open_task(place, dst, factor, model, chosen) as task,
@@ -110,23 +110,32 @@ def estimate_file(
         return task.estimate()
 
 
-def _expand_pattern(src: StrPath, model: ModelLike, options: UpscaleOptions) -> tuple[StrPath, UpscaleOptions]:
-    """For a model of pairs, the first file of a pattern, and the others as more files with predictors."""
+def _expand_pattern(
+    src: StrPath, model: ModelLike, options: UpscaleOptions
+) -> tuple[StrPath, ModelLike, UpscaleOptions]:
+    """For a model of pairs, the first file of a pattern, and the others as more files with predictors.
+
+    The model comes back loaded where it had to be looked at.
+    """
     exists = os.path.exists(src)  # noqa: PTH110  which is no error where a folder cannot be looked into
     if exists or is_remote(src) or (isinstance(model, (str, os.PathLike)) and not is_checkpoint_name(model)):
-        return src, options
+        return src, model, options
     if not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
-        return src, options
-    if not load_model(model).of_pairs:
-        return src, options
-    return found[0], replace(options, also=[*found[1:], *options.also])
+        return src, model, options
+    loaded = load_model(model, device=options.device, precision=options.precision)
+    if loaded.of_pairs:
+        src, options = found[0], replace(options, also=[*found[1:], *options.also])
+    return src, loaded, options
 
 
 @contextmanager
 def _local(src: StrPath, allow_remote: Sequence[str], check: Callable[[], None]) -> Iterator[Path | RemoteZarr]:
     """The input on this machine, fetched if need be; or a store whose chunks are read as they are needed."""
-    with ExitStack() as held:
-        yield held.enter_context(fetched(os.fspath(src), allow_remote, check)) if is_remote(src) else local_path(src)
+    if not is_remote(src):
+        yield local_path(src)
+        return
+    with fetched(os.fspath(src), allow_remote, check) as place:
+        yield place
 
 
 @contextmanager
@@ -146,19 +155,20 @@ def open_task(
     loaded = load_model(model, factor, device=options.device, precision=options.precision)
     check_options(loaded, options)
     options.refuse_formats(*formats)
-    with ExitStack() as held:
-        if loaded.of_pairs:
-            from geofsrcnn.upscale.pairs import open_pairs
+    if loaded.of_pairs:
+        from geofsrcnn.upscale.pairs import open_pairs
 
-            yield held.enter_context(open_pairs([src, *map(Path, options.also)], target, formats[1], loaded, options))
-        elif formats == ("GeoTIFF", "GeoTIFF") and isinstance(src, Path):
-            from geofsrcnn.upscale.raster import open_raster
+        opened = open_pairs([src, *map(Path, options.also)], target, formats[1], loaded, options)
+    elif formats == ("GeoTIFF", "GeoTIFF") and isinstance(src, Path):
+        from geofsrcnn.upscale.raster import open_raster
 
-            yield held.enter_context(open_raster(src, target, loaded, options))
-        else:
-            from geofsrcnn.upscale.via_cf import open_via_cf
+        opened = open_raster(src, target, loaded, options)
+    else:
+        from geofsrcnn.upscale.via_cf import open_via_cf
 
-            yield held.enter_context(open_via_cf(src, target, formats, loaded, options))
+        opened = open_via_cf(src, target, formats, loaded, options)
+    with opened as task:
+        yield task
 
 
 def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, options: UpscaleOptions) -> FormatName:

@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.engine.base import Sink
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
-from geofsrcnn.files.paths import expanded, identity, refuse_same
+from geofsrcnn.files.paths import expanded, refuse_same
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, open_dataset
 from geofsrcnn.formats.writer import NewField, Writer
@@ -22,7 +22,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import Downscaling, prepare
 from geofsrcnn.pairs.times import TOGETHER
-from geofsrcnn.upscale.task import Task
+from geofsrcnn.upscale.task import Task, watch
 from geofsrcnn.values.cells import Cells
 
 
@@ -36,13 +36,7 @@ def open_pairs(
     remote = [source for source in sources if isinstance(source, RemoteZarr)]
     local = expanded([source for source in sources if isinstance(source, Path)])
     refuse_same(target, *local)
-    before = [identity(path) for path in local]
-
-    def check_unchanged() -> None:
-        for path, was in zip(local, before, strict=True):
-            if identity(path) != was:
-                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
-
+    check_unchanged = watch(local)
     with ExitStack() as held:
         places: list[Path | RemoteZarr] = [*remote, *local]
         stored = [held.enter_context(open_dataset(place)) for place in places]

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn.engine.base import Sink, tile_size_of
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
-from geofsrcnn.files.paths import identity
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.task import Task, check_pixels, provenance
+from geofsrcnn.upscale.task import Task, check_pixels, provenance, watch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,7 +45,7 @@ def open_via_cf(
     from geofsrcnn.upscale.fields import field_stream, fields_of, tiled
 
     check_bands(model)
-    before = identity(path) if isinstance(path, Path) else ()
+    check_unchanged = watch([path] if isinstance(path, Path) else [])
     with open_dataset(path, options, raw=model.upsampler is None) as dataset:
         plan = refine(dataset, model.factor, variables=options.variables or None, x=options.x, y=options.y)
         fields = fields_of(dataset, plan, unpacked)
@@ -64,11 +63,6 @@ def open_via_cf(
         output = _Store(dataset, plan, fields, side, make, folder=formats[1] == "Zarr")
         (rows, columns), factor = plan.grid.shape, plan.factor
         shapes = (rows, columns), (rows * factor, columns * factor)
-
-        def check_unchanged() -> None:
-            if isinstance(path, Path) and identity(path) != before:
-                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
-
         yield Task(streams, output, target, model, shapes, options, check_unchanged)
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 import geofsrcnn
 from geofsrcnn.errors import UsageError
+from geofsrcnn.networks import checkpoint
 from geofsrcnn.pairs.times import TOGETHER
 from geofsrcnn.upscale.file import estimate_file
 from tests.support import processes
@@ -136,3 +137,16 @@ def test_another_file_with_predictors_is_noticed(files, tmp_path):
             (result,) = geofsrcnn.upscale_files([tmp_path / "t.nc"], tmp_path / "out", **line).files
             found.append((result.state, result.before))
     assert found == [("done", False), ("done", True), ("done", False)]
+
+
+def test_a_pattern_reads_the_model_once(files, whole, tmp_path, monkeypatch):
+    """Its files are the predictors; looking whether the model is of pairs loads it for the run."""
+    with xr.open_dataset(files["coarse"]) as coarse:
+        for name in ("t", "stability"):
+            coarse[[name]].to_netcdf(tmp_path / f"part_{name}.nc")
+    reads, real = [], checkpoint._read
+    monkeypatch.setattr(checkpoint, "_read", lambda path: reads.append(path) or real(path))
+    geofsrcnn.upscale_file(tmp_path / "part_*.nc", tmp_path / "fine.nc", model=files["model"])
+    assert len(reads) == 1
+    with xr.open_dataset(tmp_path / "fine.nc") as fine:
+        assert np.array_equal(fine["tas"], whole["tas"], equal_nan=True)
