@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Sink
+from geofsrcnn.engine.base import FREE, Rule, Sink
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import printable
 from geofsrcnn.grids.affine import Grid
@@ -53,8 +52,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             source,
             model,
             region,
-            limits=[band_limits(band, options) for band in source.bands],
-            expected=options.value_range,
+            rules=[band_rule(band, options) for band in source.bands],
             period=source.around,
             tile_size=options.tile_size,
             workers=options.workers,
@@ -68,15 +66,15 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
 
 
-def band_limits(band: Band, options: UpscaleOptions) -> Range:
-    """Bounds of a band in physical units: what its type can store, and the range asked for."""
+def band_rule(band: Band, options: UpscaleOptions) -> Rule:
+    """What a band's values keep to: what its type can store, and the range asked for."""
     stored = (
         band.limits if band.limits and options.dtype is None else stored_limits(np.dtype(options.dtype or band.dtype))
     )
     if stored is not None:
         low, high = (value * band.scale + band.offset for value in stored)
         stored = min(low, high), max(low, high)
-    return within(stored, options.value_range) or (-math.inf, math.inf)
+    return Rule(within(stored, options.value_range) or FREE)
 
 
 @dataclass(frozen=True)
