@@ -137,10 +137,13 @@ def find_grid(
     else:
         pairs = {}
         for name in names:
-            pair = _pair(dataset, name)
+            pair = _pair(dataset, name, [str(dim) for dim in dataset[name].dims])
             if pair is not None:
                 pairs.setdefault(pair, []).append(name)
     fields = {pair: found for pair, found in pairs.items() if found}
+    if not fields and not dataset.data_vars and variables is None:  # coordinates alone, as at the root of a tree
+        pair = _pair(dataset, "", [str(dim) for dim in dataset.dims])
+        fields = {} if pair is None else {pair: []}
     if not fields:
         raise _no_grid(dataset, names)
     if len(fields) > 1:
@@ -174,9 +177,8 @@ def _helpers(dataset: xr.Dataset) -> set[str]:
     return found & {str(name) for name in dataset.variables}
 
 
-def _pair(dataset: xr.Dataset, name: str) -> tuple[str, str] | None:
-    """The horizontal dimensions ``(y, x)`` of a variable."""
-    dims = [str(dim) for dim in dataset[name].dims]
+def _pair(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> tuple[str, str] | None:
+    """The horizontal dimensions ``(y, x)`` among those of a variable."""
     rows = [dim for dim in dims if any_along(dataset, dim, ("Y", "latitude"))]
     columns = [dim for dim in dims if any_along(dataset, dim, ("X", "longitude"))]
     if set(rows) & set(columns):  # latitude and longitude along one dimension: a list of places

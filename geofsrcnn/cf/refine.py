@@ -175,7 +175,7 @@ def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, w
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
     if name not in grid.variables and variable.ndim > 1 and is_place_like(name, variable):
         return Role.OMITTED
-    if len(across) < 2 or category or variable.dtype.kind not in "iuf" or counts_time(variable):
+    if len(across) < 2 or category or variable.dtype.kind not in "iufm" or counts_time(variable):
         return Role.REPEATED
     total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
     return Role.EXTENSIVE if total else Role.FIELD

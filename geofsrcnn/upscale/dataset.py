@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Unpack, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Unpack, cast
 
 import numpy as np
 import xarray as xr
 
-from geofsrcnn._types import Range
+from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
 from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.engine.base import NO_RULE
-from geofsrcnn.errors import ModelError, UsageError, printable
+from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, UpscaleOptions
@@ -87,6 +87,8 @@ def upscale_dataset(
 
         return downscale_dataset(dataset, loaded, threads)
     check_bands(loaded)
+    if not dataset.variables:  # as the root of a tree
+        return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y)
 
     made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
@@ -160,8 +162,11 @@ def check_bands(model: Model) -> None:
 
 def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:
     """One field on the finer grid."""
-    field, grid, tile_size = field_of(dataset, name, plan, None, model), plan.grid, options.tile_size
+    stored, grid, tile_size = dataset.variables[name], plan.grid, options.tile_size
+    duration = stored.dtype if stored.dtype.kind == "m" else None
+    field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
     data = field.variable.transpose(*field.dims).data
+    check_array(data, name)
     rule = NO_RULE if model.upsampler is None else field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
@@ -183,8 +188,50 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
             printable(name),
         )
         fine = upscale_chunks(data, recipe, model)  # type: ignore[assignment]
-    encoding = fine_encoding(field.variable)
-    if field.unpacked is not None:
+    encoding = fine_encoding(stored)
+    if duration is not None:
+        fine = _blockwise(_durations, fine, duration)
+    elif field.unpacked is not None:
         encoding = {k: v for k, v in encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
     result = xr.Variable(field.dims, fine, field_attrs(dataset, field), encoding)
     return result.transpose(*field.variable.dims)
+
+
+def check_array(data: object, name: str) -> None:
+    """Refuse values that are held neither by numpy nor by dask.
+
+    Raises
+    ------
+    InputError
+    """
+    kind = type(data)
+    if not isinstance(data, np.ndarray) and kind.__module__.partition(".")[0] != "dask":
+        raise InputError(
+            f"{printable(name)} holds its values as {kind.__module__}.{kind.__qualname__}: make them numpy's or dask's "
+            "first (pint: ds.pint.dequantify(), metpy: ds.metpy.dequantify(), sparse: ds.as_numpy())"
+        )
+
+
+def _counts(variable: xr.Variable) -> xr.Variable:
+    """Durations as numbers, NaN where they are not known."""
+
+    def numbers(durations: Array) -> Array:
+        return np.where(np.isnat(durations), np.nan, durations.astype(np.int64).astype(np.float64))
+
+    return xr.Variable(variable.dims, _blockwise(numbers, variable.data, np.dtype(np.float64)))
+
+
+def _durations(numbers: Array) -> Array:
+    """Numbers as whole steps of a duration; what is not known is no date."""
+    known = np.isfinite(numbers)
+    return np.where(known, np.rint(np.where(known, numbers, 0)).astype(np.int64), np.iinfo(np.int64).min)
+
+
+def _blockwise(function: Callable[[Array], Array], data: Any, dtype: np.dtype[Any]) -> Any:
+    """A function of each cell, lazily where the values are lazy; a type of the same size is reinterpreted."""
+
+    def apply(values: Array) -> Array:
+        result = function(values)
+        return result if result.dtype.kind == dtype.kind else result.view(dtype)
+
+    return apply(data) if isinstance(data, np.ndarray) else data.map_blocks(apply, dtype=dtype)

@@ -247,11 +247,11 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
         variable = dataset.variables[name]
         both = across <= set(variable.dims) and variable.dtype.kind in "iuf"
         if role in (Role.FIELD, Role.EXTENSIVE) or (role is Role.REPEATED and both):
-            found.append(field_of(dataset, name, plan, unpacked, model))
+            found.append(field_of(name, variable, plan, unpacked, model))
     return found
 
 
-def field_of(dataset: xr.Dataset, name: str, plan: Refinement, unpacked: np.dtype[Any] | None, model: Model) -> Field:
+def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dtype[Any] | None, model: Model) -> Field:
     """A variable as a field.
 
     Raises
@@ -259,7 +259,7 @@ def field_of(dataset: xr.Dataset, name: str, plan: Refinement, unpacked: np.dtyp
     InputError
         If it has no cells.
     """
-    variable, role, grid = dataset.variables[name], plan.roles[name], plan.grid
+    role, grid = plan.roles[name], plan.grid
     if 0 in variable.shape:
         raise InputError(
             f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
@@ -291,9 +291,14 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], mode
 
 
 def _with_texts(name: str, variable: xr.Variable) -> xr.Variable:
-    """Characters of a text along a dimension as texts, which xarray writes."""
+    """Characters of a text along a dimension as texts, which xarray writes; one that says nothing as a number.
+
+    xarray would give ``char crs`` a dimension, and readers lose the grid mapping; its type has no meaning (CF 5.6).
+    """
     if variable.dtype != "S1":
         return variable
+    if variable.ndim == 0 and not bytes(variable.values).strip(b"\0 "):
+        return xr.Variable((), np.int32(0), variable.attrs)
     text: xr.Variable = xr.conventions.decode_cf_variable(
         name, variable, mask_and_scale=False, decode_times=False, decode_endianness=False
     )
