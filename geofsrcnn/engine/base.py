@@ -53,10 +53,16 @@ class Rule:
         Bounds in physical units: what was asked for, and what can be stored. Coarse cells beyond come out at them.
     natural : tuple of float
         Bounds that the quantity is taken to have. Coarse cells beyond keep their value, only others stay within.
+    period : float
+        Values go around, as directions do: 360 for degrees; 0 if they do not.
+    start : float
+        Where directions start to count: 0, or minus half the period.
     """
 
     limits: Limits = FREE
     natural: Limits = FREE
+    period: float = 0.0
+    start: float = 0.0
 
     @property
     def bounds(self) -> Limits:

@@ -10,6 +10,7 @@ import torch
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Job, Rule
+from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.grids.windows import Margin, Tile
 from geofsrcnn.networks.fsrcnn import conserve
 from geofsrcnn.networks.inference import Upsampler
@@ -127,12 +128,26 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
     else:
-        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.rules[bands])
+        fine = _upscale(job.model, cells, tile.margin, job.rules[bands])
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask)
+
+
+def _upscale(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
+    """The core of what was read, bands of directions each for themselves."""
+    if model.channels > 1 or not any(rule.period for rule in rules):
+        return upscale_block(model, cells.values, cells.valid, margin, rules)
+    fine = []
+    for band, rule in enumerate(rules):
+        values, valid = cells.values[band : band + 1], cells.valid[band : band + 1]
+        if rule.period:
+            fine.append(upscale_directions(upscale_block, model, values, valid, margin, rule))
+        else:
+            fine.append(upscale_block(model, values, valid, margin, [rule]))
+    return np.concatenate(fine)
 
 
 def _core(margin: Margin, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
