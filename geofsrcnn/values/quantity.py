@@ -221,7 +221,7 @@ _GROUND = (
 )
 
 _PLACE_NAMES = re.compile(
-    r"(?:x|nav_|c|g|geo|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?(?:lats?|lons?|long|latitudes?|longitudes?)"
+    r"(?:x|nav_|c|g|geo|[a-z]{1,3}_|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?(?:lats?|lons?|long|latitudes?|longitudes?)"
     r"(?:_?(?:m|u|v|t|c|d|psi|rho|w|f|bnds|bounds|vertices|corners?|b|vert|uv|deg|degrees))?\d*"
 )
 
@@ -361,18 +361,21 @@ def _titles(header: Header) -> list[tuple[str, str]]:
 
 def _of_spread(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """Standard deviations, squares and counts of whatever quantity."""
-    words = words_of(text)
-    flag = Word.FLAG in words and units.plain and _integer(header)
-    if Word.SPREAD not in words or flag or text.endswith("slope_direction"):
+    if Word.SPREAD not in words_of(text) or _is_flag(header, units, text) or text.endswith("slope_direction"):
         return None
     return _of_total(units, evidence, text) or Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
 
 
-def _of_difference(_header: Header, _units: Units, evidence: str, text: str) -> Quantity | None:
+def _of_difference(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """Differences and other quantities with a sign, whatever else the titles name."""
-    words = words_of(text)
-    net = "net" in text.split("_")
-    return Quantity(Kind.FIELD, evidence) if words[:1] == (Word.DIFFERENCE,) or net else None
+    signed = words_of(text)[:1] == (Word.DIFFERENCE,) or "net" in text.split("_")
+    return Quantity(Kind.FIELD, evidence) if signed and not _is_flag(header, units, text) else None
+
+
+def _is_flag(header: Header, units: Units, text: str) -> bool:
+    """Whether a text names a flag of something, rather than the thing."""
+    last = re.search(r"(?:flags?|mask)$", text) is not None
+    return Word.FLAG in words_of(text) and units.plain and (last or _integer(header))
 
 
 def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:

@@ -35,7 +35,8 @@ def as_words(text: str) -> str:
     >>> as_words("Surface short-wave (solar) radiation"), as_words("windDirection")
     ('surface_short_wave_solar_radiation', 'wind_direction')
     """
-    return re.sub(r"[^a-z0-9.]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower()).strip("_")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower()
+    return re.sub(r"[^a-z0-9.]+|(?<!\d)\.+|\.+(?!\d)", "_", words).replace("__", "_").strip("_")
 
 
 def _words(patterns: str) -> re.Pattern[str]:
@@ -56,7 +57,7 @@ SPREADS = _words("""
 
 SOURCES = re.compile(
     r"^(?!.*(?:^|_)net_).*(?:"
-    r"^tendency_.*due_to_(?:surface_)?(?:re_)?emission"
+    r"^tendency_.*due_to_(?:[a-z]+_)?emission"
     r"|^minus_tendency_.*due_to_(?:dry_|wet_|gravitational_)?(?:deposition|settling|sedimentation)"
     r"|_flux_.*due_to_(?:emission|.*respiration|.*(?<!excluding_)fires?(?:_|$)|.*harvest|.*grazing)"
     r"|_flux_into_(?:soil|litter|forestry|sea_water_from_rivers)(?!.*_and_surface)"
@@ -139,7 +140,7 @@ CERTAIN = _words("""
     compressive strength, shear strength, spell length, temperature excess, temperature deficit, heat capacity, lifetime
     downwelling, upwelling long*, upwelling short*
     upwelling radi*, downward short*, downward long*, downward solar, downward thermal, downward uv, downward radiat*
-    upward short*, upward long*, outgoing long*, outgoing short*, uv .. flux, spectral flux
+    upward short*, upward long*, outgoing long*, outgoing short*, uv .. flux, spectral flux, *fire flux
     leaf area index, uv index, ultraviolet index*, fire weather index, fire danger index, burning index, spread index
     buildup index, byram drought index, drought factor
 """)
@@ -151,13 +152,13 @@ SIGNED = _words("""
     velocity potential, stress, stresses, force, torque, momentum, helicity, buoyancy, stability, obukhov*, richardson*
     bowen ratio, backscattering strength, target strength, angstrom exponent, refractivity, asymmetry, cosine, sine
     charge, ndvi, evi, savi, ndwi, ndsi, index, soi, oscillation, coriolis, electric field, magnetic field, gravity
-    temperature*, temp, theta, virtual, dew point, dewpoint, heat, enthalpy, energy content, cooling, warming
-    altitude, elevation, orography, topography, terrain, geopotential, geoid, above geoid, above ellipsoid, height of
-    surface height, sea level, water level, tide, freeboard, slope, convexity, curvature, deflection
+    temperature*, temp, theta, virtual, dew point, dewpoint, heat, enthalpy, energy content, total energy, cooling
+    warming, altitude, elevation, orography, topography, terrain, geopotential, geoid, above geoid, above ellipsoid
+    height of, surface height, sea level, water level, tide, freeboard, slope, convexity, curvature, deflection
     air pressure, surface pressure, inhibition, ph, alkalinity, utilization, isotope delta
     evap*, transpir*, sublimation, condensation, latent, sensible, exchange, transfer, transport, export, advective
-    vapo* flux, moisture flux, surface flux, upward .. flux, downward .. flux, flux into, flux out of, salt flux, uptake
-    surface .. mass flux, surface .. mole flux, upwelling velocity, npp, nep, nee, nbp, logit
+    vapo* flux, moisture flux, turbulent flux, surface flux, upward .. flux, downward .. flux, flux into, flux out of
+    salt flux, uptake, surface .. mass flux, surface .. mole flux, upwelling velocity, npp, nep, nee, nbp, logit
     zenith*, solar elevation, viewing angle, incidence angle, angle of incidence, before 1950, latitude, longitude
     time since
 """)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -69,6 +71,48 @@ def test_no_plain_field_is_taken_for_a_category_or_a_direction(wrong):
     """Nothing that the network should see is repeated or turned."""
     missed = [row for expected, found, row in wrong if expected == "field" and found in {"category", "direction"}]
     assert not missed, "\n".join(missed)
+
+
+@pytest.fixture(scope="module")
+def standard_names() -> dict[str, str]:
+    """The kind of each name of the CF standard name table, by its canonical units."""
+    checker = pytest.importorskip("compliance_checker")
+    path = Path(checker.__file__).parent / "data" / "cf-standard-name-table.xml"
+    entries = ET.parse(path).getroot().iter("entry")
+    return {
+        entry.get("id"): kind(units=entry.findtext("canonical_units") or "", standard_name=entry.get("id"))
+        for entry in entries
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"(wind|wave|velocity).*_(from|to)_direction(_at_.*)?", "direction"),
+        (r".*azimuth_angle", "direction"),
+        (r"(?!tendency|gross|fraction|integral|probability).*area_fraction", "fraction"),
+        (r".*(binary_mask|quality_flag|_type)", "category"),
+        (r"(air|sea_surface|surface|soil|brightness|dew_point)_temperature", "field"),
+        (r"(?!square_of|eastward_friction).*(_anomaly|_net_.*|eastward_.*_velocity|northward_wind)", "field"),
+        (r"tendency_of_(?!.*emission).*", "field"),
+        (
+            r"(?!change|tendency|minus|correction).*(precipitation|rainfall|snowfall)_(flux|amount|rate)",
+            "never-negative",
+        ),
+        (r"(mass|mole|number|radioactivity)_concentration_of.*", "never-negative"),
+        (r"(mole|mass)_fraction_of.*_in_(air|sea_water)", "never-negative"),
+        (r"(surface_|)(up|down)welling_(long|short)wave_flux_in_air.*", "never-negative"),
+        (r".*(significant_height|mean_period|_speed|optical_thickness.*|mixed_layer_thickness.*)", "never-negative"),
+        (r"(sea_ice|ocean|sea_water)_(volume|area|mass)", "total"),
+        (r"(grid_)?(latitude|longitude)", "place"),
+    ],
+)
+def test_families_of_standard_names(standard_names, pattern, expected):
+    """Rules are of words: each family of the table is of one kind."""
+    family = [name for name in standard_names if re.fullmatch(pattern, name)]
+    others = {name: standard_names[name] for name in family if standard_names[name] != expected}
+    assert family
+    assert others == {}
 
 
 def test_rain_of_the_climate_data_store_is_never_negative():
