@@ -221,8 +221,9 @@ _GROUND = (
 )
 
 _PLACE_NAMES = re.compile(
-    r"(?:x|nav_|c|g|geo|[a-z]{1,3}_|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?(?:lats?|lons?|long|latitudes?|longitudes?)"
-    r"(?:_?(?:m|u|v|t|c|d|psi|rho|w|f|bnds|bounds|vertices|corners?|b|vert|uv|deg|degrees))?\d*"
+    r"(?:x|nav_|c|g|geo|[a-z]{1,3}_|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?"
+    r"(?:(?:lats?|lons?|latitudes?|longitudes?)(?:_?(?:m|u|v|t|c|d|psi|rho|w|f|b|uv))?|long(?:_[muvtcd])?|latixy|longxy|gphi[tuvf]|glam[tuvf])"
+    r"(?:_(?:bnds|bounds|vertices|vert|corners?|deg|degrees))?\d*"
 )
 
 _BOUNDS_NAMES = re.compile(r".*_(?:bnds|bounds|vertices)|(?:bounds|vertices|bnds)_.*|bounds")
@@ -235,17 +236,17 @@ _CODE_FRACTION = re.compile(r"\d+_categor(?:y|ies)(?:_|$)")
 
 def _of_type(header: Header) -> Quantity | None:
     """What the type alone tells."""
-    kind = np.dtype(header.dtype).kind if not isinstance(header.dtype, str) or header.dtype not in _TEXT else "U"
+    try:
+        kind = np.dtype(header.dtype).kind
+    except TypeError:  # text of NetCDF, complex integers of GDAL
+        kind = "O"
     if kind == "b":
         return Quantity(Kind.CATEGORY, "its type is boolean")
     if kind in "SUOMVc":
-        return Quantity(Kind.OTHER, "its type is no number")
+        return Quantity(Kind.OTHER, "its type is no real number")
     if re.search(r"\bsince\b", header.units):
         return Quantity(Kind.OTHER, f"units {_quoted(header.units)}")
     return None
-
-
-_TEXT = ("str", "string", "char", "other")
 
 
 def _of_flags(header: Header) -> Quantity | None:

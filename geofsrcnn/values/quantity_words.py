@@ -98,9 +98,9 @@ CLASSES = _words("""
 LABELS = _words("""
     id, ids, cellid, identifier, identification, code, codes, label, labels, index, zone, zones, region, regions, basin
     basins, country, countries, province, provinces, district, districts, catchment, catchments, watershed, watersheds
-    cluster, clusters, pft, species, quality, qa*, status, year, mode, mask, bitmask, scl, station, tile, sector, source
-    flow direction, flowdirection, flow dir, flowdir, fdir, nlcd*, corine*, clc*, worldcover*, globcover*, mcd12*
-    landform*, geology, soil order, regime, stratum, phase, confidence level, segment*, object*
+    cluster, clusters, pft, species, quality, qa*, status, *year, mode, mask, bitmask, scl, station, tile, sector
+    source, flow direction, flowdirection, flow dir, flowdir, fdir, nlcd*, corine*, clc*, worldcover*, globcover*
+    mcd12*, landform*, geology, soil order, regime, stratum, phase, confidence level, segment*, object*
 """)
 
 CONTINUOUS = _words("""

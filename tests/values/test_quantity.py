@@ -208,6 +208,12 @@ def test_other_angles_are_no_directions(name, units, more):
     assert kind(name, units, **more) != "direction"
 
 
+@pytest.mark.parametrize("dtype", ["str", "S1", "complex64", "complex_int16", "datetime64[ns]"])
+def test_what_is_no_real_number_is_other(dtype):
+    """Text, dates and complex values, in the words of any library."""
+    assert kind("precipitation", dtype=dtype) == "other"
+
+
 def test_an_axis_has_half_the_period():
     """The orientation of mountains has no head."""
     axis = quantity_of(Header("anor", units="radians", long_name="Angle of sub-gridscale orography"))
@@ -227,6 +233,7 @@ def test_an_axis_has_half_the_period():
         ("soil", "float32", {"long_name": "Soil type", "units": "(Code table 4.213)"}),
         ("lc", "uint8", {"attrs": {"flag_values": [1, 2], "flag_meanings": "land water"}}),
         ("landcover", "uint8", {}),
+        ("lossyear", "uint8", {}),
         ("land", "bool", {}),
     ],
 )
@@ -306,6 +313,10 @@ def test_a_total_of_an_amount_is_never_negative():
         ("XLONG_M", "degrees longitude"),
         ("nav_lat", "degrees"),
         ("lon_vertices", ""),
+        ("lonc", ""),
+        ("LATIXY", ""),
+        ("glamt", ""),
+        ("long", ""),
         ("y", "Degrees_north"),
     ],
 )
