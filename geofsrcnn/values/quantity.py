@@ -363,7 +363,8 @@ def _titles(header: Header) -> list[tuple[str, str]]:
     """Texts that name the quantity, the most reliable first, and where they stand."""
     standard = "" if header.standard_name in {"unknown", "undefined"} else header.standard_name
     description = str(header.attrs.get("description", ""))
-    given = [("standard_name", standard), ("long_name", header.long_name)]
+    long_name = "" if _NUMBERED.fullmatch(header.long_name.lower()) else header.long_name
+    given = [("standard_name", standard), ("long_name", long_name)]
     if len(description) < 120:  # longer ones are prose, where anything may be named
         given.append(("description", description))
     given.append(("name", header.name))
@@ -371,6 +372,10 @@ def _titles(header: Header) -> list[tuple[str, str]]:
     short = {header.name.lower(): None, str(header.attrs.get("GRIB_shortName", "")).lower(): None}
     found += [(f"name {_quoted(name)}", SHORT_NAMES.get(name, "")) for name in short]
     return [title for title in found if title[1]]
+
+
+_NUMBERED = re.compile(r"(gdal )?band( number)? \d+")
+"""Long names that number what they name, as GDAL writes them."""
 
 
 def _of_spread(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
