@@ -34,6 +34,7 @@ from geofsrcnn.errors import (
 )
 from geofsrcnn.files.paths import content_digest, fingerprint, sidecars_of
 from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote, remote_state, uploaded
+from geofsrcnn.options import workers_of
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -396,4 +397,4 @@ def processes() -> int:
     """How many workers suit this machine: one for each GPU, or for each core that this process may use."""
     import torch
 
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0))
+    return torch.cuda.device_count() or workers_of(None)

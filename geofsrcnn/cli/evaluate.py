@@ -11,6 +11,7 @@ from geofsrcnn.cli.params import Factor, Indexes, refuse_given
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.options import PRECISIONS
 from geofsrcnn.process import harden_gdal
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 @click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's.")
 @click.option("--driver", default=None, help="GDAL driver of rasters that are no GeoTIFF.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
 @click.option("--strict", is_flag=True, help="Take warnings as errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.options import PRECISIONS
 
 
 class Factor(click.ParamType[int]):
@@ -153,7 +154,7 @@ FILE_OPTIONS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
+        type=click.Choice(PRECISIONS),
         default="float32",
         show_default=True,
         help="Of the network's arithmetic.",

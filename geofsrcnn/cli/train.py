@@ -15,6 +15,7 @@ from geofsrcnn.cli.signals import guarded
 from geofsrcnn.cli.train_pairs import run_train_pairs
 from geofsrcnn.cli.train_session import PAIRS, Session, each_seed
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.options import PRECISIONS
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _refuse_nameless() -> None:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
+    type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
     help="Of the convolutions; weights and loss stay float32.",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from geofsrcnn.errors import ConfigError, printable
+from geofsrcnn.options import PRECISIONS
 
 WARM_UP = 200
 """Steps in which the learning rate rises."""
@@ -19,7 +20,7 @@ _CHOICES = {
     "loss": ("charbonnier", "l1", "mse"),
     "keep": ("best", "last"),
     "course": ("cosine", "constant"),
-    "precision": ("float32", "bfloat16"),
+    "precision": PRECISIONS,
 }
 
 STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
