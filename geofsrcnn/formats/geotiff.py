@@ -19,13 +19,15 @@ from typing import Any, Protocol
 import numpy as np
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.formats.raster import GDAL_ERRORS, Band, quiet, reason
+from geofsrcnn.formats.georeference import quiet
+from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -264,7 +266,7 @@ class GeoTiffSink:
                 GroundControlPoint(row=row, col=column, x=x, y=y, z=z, id=name, info=info)
                 for row, column, x, y, z, name, info in g.gcps
             ]
-            d.gcps = (points, g.gcp_crs)
+            d.gcps = (points, g.gcp_crs or CRS())
         if g.rpcs is not None:
             d.rpcs = g.rpcs
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,17 +16,16 @@ from typing import Any
 
 import numpy as np
 import rasterio.shutil
-from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
-from geofsrcnn.grids.affine import Grid
+from geofsrcnn.formats.georeference import quiet, read_grid
 from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -204,7 +202,7 @@ class RasterSource:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        self.grid = _grid(d)
+        self.grid = read_grid(d, self._shown)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
         self.colourmap = self._colourmap()
@@ -452,14 +450,6 @@ def _check_driver(path: Path, driver: str | None) -> str:
     raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without rasterio's warning that a raster has no transform; `check_georeference` says it in our words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
-
-
 def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
     """GDAL's configuration for an open: nothing is read or written beside the file itself."""
     if sidecars:
@@ -504,18 +494,3 @@ def _warn_sidecars(path: Path) -> None:
 def _tags(dataset: Any, index: int) -> dict[str, str]:
     tags = dataset.tags(index) if index else dataset.tags()
     return {key: value for key, value in tags.items() if not key.startswith(STALE_TAGS)}
-
-
-def _grid(dataset: Any) -> Grid:
-    with quiet():
-        affine, crs = dataset.transform, dataset.crs
-        points, point_crs = dataset.gcps
-    gcps = tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points)
-    return Grid(
-        shape=(dataset.height, dataset.width),
-        affine=None if affine == Affine.identity() or gcps else affine,
-        crs=crs or None,
-        gcps=gcps,
-        gcp_crs=point_crs or None,
-        rpcs=dataset.rpcs,
-    )
