@@ -25,7 +25,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.formats.georeference import quiet
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.grids.affine import Grid
@@ -120,6 +120,11 @@ class Described(Protocol):
     @property
     def domains(self) -> Mapping[str, dict[str, str]]:
         """Tags of other domains."""
+        ...
+
+    @property
+    def creation(self) -> Mapping[str, str]:
+        """Creation options that say how colours and alpha are meant."""
         ...
 
     @property
@@ -238,11 +243,16 @@ class GeoTiffSink:
 
     def _colours(self) -> dict[str, str]:
         colours = [self._bands[i].colour for i in self._order]
-        options = {}
+        meant = dict(self._source.creation)
+        kind = meant.pop("ALPHA", "YES")
+        options = meant
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
         if ColorInterp.alpha in colours:
-            options["ALPHA"] = "YES"
+            options["ALPHA"] = kind
+            if self._form.cog and kind == "PREMULTIPLIED":
+                words = "GDAL's COGs cannot say that colours are multiplied with alpha: readers take them as they are"
+                warn("W-ALPHA", f"{words}; leave out --cog")
         return options
 
     def _describe(self) -> None:
@@ -257,8 +267,10 @@ class GeoTiffSink:
         d.offsets = [self._bands[i].offset for i in self._order]
         for index in self._order:
             d.update_tags(self._position[index], **_possible(self._bands[index].tags))
+            for name, tags in self._bands[index].domains.items():
+                d.update_tags(self._position[index], ns=name, **_of_domain(name, tags))
         for name, tags in source.domains.items():
-            d.update_tags(ns=name, **(_xml(tags) if name.startswith("xml:") else _possible(tags)))
+            d.update_tags(ns=name, **_of_domain(name, tags))
         d.update_tags(**{**_possible(source.tags), **self._form.provenance})
         g = self._grid
         if g.gcps:
@@ -498,8 +510,10 @@ def _possible(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key not in ("bidx", "ns")}
 
 
-def _xml(tags: Mapping[str, str]) -> dict[str, str]:
-    """A document, which rasterio reads as one value and would write as ``key=value``, cut at its first ``=``."""
+def _of_domain(name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a domain; a document is what rasterio reads as one value and would write cut at its first ``=``."""
+    if not name.startswith("xml:"):
+        return _possible(tags)
     parts = (text.partition("=") for text in tags.values())
     return {key: value for key, sep, value in parts if sep}
 

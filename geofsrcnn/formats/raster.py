@@ -26,6 +26,8 @@ from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
 from geofsrcnn.formats.georeference import quiet, read_grid
+from geofsrcnn.formats.metadata import colour_profile, domains_of, tags_of
+from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -74,11 +76,6 @@ REFUSED_DRIVERS = frozenset(
     ]
 )
 
-# Tags that describe the coarse cells' values or the file's inner form, not the raster.
-STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
-
-STALE_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", "GEOLOCATION")
-
 
 @dataclass(frozen=True)
 class Band:
@@ -94,6 +91,7 @@ class Band:
     colour: ColorInterp
     bits: int | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def packing(self) -> Packing:
@@ -206,12 +204,10 @@ class RasterSource:
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
         self.colourmap = self._colourmap()
-        self.tags = _tags(d, 0)
-        self.domains = {
-            name: d.tags(ns=name)
-            for name in d.tag_namespaces()
-            if name not in STALE_DOMAINS and not name.startswith("LocationInfo")
-        }
+        self.tags, self.domains = tags_of(d), domains_of(d)
+        self.creation = dict(colour_profile(d))
+        if alpha and d.driver == "GTiff" and has_associated_alpha(self.path):
+            self.creation["ALPHA"] = "PREMULTIPLIED"
 
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
@@ -238,7 +234,8 @@ class RasterSource:
             unit=d.units[i],
             colour=d.colorinterp[i],
             bits=int(bits) if bits and bits.isdigit() else None,
-            tags=_tags(d, index),
+            tags=tags_of(d, index),
+            domains=domains_of(d, index),
         )
 
     def _colourmap(self) -> dict[int, Any] | None:
@@ -489,8 +486,3 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
 def _warn_sidecars(path: Path) -> None:
     if found := sorted({p.name for p in sidecars_of(path)}):
         warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
-
-
-def _tags(dataset: Any, index: int) -> dict[str, str]:
-    tags = dataset.tags(index) if index else dataset.tags()
-    return {key: value for key, value in tags.items() if not key.startswith(STALE_TAGS)}

@@ -100,7 +100,9 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
         mark = float("nan")
     left_out = {
         "a colour table": source.colourmap is not None,
-        "tags of bands": any(not key.startswith("GRIB_") for band in source.bands for key in band.tags),
+        "tags of bands": any(
+            band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands
+        ),
         "tags of other domains": bool(source.domains),
     }
     if any(left_out.values()):
@@ -168,6 +170,7 @@ class _Description:
     colourmap: None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    creation: Mapping[str, str] = field(default_factory=dict)
     raw: bool = True
 
     @property
