@@ -1,16 +1,26 @@
-"""Where a raster says its cells lie: transform, CRS, ground control points, RPCs."""
+"""Where a raster says its cells lie: transform, CRS, ground control points, RPCs; and what of it a GeoTIFF holds."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pyproj
+import rasterio
 from affine import Affine
-from rasterio.errors import NotGeoreferencedWarning
+from pyproj.exceptions import CRSError
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
-from geofsrcnn.errors import warn
+from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
@@ -52,6 +62,7 @@ def read_grid(dataset: Any, shown: str) -> Grid:
         gcps=tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points),
         gcp_crs=point_crs or None if points else None,
         rpcs=_read_rpcs(dataset, shown),
+        epoch=coordinate_epoch(Path(dataset.name)) if crs and dataset.driver == "GTiff" else None,
     )
 
 
@@ -68,3 +79,89 @@ def _read_rpcs(dataset: Any, shown: str) -> Any:
         missing = f"20 coefficients of {short[0].upper()}"
     warn("W-RPC", f"{shown} has incomplete RPCs, without {missing}: the output has none")
     return None
+
+
+class DatedCRS(CRS):  # type: ignore[misc]
+    """A CRS and the decimal year that coordinates hold for: what rasterio hands to GDAL says both."""
+
+    epoch = 0.0
+
+    @classmethod
+    def of(cls, crs: CRS, epoch: float | None) -> CRS:
+        """That of an epoch; the CRS itself without one."""
+        if not crs or epoch is None:
+            return crs
+        known = crs.to_authority(confidence_threshold=100)
+        dated = cls()  # rasterio's own constructors give no subclass
+        dated.__setstate__((CRS.from_authority(*known) if known else crs).to_wkt(version="WKT2_2019"))
+        dated.epoch = epoch
+        return dated
+
+    def to_wkt(self, *_: Any, **__: Any) -> str:
+        """As coordinate metadata (ISO 19162) in JSON: of the same in WKT, GDAL forgets the epoch the second time."""
+        crs = pyproj.CRS.from_wkt(super().to_wkt(version="WKT2_2019")).to_json_dict()
+        return json.dumps({"type": "CoordinateMetadata", "crs": crs, "coordinateEpoch": self.epoch})
+
+
+def as_geotiff_holds(grid: Grid, shown: str) -> Grid:
+    """The grid with what of its CRS a GeoTIFF can say, after a look at a tiny one in memory; the rest with a warning.
+
+    Raises
+    ------
+    InputError
+        If a GeoTIFF cannot say the horizontal CRS.
+    """
+    if not grid.crs:
+        return grid
+    crs = grid.crs
+    if not _is_kept(crs):
+        crs = _horizontal(crs)
+        if not crs or not _is_kept(crs):
+            raise InputError(f"a GeoTIFF cannot hold the CRS {_name(grid.crs)} of {shown}: warp it first (gdalwarp)")
+        warn("W-CRS", f"a GeoTIFF cannot hold the vertical part of the CRS of {shown}: it says the horizontal one")
+    epoch = grid.epoch
+    if epoch is not None and _written(DatedCRS.of(crs, epoch)) is None:
+        warn("W-EPOCH", f"the coordinate epoch {epoch:g} of {shown} cannot be written with its CRS: it is left out")
+        epoch = None
+    return replace(grid, crs=crs, epoch=epoch)
+
+
+def _is_kept(crs: CRS) -> bool:
+    """Whether a GeoTIFF says this CRS, not nothing and no other one; names do not count."""
+    found = _written(crs)
+    if found is None:
+        return False
+    if found == crs or found.to_dict() == crs.to_dict():
+        return True
+    there, here = (pyproj.CRS.from_wkt(each.to_wkt()) for each in (found, crs))
+    return bool(there.equals(here, ignore_axis_order=True))
+
+
+def _written(crs: CRS) -> CRS | None:
+    """What a tiny GeoTIFF in memory says of a CRS."""
+    try:
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
+            profile = {"width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": Affine(1, 0, 0, 0, -1, 1)}
+            with memory.open(driver="GTiff", crs=crs, **profile):
+                pass
+            with memory.open() as tiny:
+                return tiny.crs
+    except (RasterioError, CPLE_BaseError):
+        return None
+
+
+def _name(crs: CRS) -> str:
+    """Its name; its projection where it has none."""
+    whole = pyproj.CRS.from_wkt(crs.to_wkt())
+    method = whole.coordinate_operation.method_name if whole.coordinate_operation else whole.type_name
+    return printable(method if whole.name in ("", "unknown", "unnamed") else whole.name)
+
+
+def _horizontal(crs: CRS) -> CRS | None:
+    """Its part in two dimensions, if it has more."""
+    whole = pyproj.CRS.from_wkt(crs.to_wkt())
+    try:
+        part = whole.sub_crs_list[0] if whole.is_compound else whole.to_2d()
+        return None if part == whole else CRS.from_wkt(part.to_wkt())
+    except (CRSError, RasterioError):
+        return None

@@ -26,7 +26,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
-from geofsrcnn.formats.georeference import quiet
+from geofsrcnn.formats.georeference import DatedCRS, quiet
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
@@ -214,7 +214,7 @@ class GeoTiffSink:
             "COUNT": len(self._order),
             "DTYPE": self.dtype.name,
             "NODATA": self.nodata,
-            "CRS": g.crs,
+            "CRS": DatedCRS.of(g.crs, g.epoch),
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}

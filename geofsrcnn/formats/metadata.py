@@ -28,6 +28,7 @@ STALE_DOMAINS = frozenset(
         "TRE",
         "CGM",
         "ENVI",
+        "GRIB",  # how values are packed
         "xml:VRT",
         "LocationInfo",
         "DISPLAY_TRE",

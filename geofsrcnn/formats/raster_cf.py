@@ -27,6 +27,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import Format, GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField
@@ -104,6 +105,7 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
             band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands
         ),
         "tags of other domains": bool(source.domains),
+        "a coordinate epoch": source.grid.epoch is not None,
     }
     if any(left_out.values()):
         words = " and ".join(what for what, there in left_out.items() if there)
@@ -334,7 +336,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
     (top, down), (left, right) = ends
     with rasterio.Env():  # which tells PROJ where its database is
         known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
-    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), known)
+    return as_geotiff_holds(Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
 
 
 def _in_units_of(crs: CRS, text: str, name: str) -> float:

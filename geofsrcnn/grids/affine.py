@@ -34,6 +34,8 @@ class Grid:
         Coordinate reference system of the ground control points.
     rpcs : object or None
         Rational polynomial coefficients with ``line_off``, ``samp_off``, ``line_scale``, ``samp_scale``.
+    epoch : float or None
+        Decimal year of the coordinates, where the CRS is a dynamic one.
     """
 
     shape: tuple[int, int]
@@ -42,6 +44,7 @@ class Grid:
     gcps: tuple[tuple[Any, ...], ...] = ()
     gcp_crs: Any = None
     rpcs: Any = None
+    epoch: float | None = None
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from xml.sax.saxutils import escape
+
 import numpy as np
 import pytest
+import rasterio.shutil
+from affine import Affine
+from rasterio.crs import CRS
 
 from geofsrcnn import upscale_file
-from geofsrcnn.errors import GeofsrcnnWarning
-from tests.support.rasters import NOWHERE, opened, terrain, write
+from geofsrcnn.errors import GeofsrcnnWarning, InputError
+from geofsrcnn.formats.georeference import as_geotiff_holds
+from geofsrcnn.formats.tiff import coordinate_epoch
+from geofsrcnn.grids.affine import Grid
+from tests.support.rasters import NOWHERE, opened, plain, terrain, write
 
 POINTS = "".join(
     f'<GCP Id="{i}" Pixel="{x}" Line="{y}" X="{10 + x / 10}" Y="{50 - y / 10}"/>'
@@ -78,3 +86,72 @@ def test_incomplete_rpcs_are_left_out_with_a_warning(tmp_path, changes, words):
     with opened(tmp_path / "out.tif") as fine:
         assert fine.rpcs is None
         assert np.isfinite(fine.read()).all()
+
+
+POND = (
+    'COMPD_CS["pond",PROJCS["local",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Azimuthal_Equidistant"],'
+    'PARAMETER["latitude_of_center",52],PARAMETER["longitude_of_center",10],PARAMETER["false_easting",0],'
+    'PARAMETER["false_northing",0],UNIT["metre",1]],VERT_CS["my pond",VERT_DATUM["my pond",2005],'
+    'UNIT["fathom",1.8288],AXIS["Depth",DOWN]]]'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18", "PROJ ob_tran o_proj=longlat"),
+        ("+proj=healpix", "PROJ healpix"),
+        ("+proj=eqearth", "Equal Earth"),
+    ],
+)
+def test_a_crs_that_no_geotiff_holds_is_named_before_the_work(tmp_path, text, name):
+    """Rotated poles and the like have no GeoTIFF keys: refused with the name of the CRS, whatever the model."""
+    srs = CRS.from_user_input(text).to_wkt(version="WKT2_2019")
+    path = vrt(tmp_path, f"<SRS>{escape(srs)}</SRS>", CORNER)
+    with pytest.raises(InputError, match=f"a GeoTIFF cannot hold the CRS {name} of in.vrt: warp it first"):
+        upscale_file(path, tmp_path / "out.tif", 3, "bilinear", driver="VRT")
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("text", ["EPSG:7415", "EPSG:4979", "ESRI:102035", "EPSG:3395", "+proj=wintri"])
+def test_a_crs_that_a_geotiff_holds_is_kept_without_a_word(text):
+    """Compound, three-dimensional, of other bodies and by parameters only: as it was, and no warning."""
+    crs = CRS.from_user_input(text)
+    grid = Grid((2, 3), Affine(1, 0, 0, 0, -1, 2), crs)
+    assert as_geotiff_holds(grid, "it") == grid
+
+
+@pytest.mark.parametrize(("text", "kept"), [("ESRI:104613", "EUREF"), (POND, "Azimuthal_Equidistant")])
+def test_the_horizontal_part_of_a_crs_is_kept_where_that_is_all_there_is_room_for(text, kept):
+    """A vertical part that GeoTIFF has no keys for (a third axis of ESRI's, a pond's fathoms) goes, with a warning."""
+    crs = CRS.from_user_input(text)
+    with pytest.warns(GeofsrcnnWarning, match="W-CRS: a GeoTIFF cannot hold the vertical part of the CRS of it"):
+        found = as_geotiff_holds(Grid((2, 3), Affine(1, 0, 20, 0, -1, 62), crs), "it").crs
+    assert not found.to_wkt().startswith("COMPD_CS")
+    assert kept in found.to_wkt()
+
+
+def test_coordinate_epoch_is_kept(tmp_path):
+    """Of a dynamic CRS; GDAL's own GeoTIFF with an epoch gives one with the same."""
+    with plain():
+        rasterio.shutil.copy(_dated(tmp_path, "EPSG:9000"), tmp_path / "in.tif", driver="GTiff")
+    upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear")
+    assert coordinate_epoch(tmp_path / "out.tif") == coordinate_epoch(tmp_path / "in.tif") == 2021.3
+    with opened(tmp_path / "in.tif") as coarse, opened(tmp_path / "out.tif") as fine:
+        assert fine.crs == coarse.crs == "EPSG:9000"
+        rasterio.shutil.copy(fine, tmp_path / "out.vrt", driver="VRT")
+    assert 'coordinateEpoch="2021.3"' in (tmp_path / "out.vrt").read_text()
+
+
+def _dated(folder, code):
+    return vrt(
+        folder, f'<SRS coordinateEpoch="2021.3">{code}</SRS>', "<GeoTransform>10, .1, 0, 50, 0, -.1</GeoTransform>"
+    )
+
+
+def test_an_epoch_that_cannot_be_written_is_said():
+    """A static CRS has none."""
+    grid = Grid((2, 3), Affine(1, 0, 0, 0, -1, 2), CRS.from_epsg(27700), epoch=2021.3)
+    with pytest.warns(GeofsrcnnWarning, match="W-EPOCH: the coordinate epoch 2021.3 of it cannot be written"):
+        assert as_geotiff_holds(grid, "it").epoch is None
