@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
     from geofsrcnn.formats.georeference import as_geotiff_holds
-    from geofsrcnn.formats.geotiff import Format, check_creation_options
+    from geofsrcnn.formats.geotiff import Format, check_creation_options, rehearse
     from geofsrcnn.formats.raster import RasterSource
 
     with RasterSource(
@@ -64,6 +64,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         form = Format(options.dtype, options.cog, dict(options.co or {}), provenance(model))
         check_creation_options(form, dtype)
         grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
+        rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
         output = _GeoTIFF(source, grid, stream, form)
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
