@@ -253,13 +253,16 @@ class GeoTiffSink:
         meant = dict(self._source.creation)
         kind = meant.pop("ALPHA", "YES")
         options = meant
+        lost = {
+            "that colours are multiplied with alpha": kind == "PREMULTIPLIED" and ColorInterp.alpha in colours,
+            "that the smallest value is white": meant.get("PHOTOMETRIC") == "MINISWHITE",
+        }
+        for what in (what for what, there in lost.items() if there and self._form.cog):
+            warn("W-COG", f"GDAL's COGs cannot say {what}: leave out --cog to keep that")
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
         if ColorInterp.alpha in colours:
             options["ALPHA"] = kind
-            if self._form.cog and kind == "PREMULTIPLIED":
-                words = "GDAL's COGs cannot say that colours are multiplied with alpha: readers take them as they are"
-                warn("W-ALPHA", f"{words}; leave out --cog")
         return options
 
     def _describe(self) -> None:

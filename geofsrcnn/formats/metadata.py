@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
@@ -76,3 +76,21 @@ def colour_profile(dataset: Any) -> Mapping[str, str]:
     """ICC profile, or primaries and white point: creation options of the output."""
     stated: dict[str, str] = dataset.tags(ns="COLOR_PROFILE")
     return {key: value for key, value in stated.items() if key in (*COLOUR_PROFILE, "SOURCE_WHITEPOINT") and value}
+
+
+def grey_ramp(colours: Mapping[int, Sequence[int]]) -> int | None:
+    """1 or -1 where a colour table only brightens or darkens evenly with the value, from black to white; else None.
+
+    Examples
+    --------
+    >>> grey_ramp({value: (255 - value,) * 3 for value in range(256)})
+    -1
+    """
+    greys = [colour[0] for _, colour in sorted(colours.items()) if len(set(colour[:3])) == 1]
+    last = len(colours) - 1
+    if len(greys) != len(colours) or last < 15:
+        return None
+    for slope, start in ((1, 0), (-1, 255)):
+        if all(abs(start + slope * 255 * n / last - grey) <= 1 for n, grey in enumerate(greys)):
+            return slope
+    return None

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
 from geofsrcnn.formats.georeference import quiet, read_grid
-from geofsrcnn.formats.metadata import colour_profile, domains_of, tags_of
+from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
@@ -176,11 +176,23 @@ class RasterSource:
                 f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
                 "rewrite it with gdal_translate -co TILED=YES"
             )
-        declared = d.width * d.height * d.count * cell
-        if declared > max(2**30, MAX_RATIO * self.path.stat().st_size) and not allow_sparse:
+        if not allow_sparse:
+            self.check_declared(d.height, d.width)
+
+    def check_declared(self, rows: int, columns: int) -> None:
+        """Refuse to read so many rows and columns out of a file that is far too small for them.
+
+        Raises
+        ------
+        LimitError
+            If they are more than 1 GiB and `MAX_RATIO` times the file; a VRT's cells lie in other files.
+        """
+        d, size = self._dataset, self.path.stat().st_size
+        declared = rows * columns * d.count * _numpy_type(d.dtypes[0], self._shown).itemsize
+        if declared > max(2**30, MAX_RATIO * size) and d.driver != "VRT":
             raise LimitError(
-                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {self.path.stat().st_size} bytes: "
-                "if that is meant, use --allow-sparse"
+                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {size} bytes: if that is meant, use "
+                "--allow-sparse"
             )
 
     def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
@@ -203,9 +215,11 @@ class RasterSource:
         self.grid = read_grid(d, self._shown)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
-        self.colourmap = self._colourmap()
         self.tags, self.domains = tags_of(d), domains_of(d)
         self.creation = dict(colour_profile(d))
+        if d.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+            self.creation["PHOTOMETRIC"] = "MINISWHITE"
+        self.colourmap = self._colourmap()
         if alpha and d.driver == "GTiff" and has_associated_alpha(self.path):
             self.creation["ALPHA"] = "PREMULTIPLIED"
 
@@ -239,10 +253,17 @@ class RasterSource:
         )
 
     def _colourmap(self) -> dict[int, Any] | None:
+        """Colours of classes; none of a ramp of greys, which shows measurements."""
         try:
-            return dict(self._dataset.colormap(self.bands[0].index))
+            colours = dict(self._dataset.colormap(self.bands[0].index))
         except ValueError:
             return None
+        if (slope := grey_ramp(colours)) is None:
+            return colours
+        self.bands[0] = replace(self.bands[0], colour=ColorInterp.gray)
+        if slope < 0:
+            self.creation["PHOTOMETRIC"] = "MINISWHITE"
+        return None
 
     def _check_meaning(self) -> None:
         for band in self.bands:

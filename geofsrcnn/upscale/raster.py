@@ -42,10 +42,12 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         sidecars=options.sidecars,
         raw=model.upsampler is None,
         allow_lossy=options.allow_lossy,
-        allow_sparse=options.allow_sparse,
+        allow_sparse=options.allow_sparse or options.bounds is not None,
     ) as source:
         rows, columns = source.grid.shape
         region = Window(0, rows, 0, columns) if options.bounds is None else source.grid.window(options.bounds)
+        if not options.allow_sparse:
+            source.check_declared(*region.shape)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
         check_pixels(math.prod(fine), options.max_pixels)
         dtype = np.dtype(options.dtype or source.bands[0].dtype)

@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.formats.georeference import as_geotiff_holds
+from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
 from tests.support.rasters import NOWHERE, opened, plain, terrain, write
@@ -155,3 +156,17 @@ def test_an_epoch_that_cannot_be_written_is_said():
     grid = Grid((2, 3), Affine(1, 0, 0, 0, -1, 2), CRS.from_epsg(27700), epoch=2021.3)
     with pytest.warns(GeofsrcnnWarning, match="W-EPOCH: the coordinate epoch 2021.3 of it cannot be written"):
         assert as_geotiff_holds(grid, "it").epoch is None
+
+
+def test_a_mosaic_of_any_size_is_read(tmp_path):
+    """A VRT of some hundred bytes may stand for gigabytes, which lie in other files."""
+    path = vrt(tmp_path, "<SRS>EPSG:32633</SRS>", CORNER)
+    path.write_text(
+        path.read_text().replace('rasterXSize="12" rasterYSize="8"', 'rasterXSize="20000" rasterYSize="20000"')
+    )
+    bounds = (500_000, 6_000_000 - 30 * 8, 500_000 + 30 * 12, 6_000_000)
+    upscale_file(path, tmp_path / "out.tif", 2, "nearest", driver="VRT", bounds=bounds)
+    with opened(tmp_path / "out.tif") as fine:
+        assert fine.bounds == bounds
+    with RasterSource(path, driver="VRT") as source:  # without bounds, its size is no reason either
+        assert source.shape == (1, 20000, 20000)

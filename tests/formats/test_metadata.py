@@ -10,11 +10,11 @@ import rasterio.shutil
 import tifffile
 from affine import Affine
 
-from geofsrcnn import upscale_file
-from geofsrcnn.errors import GeofsrcnnWarning
+from geofsrcnn import upscale_array, upscale_file
+from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.formats.metadata import is_stale
 from geofsrcnn.formats.tiff import EXTRA_SAMPLES, coordinate_epoch, has_associated_alpha, read_tag
-from tests.support.rasters import created, opened, plain, terrain, write
+from tests.support.rasters import created, opened, plain, read, terrain, write
 
 ICC = base64.b64encode(b"a profile of colours" * 7).decode()
 
@@ -102,7 +102,9 @@ def test_associated_alpha_stays_associated(tmp_path, alpha, number):
 def test_a_cog_cannot_say_that_alpha_is_associated(tmp_path):
     """GDAL's driver writes any alpha as not multiplied: a warning says so."""
     write(tmp_path / "in.tif", colours(), photometric="RGB", ALPHA="PREMULTIPLIED")
-    with pytest.warns(GeofsrcnnWarning, match=r"W-ALPHA: .* leave out --cog"):
+    with pytest.warns(
+        GeofsrcnnWarning, match="W-COG: GDAL's COGs cannot say that colours are multiplied with alpha: leave out --cog"
+    ):
         upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear", cog=True)
 
 
@@ -142,3 +144,50 @@ def test_web_optimised_input(tmp_path):
     with opened(tmp_path / "in.tif") as coarse, opened(tmp_path / "out.tif") as fine:
         assert "TILING_SCHEME" in coarse.tag_namespaces()
         assert "TILING_SCHEME" not in fine.tag_namespaces()
+
+
+@pytest.mark.parametrize(("dtype", "high"), [("uint8", 255), ("uint16", 60000), ("float32", 1)])
+def test_white_may_be_the_smallest_value(tmp_path, dtype, high):
+    """Scanned maps: the ramp of greys that GDAL shows is no table of classes, and the output still starts at white."""
+    data = np.rint(terrain((40, 41), high=high)).astype(dtype)
+    write(tmp_path / "in.tif", data, photometric="MINISWHITE")
+    upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear")
+    with opened(tmp_path / "out.tif") as fine:
+        assert fine.tags(ns="IMAGE_STRUCTURE")["MINISWHITE"] == "YES"
+    with pytest.warns(GeofsrcnnWarning, match="W-COG: GDAL's COGs cannot say that the smallest value is white"):
+        upscale_file(tmp_path / "in.tif", tmp_path / "cog.tif", 3, "bilinear", cog=True)
+    assert np.array_equal(read(tmp_path / "out.tif", 1), upscale_array(data, 3, "bilinear"))
+
+
+@pytest.mark.parametrize(
+    ("ramp", "smallest"),
+    [({v: (v, v, v) for v in range(256)}, "black"), ({v: (255 - v,) * 3 for v in range(256)}, "white")],
+)
+def test_a_palette_of_greys_holds_no_classes(tmp_path, ramp, smallest):
+    """It shows what a grey image would: the output is one, as dark at the same values."""
+    data = np.rint(terrain((20, 21), high=255)).astype("uint8")
+    with created(tmp_path / "in.tif", (1, 20, 21), "uint8") as d:
+        d.write(data, 1)
+        d.write_colormap(1, ramp)
+    upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages[0].photometric.name == {"black": "MINISBLACK", "white": "MINISWHITE"}[smallest]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {0: (0, 0, 0), 1: (128, 128, 128), 2: (255, 255, 255)},  # three classes
+        {v: (v, v, v // 2) for v in range(256)},
+        {v: (v // 64 * 64,) * 3 for v in range(256)},
+        {v: (v, v, v) for v in range(100)},
+    ],
+)
+def test_other_palettes_hold_classes(tmp_path, table):
+    """Few greys, uneven ones, or colours: refused but for nearest."""
+    with created(tmp_path / "in.tif", (1, 20, 21), "uint8") as d:
+        d.write(np.zeros((20, 21), "uint8"), 1)
+        d.write_colormap(1, table)
+    with pytest.raises(InputError, match=r"categorical raster \(palette\)"):
+        upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear")
+    upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "nearest")

@@ -235,12 +235,14 @@ def test_bombs_are_refused_before_they_are_unpacked(source, output, codec):
 
 
 def test_sparse_rasters_on_request(source, output):
-    """A file that declares a thousand times its size needs --allow-sparse; part of it can then be upscaled."""
+    """What is read out of a file counts: a thousand times its size needs --allow-sparse, a small part of it does not."""
     with created(source, (1, 40_000, 40_000), "uint8", tiled=True, SPARSE_OK="TRUE", nodata=255) as d:
         d.write(np.full((256, 256), 7, "uint8"), 1, window=((0, 256), (0, 256)))
     refused(source, output, LimitError, "declares 1.5 GiB in a file of .*--allow-sparse")
+    most = (500_000, 6_000_000 - 39_000 * 30, 500_000 + 39_000 * 30, 6_000_000)
+    refused(source, output, LimitError, "declares 1.4 GiB in a file of .*--allow-sparse", bounds=most)
     bounds = (500_000, 6_000_000 - 300 * 30, 500_000 + 300 * 30, 6_000_000)
-    warned(source, output, "W-SPARSE", "lacks blocks", model="nearest", allow_sparse=True, bounds=bounds)
+    warned(source, output, "W-SPARSE", "lacks blocks", model="nearest", bounds=bounds)
     fine = read(output, 1)
     assert fine.shape == (600, 600)
     assert (fine[:512, :512] == 7).all()
