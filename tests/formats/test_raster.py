@@ -235,7 +235,7 @@ def test_bombs_are_refused_before_they_are_unpacked(source, output, codec):
 
 
 def test_sparse_rasters_on_request(source, output):
-    """What is read out of a file counts: a thousand times its size needs --allow-sparse, a small part of it does not."""
+    """Reading a thousand times the size of a file needs --allow-sparse; a small part of it is read without."""
     with created(source, (1, 40_000, 40_000), "uint8", tiled=True, SPARSE_OK="TRUE", nodata=255) as d:
         d.write(np.full((256, 256), 7, "uint8"), 1, window=((0, 256), (0, 256)))
     refused(source, output, LimitError, "declares 1.5 GiB in a file of .*--allow-sparse")
