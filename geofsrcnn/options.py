@@ -46,6 +46,7 @@ class FileOptions(TypedDict, total=False):
     bounds: tuple[float, float, float, float] | None
     nodata: float | None
     driver: str | None
+    inside: str | None
     sidecars: bool
     allow_sparse: bool
     allow_lossy: bool
@@ -98,6 +99,8 @@ class UpscaleOptions:
         Stored value of a raster's missing cells, instead of the file's.
     driver : str, optional
         GDAL driver to open the input with instead of what its first bytes say.
+    inside : str, optional
+        Name of the file to read within an input that is a ZIP, gzip, bzip2 or xz file.
     sidecars : bool
         Let GDAL use sidecar files of a raster.
     allow_sparse : bool
@@ -137,6 +140,7 @@ class UpscaleOptions:
     bidx: Sequence[int] = _option((), "raster input")
     nodata: float | None = _option(None, "raster input")
     driver: str | None = _option(None, "a field of its own")
+    inside: str | None = _option(None, "a field of its own")
     sidecars: bool = _option(False, "raster input")
     allow_sparse: bool = _option(False, "raster input")
     bounds: tuple[float, float, float, float] | None = _option(None, "raster to GeoTIFF")

@@ -75,6 +75,7 @@ VALUES = {
     "bidx": (1,),
     "nodata": 0,
     "driver": "VRT",
+    "inside": "a.tif",
     "sidecars": True,
     "allow_sparse": True,
     "bounds": (0, 0, 1, 1),

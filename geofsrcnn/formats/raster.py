@@ -23,7 +23,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
-from geofsrcnn.files.kinds import head, sniff
+from geofsrcnn.files.archives import refuse_packed
+from geofsrcnn.files.kinds import driver_of, head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
 from geofsrcnn.formats.georeference import quiet, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
@@ -457,11 +458,14 @@ def _check_driver(path: Path, driver: str | None) -> str:
     if kind == "GeoTIFF":
         return "GTiff"
     shown = printable(path.name)
+    refuse_packed(path, kind)
     if kind == "unknown":
         if path.is_dir():
             raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
         start = head(path)
         found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
+        if (likely := driver_of(path)) is not None:
+            raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with --driver {likely}")
         raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
     if kind == "GRIB":
         raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with --driver GRIB")
