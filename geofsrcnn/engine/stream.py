@@ -127,7 +127,8 @@ class Stream:
 
         source: Source = Watched(self.source, self.expected, self.name)
         if self._goes_around:
-            source = AroundGlobe(source, self.period, self.job.reach)
+            reach = self.job.reach
+            source = AroundGlobe(source, self.period, -reach, self.source.shape[2] + 2 * reach)
         run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
 
     def seconds(self) -> float:

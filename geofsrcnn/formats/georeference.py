@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from rasterio.io import MemoryFile
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.longitude import columns_of
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
 """Of RPCs; each has 20 coefficients."""
@@ -79,6 +81,37 @@ def _read_rpcs(dataset: Any, shown: str) -> Any:
         missing = f"20 coefficients of {short[0].upper()}"
     warn("W-RPC", f"{shown} has incomplete RPCs, without {missing}: the output has none")
     return None
+
+
+def columns_around(grid: Grid) -> int:
+    """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not.
+
+    In degrees or grads, or in any cylindrical projection; the last column may be the first one's place again, as it is where
+    cell centres lie at -180 and at 180 degrees.
+    """
+    t = grid.affine
+    if t is None or t.b or t.d or not grid.crs:
+        return 0
+    turn = math.tau / grid.crs.units_factor[1] if grid.crs.is_geographic else _turn(grid.crs)
+    return columns_of(t.a, grid.shape[1], 1, turn) if turn else 0
+
+
+def _turn(crs: CRS) -> float:
+    """How far it is around the globe in a projection whose meridians are parallel and evenly spaced; 0 in others."""
+    try:
+        project = pyproj.Proj(pyproj.CRS.from_wkt(crs.to_wkt()))
+    except CRSError:
+        return 0.0
+    longitudes = [float(n) for n in range(-165, 195, 30)]
+    rows = [project(longitudes, [latitude] * len(longitudes))[0] for latitude in (0.0, 40.0, -60.0)]
+    steps = sorted(b - a for a, b in zip(rows[0], [*rows[0][1:], rows[0][0]], strict=True))
+    step = steps[len(steps) // 2]  # but for the one that jumps back where the map is cut
+    turn = len(longitudes) * step
+    if not (math.isfinite(turn) and turn > 0):
+        return 0.0
+    even = all(abs((each - step + turn / 2) % turn - turn / 2) < 1e-6 * turn for each in steps)
+    parallel = all(abs(a - b) < 1e-6 * turn for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
+    return turn if even and parallel else 0.0
 
 
 class DatedCRS(CRS):  # type: ignore[misc]

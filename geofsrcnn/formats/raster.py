@@ -26,10 +26,9 @@ from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
-from geofsrcnn.formats.georeference import quiet, read_grid
+from geofsrcnn.formats.georeference import columns_around, quiet, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
 from geofsrcnn.formats.tiff import has_associated_alpha
-from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
@@ -321,14 +320,10 @@ class RasterSource:
         """Bands to upscale, rows, columns."""
         return len(self.bands), *self.grid.shape
 
-    @property
+    @cached_property
     def around(self) -> int:
         """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not."""
-        t, crs = self.grid.affine, self.grid.crs
-        if t is None or t.b or t.d or crs is None or not crs.is_geographic:
-            return 0
-        columns = self.grid.shape[1]
-        return columns if is_turn(t.a * columns, 1e-3 * abs(t.a)) else 0
+        return columns_around(self.grid)
 
     @property
     def working_type(self) -> np.dtype[Any]:

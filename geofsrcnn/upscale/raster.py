@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Sink
+from geofsrcnn.engine.base import Sink, Source
+from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import printable
 from geofsrcnn.grids.affine import Grid
@@ -45,17 +46,19 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         allow_sparse=options.allow_sparse or options.bounds is not None,
     ) as source:
         rows, columns = source.grid.shape
-        region = Window(0, rows, 0, columns) if options.bounds is None else source.grid.window(options.bounds)
+        whole = Window(0, rows, 0, columns)
+        region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.around)
         if not options.allow_sparse:
             source.check_declared(*region.shape)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
         check_pixels(math.prod(fine), options.max_pixels)
         dtype = np.dtype(options.dtype or source.bands[0].dtype)
+        cells, window = _from_edge(source, region)
         stream = Stream(
             printable(path.name),
-            source,
+            cells,
             model,
-            region,
+            window,
             limits=[band_limits(band, options) for band in source.bands],
             expected=options.value_range,
             period=source.around,
@@ -70,6 +73,14 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         output = _GeoTIFF(source, grid, stream, form)
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
+
+
+def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
+    """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
+    if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
+        return source, region
+    turned = AroundGlobe(source, source.around, region.x0, source.around)
+    return turned, region.shift(0, -region.x0)
 
 
 def band_limits(band: Band, options: UpscaleOptions) -> Range:
