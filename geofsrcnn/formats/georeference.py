@@ -86,8 +86,8 @@ def _read_rpcs(dataset: Any, shown: str) -> Any:
 def columns_around(grid: Grid) -> int:
     """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not.
 
-    In degrees or grads, or in any cylindrical projection; the last column may be the first one's place again, as it is where
-    cell centres lie at -180 and at 180 degrees.
+    In degrees or grads, or in any cylindrical projection; the last column may be the first one's place again, as it is
+    where cell centres lie at -180 and at 180 degrees.
     """
     t = grid.affine
     if t is None or t.b or t.d or not grid.crs:
