@@ -35,3 +35,4 @@ from .upscale.dataset import upscale_dataset as upscale_dataset
 from .upscale.file import upscale_file as upscale_file
 from .upscale.task import Estimate as Estimate
 from .upscale.task import Summary as Summary
+from .upscale.tree import upscale_datatree as upscale_datatree

@@ -1,4 +1,4 @@
-"""``ds.fsrcnn`` and ``da.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.upscale.dataset`.
+"""``ds.fsrcnn``, ``da.fsrcnn`` and ``dt.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.upscale.dataset`.
 
 It is registered while xarray is being imported, perhaps by a module of ours, so it imports those when it is used.
 """
@@ -49,6 +49,33 @@ class DatasetAccessor:
         from geofsrcnn.upscale.dataset import upscale_dataset
 
         return upscale_dataset(self._dataset, factor, model, variables=variables, **options)
+
+
+@xr.register_datatree_accessor("fsrcnn")
+class DataTreeAccessor:
+    """Upscale a DataTree: ``dt.fsrcnn.upscale(3)``."""
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    def upscale(
+        self,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        variables: Iterable[str] | None = None,
+        **options: Unpack[FieldOptions],
+    ) -> xr.DataTree:
+        """The same tree on a finer grid; arguments as for `geofsrcnn.upscale_datatree`.
+
+        Returns
+        -------
+        DataTree
+            Lazy where the input was.
+        """
+        from geofsrcnn.upscale.tree import upscale_datatree
+
+        return upscale_datatree(self._tree, factor, model, variables=variables, **options)
 
 
 @xr.register_dataarray_accessor("fsrcnn")

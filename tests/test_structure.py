@@ -163,7 +163,7 @@ def test_public_names_are_exact():
         *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint", "train_model", "train_pairs", "TrainOptions", "PairOptions"),
         *("evaluate_raster", "evaluate_pairs"),
-        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_file", "upscale_files"),
+        *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_datatree", "upscale_file", "upscale_files"),
         *("UpscaleOptions", "Model", "load_model"),
     }
     for name in geofsrcnn.__all__:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,6 @@ X_NAMES = re.compile(
     r"(x|lon|longitude|rlon|nlon|i|ni|xc|column|columns|west_east|grid_longitude|easting|pixels_per_line)\d*"
 )
 
-LATITUDE_NAMES = re.compile(r"(lat|latitude)\d*")
-
-LONGITUDE_NAMES = re.compile(r"(lon|longitude)\d*")
-
 HORIZONTAL = ("X", "Y", "latitude", "longitude")
 
 REFERENCES = (
@@ -41,7 +37,17 @@ STALE_ENCODING = {
 PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 """Attributes that say how values are stored (CF 8.1)."""
 
-RESOLUTION = re.compile(r"geospatial_(lat|lon)_resolution")
+RESOLUTION = re.compile(
+    r"geospatial_(lat|lon)_resolution(_units)?|((nominal|spatial|horizontal|grid|pixel|ground)_?)?resolution"
+    r"|(cell|pixel)_?size|StructMetadata(\.\d+)?|GridHeader|(WEST-EAST|SOUTH-NORTH)_PATCH_(START|END)_(UN)?STAG",
+    re.IGNORECASE,
+)
+"""Global attributes that state the coarse grid's resolution, or its numbers of cells, in words."""
+
+_STEPS = ("DX", "DY")
+
+_STAGGERED = ("WEST-EAST_GRID_DIMENSION", "SOUTH-NORTH_GRID_DIMENSION")
+"""Global attributes of WRF: metres between cells; numbers of cell edges."""
 
 
 def attribute(variable: xr.Variable | xr.DataArray, key: str) -> Any:
@@ -49,19 +55,19 @@ def attribute(variable: xr.Variable | xr.DataArray, key: str) -> Any:
     return variable.attrs.get(key, variable.encoding.get(key))
 
 
+_UNITS = {
+    "latitude": re.compile(r"deg(ree)?s?[ _]?(n|north|lat|latitude)"),
+    "longitude": re.compile(r"deg(ree)?s?[ _]?(e|east|lon|longitude)"),
+}
+"""Units of places as they are found, besides CF's own spellings."""
+
+
 def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
     """Whether a variable's attributes say that it is an X, Y, latitude or longitude."""
-    return any(variable.attrs.get(key) in values for key, values in coordinate_criteria[role].items())
-
-
-def is_place(variable: xr.Variable) -> bool:
-    """Whether a variable's attributes say that it is a latitude or a longitude."""
-    return has_role(variable, "latitude") or has_role(variable, "longitude")
-
-
-def any_along(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> bool:
-    """Whether a variable along this dimension alone has one of the roles."""
-    return any(v.dims == (dim,) and any(has_role(v, role) for role in roles) for v in dataset.variables.values())
+    attrs = variable.attrs
+    if any(attrs.get(key) in values for key, values in coordinate_criteria[role].items()):
+        return True
+    return role in _UNITS and bool(_UNITS[role].fullmatch(str(attrs.get("units", "")).strip().lower()))
 
 
 def is_time(dataset: xr.Dataset, dim: str) -> bool:
@@ -80,6 +86,18 @@ def counts_time(variable: xr.Variable | xr.DataArray) -> bool:
 def listed(names: Iterable[Any]) -> str:
     """Names, separated by commas."""
     return printable(", ".join(map(str, names))) or "none"
+
+
+def fine_dataset_attrs(attrs: Mapping[Any, Any], factor: int) -> dict[str, Any]:
+    """Global attributes on the finer grid: WRF's steps and sizes follow it, other resolutions are left out."""
+    fine = {k: v for k, v in attrs.items() if not RESOLUTION.fullmatch(str(k))}
+    for key in _STEPS:
+        if isinstance(fine.get(key), (float, np.floating)):
+            fine[key] = fine[key] / type(fine[key])(factor)
+    for key in _STAGGERED:
+        if isinstance(fine.get(key), (int, np.integer)):
+            fine[key] = type(fine[key])((fine[key] - 1) * factor + 1)
+    return fine
 
 
 def fine_attrs(dataset: xr.Dataset, variable: xr.Variable) -> dict[str, Any]:

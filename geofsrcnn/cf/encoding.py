@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute
-from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.values.encoding import Missing, Packing, stored_limits, within
+from geofsrcnn.errors import InputError, printable
+from geofsrcnn.values.encoding import Missing, Packing, shared_range, stored_limits, within
+from geofsrcnn.values.storage import Storage
 
 CATEGORIES = re.compile(r"binary_mask|area_type|status_flag|quality_flag")
 
@@ -94,8 +95,47 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
     return Missing((), limits, codes, abs(packing.scale))
 
 
+def storage_of(
+    variable: xr.Variable | xr.DataArray,
+    *,
+    parts: int = 1,
+    raw: bool = False,
+    unpacked: np.dtype[Any] | None = None,
+) -> Storage:
+    """How a variable's numbers become cells, and fine cells numbers, whether xarray has decoded it or not.
+
+    Parameters
+    ----------
+    variable : Variable or DataArray
+        With attributes and encoding.
+    parts : int
+        Into so many parts each value is divided.
+    raw : bool
+        Stored numbers are repeated, whatever they mean.
+    unpacked : numpy.dtype, optional
+        Floating type that fine values are written in, instead of the variable's.
+    """
+    packing, missing = packing_of(variable), missing_of(variable)
+    if not is_packed(variable):  # numbers are values; encoding may tell how they will be packed
+        packing = Packing(variable.dtype.newbyteorder("="))
+    if parts > 1:  # a total is not packed again
+        missing = replace(missing, codes=())
+    coarse = replace(packing, missing=missing)
+    if unpacked is not None:
+        return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, parts, raw)
+    native = coarse.dtype.newbyteorder("=")
+    brought = parts == 1 and (native.kind != "f" or coarse.plain)  # missing cells bring their own marks
+    mark = missing.rewritten(native) if brought or not missing.marks else missing.marks[0]
+    return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, parts, raw)
+
+
+def is_packed(variable: xr.Variable | xr.DataArray) -> bool:
+    """Whether a variable holds numbers that attributes tell how to unpack."""
+    return any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
+
+
 def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
-    """The range that a field's values keep: what its type stores, its valid range, what its quantity can be.
+    """The range that a field's values keep: what its type stores, and its valid range.
 
     Parameters
     ----------
@@ -109,16 +149,12 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | Non
     """
     packing = packing_of(variable)
     limits = packing.limits
-    valid = None
-    if packing.missing.limits is not None:
-        ends = sorted(end * packing.scale + packing.offset for end in packing.missing.limits)
-        valid = ends[0], ends[1]
-    for bounds in (valid, _natural(variable)):
-        try:
-            limits = within(limits, bounds)
-        except UsageError:  # a range that the type cannot store: wrong, and no reason to stop
-            continue
-    return limits
+    if not is_packed(variable):
+        limits = within(limits, stored_limits(variable.dtype))
+    if packing.missing.limits is None:
+        return limits
+    ends = sorted(end * packing.scale + packing.offset for end in packing.missing.limits)
+    return (ends[0], ends[1]) if limits is None else shared_range(limits, (ends[0], ends[1]))
 
 
 def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tuple[float, float] | None:
@@ -142,7 +178,7 @@ def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tupl
     return (low, high) if low < high and low < most and high > least else None
 
 
-def _natural(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
+def natural_limits(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
     """The range of a quantity by its standard name and units."""
     name, units = str(variable.attrs.get("standard_name", "")), str(variable.attrs.get("units", ""))
     if not name or NEGATIVE.search(name):

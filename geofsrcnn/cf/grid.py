@@ -11,19 +11,15 @@ import xarray as xr
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import (
-    LATITUDE_NAMES,
-    LONGITUDE_NAMES,
     REFERENCES,
     X_NAMES,
     Y_NAMES,
-    any_along,
     attribute,
-    has_role,
-    is_place,
     is_time,
     listed,
 )
 from geofsrcnn.cf.encoding import missing_of
+from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, is_place_like, plays, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.grids.axis import Axis, axis_of, columns_around
 from geofsrcnn.grids.mesh import mesh_around
@@ -141,10 +137,13 @@ def find_grid(
     else:
         pairs = {}
         for name in names:
-            pair = _pair(dataset, name)
+            pair = _pair(dataset, name, [str(dim) for dim in dataset[name].dims])
             if pair is not None:
                 pairs.setdefault(pair, []).append(name)
     fields = {pair: found for pair, found in pairs.items() if found}
+    if not fields and not dataset.data_vars and variables is None:  # coordinates alone, as at the root of a tree
+        pair = _pair(dataset, "", [str(dim) for dim in dataset.dims])
+        fields = {} if pair is None else {pair: []}
     if not fields:
         raise _no_grid(dataset, names)
     if len(fields) > 1:
@@ -173,21 +172,20 @@ def _helpers(dataset: xr.Dataset) -> set[str]:
     for name, variable in dataset.variables.items():
         for key in REFERENCES[:-1]:
             found |= {word.rstrip(":") for word in str(attribute(variable, key) or "").split()}
-        if is_place(variable):
+        if is_place_like(str(name), variable):
             found.add(str(name))
     return found & {str(name) for name in dataset.variables}
 
 
-def _pair(dataset: xr.Dataset, name: str) -> tuple[str, str] | None:
-    """The horizontal dimensions ``(y, x)`` of a variable."""
-    dims = [str(dim) for dim in dataset[name].dims]
+def _pair(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> tuple[str, str] | None:
+    """The horizontal dimensions ``(y, x)`` among those of a variable."""
     rows = [dim for dim in dims if any_along(dataset, dim, ("Y", "latitude"))]
     columns = [dim for dim in dims if any_along(dataset, dim, ("X", "longitude"))]
     if set(rows) & set(columns):  # latitude and longitude along one dimension: a list of places
         return None
     if len(rows) == len(columns) == 1:
         return rows[0], columns[0]
-    for latitude, longitude in places_of(dataset):
+    for latitude, longitude in positions_of(dataset):
         around = dataset[latitude].dims[-2:]
         if set(around) <= set(dims) and set(around) == set(dataset[longitude].dims[-2:]):
             return str(around[0]), str(around[1])
@@ -203,19 +201,11 @@ def _pair(dataset: xr.Dataset, name: str) -> tuple[str, str] | None:
     return None
 
 
-def places_of(dataset: xr.Dataset) -> list[tuple[str, str]]:
-    """Pairs of latitude and longitude of two or more dimensions."""
-    many = {str(name): v for name, v in dataset.variables.items() if v.ndim >= 2}
-    latitudes = [name for name, v in many.items() if has_role(v, "latitude")]
-    longitudes = [name for name, v in many.items() if has_role(v, "longitude")]
-    return [(a, b) for a in latitudes for b in longitudes if many[a].dims == many[b].dims]
-
-
 def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
     mesh = [
         str(v.dims[0])
-        for v in dataset.variables.values()
-        if v.ndim == 1 and has_role(v, "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
+        for name, v in dataset.variables.items()
+        if v.ndim == 1 and plays(v, str(name), "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
     ]
     if mesh:
         return InputError(
@@ -237,7 +227,7 @@ def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) ->
     if 0 in shape:
         raise InputError(f"grid without cells: {printable(y)} has {shape[0]}, {printable(x)} has {shape[1]}")
     rows, columns = _coordinate(dataset, y, ("Y", "latitude")), _coordinate(dataset, x, ("X", "longitude"))
-    place = next((pair for pair in places_of(dataset) if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
+    place = next((pair for pair in positions_of(dataset) if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
     if place[0] is not None:  # which say it better than rows that are not numbered in order
         rows, columns = (n if n is not None and is_monotonic(dataset[n]) else None for n in (rows, columns))
     kind: Kind
@@ -254,11 +244,20 @@ def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) ->
         along_y, along_x = (axis_along(dataset, str(n)) for n in (rows, columns))
         even = along_y.even and along_x.even
         around = columns_around(along_x) if kind != "projected" else 0
-    elif kind == "curvilinear" and dataset[place[0]].ndim == 2:
-        latitude, longitude = (dataset[n].transpose(y, x).to_numpy() for n in place)
-        around = mesh_around(latitude, longitude)
+        if kind == "projected" and place[0] is not None:  # x and y may only number the cells
+            around = _turns(dataset, place, (y, x))
+    elif kind == "curvilinear":
+        around = _turns(dataset, place, (y, x))
     mapping = next((m for m in (_mapping(dataset[n]) for n in members) if m in dataset.variables), None)
     return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, around, even, members)
+
+
+def _turns(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tuple[str, str]) -> int:
+    """Columns around the globe by latitude and longitude of two dimensions."""
+    if dataset[place[0]].ndim != 2:
+        return 0
+    latitude, longitude = (coordinate_values(dataset[n].transpose(*dims), marked=True) for n in place)
+    return mesh_around(latitude, longitude)
 
 
 def _mapping(variable: xr.DataArray) -> str | None:
@@ -276,7 +275,7 @@ def _coordinate(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> str | No
     ]
     if dim in along:
         return dim
-    return next((name for role in roles for name in along if has_role(dataset[name], role)), None)
+    return next((name for role in roles for name in along if plays(dataset[name], name, role)), None)
 
 
 def numbers_cells(variable: xr.DataArray) -> bool:
@@ -293,18 +292,6 @@ def is_monotonic(variable: xr.DataArray) -> bool:
     return bool((steps > 0).all() or (steps < 0).all())
 
 
-def degrees_of(variable: xr.DataArray, name: str) -> str | None:
-    """Whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
-    standard = str(variable.attrs.get("standard_name", ""))
-    for which, names in (("latitude", LATITUDE_NAMES), ("longitude", LONGITUDE_NAMES)):
-        if has_role(variable, which) or standard == f"grid_{which}":
-            return which
-        unsaid = not any(key in variable.attrs for key in ("standard_name", "units"))
-        if unsaid and names.fullmatch(name.lower()):
-            return which
-    return None
-
-
 def axis_along(dataset: xr.Dataset, name: str) -> Axis:
     """Cells along a coordinate of one dimension, with its stated bounds."""
     variable = dataset[name]
@@ -316,16 +303,6 @@ def axis_along(dataset: xr.Dataset, name: str) -> Axis:
         longitude=which == "longitude",
         name=printable(name),
     )
-
-
-def bounds_name(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
-    """The variable with a coordinate's cell boundaries, where it has one more dimension (CF 7.1)."""
-    name = attribute(variable, "bounds")
-    if not isinstance(name, str) or name not in dataset.variables:
-        return None
-    stated = dataset.variables[name]
-    whole = stated.dims[:-1] == variable.dims and (variable.ndim > 1 or stated.shape[-1] == 2)
-    return str(name) if whole else None
 
 
 def coordinate_values(variable: xr.DataArray, *, marked: bool = False) -> Array:

@@ -14,33 +14,29 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from cf_xarray.criteria import coordinate_criteria
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import (
     HORIZONTAL,
     PACKED_ATTRS,
     REFERENCES,
-    RESOLUTION,
     attribute,
     counts_time,
     enumeration,
+    fine_dataset_attrs,
     fine_encoding,
-    has_role,
     listed,
 )
 from geofsrcnn.cf.encoding import CATEGORIES
 from geofsrcnn.cf.grid import (
     CFGrid,
     axis_along,
-    bounds_name,
     coordinate_values,
-    degrees_of,
     find_grid,
     is_monotonic,
     numbers_cells,
-    places_of,
 )
+from geofsrcnn.cf.places import bounds_name, degrees_of, is_place_like, plays, positions_of
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrapped
@@ -141,11 +137,14 @@ def refine(
     roles: dict[str, Role] = {}
     for name, variable in dataset.variables.items():
         roles[str(name)] = Role.DERIVED if name in made else _role(dataset, str(name), variable, grid, wanted)
+    omitted = [name for name, role in roles.items() if role is Role.OMITTED]
+    unplaced = [name for name in omitted if wanted is None and is_place_like(name, dataset.variables[name])]
+    if unplaced:
+        warn("W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {listed(unplaced)}")
     categories = [name for name, role in roles.items() if role is Role.REPEATED]
     if categories:
         warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(categories)}")
-    attrs = {k: v for k, v in dataset.attrs.items() if not RESOLUTION.fullmatch(str(k))}
-    return Refinement(grid, factor, roles, made, attrs)
+    return Refinement(grid, factor, roles, made, fine_dataset_attrs(dataset.attrs, factor))
 
 
 def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
@@ -174,7 +173,9 @@ def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, w
     category |= enumeration(variable) is not None
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
-    if len(across) < 2 or category or variable.dtype.kind not in "iuf" or counts_time(variable):
+    if name not in grid.variables and variable.ndim > 1 and is_place_like(name, variable):
+        return Role.OMITTED
+    if len(across) < 2 or category or variable.dtype.kind not in "iufm" or counts_time(variable):
         return Role.REPEATED
     total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
     return Role.EXTENSIVE if total else Role.FIELD
@@ -185,7 +186,7 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
     made: dict[str, xr.Variable] = {}
     for dim, main in ((grid.y, grid.y_coordinate), (grid.x, grid.x_coordinate)):
         for name, variable in ((str(n), dataset[n]) for n, v in dataset.variables.items() if v.dims == (dim,)):
-            places = any(has_role(variable, role) for role in coordinate_criteria if role in HORIZONTAL)
+            places = any(plays(variable, name, role) for role in HORIZONTAL)
             if name in made or not (name == main or places) or variable.dtype.kind not in "iuf":
                 continue
             if name != main and not is_monotonic(variable):
@@ -234,9 +235,10 @@ def _coordinate_attrs(dataset: xr.Dataset, variable: xr.DataArray) -> dict[str, 
     attrs.pop("bounds", None)
     if (bounds := bounds_name(dataset, variable)) is not None:
         attrs["bounds"] = bounds
+    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
     for key in ("valid_min", "valid_max", "valid_range", "_FillValue", "missing_value"):
         if key in attrs and variable.dtype.kind in "iuf":
-            if key.startswith("valid"):
+            if key.startswith("valid") and not packed and np.asarray(attrs[key]).dtype.kind in "iuf":
                 attrs[key] = np.asarray(attrs[key], np.float64)[()]
             else:
                 del attrs[key]
@@ -249,13 +251,24 @@ def _unpacked_attrs(variable: xr.Variable | xr.DataArray) -> dict[str, Any]:
 
 
 def _float64(dims: Sequence[Any], values: Array, attrs: Mapping[str, Any]) -> xr.Variable:
-    return xr.Variable(dims, values, attrs, encoding={"dtype": np.dtype("float64"), "_FillValue": None})
+    """A coordinate or boundaries: without valid limits that the finer cells leave, marked where some are missing."""
+    missing = np.isnan(values)
+    known = values[~missing]
+    low, high = (known.min(), known.max()) if known.size else (np.nan, np.nan)
+    kept = dict(attrs)
+    for key in ("valid_min", "valid_max", "valid_range"):
+        ends = np.ravel(kept.get(key, []))
+        below = key != "valid_max" and ends.size and ends[0] > low
+        if below or (key != "valid_min" and ends.size and ends[-1] < high):
+            del kept[key]
+    mark = np.nan if missing.any() else None
+    return xr.Variable(dims, values, kept, encoding={"dtype": np.dtype("float64"), "_FillValue": mark})
 
 
 def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
     """Latitude and longitude of two and more dimensions, and their vertices."""
     made: dict[str, xr.Variable] = {}
-    for latitude, longitude in places_of(dataset):
+    for latitude, longitude in positions_of(dataset):
         both = dataset[latitude], dataset[longitude]
         dims = both[0].dims
         if set(dims[-2:]) != {grid.y, grid.x}:

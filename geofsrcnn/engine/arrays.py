@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn._types import Array, Mask, Progress
+from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
+from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import (
-    Missing,
-    Packing,
-    loses_digits,
-    stored_limits,
-    stored_nodata,
-    valid_mask,
-    within,
-)
+from geofsrcnn.values.encoding import stored_limits, stored_nodata, within
+from geofsrcnn.values.storage import Storage
 
 
 class _ArraySource:
-    """An array ``(band, y, x)`` as a source."""
+    """An array ``(band, y, x)`` as a source; all bands are stored alike, or each in its way."""
 
-    def __init__(self, array: Array, valid: Mask, *, raw: bool) -> None:
-        self._array, self._valid, self._packing, self._raw = array, valid, Packing(array.dtype), raw
+    def __init__(self, array: Array, storages: Sequence[Storage], valid: Mask | None, name: str) -> None:
+        self._array, self._storages, self._valid, self._name = array, storages, valid, name
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -41,20 +35,32 @@ class _ArraySource:
     def read(self, window: Window, bands: slice) -> Cells:
         index = (bands, *window.slices())
         values = self._array[index]
-        return Cells(values if self._raw else self._packing.decode(values), self._valid[index])
+        if len(self._storages) == 1:
+            cells = self._storages[0].decode(values, self._name)
+        else:
+            each = [s.decode(v[None], self._name) for s, v in zip(self._storages[bands], values, strict=True)]
+            cells = Cells(np.concatenate([c.values for c in each]), np.concatenate([c.valid for c in each]))
+        if self._valid is not None:
+            cells.valid = cells.valid & self._valid[index]
+        return cells
 
 
 class _ArraySink:
-    """An array ``(band, y, x)`` as a sink, each band with its packing."""
+    """An array ``(band, y, x)`` as a sink; all bands are stored alike, or each in its way."""
 
-    def __init__(self, shape: tuple[int, int], packings: Sequence[Packing]) -> None:
-        self.array: Array = np.empty((len(packings), *shape), packings[0].dtype)
-        self._packings = packings
+    def __init__(self, shape: tuple[int, int, int], storages: Sequence[Storage]) -> None:
+        self.array: Array = np.empty(shape, storages[0].dtype.newbyteorder("="))
+        self._storages = storages
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        chosen = range(*bands.indices(len(self._packings)))
-        for band, values, valid in zip(chosen, cells.values, cells.valid, strict=True):
-            self.array[(band, *window.slices())] = self._packings[band].encode(values, valid)
+        index = window.slices()
+        if len(self._storages) == 1:
+            self.array[(bands, *index)] = self._storages[0].encode(cells)
+            return
+        for band in range(*bands.indices(len(self.array))):
+            own = slice(band - bands.start, band - bands.start + 1)
+            part = Cells(cells.values[own], cells.valid[own])
+            self.array[(band, *index)] = self._storages[band].encode(part)[0]
 
 
 def upscale_array(
@@ -128,16 +134,17 @@ def upscale_array(
     refuse_pairs(loaded)
     check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
-    values = _per_band(nodata, len(coarse), coarse.dtype)
-    mask = np.stack([valid_mask(layer, value) for layer, value in zip(coarse, values, strict=True)])
-    if valid is not None:
-        mask &= _as_mask(np.asarray(valid), coarse.shape)
+    raw = loaded.upsampler is None
+    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in _per_band(nodata, coarse)]
+    mask = _as_mask(np.asarray(valid), coarse.shape) if valid is not None else None
     if isinstance(array, np.ma.MaskedArray):
-        mask &= _as_mask(~np.ma.getmaskarray(array), coarse.shape)
+        kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
+        mask = kept if mask is None else mask & kept
     _check_around(around, coarse.shape[2])
+    rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
+    task = ArrayTask(loaded, storages, rule, around, tile_size)
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
-    task = ArrayTask(loaded, within(stored_limits(coarse.dtype), value_range), value_range, around, tile_size)
-    fine = task.upscale(coarse, mask, extent, values, options.workers, progress)
+    fine = task.upscale(coarse, extent, options.workers, progress, mask)
     return fine[0] if flat else fine
 
 
@@ -149,66 +156,57 @@ class ArrayTask:
     ----------
     model : Model
         What with.
-    limits : tuple of float, optional
-        That every result keeps.
-    value_range : tuple of float, optional
-        That the input is expected to keep.
+    storages : sequence of Storage
+        How the bands are stored: one for all, or one for each.
+    rule : Rule
+        What values keep to.
     around : int
         Columns around the globe, or 0.
     tile_size : int, optional
         Coarse cells along one side of a tile.
     name : str
         Of the array, for messages.
+    watch : Watch, optional
+        Who looks at the values; one of its own if not given.
     """
 
     model: Model
-    limits: tuple[float, float] | None = None
-    value_range: tuple[float, float] | None = None
+    storages: Sequence[Storage]
+    rule: Rule = NO_RULE
     around: int = 0
     tile_size: int | None = None
     name: str = "the array"
+    watch: Watch | None = None
 
     def upscale(
         self,
         coarse: Array,
-        mask: Mask,
         region: Window,
-        nodata: Sequence[float | None] | Missing,
         workers: int,
         progress: Progress | None = None,
+        valid: Mask | None = None,
     ) -> Array:
-        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it.
-
-        Missing cells get the nodata value of their band; where several marks are missing cells, they keep theirs.
-        0 workers: this thread.
+        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it; `valid` leaves out more cells.
 
         Raises
         ------
         InputError
             If integers are too large to be computed with.
         """
-        if self.model.upsampler is not None and loses_digits(coarse, mask):
-            raise InputError(f"integers beyond 2**53 in {self.name} would lose digits: subtract an offset first")
-        source = _ArraySource(coarse, mask, raw=self.model.upsampler is None)
-        limits = [self.limits] * len(coarse) if self.limits else ()
         stream = Stream(
             self.name,
-            source,
+            _ArraySource(coarse, self.storages, valid, self.name),
             self.model,
             region,
-            limits=limits,
-            expected=self.value_range,
+            repeats=self.storages[0].raw,
+            rules=[self.rule] * len(coarse),
             period=self.around,
             tile_size=self.tile_size,
             workers=workers,
+            watch=self.watch,
         )
         rows, columns = (n * self.model.factor for n in region.shape)
-        packings = (
-            [Packing(coarse.dtype, missing=nodata, mark=nodata.rewritten(coarse.dtype))] * len(coarse)
-            if isinstance(nodata, Missing)
-            else [Packing(coarse.dtype, mark=mark) for mark in nodata]
-        )
-        sink = _ArraySink((rows, columns), packings)
+        sink = _ArraySink((len(coarse), rows, columns), self.storages)
         stream.run(sink, progress)
         return sink.array
 
@@ -235,7 +233,9 @@ def as_bands(array: Array) -> tuple[Array, bool]:
     return (array[None], True) if array.ndim == 2 else (array, False)
 
 
-def _per_band(nodata: float | Sequence[float | None] | None, bands: int, dtype: np.dtype[Any]) -> list[float | None]:
+def _per_band(nodata: float | Sequence[float | None] | None, array: Array) -> list[float | None]:
+    """Nodata of each band, or one for all."""
+    bands = 1 if nodata is None or np.ndim(nodata) == 0 else len(array)  # type: ignore[arg-type]
     given = [nodata] * bands if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
     if len(given) != bands:
         raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
@@ -244,8 +244,8 @@ def _per_band(nodata: float | Sequence[float | None] | None, bands: int, dtype: 
     except (TypeError, ValueError):
         raise UsageError(f"nodata must be a number, or one for each band, got {nodata!r}") from None
     for value in values:
-        if value is not None and stored_nodata(value, dtype) is None:
-            raise UsageError(f"nodata {value} cannot be stored as {dtype}, the array's type")
+        if value is not None and stored_nodata(value, array.dtype) is None:
+            raise UsageError(f"nodata {value} cannot be stored as {array.dtype}, the array's type")
     return values
 
 

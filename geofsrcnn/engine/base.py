@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -11,11 +12,14 @@ from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import check_tile_size
 from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import shared_range
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.inference import Upsampler
 
 Limits = tuple[float, float]
+
+FREE: Limits = (-math.inf, math.inf)
 
 
 class Source(Protocol):
@@ -40,6 +44,36 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What the fine values of a band keep to; a warning says where coarse ones do not.
+
+    Parameters
+    ----------
+    limits : tuple of float
+        Bounds in physical units: what was asked for, and what can be stored. Coarse cells beyond come out at them.
+    natural : tuple of float
+        Bounds that the quantity is taken to have. Coarse cells beyond keep their value, only others stay within.
+    period : float
+        Values go around, as directions do: 360 for degrees; 0 if they do not.
+    start : float
+        Where directions start to count: 0, or minus half the period.
+    """
+
+    limits: Limits = FREE
+    natural: Limits = FREE
+    period: float = 0.0
+    start: float = 0.0
+
+    @property
+    def bounds(self) -> Limits:
+        """Of fine values in ordinary cells."""
+        return shared_range(self.limits, self.natural)
+
+
+NO_RULE = Rule()
+
+
+@dataclass(frozen=True)
 class Job:
     """What is done to each tile.
 
@@ -49,13 +83,13 @@ class Job:
         None repeats cells (nearest), whatever their type.
     factor : int
         Fine cells along one side of a coarse cell.
-    limits : sequence of tuple of float
-        Bounds that the values of each band keep, in physical units; none if empty.
+    rules : sequence of Rule
+        What the values of each band keep to; nothing if empty.
     """
 
     model: Upsampler | None
     factor: int
-    limits: Sequence[Limits] = ()
+    rules: Sequence[Rule] = ()
 
     @property
     def reach(self) -> int:

@@ -11,7 +11,7 @@ import itertools
 import operator
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.array as da
@@ -21,10 +21,11 @@ from dask.highlevelgraph import HighLevelGraph
 
 from geofsrcnn._types import Array
 from geofsrcnn.engine.arrays import ArrayTask
-from geofsrcnn.engine.sources import warn_outside
+from geofsrcnn.engine.base import NO_RULE, Rule
+from geofsrcnn.engine.watch import Watch
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
-from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.checkpoint import Checkpoint
@@ -42,38 +43,35 @@ class Recipe:
         A classical method's name, or a network.
     factor : int
         Fine cells along one side of a coarse cell.
-    limits : tuple of float, optional
-        That every result keeps.
-    missing : Missing
-        Values of missing cells besides NaN.
+    storage : Storage
+        How values are stored.
+    rule : Rule
+        What they keep to; coarse ones that do not are said once by each process that computes.
     around : int
         Columns around the globe, or 0.
     tile_size : int, optional
         Coarse cells along one side of a tile.
     device, precision : str
         As for `upscale_array`.
-    expected : tuple of float, optional
-        That values keep; others are said once by each process that computes.
     name : str
         Of the array, for messages.
     """
 
     model: str | Checkpoint
     factor: int
-    limits: tuple[float, float] | None = None
-    missing: Missing = field(default_factory=Missing)
+    storage: Storage
+    rule: Rule = NO_RULE
     around: int = 0
     tile_size: int | None = None
     device: str = "auto"
     precision: str = "float32"
-    expected: tuple[float, float] | None = None
     name: str = "the array"
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
-        rest = self.limits, dataclasses.astuple(self.missing), self.around, self.tile_size
+        rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.around, self.tile_size
         return model, self.factor, self.device, self.precision, *rest
 
     @property
@@ -89,8 +87,8 @@ _READY: dict[tuple[Any, ...], Model] = {}
 
 _LOCK = threading.Lock()
 
-_SAID: set[str] = set()
-"""Results of which this process has said that values lie outside their range."""
+_WATCHES: dict[str, Watch] = {}
+"""Those of the results that this process has had a part in."""
 
 
 def ready_model(model: str | Checkpoint, factor: int, device: str, precision: str) -> Model:
@@ -120,7 +118,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     Returns
     -------
     dask.array.Array (..., factor * y, factor * x)
-        Of the array's type, each chunk from one of the array's (rechunked) chunks.
+        Each chunk from one of the array's (rechunked) chunks.
     """
     reach = read_margin(model.halo)
     again = array.shape[-1] - recipe.around if recipe.around else 0  # last columns that repeat the first
@@ -152,7 +150,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
             graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, turning, name)
     chunks = (*array.chunks[:-2], *(tuple(n * recipe.factor for n in sizes) for sizes in (rows, columns)))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
-    return da.Array(layers, name, chunks, dtype=array.dtype)
+    return da.Array(layers, name, chunks, dtype=recipe.storage.dtype.newbyteorder("="))
 
 
 class _Neighbour(NamedTuple):
@@ -220,10 +218,7 @@ def _upscale(
     rows, columns = centre.shape[-2:]
     bands = whole.reshape(-1, *whole.shape[-2:])
     around = 0 if turning else recipe.around
-    task = ArrayTask(recipe.ready, recipe.limits, None, around, recipe.tile_size, recipe.name)
-    region = Window(top, top + rows, left, left + columns)
-    valid = recipe.missing.valid(bands)
-    if recipe.expected is not None and name not in _SAID and warn_outside(bands, valid, recipe.expected, recipe.name):
-        _SAID.add(name)
-    fine = task.upscale(bands, valid, region, recipe.missing, 1)
+    watch = _WATCHES.setdefault(name, Watch(recipe.name))
+    task = ArrayTask(recipe.ready, [recipe.storage], recipe.rule, around, recipe.tile_size, recipe.name, watch)
+    fine = task.upscale(bands, Window(top, top + rows, left, left + columns), 1)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -1,4 +1,4 @@
-"""Sources around other sources: columns that go around the globe, values watched for their range."""
+"""A source around another: columns that go around the globe."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import itertools
 
 import numpy as np
 
-from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import Source
-from geofsrcnn.errors import warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
@@ -57,36 +55,3 @@ class AroundGlobe:
             np.concatenate(alphas, axis=-1) if alphas else None,
             np.concatenate(masks, axis=-1) if masks else None,
         )
-
-
-class Watched:
-    """A source that warns of values outside the range that the result is to keep."""
-
-    def __init__(self, source: Source, value_range: tuple[float, float] | None, name: str) -> None:
-        self._source, self._range, self._name = source, value_range, name
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of the source."""
-        return self._source.shape
-
-    def read(self, window: Window, bands: slice) -> Cells:
-        """The source's cells, after a look at them."""
-        cells = self._source.read(window, bands)
-        if self._range is not None and warn_outside(cells.values, cells.valid, self._range, self._name):
-            self._range = None
-        return cells
-
-
-def warn_outside(values: Array, valid: Mask, limits: tuple[float, float], name: str) -> bool:
-    """Warn of valid values outside a range; whether there are any."""
-    low, high = limits
-    outside = valid & ((values < low) | (values > high))
-    if not outside.any():
-        return False
-    warn(
-        "W-RANGE",
-        f"{name} holds values outside the range {low:g} to {high:g}, such as {values[outside][0]:g}: they come out at "
-        "its bounds, and their cells' means with them",
-    )
-    return True

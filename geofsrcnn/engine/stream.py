@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn._types import Progress
-from geofsrcnn.engine.base import Job, Limits, Sink, Source, band_groups, tile_size_of
-from geofsrcnn.engine.sources import AroundGlobe, Watched
+from geofsrcnn.engine.base import Job, Rule, Sink, Source, band_groups, tile_size_of
+from geofsrcnn.engine.sources import AroundGlobe
+from geofsrcnn.engine.watch import Watch, Watched
 from geofsrcnn.grids.windows import Plan, Tile, Window
 from geofsrcnn.values.cells import Cells
 
@@ -36,10 +37,8 @@ class Stream:
         Coarse cells that are wanted; all bands of them.
     repeats : bool
         Cells are repeated, whatever the model is.
-    limits : sequence of tuple of float
-        Bounds that the values of each band keep; none if empty.
-    expected : tuple of float, optional
-        Bounds that the input should keep: a warning says if it does not.
+    rules : sequence of Rule
+        What the values of each band keep to; nothing if empty.
     period : int
         Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not.
     tile_size : int, optional
@@ -51,6 +50,8 @@ class Stream:
         chosen here, and all groups of a tile are written before the next tile.
     itemsize : int
         Bytes of a fine cell where it is stored.
+    watch : Watch, optional
+        Who looks at the values; one of its own if not given.
     """
 
     name: str
@@ -58,18 +59,20 @@ class Stream:
     model: Model
     region: Window
     repeats: bool = False
-    limits: Sequence[Limits] = ()
-    expected: Limits | None = None
+    rules: Sequence[Rule] = ()
     period: int = 0
     tile_size: int | None = None
     workers: int = 1
     blocks: Sequence[slice] = ()
     itemsize: int = 4
+    watch: Watch | None = None
 
     @cached_property
     def job(self) -> Job:
         """What is done to each tile."""
-        return Job(None if self.repeats else self.model.upsampler, self.model.factor, self.limits)
+        return Job(
+            None if self.repeats else self.model.upsampler, self.model.factor, () if self.repeats else self.rules
+        )
 
     @cached_property
     def plan(self) -> Plan:
@@ -125,7 +128,7 @@ class Stream:
         """All units into a sink, or a share of them, or what was made of them elsewhere."""
         from geofsrcnn.engine.run import run
 
-        source: Source = Watched(self.source, self.expected, self.name)
+        source: Source = Watched(self.source, self.job.rules, self.watch or Watch(self.name))
         if self._goes_around:
             reach = self.job.reach
             source = AroundGlobe(source, self.period, -reach, self.source.shape[2] + 2 * reach)

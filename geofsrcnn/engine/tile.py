@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.engine.base import Job, Limits
+from geofsrcnn.engine.base import FREE, Job, Rule
+from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.grids.windows import Margin, Tile
 from geofsrcnn.networks.fsrcnn import conserve
 from geofsrcnn.networks.inference import Upsampler
@@ -28,7 +29,7 @@ def upscale_block(
     values: Array,
     valid: Mask,
     margin: Margin,
-    limits: Sequence[Limits] = (),
+    rules: Sequence[Rule] = (),
 ) -> Array:
     """Upscale the core of a block.
 
@@ -46,8 +47,8 @@ def upscale_block(
     margin : Margin
         Cells around the core in `values`. A side with fewer than the model's halo is the raster's edge; with
         invalid cells a side has twice the halo, or reaches the edge.
-    limits : sequence of tuple of float
-        Bounds that the values of each band keep; none if empty.
+    rules : sequence of Rule
+        What the values of each band keep to; nothing if empty.
 
     Returns
     -------
@@ -65,8 +66,9 @@ def upscale_block(
     blocks = [model(group.unsqueeze(0)) for group in groups]
     fine = (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).flatten(0, 1)
     core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
-    for band, (low, high) in enumerate(limits):
-        _keep_range(model, fine[band], core[band], low * scale, high * scale)
+    for band, rule in enumerate(rules):
+        if rule.bounds != FREE:
+            _keep_range(model, fine[band], core[band], rule, scale)
     result: Array = fine.numpy()
     if scale == 1:
         return result
@@ -96,18 +98,22 @@ def _safe_scale(values: Array) -> float:
     return 2.0 ** (60 - math.frexp(largest)[1]) if largest > 1 else min(2.0 ** (-60 - math.frexp(largest)[1]), 2.0**900)
 
 
-def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, low: float, high: float) -> None:
+def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, rule: Rule, scale: float) -> None:
     """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means."""
+    low, high = (end * scale for end in rule.bounds)
     smallest, largest = torch.aminmax(fine)
     if low <= smallest and largest <= high:
         return
     with torch.inference_mode():
-        if not model.conserving:
-            fine.clamp_(low, high)
-            return
         blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
         outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
-        kept = conserve(blocks.unsqueeze(1), core[None, None], low, high).squeeze(1)
+        if model.conserving:
+            kept = conserve(blocks.unsqueeze(1), core[None, None], low, high).squeeze(1)
+        else:
+            kept = blocks.clamp(low, high)
+        if rule.natural != FREE:
+            beyond = (core < rule.natural[0] * scale) | (core > rule.natural[1] * scale)
+            kept = torch.where(beyond, core.clamp(*(end * scale for end in rule.limits)), kept)
         fine.copy_(torch.nn.functional.pixel_shuffle(torch.where(outside, kept, blocks), model.factor)[0, 0])
 
 
@@ -122,12 +128,26 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
     else:
-        fine = upscale_block(job.model, cells.values, cells.valid, tile.margin, job.limits[bands])
+        fine = _upscale(job.model, cells, tile.margin, job.rules[bands])
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask)
+
+
+def _upscale(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
+    """The core of what was read, bands of directions each for themselves."""
+    if model.channels > 1 or not any(rule.period for rule in rules):
+        return upscale_block(model, cells.values, cells.valid, margin, rules)
+    fine = []
+    for band, rule in enumerate(rules):
+        values, valid = cells.values[band : band + 1], cells.valid[band : band + 1]
+        if rule.period:
+            fine.append(upscale_directions(upscale_block, model, values, valid, margin, rule))
+        else:
+            fine.append(upscale_block(model, values, valid, margin, [rule]))
+    return np.concatenate(fine)
 
 
 def _core(margin: Margin, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:

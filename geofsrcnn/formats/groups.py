@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import xarray as xr
 
-from geofsrcnn.cf.attributes import REFERENCES, is_place
+from geofsrcnn.cf.attributes import REFERENCES
+from geofsrcnn.cf.places import is_place_like
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.formats.writer import MAX_BLOCK
 
@@ -41,7 +42,7 @@ def has_fields(variables: Mapping[str, xr.Variable]) -> bool:
     """Whether one may be a field: numbers along two or more dimensions, no bounds, no latitudes or longitudes."""
     known = {str(v.attrs.get(key)) for v in variables.values() for key in ("bounds", "climatology")}
     return any(
-        v.ndim >= 2 and v.dtype.kind in "iufc" and name not in known and not is_place(v)
+        v.ndim >= 2 and v.dtype.kind in "iufc" and name not in known and not is_place_like(str(name), v)
         for name, v in variables.items()
     )
 

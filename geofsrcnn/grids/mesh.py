@@ -75,6 +75,8 @@ def mesh_of(
     tuple of int
         Which corner in index order each stated vertex is.
     """
+    if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
+        latitude, longitude = _with_middles(latitude, longitude, vertices)
     centres = _vectors(latitude, longitude)
     guess = _corners(centres, around=around)
     order: tuple[int, ...] = (0, 1, 2, 3)
@@ -88,6 +90,15 @@ def mesh_of(
     latitudes, longitudes = _degrees(corners)
     known = longitude.astype(np.float64)
     return Mesh(latitude.astype(np.float64), known, latitudes, near(longitudes, known[..., None])), order
+
+
+def _with_middles(latitude: Array, longitude: Array, vertices: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Centres, where they are unknown in the middle of known corners."""
+    unknown = np.isnan(latitude) | np.isnan(longitude)
+    if not unknown.any():
+        return latitude, longitude
+    middles = _degrees(_vectors(*vertices).mean(2))
+    return np.where(unknown, middles[0], latitude), np.where(unknown, middles[1], longitude)
 
 
 def _vectors(latitude: Array, longitude: Array) -> Array:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Unpack, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Unpack, cast
 
 import numpy as np
 import xarray as xr
 
-from geofsrcnn._types import Range
-from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, fine_encoding, history
-from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
+from geofsrcnn._types import Array, Range
+from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
 from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
+from geofsrcnn.engine.base import NO_RULE
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, UpscaleOptions
-from geofsrcnn.values.encoding import stored_limits, within
+from geofsrcnn.upscale.fields import field_attrs, field_of
 
 
 def upscale_dataset(
@@ -88,6 +87,8 @@ def upscale_dataset(
 
         return downscale_dataset(dataset, loaded, threads)
     check_bands(loaded)
+    if not dataset.variables:  # as the root of a tree
+        return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y)
 
     made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
@@ -161,68 +162,76 @@ def check_bands(model: Model) -> None:
 
 def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:
     """One field on the finer grid."""
-    variable, grid, total = dataset.variables[name], plan.grid, plan.roles[name] is Role.EXTENSIVE
-    if 0 in variable.shape:
-        raise InputError(
-            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
-        )
-    turned = variable.transpose(..., grid.y, grid.x)
-    limits = None if model.upsampler is None else field_limits(variable, options.value_range)
-    missing, packing = missing_of(variable), packing_of(variable)
-    if total:  # which is not packed again
-        missing = replace(missing, codes=())
-    data = turned.data
-    undecoded = any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
-    if undecoded and packing.dtype.kind in "iu" and data.dtype.kind in "iu":  # bytes may count from 0 to 255
-        data = data.astype(data.dtype.newbyteorder("=")).view(packing.dtype.newbyteorder("="))
-    if total and variable.dtype.kind in "iu":
-        data = data.astype(np.float64)
+    stored, grid, tile_size = dataset.variables[name], plan.grid, options.tile_size
+    duration = stored.dtype if stored.dtype.kind == "m" else None
+    field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
+    data = field.variable.transpose(*field.dims).data
+    check_array(data, name)
+    rule = NO_RULE if model.upsampler is None else field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
-        kept = within(stored_limits(coarse.dtype), limits)
-        task = ArrayTask(model, kept, limits, grid.around, options.tile_size, printable(name))
-        done = task.upscale(
-            coarse, missing.valid(coarse), Window(0, grid.shape[0], 0, grid.shape[1]), missing, options.workers
-        )
+        task = ArrayTask(model, [field.storage], rule, grid.around, tile_size, printable(name))
+        done = task.upscale(coarse, Window(0, grid.shape[0], 0, grid.shape[1]), options.workers)
         fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
     else:
         from geofsrcnn.engine.lazy import Recipe, upscale_chunks
 
-        kept = within(stored_limits(data.dtype), limits)
         recipe = Recipe(
             model.checkpoint or model.name,
             plan.factor,
-            kept,
-            missing,
+            field.storage,
+            rule,
             grid.around,
-            options.tile_size,
+            tile_size,
             model.device,
             model.precision,
-            limits,
             printable(name),
         )
         fine = upscale_chunks(data, recipe, model)  # type: ignore[assignment]
-    if total:
-        zero = -packing.offset / packing.scale if undecoded else 0.0
-        parts = (fine - zero) / plan.factor**2 + zero
-        for mark in missing.marks:
-            parts = np.where(fine == mark, fine, parts)
-        fine = parts
-    elif fine.dtype != variable.dtype:
-        fine = fine.view(variable.dtype.newbyteorder("="))
-    encoding = fine_encoding(variable)
-    if total and packing.dtype.kind in "iu":  # shares are no whole numbers
+    encoding = fine_encoding(stored)
+    if duration is not None:
+        fine = _blockwise(_durations, fine, duration)
+    elif field.unpacked is not None:
         encoding = {k: v for k, v in encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
-    result = xr.Variable(turned.dims, fine, fine_attrs(dataset, variable), encoding)
-    return result.transpose(*variable.dims)
+    result = xr.Variable(field.dims, fine, field_attrs(dataset, field), encoding)
+    return result.transpose(*field.variable.dims)
 
 
-def field_limits(variable: xr.Variable, value_range: Range | None) -> Range | None:
-    """The range that a field keeps, in the units that its values are in."""
-    packing = packing_of(variable)
-    limits = limits_of(variable) if value_range is None else within(packing.limits, value_range)
-    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
-    if limits is None or not packed:
-        return limits
-    ends = sorted((end - packing.offset) / packing.scale for end in limits)
-    return ends[0], ends[1]
+def check_array(data: object, name: str) -> None:
+    """Refuse values that are held neither by numpy nor by dask.
+
+    Raises
+    ------
+    InputError
+    """
+    kind = type(data)
+    if not isinstance(data, np.ndarray) and kind.__module__.partition(".")[0] != "dask":
+        raise InputError(
+            f"{printable(name)} holds its values as {kind.__module__}.{kind.__qualname__}: make them numpy's or dask's "
+            "first (pint: ds.pint.dequantify(), metpy: ds.metpy.dequantify(), sparse: ds.as_numpy())"
+        )
+
+
+def _counts(variable: xr.Variable) -> xr.Variable:
+    """Durations as numbers, NaN where they are not known."""
+
+    def numbers(durations: Array) -> Array:
+        return np.where(np.isnat(durations), np.nan, durations.astype(np.int64).astype(np.float64))
+
+    return xr.Variable(variable.dims, _blockwise(numbers, variable.data, np.dtype(np.float64)))
+
+
+def _durations(numbers: Array) -> Array:
+    """Numbers as whole steps of a duration; what is not known is no date."""
+    known = np.isfinite(numbers)
+    return np.where(known, np.rint(np.where(known, numbers, 0)).astype(np.int64), np.iinfo(np.int64).min)
+
+
+def _blockwise(function: Callable[[Array], Array], data: Any, dtype: np.dtype[Any]) -> Any:
+    """A function of each cell, lazily where the values are lazy; a type of the same size is reinterpreted."""
+
+    def apply(values: Array) -> Array:
+        result = function(values)
+        return result if result.dtype.kind == dtype.kind else result.view(dtype)
+
+    return apply(data) if isinstance(data, np.ndarray) else data.map_blocks(apply, dtype=dtype)

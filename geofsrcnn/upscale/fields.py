@@ -18,9 +18,10 @@ import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
-from geofsrcnn.cf.encoding import limits_of, missing_of, packing_of
+from geofsrcnn.cf.encoding import limits_of, natural_limits, packing_of, storage_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, without_dangling
+from geofsrcnn.engine.base import FREE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
@@ -28,7 +29,8 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Packing, loses_digits, within
+from geofsrcnn.values.encoding import within
+from geofsrcnn.values.storage import Storage
 
 Lead = tuple[slice, ...]
 
@@ -73,23 +75,18 @@ class Field:
     together: int = 1
 
     @cached_property
-    def packing(self) -> Packing:
-        """How values are stored."""
-        return replace(packing_of(self.variable), missing=missing_of(self.variable))
+    def storage(self) -> Storage:
+        """How its numbers become cells, and fine cells numbers."""
+        parts = self.factor**2 if self.total else 1
+        return storage_of(self.variable, parts=parts, raw=self.raw, unpacked=self.unpacked)
 
-    @property
-    def fine_packing(self) -> Packing:
-        """How the values of the finer field are stored; missing cells bring their own mark wherever it survives."""
-        packing = self.packing
-        brought = not self.total and (packing.dtype.kind != "f" or packing.plain)
-        marks = packing.missing.marks
-        mark = packing.missing.rewritten(packing.dtype) if brought or not marks else marks[0]
-        return replace(packing, dtype=packing.dtype.newbyteorder("="), mark=mark)
-
-    @property
-    def divide(self) -> int:
-        """What values are divided by."""
-        return self.factor**2 if self.total else 1
+    def rule(self, value_range: Range | None) -> Rule:
+        """What its values keep to: what can be stored, and the range asked for or what its quantity can be."""
+        stored = self.unpacked is None and not self.total  # as it was
+        if value_range is not None:
+            return Rule(within(self.storage.coarse.limits if stored else None, value_range) or FREE)
+        natural = natural_limits(self.variable) or FREE
+        return Rule((limits_of(self.variable) if stored else None) or FREE, natural)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -188,21 +185,14 @@ class FieldSource:
 
     def read(self, window: Window, bands: slice) -> Cells:
         """The cells of a window of one block, in physical units."""
-        field, packing = self._field, self._field.packing
+        field = self._field
         try:
             stored = self._stored(field.blocks.lead(bands), window)
         except GeofsrcnnError:
             raise
         except Exception as error:  # codecs and HDF5 raise anything
             raise InputError(f"cannot read {printable(field.name)} at {window} ({printable(error)})") from error
-        stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-        if field.raw:
-            return Cells(stored, np.ones(stored.shape, bool))
-        stored = stored.view(packing.dtype.newbyteorder("="))
-        valid = packing.missing.valid(stored)
-        if loses_digits(stored, valid):
-            raise InputError(f"integers beyond 2**53 in {printable(field.name)} would lose digits: subtract an offset")
-        return Cells(packing.decode(stored, parts=field.divide), valid)
+        return field.storage.decode(stored, printable(field.name))
 
     def _stored(self, lead: Lead, window: Window) -> Array:
         """Stored values ``(band, y, x)``, as many whole grids at once as a stored chunk has."""
@@ -225,27 +215,17 @@ class FieldSink:
     """A new field as a sink."""
 
     def __init__(self, writer: Writer, field: Field) -> None:
-        self._writer, self._field, self._packing = writer, field, field.fine_packing
+        self._writer, self._field = writer, field
         self._dims = order_of(field, writer)
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         """Take a window of one block."""
         field = self._field
-        stored = self._encode(cells)
+        stored = field.storage.encode(cells)
         place = dict(zip(field.dims, (*field.blocks.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])
         self._writer.write(field.name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
-
-    def _encode(self, cells: Cells) -> Array:
-        field, values = self._field, cells.values
-        if field.raw:
-            return values
-        if field.unpacked is not None:
-            marked = np.where(cells.valid, values, np.nan)
-            return Packing(field.unpacked).encode(marked, cells.valid)
-        stored = self._packing.encode(values, cells.valid)
-        return stored.view(field.dtype.newbyteorder("="))
 
 
 def order_of(field: Field, writer: Writer) -> tuple[str, ...]:
@@ -253,7 +233,7 @@ def order_of(field: Field, writer: Writer) -> tuple[str, ...]:
     return field.dims if writer.bands_first else tuple(str(dim) for dim in field.variable.dims)
 
 
-def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | None) -> list[Field]:
+def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | None, model: Model) -> list[Field]:
     """Variables that go part by part: fields, totals, and numbers that are repeated in both directions.
 
     Raises
@@ -261,32 +241,37 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
     InputError
         If one has no cells.
     """
-    grid = plan.grid
+    across = {plan.grid.y, plan.grid.x}
     found = []
     for name, role in plan.roles.items():
         variable = dataset.variables[name]
-        both = {grid.y, grid.x} <= set(variable.dims) and variable.dtype.kind in "iuf"
-        if role not in (Role.FIELD, Role.EXTENSIVE) and not (role is Role.REPEATED and both):
-            continue
-        if 0 in variable.shape:
-            raise InputError(
-                f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
-            )
-        lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
-        whole = role is Role.EXTENSIVE and variable.dtype.kind in "iu"
-        dtype = None if role is Role.REPEATED else np.dtype("float64") if whole and unpacked is None else unpacked
-        found.append(
-            Field(
-                name,
-                variable,
-                (*lead, grid.y, grid.x),
-                plan.factor,
-                role is Role.EXTENSIVE,
-                role is Role.REPEATED,
-                dtype,
-            )
-        )
+        both = across <= set(variable.dims) and variable.dtype.kind in "iuf"
+        if role in (Role.FIELD, Role.EXTENSIVE) or (role is Role.REPEATED and both):
+            found.append(field_of(name, variable, plan, unpacked, model))
     return found
+
+
+def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dtype[Any] | None, model: Model) -> Field:
+    """A variable as a field.
+
+    Raises
+    ------
+    InputError
+        If it has no cells.
+    """
+    role, grid = plan.roles[name], plan.grid
+    if 0 in variable.shape:
+        raise InputError(
+            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
+        )
+    lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
+    total = role is Role.EXTENSIVE
+    if total and unpacked is None and packing_of(variable).dtype.kind in "iu":  # shares are no whole numbers
+        unpacked = np.dtype(variable.dtype if variable.dtype.kind == "f" else np.float64)
+    if role is Role.REPEATED:
+        unpacked = None
+    raw = role is Role.REPEATED or (model.upsampler is None and not total and unpacked is None)
+    return Field(name, variable, (*lead, grid.y, grid.x), plan.factor, total, raw, unpacked)
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
@@ -306,9 +291,14 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], mode
 
 
 def _with_texts(name: str, variable: xr.Variable) -> xr.Variable:
-    """Characters of a text along a dimension as texts, which xarray writes."""
+    """Characters of a text along a dimension as texts, which xarray writes; one that says nothing as a number.
+
+    xarray would give ``char crs`` a dimension, and readers lose the grid mapping; its type has no meaning (CF 5.6).
+    """
     if variable.dtype != "S1":
         return variable
+    if variable.ndim == 0 and not bytes(variable.values).strip(b"\0 "):
+        return xr.Variable((), np.int32(0), variable.attrs)
     text: xr.Variable = xr.conventions.decode_cf_variable(
         name, variable, mask_and_scale=False, decode_times=False, decode_endianness=False
     )
@@ -325,15 +315,13 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             "each read many times: rechunk it to few of them and larger maps",
         )
     repeats = field.raw or model.upsampler is None
-    limits = None if repeats else _limits(field, options.value_range)
     return Stream(
         printable(field.name),
         FieldSource(field),
         model,
         Window(0, rows, 0, columns),
         repeats=repeats,
-        limits=[limits] * field.bands if limits else (),
-        expected=options.value_range,
+        rules=() if repeats else [field.rule(options.value_range)] * field.bands,
         period=grid.around,
         tile_size=options.tile_size,
         workers=options.workers,
@@ -349,28 +337,9 @@ def tiled(field: Field, side: int, shape: tuple[int, int]) -> Field:
     return replace(field, together=max(1, min(PART // (cells * max(field.dtype.itemsize, 4)), length)))
 
 
-def _limits(field: Field, value_range: Range | None) -> Range | None:
-    """The range that a field keeps, in physical units, of a part of a cell."""
-    if value_range is not None:
-        limits = value_range if field.unpacked is not None else within(field.packing.limits, value_range)
-    else:
-        limits = limits_of(field.variable)
-    if limits is not None and field.unpacked is not None and value_range is None:
-        limits = _natural_only(field)
-    return None if limits is None else (limits[0] / field.divide, limits[1] / field.divide)
-
-
-def _natural_only(field: Field) -> Range | None:
-    """The range of a field that is not stored as it was: what its quantity can be."""
-    bare = xr.Variable(field.variable.dims, np.empty([0] * field.variable.ndim, np.float64), {})
-    bare.attrs = {k: v for k, v in field.variable.attrs.items() if k in ("standard_name", "units")}
-    return limits_of(bare)
-
-
 def field_attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
     """Attributes of the finer field, without those of a packing that it has no longer."""
     attrs = fine_attrs(dataset, field.variable)
     if field.unpacked is None:
         return attrs
-    stale = {*PACKED_ATTRS, "valid_range", "valid_min", "valid_max"}
-    return {k: v for k, v in attrs.items() if k not in stale} | {"_FillValue": field.unpacked.type(np.nan)}
+    return {k: v for k, v in attrs.items() if k not in (*PACKED_ATTRS, "valid_range", "valid_min", "valid_max")}

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Sink, Source
+from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import printable
@@ -59,8 +58,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             cells,
             model,
             window,
-            limits=[band_limits(band, options) for band in source.bands],
-            expected=options.value_range,
+            rules=[band_rule(band, options) for band in source.bands],
             period=source.around,
             tile_size=options.tile_size,
             workers=options.workers,
@@ -83,15 +81,15 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     return turned, region.shift(0, -region.x0)
 
 
-def band_limits(band: Band, options: UpscaleOptions) -> Range:
-    """Bounds of a band in physical units: what its type can store, and the range asked for."""
+def band_rule(band: Band, options: UpscaleOptions) -> Rule:
+    """What a band's values keep to: what its type can store, and the range asked for."""
     stored = (
         band.limits if band.limits and options.dtype is None else stored_limits(np.dtype(options.dtype or band.dtype))
     )
     if stored is not None:
         low, high = (value * band.scale + band.offset for value in stored)
         stored = min(low, high), max(low, high)
-    return within(stored, options.value_range) or (-math.inf, math.inf)
+    return Rule(within(stored, options.value_range) or FREE)
 
 
 @dataclass(frozen=True)

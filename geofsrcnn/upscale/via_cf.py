@@ -48,7 +48,7 @@ def open_via_cf(
     check_unchanged = watch([path] if isinstance(path, Path) else [])
     with open_dataset(path, options, raw=model.upsampler is None) as dataset:
         plan = refine(dataset, model.factor, variables=options.variables or None, x=options.x, y=options.y)
-        fields = fields_of(dataset, plan, unpacked)
+        fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
         check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
@@ -159,6 +159,8 @@ class _Store:
             chunks[field.dims[field.along]] = field.together
         sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
         attrs = without_dangling(field_attrs(self.dataset, field), self.plan)
+        if field.unpacked is not None:
+            attrs["_FillValue"] = field.unpacked.type("nan")
         encoding = field.variable.encoding
         writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
 

@@ -166,7 +166,7 @@ class Packing:
         ends = low * self.scale + self.offset, high * self.scale + self.offset
         return min(ends), max(ends)
 
-    def decode(self, stored: Array, dtype: np.dtype[Any] | None = None, parts: int = 1) -> Array:
+    def decode(self, stored: Array, dtype: np.dtype[Any] | None = None) -> Array:
         """Values of stored numbers, valid or not.
 
         Parameters
@@ -175,15 +175,9 @@ class Packing:
             Of the packing's type.
         dtype : numpy.dtype, optional
             Of the values, instead of `working_type`.
-        parts : int
-            Into so many parts each value is divided.
         """
         values: Array = stored.astype(self.working_type if dtype is None else dtype)
-        if not self.plain or (parts > 1 and values.dtype == np.float64):
-            values = values * (self.scale / parts) + self.offset / parts
-        elif parts > 1:
-            values = values / values.dtype.type(parts)
-        return values
+        return values if self.plain else values * self.scale + self.offset
 
     def encode(self, values: Array, valid: Mask) -> Array:
         """Numbers as they are stored: rounded, clipped, clear of what stands for missing cells."""
@@ -248,6 +242,20 @@ def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tupl
     if shared[0] >= shared[1]:
         raise UsageError(f"no value lies both from {a[0]} to {a[1]} and from {b[0]} to {b[1]}: check the range")
     return shared
+
+
+def shared_range(limits: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:
+    """What two ranges share; the first where they share nothing, which is wrong, and no reason to stop.
+
+    Examples
+    --------
+    >>> shared_range((0.0, 255.0), (0.0, 1.0)), shared_range((0.0, 255.0), (-5.0, -1.0))
+    ((0.0, 1.0), (0.0, 255.0))
+    """
+    try:
+        return within(limits, other) or limits
+    except UsageError:
+        return limits
 
 
 def to_stored(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from geofsrcnn.cf.encoding import limits_of, packing_of
+from geofsrcnn.cf.encoding import limits_of, natural_limits, packing_of
 from geofsrcnn.cf.grid import find_grid
 from geofsrcnn.cf.refine import Role, refine
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
@@ -268,17 +268,27 @@ def variable(attrs: dict[str, object] | None = None, encoding: dict[str, object]
         (variable({"valid_range": np.array([0, 100], "int16")}, {"dtype": "int16", "scale_factor": 0.5}), (0, 50)),
         (variable({"valid_range": np.array([70000.0, 80000.0])}, {"dtype": "int16"}), (-32768, 32767)),
         (variable({"valid_range": "0 to 5"}), None),
-        (variable({"standard_name": "precipitation_flux", "units": "kg m-2 s-1"}), (0, np.inf)),
-        (variable({"standard_name": "tendency_of_specific_humidity_due_to_mixing", "units": "1"}), None),
-        (variable({"standard_name": "sea_ice_area_fraction", "units": "%"}), (0, 100)),
-        (variable({"standard_name": "cloud_area_fraction", "units": "1"}), (0, 1)),
-        (variable({"standard_name": "air_temperature", "units": "degC"}), None),
     ],
 )
 def test_limits(made, limits):
-    """What the type stores, the valid range in packed or unpacked units, and what the quantity can be."""
+    """What the type stores, and the valid range in packed or unpacked units."""
     found = limits_of(made)
     assert found is None if limits is None else np.allclose(found, limits)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "limits"),
+    [
+        ({"standard_name": "precipitation_flux", "units": "kg m-2 s-1"}, (0, np.inf)),
+        ({"standard_name": "tendency_of_specific_humidity_due_to_mixing", "units": "1"}, None),
+        ({"standard_name": "sea_ice_area_fraction", "units": "%"}, (0, 100)),
+        ({"standard_name": "cloud_area_fraction", "units": "1"}, (0, 1)),
+        ({"standard_name": "air_temperature", "units": "degC"}, None),
+    ],
+)
+def test_natural_limits(attrs, limits):
+    """What the quantity can be."""
+    assert natural_limits(variable(attrs)) == limits
 
 
 def test_packing():

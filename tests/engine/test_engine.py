@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.engine.base import BANDS, Job, band_groups
+from geofsrcnn.engine.base import BANDS, Job, Rule, band_groups
 from geofsrcnn.engine.run import run
 from geofsrcnn.engine.tile import upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
@@ -104,7 +104,9 @@ def test_a_block_keeps_its_type_and_its_input(random_network, dtype):
     """Results have the type of the values, and the values are left as they were."""
     x = np.random.default_rng(0).normal(size=(2, 9, 11)).astype(dtype)
     before = x.copy()
-    found = upscale_block(Network(random_network(3).model), x, np.ones(x.shape, bool), NO_MARGIN, [(-1.0, 1.0)] * 2)
+    found = upscale_block(
+        Network(random_network(3).model), x, np.ones(x.shape, bool), NO_MARGIN, [Rule((-1.0, 1.0))] * 2
+    )
     assert found.dtype == dtype
     assert np.array_equal(x, before)
 

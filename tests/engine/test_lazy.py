@@ -12,19 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofsrcnn import load_checkpoint, upscale_array
+from geofsrcnn.engine.base import Rule
 from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks
 from geofsrcnn.networks.catalog import load_model
-from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.storage import Storage
 from tests.support.clusters import local
 from tests.support.rasters import terrain
 
 SMALL = load_checkpoint("small", 3)
 METHOD = load_model(SMALL, 3)
+FLOATS = Storage.plain(np.dtype("float32"))
 
 
 def chunked(array: np.ndarray, chunks: object, **options: object) -> da.Array:
     """Upscaled lazily by the small model."""
-    return upscale_chunks(da.from_array(array, chunks=chunks), Recipe(SMALL, 3, **options), METHOD)
+    recipe = Recipe(SMALL, 3, **{"storage": Storage.plain(array.dtype), **options})
+    return upscale_chunks(da.from_array(array, chunks=chunks), recipe, METHOD)
 
 
 @st.composite
@@ -63,7 +66,7 @@ def test_nothing_is_computed_before_it_is_asked_for():
         raise AssertionError("computed")
 
     source = da.zeros((60, 60), chunks=(20, 30), dtype="float32").map_blocks(touched, dtype="float32")
-    lazy = upscale_chunks(source, Recipe(SMALL, 3), METHOD)
+    lazy = upscale_chunks(source, Recipe(SMALL, 3, FLOATS), METHOD)
     assert lazy.chunks == ((60, 60, 60), (90, 90))
 
 
@@ -72,7 +75,7 @@ def test_limits_and_nodata_are_kept():
     rng = np.random.default_rng(0)
     field = np.maximum(rng.normal(size=(40, 50)).cumsum(1), 0).astype("float32")
     field[10, 30] = -999
-    lazy = chunked(field, (20, 25), limits=(0.0, np.inf), missing=Missing((-999.0,)))
+    lazy = chunked(field, (20, 25), rule=Rule((0.0, np.inf)), storage=Storage.plain(field.dtype, -999.0))
     result = lazy.compute(scheduler="synchronous")
     expected = upscale_array(field, 3, SMALL, nodata=-999, value_range=(0, np.inf), threads=1)
     assert np.abs(result - expected).max() < 1e-5
@@ -84,13 +87,16 @@ def test_limits_and_nodata_are_kept():
 def test_classical_methods_run_lazily(model):
     """Named methods as well, categories of any integer type included."""
     field = (terrain((40, 50)) * 200).astype("uint8" if model == "nearest" else "float32")
-    lazy = upscale_chunks(da.from_array(field, chunks=(13, 21)), Recipe(model, 2), load_model(model, 2))
+    storage = Storage.plain(field.dtype, raw=model == "nearest")
+    lazy = upscale_chunks(da.from_array(field, chunks=(13, 21)), Recipe(model, 2, storage), load_model(model, 2))
     assert np.array_equal(lazy.compute(scheduler="synchronous"), upscale_array(field, 2, model))
 
 
 def test_a_chunk_takes_few_tasks_and_sends_strips_only():
     """At most five tasks a chunk, and what goes from chunk to chunk is a strip of what the network sees."""
-    lazy = upscale_chunks(da.zeros((10, 400, 400), chunks=(1, 100, 100), dtype="float32"), Recipe(SMALL, 3), METHOD)
+    lazy = upscale_chunks(
+        da.zeros((10, 400, 400), chunks=(1, 100, 100), dtype="float32"), Recipe(SMALL, 3, FLOATS), METHOD
+    )
     tasks = dict(lazy.dask.layers[lazy.name])
     assert len(tasks) <= 5 * 160 + 1
     cuts = [task for task in tasks.values() if isinstance(task, tuple) and task[0] is operator.getitem]
@@ -111,12 +117,12 @@ def test_chunks_are_merged_only_where_they_must():
 
 def test_the_recipe_travels():
     """Pickled it is the same recipe, with the same name in graphs."""
-    recipe = Recipe(SMALL, 3, limits=(0.0, 1.0))
+    recipe = Recipe(SMALL, 3, FLOATS, Rule((0.0, 1.0)))
     other = pickle.loads(pickle.dumps(recipe))
     assert other.identity == recipe.identity
     field = da.from_array(terrain((40, 50)), chunks=20)
     assert upscale_chunks(field, recipe, METHOD).name == upscale_chunks(field, other, METHOD).name
-    assert upscale_chunks(field, Recipe(SMALL, 3), METHOD).name != upscale_chunks(field, recipe, METHOD).name
+    assert upscale_chunks(field, Recipe(SMALL, 3, FLOATS), METHOD).name != upscale_chunks(field, recipe, METHOD).name
 
 
 def test_on_a_cluster():

@@ -1,0 +1,85 @@
+"""Trees of datasets: each node with fields is made finer, the others follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Unpack
+
+import xarray as xr
+
+from geofsrcnn.errors import InputError, UsageError
+from geofsrcnn.networks.catalog import ModelLike, load_model
+from geofsrcnn.options import FieldOptions
+from geofsrcnn.upscale.dataset import upscale_dataset
+
+
+def upscale_datatree(
+    tree: xr.DataTree,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    variables: Iterable[str] | None = None,
+    **options: Unpack[FieldOptions],
+) -> xr.DataTree:
+    """Upscale the fields of every node of a tree; arguments as for `upscale_dataset`.
+
+    Nodes without fields pass, their horizontal coordinates as those of the finer nodes below them.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Nodes may take their coordinates from nodes above.
+    factor, model, variables, options
+        As for `upscale_dataset`; `variables` where a node has them.
+
+    Returns
+    -------
+    DataTree
+        Lazy where the input was.
+
+    Raises
+    ------
+    InputError, UsageError, ModelError
+        As for `upscale_dataset`, and if no node has fields.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise UsageError(f"a DataTree is needed, got {type(tree).__name__}: upscale_dataset takes a Dataset")
+    loaded = load_model(
+        model, factor, device=options.get("device", "auto"), precision=options.get("precision", "float32")
+    )
+    wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)
+    coarse = {node.path: node.to_dataset(inherit=True) for node in tree.subtree}
+    fine: dict[str, xr.Dataset] = {}
+    for path, dataset in coarse.items():
+        chosen = _fields(dataset, wanted)
+        if chosen:
+            fine[path] = upscale_dataset(dataset, factor, loaded, variables=chosen if wanted else None, **options)
+    if not fine:
+        raise InputError("no node of the tree has a variable with two horizontal dimensions")
+    for path, dataset in coarse.items():
+        if path not in fine:
+            fine[path] = _following(path, dataset, coarse, fine)
+    return xr.DataTree.from_dict({path: fine[path] for path in coarse}, name=tree.name)
+
+
+def _fields(dataset: xr.Dataset, wanted: list[str] | None) -> list[str]:
+    """Variables of a node that may be fields."""
+    if wanted is not None:
+        return [name for name in wanted if name in dataset.variables]
+    return [str(name) for name, variable in dataset.data_vars.items() if variable.ndim >= 2]
+
+
+def _following(
+    path: str, dataset: xr.Dataset, coarse: Mapping[str, xr.Dataset], fine: Mapping[str, xr.Dataset]
+) -> xr.Dataset:
+    """A node without fields, on the grid of the finer nodes below it."""
+    under = path.rstrip("/") + "/"
+    for below, result in fine.items():
+        if not below.startswith(under):
+            continue
+        grown = {dim for dim, size in result.sizes.items() if coarse[below].sizes.get(dim, size) != size}
+        along = [str(name) for name, v in dataset.variables.items() if grown & set(v.dims)]
+        kept = dataset.drop_vars(along)
+        made = {name: result[name].variable for name in along if name in result.variables}
+        return kept.assign_coords(made) if made else kept
+    return dataset

@@ -1,0 +1,492 @@
+"""What a variable is, told from all that its header says: a pure function of names, units and attributes.
+
+| kind | what becomes of it |
+|---|---|
+| field | the network |
+| never negative | the network, within [0, inf) |
+| fraction | the network, within 0 and 1, or 0 and 100 |
+| direction | sine and cosine through the network |
+| category | repeated |
+| total | upscaled, divided among the parts of a cell (CF 7.3: extensive) |
+| place | made anew from the grid |
+| other | copied or repeated: time, text |
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.values.quantity_units import Measure, Units, read_units
+from geofsrcnn.values.quantity_words import (
+    CONCENTRATION,
+    CONTINUOUS,
+    Word,
+    as_words,
+    words_of,
+)
+
+
+class Kind(Enum):
+    """What a variable is; the values of the first six are the words of ``--as NAME=KIND``."""
+
+    FIELD = "field"
+    NEVER_NEGATIVE = "never-negative"
+    FRACTION = "fraction"
+    DIRECTION = "direction"
+    CATEGORY = "category"
+    TOTAL = "total"
+    PLACE = "place"
+    OTHER = "other"
+
+
+STATED = (Kind.FIELD, Kind.NEVER_NEGATIVE, Kind.FRACTION, Kind.DIRECTION, Kind.CATEGORY, Kind.TOTAL)
+"""What a user may say that a variable is."""
+
+POSITIVE = 0.0, math.inf
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of a variable.
+
+    Parameters
+    ----------
+    name : str
+    dtype : numpy.dtype or str
+        As stored.
+    units, standard_name, long_name, cell_methods : str
+        Empty where not stated.
+    attrs : mapping
+        All other attributes.
+    coordinate : bool
+        Whether it stands among the coordinates of others.
+    horizontal : tuple of str
+        Names of its dimensions that lie along the ground, where they are known.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | str = "float32"
+    units: str = ""
+    standard_name: str = ""
+    long_name: str = ""
+    cell_methods: str = ""
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    coordinate: bool = False
+    horizontal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a variable is.
+
+    Parameters
+    ----------
+    kind : Kind
+    evidence : str
+        Which attribute says so.
+    limits : tuple of float, optional
+        What its values keep, in its own units.
+    period : float, optional
+        Of a direction: 360 in degrees, 2 pi in radians; pi where it is an axis without a head.
+    """
+
+    kind: Kind
+    evidence: str
+    limits: tuple[float, float] | None = None
+    period: float | None = None
+
+    def limits_of(self, least: float, most: float) -> tuple[float, float] | None:
+        """The limits that a field keeps whose coarse values lie between two numbers.
+
+        A limit that the coarse values themselves pass is none: the header has said too much. The upper limit of a
+        fraction whose units do not tell is 1 if no value is above it, and 100 if no value is above that.
+
+        Examples
+        --------
+        >>> cover = quantity_of(Header("VEGFRA", attrs={"description": "VEGETATION FRACTION"}))
+        >>> cover.limits_of(0, 87.0), cover.limits_of(0, 0.9)
+        ((0.0, 100.0), (0.0, 1.0))
+        """
+        if self.limits is None:
+            return None
+        low, high = self.limits
+        if self.kind is Kind.FRACTION and not math.isfinite(high):
+            high = next((end for end in (1.0, 100.0) if most <= end), math.inf)
+        low, high = low if least >= low else -math.inf, high if most <= high else math.inf
+        return None if (low, high) == (-math.inf, math.inf) else (low, high)
+
+
+def quantity_of(header: Header) -> Quantity:
+    """What a variable is.
+
+    Parameters
+    ----------
+    header : Header
+
+    Returns
+    -------
+    Quantity
+
+    Examples
+    --------
+    >>> quantity_of(Header("tp", units="m", standard_name="unknown", long_name="Total precipitation"))
+    Quantity(kind=<Kind.NEVER_NEGATIVE: 'never-negative'>, evidence="long_name 'Total precipitation'", \
+limits=(0.0, inf), period=None)
+    """
+    for judge in (_of_type, _of_flags, _of_place, _of_code_units, _of_methods):
+        if (found := judge(header)) is not None:
+            return found
+    return _of_words(header)
+
+
+def quantity_as(kind: str, header: Header) -> Quantity:
+    """What a variable is by the word of the user, with limits and period as its units tell.
+
+    Raises
+    ------
+    UsageError
+        If the word names no kind.
+    """
+    try:
+        wanted = Kind(kind.strip().lower().replace("_", "-").replace(" ", "-"))
+    except ValueError:
+        wanted = Kind.OTHER
+    if wanted not in STATED:
+        words = ", ".join(each.value for each in STATED)
+        raise UsageError(f"{printable(kind)} is no kind of variable: one of {words}")
+    units = read_units(header.units)
+    said = "as you say"
+    if wanted is Kind.NEVER_NEGATIVE:
+        return Quantity(wanted, said, POSITIVE)
+    if wanted is Kind.FRACTION:
+        return Quantity(wanted, said, units.share)
+    if wanted is Kind.DIRECTION:
+        return Quantity(wanted, said, period=units.period or 360.0)
+    if wanted is Kind.TOTAL:
+        natural = quantity_of(header)
+        return Quantity(wanted, said, POSITIVE if natural.limits is not None else None)
+    return Quantity(wanted, said)
+
+
+def header_of_band(
+    description: str | None, unit: str | None, dtype: Any, *, name: str = "", tags: Mapping[str, Any] | None = None
+) -> Header:
+    """The header of a band of a raster: its description, its unit, the name of its file, its tags.
+
+    Parameters
+    ----------
+    description, unit : str, optional
+        Of the band.
+    dtype
+        As stored.
+    name : str
+        That of its file, of which only words that name a quantity by themselves count.
+    tags : mapping, optional
+        Of the band, by GDAL's names: ``STANDARD_NAME``, ``LONG_NAME``, ``GRIB_ELEMENT``, ``GRIB_COMMENT``, and those
+        of NetCDF (``tp#long_name``).
+    """
+    given = {str(k).rpartition("#")[2].lower(): v for k, v in (tags or {}).items()}
+    words = description or str(given.pop("grib_comment", ""))
+    in_file = _FILE_WORDS.search(as_words(name))
+    return Header(
+        name=str(given.pop("netcdf_varname", "") or given.pop("grib_element", "")) or (in_file[1] if in_file else ""),
+        dtype=dtype,
+        units=unit or str(given.pop("units", "") or given.pop("grib_unit", "")).strip("[]"),
+        standard_name=str(given.pop("standard_name", "")),
+        long_name=str(given.pop("long_name", "")) or words,
+        cell_methods=str(given.pop("cell_methods", "")),
+        attrs={**given, "description": words},
+    )
+
+
+_FILE_WORDS = re.compile(
+    r"(?:^|_)(qa_pixel|qa_radsat|scl|fmask|cloud_?mask|land_?cover|land_?use|lulc|nlcd|corine|clc|worldcover|globcover"
+    r"|mcd12q1|aspect|precipitation|precip|prcp|ppt|rainfall|chirps|imerg|swe|snow_depth|population_(?:count|density)"
+    r"|wind_?(?:speed|dir(?:ection)?))(?=_|\d|$)"
+)
+"""Words of the names of files that say what is in them, whatever stands beside."""
+
+_GROUND = (
+    {"area"},
+    {"lat", "latitude", "grid_latitude", "rlat", "y", "j", "nj", "nlat", "south_north", "yc", "northing", "eta_rho"},
+    {"lon", "longitude", "grid_longitude", "rlon", "x", "i", "ni", "nlon", "west_east", "xc", "easting", "xi_rho"},
+)
+
+_PLACE_NAMES = re.compile(
+    r"(?:x|nav_|c|g|geo|[a-z]{1,3}_|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?"
+    r"(?:(?:lats?|lons?|latitudes?|longitudes?)(?:_?(?:m|u|v|t|c|d|psi|rho|w|f|b|uv))?|long(?:_[muvtcd])?|latixy|longxy|gphi[tuvf]|glam[tuvf])"
+    r"(?:_(?:bnds|bounds|vertices|vert|corners?|deg|degrees))?\d*"
+)
+
+_BOUNDS_NAMES = re.compile(r".*_(?:bnds|bounds|vertices)|(?:bounds|vertices|bnds)_.*|bounds")
+
+_PLACE_STANDARD = re.compile(r"(?:grid_)?(?:latitude|longitude)|projection_[xy](?:_angular)?_coordinate")
+
+_CODE_FRACTION = re.compile(r"\d+_categor(?:y|ies)(?:_|$)")
+"""Descriptions of WPS, "16-category top-layer soil type": fractions of each category, whose units read "category"."""
+
+
+def _of_type(header: Header) -> Quantity | None:
+    """What the type alone tells."""
+    try:
+        kind = np.dtype(header.dtype).kind
+    except TypeError:  # text of NetCDF, complex integers of GDAL
+        kind = "O"
+    if kind == "b":
+        return Quantity(Kind.CATEGORY, "its type is boolean")
+    if kind in "SUOMVc":
+        return Quantity(Kind.OTHER, "its type is no real number")
+    if re.search(r"\bsince\b", header.units):
+        return Quantity(Kind.OTHER, f"units {_quoted(header.units)}")
+    return None
+
+
+def _of_flags(header: Header) -> Quantity | None:
+    """Flags of CF 3.5, unless they only name values outside the valid range of a field."""
+    for key in ("flag_values", "flag_masks", "flag_meanings"):
+        if key in header.attrs and not _outside(header):
+            return Quantity(Kind.CATEGORY, key)
+    return None
+
+
+def _outside(header: Header) -> bool:
+    """Whether all flags stand for values outside the valid range: gaps of a field, each with its reason."""
+    ends = header.attrs.get("valid_range")
+    if ends is None:
+        ends = header.attrs.get("valid_min", -math.inf), header.attrs.get("valid_max", math.inf)
+    try:
+        low, high = (float(end) for end in np.ravel(ends))
+        values = [float(value) for value in np.ravel(header.attrs["flag_values"])]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return math.isfinite(high - low) and all(not low <= value <= high for value in values)
+
+
+def _of_place(header: Header) -> Quantity | None:
+    """Latitudes, longitudes, projected coordinates, and their bounds."""
+    units, name = read_units(header.units), header.name.lower()
+    if units.measure is Measure.PLACE:
+        return Quantity(Kind.PLACE, f"units {_quoted(header.units)}")
+    if _PLACE_STANDARD.fullmatch(header.standard_name):
+        return Quantity(Kind.PLACE, f"standard_name {_quoted(header.standard_name)}")
+    if (_PLACE_NAMES.fullmatch(name) and (units.period or not units.text)) or (
+        units.period and re.match(r"(?:latitude|longitude)_", name)
+    ):
+        return Quantity(Kind.PLACE, f"name {_quoted(header.name)}")
+    if as_words(header.long_name) in {"latitude", "longitude"} and (units.period or not units.text):
+        return Quantity(Kind.PLACE, f"long_name {_quoted(header.long_name)}")
+    if _BOUNDS_NAMES.fullmatch(name):
+        near = re.search(r"lat|lon|(?:^|_)[xy](?:_|$)", name)
+        return Quantity(Kind.PLACE if near else Kind.OTHER, f"name {_quoted(header.name)}")
+    return None
+
+
+def _of_code_units(header: Header) -> Quantity | None:
+    """Units that say that numbers stand for something else."""
+    units = read_units(header.units)
+    if units.measure is not Measure.CODE:
+        return None
+    words = words_of(as_words(f"{header.long_name} {header.attrs.get('description', '')}"))
+    if Word.DIFFERENCE in words or (units.text == "index" and Word.CLASS not in words):
+        return None
+    if Word.SHARE in words or _CODE_FRACTION.match(as_words(str(header.attrs.get("description", "")))):
+        return Quantity(Kind.FRACTION, f"description {_quoted(header.attrs.get('description', ''))}", POSITIVE)
+    return Quantity(Kind.CATEGORY, f"units {_quoted(header.units)}")
+
+
+def _of_methods(header: Header) -> Quantity | None:
+    """Sums over area (CF 7.3), and spreads."""
+    units = read_units(header.units)
+    evidence = f"cell_methods {_quoted(header.cell_methods)}"
+    for names, method in re.findall(r"((?:[\w.]+:\s*)+)(\w+)", re.sub(r"\([^)]*\)", "", header.cell_methods)):
+        if method in {"standard_deviation", "variance", "range", "sum_of_squares", "root_mean_square"}:
+            return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
+        if method == "sum" and _over_ground(names, header.horizontal) and not units.per_area:
+            said = _of_words(header)
+            return Quantity(Kind.TOTAL, evidence, POSITIVE if said.limits is not None else None)
+    return None
+
+
+def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
+    """Whether the dimensions of a cell method together are an area."""
+    over = {name.lower() for name in re.findall(r"[\w.]+", names)}
+    if horizontal and {name.lower() for name in horizontal} <= over:
+        return True
+    area, rows, columns = _GROUND
+    return bool(over & area) or bool(over & rows and over & columns)
+
+
+def _of_words(header: Header) -> Quantity:
+    """What the words of names tell, with the units."""
+    units = read_units(header.units)
+    stated = f"units {_quoted(header.units)}"
+    if units.measure is Measure.LOGARITHM:
+        return Quantity(Kind.FIELD, stated)
+    titles = _titles(header)
+    for judge in (_of_spread, _of_difference, _of_title):
+        for evidence, text in titles:
+            if (found := judge(header, units, evidence, text)) is not None:
+                return found
+    if units.measure is Measure.PART:
+        return Quantity(Kind.FRACTION, stated, units.share)
+    if units.measure is Measure.CONCENTRATION:
+        return Quantity(Kind.NEVER_NEGATIVE, stated, POSITIVE)
+    if units.period and units.text.endswith("true"):
+        return Quantity(Kind.DIRECTION, stated, period=360.0)
+    if header.coordinate and _integer(header) and units.plain:
+        return Quantity(Kind.CATEGORY, "integers among the coordinates")
+    return Quantity(Kind.FIELD, "nothing says otherwise")
+
+
+def _titles(header: Header) -> list[tuple[str, str]]:
+    """Texts that name the quantity, the most reliable first, and where they stand."""
+    standard = "" if header.standard_name in {"unknown", "undefined"} else header.standard_name
+    description = str(header.attrs.get("description", ""))
+    given = [("standard_name", standard), ("long_name", header.long_name)]
+    if len(description) < 120:  # longer ones are prose, where anything may be named
+        given.append(("description", description))
+    given.append(("name", header.name))
+    found = [(f"{key} {_quoted(text)}", as_words(text[:200])) for key, text in given if text]
+    short = {header.name.lower(): None, str(header.attrs.get("GRIB_shortName", "")).lower(): None}
+    found += [(f"name {_quoted(name)}", SHORT_NAMES.get(name, "")) for name in short]
+    return [title for title in found if title[1]]
+
+
+def _of_spread(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+    """Standard deviations, squares and counts of whatever quantity."""
+    if Word.SPREAD not in words_of(text) or _is_flag(header, units, text) or text.endswith("slope_direction"):
+        return None
+    return _of_total(units, evidence, text) or Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
+
+
+def _of_difference(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+    """Differences and other quantities with a sign, whatever else the titles name."""
+    signed = words_of(text)[:1] == (Word.DIFFERENCE,) or "net" in text.split("_")
+    return Quantity(Kind.FIELD, evidence) if signed and not _is_flag(header, units, text) else None
+
+
+def _is_flag(header: Header, units: Units, text: str) -> bool:
+    """Whether a text names a flag of something, rather than the thing."""
+    last = re.search(r"(?:flags?|mask)$", text) is not None
+    return Word.FLAG in words_of(text) and units.plain and (last or _integer(header))
+
+
+def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+    """What one text tells; None where it tells nothing."""
+    words = words_of(text)
+    if Word.DIRECTION in words and (found := _of_direction(header, units, evidence, text)) is not None:
+        return found
+    if (found := _of_total(units, evidence, text)) is not None:
+        return found
+    if units.measure is Measure.PART and not (Word.FLAG in words and _integer(header)):
+        return Quantity(Kind.FRACTION, f"units {_quoted(header.units)}", units.share)
+    if units.plain and _is_class(header, text):
+        return Quantity(Kind.CATEGORY, evidence)
+    if (units.plain or units.measure is Measure.PERCENT) and _is_share(units, text):
+        return Quantity(Kind.FRACTION, evidence, units.share)
+    if units.measure is Measure.TEMPERATURE:
+        return Quantity(Kind.FIELD, evidence)
+    if Word.CERTAIN in words:
+        return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
+    if Word.SIGNED in words:
+        return Quantity(Kind.FIELD, evidence)
+    return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE) if Word.AMOUNT in words else None
+
+
+def _is_class(header: Header, text: str) -> bool:
+    """Whether a text whose units are those of numbers names classes, flags or labels."""
+    words, integer = words_of(text), _integer(header)
+    if Word.FLAG in words and integer:
+        return True
+    if Word.SHARE in words:
+        return False
+    label = Word.LABEL in words and (integer or header.coordinate) and not CONTINUOUS.search(text)
+    return Word.FLAG in words or Word.CLASS in words or label
+
+
+def _is_share(units: Units, text: str) -> bool:
+    """Whether a text whose units are those of numbers or % names a fraction, and no concentration."""
+    words = words_of(text)
+    if CONCENTRATION.search(text):
+        return False
+    cover = Word.COVER in words and Word.CLASS not in words
+    of_hundred = units.measure is Measure.PERCENT and not {"quality", "area"}.isdisjoint(text.split("_"))
+    return Word.SHARE in words or cover or of_hundred
+
+
+def _of_direction(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+    """A direction, if it is stated in an angle, or in nothing and no integer."""
+    if not units.period and (units.text or _integer(header) or not _HEADS.search(text)):
+        return None
+    period = units.period or 360.0
+    axis = "angle_of_sub_gridscale_orography" in text
+    return Quantity(Kind.DIRECTION, evidence, period=period / 2 if axis else period)
+
+
+_HEADS = re.compile(r"(?:^|_)(?:direction|w(?:ind_?)?dir|azimuth|azimuth_angle|aspect)(?:_(?:from|to))?$")
+"""How names of directions end that state no units."""
+
+
+def _of_total(units: Units, evidence: str, text: str) -> Quantity | None:
+    """A total of a cell, told by its quantity and by units that name no area."""
+    if units.per_area or "density" in text.split("_"):
+        return None
+    words = _TOTALS.get(units.measure)
+    if not (units.per_cell or units.measure is Measure.PERSONS or (words is not None and words.search(text))):
+        return None
+    return Quantity(Kind.TOTAL, f"{evidence}, units {_quoted(units.text)}", POSITIVE)
+
+
+_TOTALS = {
+    Measure.NUMBER: re.compile(r"(?:^|_)(?:population|inhabitants|headcount|livestock)(?:_|$)"),
+    Measure.MASS: re.compile(r"(?:^|_)(?:emissions?|emitted|mass|moles|production|consumption|stock)(?:_|$)|biomass"),
+    Measure.MASS_RATE: re.compile(r"(?:^|_)(?:emissions?|emitted|emis|production|consumption)(?:_|$)"),
+    Measure.VOLUME: re.compile(r"volume|storage"),
+    Measure.AREA: re.compile(
+        r"^(?!.*(?:upstream|catchment|drainage|contribut|accumulat)).*(?:^|_)(?:area|acreage)(?:_|$)"
+    ),
+}
+"""What a quantity is called whose values are totals of cells, by what its units measure."""
+
+
+def _integer(header: Header) -> bool:
+    """Whether values are integers, not packed."""
+    packed = any(key in header.attrs for key in ("scale_factor", "add_offset"))
+    return np.dtype(header.dtype).kind in "iu" and not packed
+
+
+def _quoted(text: object) -> str:
+    words = " ".join(printable(text).split())
+    return f"'{words if len(words) <= 60 else words[:57] + '...'}'"
+
+
+SHORT_NAMES = {
+    name: words
+    for words, names in {
+        "precipitation": "tp cp lsp pr prc ppt precip prcp rr rf rainc rainnc pcp apcp prate tprate chirps imerg",
+        "snow": "swe sd snd snw snod sf prsn scd",
+        "runoff": "ro sro mrro mrros qtot",
+        "soil_moisture": "swvl1 swvl2 swvl3 swvl4 mrso mrsos smois ssm sm_surface",
+        "radiation": "ssrd strd rsds rlds rsus rlus rsdt rsut rlut dswrf dlwrf ghi dni dhi swdown glw srad",
+        "wind_speed": "ws si10 sfcwind wspd wind_speed_10m ff gust fg10 i10fg",
+        "wave_height": "swh hs hsig vhm0",
+        "humidity": "hus hur hurs huss rh2m q2",
+        "chlorophyll": "chl chla chlor_a",
+        "optical_depth": "aod aod550 aot od550aer",
+        "direction_of_wind": "wdir dwi mwd mdww mdts mdir wd dd vmdr winddir",
+        "cloud_cover": "tcc lcc mcc hcc clt",
+        "sea_ice_concentration": "siconc sic ci",
+        "land_mask": "lsm landmask lsmask",
+        "population_count": "popcount",
+    }.items()
+    for name in names.split()
+}
+"""What common names without any other word stand for."""

@@ -1,0 +1,134 @@
+"""What units tell of a variable, in the many ways that files spell them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+
+class Measure(Enum):
+    """What units measure, as far as it tells kinds of variables apart."""
+
+    NUMBER = "a number"
+    CODE = "a code, which stands for something else"
+    PART = "a part of 1"
+    PERCENT = "parts of 100"
+    DEGREES = "an angle in degrees"
+    RADIANS = "an angle in radians"
+    PLACE = "a latitude or a longitude"
+    TEMPERATURE = "a temperature"
+    LOGARITHM = "a logarithm"
+    CONCENTRATION = "a concentration"
+    PERSONS = "persons, animals or households"
+    MASS = "a mass, or an amount of substance"
+    MASS_RATE = "a mass in a time"
+    VOLUME = "a volume"
+    AREA = "an area"
+    OTHER = "something else"
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units, read.
+
+    Parameters
+    ----------
+    text : str
+        In lower case.
+    measure : Measure
+    per_area, per_cell : bool
+        Whether they are those of a quantity for each area, and of one for each cell.
+    """
+
+    text: str
+    measure: Measure
+    per_area: bool
+    per_cell: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether values are numbers without a dimension, or codes."""
+        return self.measure in {Measure.NUMBER, Measure.CODE}
+
+    @property
+    def period(self) -> float | None:
+        """Of an angle."""
+        return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi}.get(self.measure)
+
+    @property
+    def share(self) -> tuple[float, float]:
+        """The limits of a fraction; without an upper one where units do not tell."""
+        if self.measure is Measure.PERCENT:
+            return 0.0, 100.0
+        stated = self.measure is Measure.PART or self.text in {"1", "1.0", "unity"}
+        return 0.0, 1.0 if stated else math.inf
+
+
+@lru_cache(maxsize=1024)
+def read_units(units: str) -> Units:
+    """What units tell.
+
+    Examples
+    --------
+    >>> read_units("(0 - 1)").measure, read_units("Degree true").period, read_units("kg m**-2 s**-1").per_area
+    (<Measure.PART: 'a part of 1'>, 360.0, True)
+    """
+    text = " ".join(units.lower().split())[:100]
+    measure = next((measure for measure, pattern in _SPELLINGS.items() if pattern.fullmatch(text)), Measure.OTHER)
+    return Units(text, measure, _PER_AREA.search(text) is not None, _PER_CELL.search(text) is not None)
+
+
+_TIME = r"(?:yr|year|month|mon|day|d|hour|hr|h|s|a)"
+
+_WEIGHT = r"(?:[kmgtp]?g|kilograms?|tons?|tonnes?|t|mt|kt|k?mol|moles?)(?:c|n)?(?:o?2|eq)*"
+
+_POWER = r"(?:\*\*|\^)?"
+
+_SPELLINGS = {
+    measure: re.compile("|".join(spellings))
+    for measure, spellings in {
+        Measure.NUMBER: (
+            r"1|1\.0|unity|-|~|\?|#|null|n/a|unitless|dimensionless|no ?units?",
+            r"unknown|numeric|number|ratio|counts?|none|",
+        ),
+        Measure.CODE: (
+            r"\(?code table.*|category|categories|categorical|\d+ ?categories|class(?:es)?|classification|codes?",
+            r"flags?|ids?|index|type|mask|bool|boolean|bits?|bit ?field|enum.*|see .*|index number|pft",
+        ),
+        Measure.PART: (
+            r"[(\[]?\s*0(?:\.0?)?\s*(?:-|to|\.\.|,)\s*1(?:\.0?)?\s*[)\]]?",
+            r"frac(?:tion)?(?:al)?s?|fraction .*|proportion|unit fraction",
+        ),
+        Measure.PERCENT: (r"%|percent(?:age)?s?|pct|per ?cent|[(\[]?\s*0\s*(?:-|to)\s*100\s*[)\]]?",),
+        Measure.DEGREES: (
+            r"(?:arc_?|angular_?)?(?:degrees?|degs?|°)(?:[ _](?:true|t|magnetic|clockwise.*|from.*|cw.*))?",
+        ),
+        Measure.RADIANS: (r"rad(?:ian)?s?",),
+        Measure.PLACE: (r"deg(?:ree)?s?[ _]?(?:n|e|s|w|north|east|south|west|latitude|longitude|lat|lon)",),
+        Measure.TEMPERATURE: (r"k|kelvin|degk|(?:deg(?:ree)?s?|°)?[ _]?(?:c|celsius|f|fahrenheit|kelvin)",),
+        Measure.LOGARITHM: (r"db[a-z]?|db .*|decibels?|log.*|ln.*|.*\(re .*|lg\(.*",),
+        Measure.CONCENTRATION: (
+            rf"(?:[mµu]?g|kg|mol|mmol) ?(?:/|per)? ?(?:kg|mol|g){_POWER}(?:-1)?|pp[mbt][vm]?|psu|pss.*|dobsons?|du",
+            rf"(?:µg|ug|mg|ng|micrograms?|milligrams?|[mµu]mol) ?(?:/|per)? ?[ml]{_POWER}(?:-?3|-1)?",
+            rf"molec(?:ules?)?\.? ?(?:/ ?cm2|cm{_POWER}-2)|w ?[/m].*sr.*",
+        ),
+        Measure.PERSONS: (
+            r"(?:number of )?(?:persons?|people|inhabitants?|residents?|capita|heads?|individuals?|households?)",
+            r"animals?|pop(?:ulation)?(?: count)?",
+        ),
+        Measure.MASS: (_WEIGHT,),
+        Measure.MASS_RATE: (rf"{_WEIGHT} ?(?:/|per) ?{_TIME}", rf"{_WEIGHT} {_TIME}{_POWER}-1"),
+        Measure.VOLUME: (rf"k?m{_POWER}3|cubic k?m.*|lit(?:re|er)s?|mcm|bcm",),
+        Measure.AREA: (rf"k?m{_POWER}2|sq\.? ?k?m|ha|hectares?|acres?|degrees?2",),
+    }.items()
+}
+"""Spellings of units, read in lower case."""
+
+_PER_AREA = re.compile(r"(?:^|[ .*])[ck]?m(?:\^|\*\*)?-2|/ ?\(?[ck]?m(?:\^|\*\*)?2|/ ?ha\b|\bha-1|per (?:sq|km|m)")
+
+_PER_CELL = re.compile(
+    r"(?:/|\bper\b) ?(?:grid[ -]?)?(?:cell|pixel|box|gridbox|gridcell)\b|\b(?:grid)?(?:cell|pixel|box)\^?-1"
+)

@@ -1,0 +1,75 @@
+"""How a field's stored numbers become cells, and fine cells become stored numbers again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geofsrcnn._types import Array
+from geofsrcnn.errors import InputError
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import Missing, Packing, loses_digits
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A field before and after it is made finer, wherever it is held: in memory, in a chunk, in a file.
+
+    Parameters
+    ----------
+    coarse, fine : Packing
+        How values are stored before and after.
+    dtype : numpy.dtype
+        Of the fine numbers; that of `fine`, or its signed or unsigned sister where a store knows only one of them.
+    parts : int
+        Into so many parts each value is divided (totals).
+    raw : bool
+        Stored numbers are repeated, whatever they mean.
+    """
+
+    coarse: Packing
+    fine: Packing
+    dtype: np.dtype[Any]
+    parts: int = 1
+    raw: bool = False
+
+    @classmethod
+    def plain(cls, dtype: np.dtype[Any], nodata: float | None = None, *, raw: bool = False) -> Storage:
+        """Of an array whose numbers are values, with a nodata value that missing cells get again."""
+        marks, dtype = () if nodata is None else (nodata,), dtype.newbyteorder("=")
+        return cls(Packing(dtype, missing=Missing(marks)), Packing(dtype, mark=nodata), dtype, raw=raw)
+
+    def decode(self, stored: Array, name: str) -> Cells:
+        """The cells of stored numbers.
+
+        Parameters
+        ----------
+        stored : ndarray (band, y, x)
+            As stored.
+        name : str
+            Of the field, for messages.
+
+        Raises
+        ------
+        InputError
+            If integers are too large to be computed with.
+        """
+        stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        numbers = stored if stored.dtype == self.coarse.dtype else stored.view(self.coarse.dtype.newbyteorder("="))
+        valid = self.coarse.missing.valid(numbers)
+        if self.raw:
+            return Cells(stored, valid)
+        if loses_digits(numbers, valid):
+            raise InputError(f"integers beyond 2**53 in {name} would lose digits: subtract an offset first")
+        return Cells(self.coarse.decode(numbers), valid)
+
+    def encode(self, cells: Cells) -> Array:
+        """The numbers that fine cells are stored as; missing cells keep what they hold where they have no mark."""
+        if self.raw:
+            return cells.values
+        values = cells.values
+        if self.parts > 1:
+            values = np.where(cells.valid, values / values.dtype.type(self.parts), values)
+        return self.fine.encode(values, cells.valid).view(self.dtype.newbyteorder("="))
