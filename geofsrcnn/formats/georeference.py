@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
-from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import columns_of
@@ -37,7 +37,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read_grid(dataset: Any, shown: str) -> Grid:
+def read_grid(dataset: Any, shown: str, stated: str | None = None) -> Grid:
     """The grid of an opened raster, as a GeoTIFF can say it.
 
     Where both a transform and ground control points are stated, the transform counts, as it does for GDAL.
@@ -48,10 +48,19 @@ def read_grid(dataset: Any, shown: str) -> Grid:
         Of rasterio.
     shown : str
         Its name in messages.
+    stated : str, optional
+        CRS instead of the file's.
+
+    Raises
+    ------
+    UsageError
+        If that is none.
     """
     with quiet():
         affine, crs = dataset.transform, dataset.crs
         points, point_crs = dataset.gcps
+    if stated is not None:
+        crs = point_crs = _stated_crs(stated)
     placed = affine != Affine.identity()
     if placed and points:
         words = f"has a transform and {len(points)} ground control points, of which a GeoTIFF holds one"
@@ -60,12 +69,21 @@ def read_grid(dataset: Any, shown: str) -> Grid:
     return Grid(
         shape=(dataset.height, dataset.width),
         affine=affine if placed else None,
-        crs=crs or None,
+        crs=(crs or None) if placed or not points else None,
         gcps=tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points),
         gcp_crs=point_crs or None if points else None,
         rpcs=_read_rpcs(dataset, shown),
-        epoch=coordinate_epoch(Path(dataset.name)) if crs and dataset.driver == "GTiff" else None,
+        epoch=coordinate_epoch(Path(dataset.name)) if dataset.crs and not stated else None,
     )
+
+
+def _stated_crs(text: str) -> CRS:
+    try:
+        with rasterio.Env():
+            return CRS.from_user_input(text)
+    except (RasterioError, CPLE_BaseError, ValueError) as error:
+        words = f"--crs {printable(text)[:80]} is no CRS ({printable(error)})"
+        raise UsageError(f"{words}: give EPSG:CODE or WKT") from None
 
 
 def _read_rpcs(dataset: Any, shown: str) -> Any:

@@ -261,7 +261,7 @@ class GeoTiffSink:
             warn("W-COG", f"GDAL's COGs cannot say {what}: leave out --cog to keep that")
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
-        if ColorInterp.alpha in colours:
+        if ColorInterp.alpha in colours or kind == "NO":
             options["ALPHA"] = kind
         return options
 

@@ -75,10 +75,7 @@ def open_dataset(
 
         with RasterSource(
             path,
-            nodata=options.nodata,
-            bidx=tuple(options.bidx),
-            driver=options.driver,
-            sidecars=options.sidecars,
+            **options.of_raster(),
             raw=raw,
             allow_sparse=options.allow_sparse,
         ) as source:

@@ -42,6 +42,9 @@ MAX_RATIO = 1000
 CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
 
+SAMPLE = 256
+"""Cells along one side of what is looked at before the work."""
+
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for GDAL: some calls let GDAL's own errors through."""
 
@@ -120,6 +123,12 @@ class RasterSource:
         Bands to read, counted from 1; all but alpha if not given.
     driver : str, optional
         GDAL driver to open with instead of GTiff.
+    subdataset : str or int, optional
+        Page or subdataset, by name or number from 1.
+    crs : str, optional
+        Instead of the file's.
+    alpha : bool
+        A band that is tagged as alpha is a mask; without, it holds values.
     sidecars : bool
         Let GDAL use ``.aux.xml``, ``.msk``, ``.tfw`` and the like that lie beside the file.
     raw : bool
@@ -140,6 +149,9 @@ class RasterSource:
         nodata: float | None = None,
         bidx: tuple[int, ...] = (),
         driver: str | None = None,
+        subdataset: str | int | None = None,
+        crs: str | None = None,
+        alpha: bool = True,
         sidecars: bool = False,
         raw: bool = False,
         allow_lossy: bool = False,
@@ -150,17 +162,38 @@ class RasterSource:
         self.raw, self._allow_lossy = raw, allow_lossy
         self._warned: set[str] = set()
         self._identity = identity(self.path)
+        self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
             if driver is None and not sidecars:
                 _warn_sidecars(self.path)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
+                self._choose(subdataset)
                 self._check_size(allow_sparse=allow_sparse)
                 self._describe(nodata, bidx)
                 self._check_meaning()
         except BaseException:
             self._dataset.close()
             raise
+
+    def _choose(self, subdataset: str | int | None) -> None:
+        """Go over to one of several rasters of the file."""
+        names = self._dataset.subdatasets
+        shown = ", ".join(printable(name.rpartition(":")[2]) for name in names[:8])
+        if subdataset is None:
+            if names and not (self._dataset.count and self._dataset.width):
+                raise InputError(f"{self._shown} holds several rasters: {shown}: choose one with --subdataset")
+            return
+        numbers = {str(number): name for number, name in enumerate(names, 1)}
+        by_name = [name for name in names if name.rpartition(":")[2].strip('"') == str(subdataset)]
+        found = by_name[0] if len(by_name) == 1 else numbers.get(str(subdataset))
+        if found is None:
+            there = f"there are {len(names)}: {shown}" if names else "it is one raster"
+            raise UsageError(f"no subdataset {printable(subdataset)} in {self._shown}: {there}")
+        driver = self._dataset.driver
+        self._dataset.close()
+        with quiet():
+            self._dataset = rasterio.open(found, driver=driver, sharing=False)
 
     def _check_size(self, *, allow_sparse: bool) -> None:
         d = self._dataset
@@ -197,7 +230,8 @@ class RasterSource:
 
     def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
         d = self._dataset
-        alpha = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        tagged = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        alpha = tagged if self._takes_alpha else []
         if wrong := [i for i in bidx if i not in d.indexes]:
             raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
         if len(set(bidx)) != len(bidx):
@@ -212,7 +246,7 @@ class RasterSource:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        self.grid = read_grid(d, self._shown)
+        self.grid = read_grid(d, self._shown, self._crs)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
         self.tags, self.domains = tags_of(d), domains_of(d)
@@ -220,8 +254,11 @@ class RasterSource:
         if d.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
             self.creation["PHOTOMETRIC"] = "MINISWHITE"
         self.colourmap = self._colourmap()
-        if alpha and d.driver == "GTiff" and has_associated_alpha(self.path):
+        if alpha and d.driver == "GTiff" and has_associated_alpha(Path(d.name)):
             self.creation["ALPHA"] = "PREMULTIPLIED"
+        if tagged and not alpha:
+            self.bands = [replace(b, colour=ColorInterp.undefined) if b.index in tagged else b for b in self.bands]
+            self.creation["ALPHA"] = "NO"
 
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
@@ -298,11 +335,32 @@ class RasterSource:
             pages, domains = len(self._dataset.subdatasets), self._dataset.tag_namespaces()
             sparse = self._has_absent_blocks()
         if pages:
-            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read")
+            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read, others with --subdataset 2")
         if "GEOLOCATION" in domains:
             warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
+        if self._looks_measured():
+            warn(
+                "W-ALPHA",
+                f"band {self._alpha_index} of {self._shown} is tagged as alpha and taken as such, but looks like "
+                "measurements, such as infrared: if it is, use --alpha none",
+            )
         if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+
+    def _looks_measured(self) -> bool:
+        """Whether the alpha band, in the middle of the raster, has many values that are neither clear nor opaque."""
+        if self._alpha_index is None:
+            return False
+        rows, columns = self.grid.shape
+        area = Window(0, rows, 0, columns)
+        middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1).grow(SAMPLE // 2, area)
+        try:
+            with rasterio.Env():
+                alpha = self._dataset.read(self._alpha_index, window=RasterioWindow.from_slices(*middle.slices()))
+        except (*GDAL_ERRORS, OSError):
+            return False  # reading says it, where it matters
+        between = (alpha > 0) & (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else alpha.max()))
+        return bool(between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
 
     def _has_absent_blocks(self) -> bool:
         d = self._dataset

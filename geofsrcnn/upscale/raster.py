@@ -36,10 +36,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
 
     with RasterSource(
         path,
-        nodata=options.nodata,
-        bidx=tuple(options.bidx),
-        driver=options.driver,
-        sidecars=options.sidecars,
+        **options.of_raster(),
         raw=model.upsampler is None,
         allow_lossy=options.allow_lossy,
         allow_sparse=options.allow_sparse or options.bounds is not None,
