@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import fnmatch
 import gzip
 import lzma
 import shutil
@@ -69,7 +70,7 @@ def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
     path : Path
         Local.
     inside : str, optional
-        Name within it; without one, the path itself is yielded.
+        Name within it, or a pattern that one name fits; without, the path itself is yielded.
 
     Raises
     ------
@@ -85,10 +86,11 @@ def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
         return
     folder = Path(tempfile.mkdtemp(prefix="geofsrcnn-"))
     try:
-        target = folder / (PurePosixPath(inside).name or "inside")
         try:
-            with _opened(path, inside) as packed, target.open("wb") as file:
-                _copy(packed, file, folder, printable(inside))
+            with _opened(path, inside) as (name, packed):
+                target = folder / (PurePosixPath(name).name or "inside")
+                with target.open("wb") as file:
+                    _copy(packed, file, folder, printable(name))
         except _BROKEN as error:
             raise InputError(
                 f"cannot unpack {printable(inside)} of {printable(path.name)} ({printable(error)})"
@@ -99,21 +101,23 @@ def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _opened(path: Path, inside: str) -> Iterator[IO[bytes]]:
+def _opened(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """The name and the content of the file that is asked for."""
     kind = sniff(path)
     names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []
     if not names:
         raise UsageError(f"--inside is for packed files, which {printable(path.name)} is not")
     found = [name for name in names if name == inside] or [n for n in names if PurePosixPath(n).name == inside]
+    found = found or fnmatch.filter(names, inside)
     if len(found) != 1:
         listed = ", ".join(map(printable, names[:_SHOWN]))
         raise UsageError(f"no file {printable(inside)} in {printable(path.name)}: there are {listed}")
     if kind in ("archive", "ZIP"):
         with zipfile.ZipFile(path) as archive, archive.open(found[0]) as packed:
-            yield packed
+            yield found[0], packed
     else:
         with _OPENERS[kind](path) as packed:
-            yield packed
+            yield found[0], packed
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], folder: Path, shown: str) -> None:

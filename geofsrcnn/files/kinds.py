@@ -62,6 +62,28 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 ZARR_METADATA = (*ZARR_MARKS, ".zattrs", ".zmetadata")
 
 
+DRIVER_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JP2OPENJPEG": (".jp2", ".j2k", ".jpx"),
+    "HFA": (".img",),
+    "VRT": (".vrt",),
+    "GRIB": (".grib", ".grb", ".grib2", ".grb2"),
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "GPKG": (".gpkg",),
+    "AAIGRID": (".asc",),
+    "NITF": (".ntf", ".nitf"),
+    "SRTMHGT": (".hgt",),
+    "EHDR": (".bil", ".flt"),
+    "ENVI": (".dat", ".img", ".bsq"),
+    "USGSDEM": (".dem",),
+    "DTED": (".dt0", ".dt1", ".dt2"),
+    "GSAG": (".grd",),
+    "GSBG": (".grd",),
+    "GS7BG": (".grd",),
+}
+"""Ends of names of the files of GDAL's drivers, in capitals."""
+
+
 def head(path: Path, size: int = 16) -> bytes:
     """The first bytes of a file.
 
