@@ -31,6 +31,7 @@ from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, ta
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.classes import count_classes
 from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
 
 MAX_BLOCK = 256 * 2**20
@@ -338,29 +339,50 @@ class RasterSource:
             warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read, others with --subdataset 2")
         if "GEOLOCATION" in domains:
             warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
+        if sparse:
+            warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+
+    def check_values(self) -> None:
+        """Warn about values that may not be what they are taken for, after a look at the middle of the raster."""
         if self._looks_measured():
             warn(
                 "W-ALPHA",
                 f"band {self._alpha_index} of {self._shown} is tagged as alpha and taken as such, but looks like "
                 "measurements, such as infrared: if it is, use --alpha none",
             )
-        if sparse:
-            warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+        self._warn_of_classes()
 
     def _looks_measured(self) -> bool:
-        """Whether the alpha band, in the middle of the raster, has many values that are neither clear nor opaque."""
-        if self._alpha_index is None:
+        """Whether the alpha band has many values that are neither clear nor opaque."""
+        if self._alpha_index is None or (alpha := self._middle(self._alpha_index)) is None:
             return False
-        rows, columns = self.grid.shape
-        area = Window(0, rows, 0, columns)
-        middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1).grow(SAMPLE // 2, area)
-        try:
-            with rasterio.Env():
-                alpha = self._dataset.read(self._alpha_index, window=RasterioWindow.from_slices(*middle.slices()))
-        except (*GDAL_ERRORS, OSError):
-            return False  # reading says it, where it matters
         between = (alpha > 0) & (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else alpha.max()))
         return bool(between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
+
+    def _warn_of_classes(self) -> None:
+        """Say which band, of integers without colours, units or packing, holds what look like classes."""
+        colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
+        for band in self.bands[:16]:
+            plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
+            if self.raw or not plain or (values := self._middle(band.index)) is None:
+                continue
+            if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
+                words = f"holds {count} values without a gradient between them, as classes have"
+                advice = "if it holds classes or flags, repeat them with --model nearest"
+                warn("W-CLASSES", f"band {band.index} of {self._shown} {words}: {advice}")
+                return
+
+    def _middle(self, index: int) -> Array | None:
+        """A part of a band in the middle of the raster; None where it cannot be read, which is said later."""
+        rows, columns = self.grid.shape
+        middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1)
+        area = middle.grow(SAMPLE // 2, Window(0, rows, 0, columns))
+        try:
+            with rasterio.Env():
+                part: Array = self._dataset.read(index, window=RasterioWindow.from_slices(*area.slices()))
+        except (*GDAL_ERRORS, OSError, MemoryError):
+            return None
+        return part
 
     def _has_absent_blocks(self) -> bool:
         d = self._dataset

@@ -103,6 +103,7 @@ class _GeoTIFF:
 
     def check(self) -> None:
         self.source.check_georeference()
+        self.source.check_values()
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

@@ -132,3 +132,20 @@ def test_the_command_takes_them(tmp_path, pages):
     assert np.array_equal(read(tmp_path / "out.tif", 1), upscale_array(cells[1], 3, "bilinear"))
     with opened(tmp_path / "out.tif") as fine:
         assert fine.crs == "EPSG:32634"
+
+
+def test_integers_that_look_like_classes(tmp_path):
+    """A warning names --model nearest, once; none with it, none for colours, and none for elevations."""
+    rng = np.random.default_rng(0)
+    cells = np.kron(rng.choice([2, 4, 5, 6, 8, 11], (20, 20)), np.ones((6, 6))).astype("uint8")
+    path = write(tmp_path / "scl.tif", np.stack([cells, cells]))
+    with pytest.warns(
+        GeofsrcnnWarning, match=r"W-CLASSES: band 1 of scl.tif holds 6 values .* --model nearest"
+    ) as heard:
+        upscale_file(path, tmp_path / "out.tif", 2, "bilinear")
+    assert len(heard) == 1
+    upscale_file(path, tmp_path / "nearest.tif", 2, "nearest")
+    write(tmp_path / "rgb.tif", np.stack([cells] * 3), photometric="RGB")
+    upscale_file(tmp_path / "rgb.tif", tmp_path / "rgb_out.tif", 2, "bilinear")
+    write(tmp_path / "dem.tif", np.rint(terrain((120, 120), high=40)).astype("int16"))
+    upscale_file(tmp_path / "dem.tif", tmp_path / "dem_out.tif", 2, "bilinear")
