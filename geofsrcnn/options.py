@@ -30,6 +30,7 @@ class FieldOptions(TypedDict, total=False):
     x: str | None
     y: str | None
     value_range: tuple[float, float] | None
+    kinds: Mapping[str, str] | None
     tile_size: int | None
     threads: int | None
     device: str
@@ -40,6 +41,7 @@ class FileOptions(TypedDict, total=False):
     """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
 
     value_range: tuple[float, float] | None
+    kinds: Mapping[str, str] | None
     dtype: str | None
     tile_size: int | None
     device: str
@@ -84,6 +86,9 @@ class UpscaleOptions:
     ----------
     value_range : tuple of float, optional
         Smallest and largest value in physical units; results keep to it and blocks keep their means.
+    kinds : mapping of str to str, optional
+        What variables are, by name, or bands of a raster, by number, instead of what their headers tell: one of field,
+        never-negative, fraction, direction, category and total for each.
     dtype : str, optional
         Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
     tile_size : int, optional
@@ -142,6 +147,7 @@ class UpscaleOptions:
     """
 
     value_range: tuple[float, float] | None = _option(None, "a field of its own")
+    kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -176,6 +182,7 @@ class UpscaleOptions:
             "variables": _texts(self.variables, "variables"),
             "also": _texts(self.also, "also") or (),
             "co": dict(self.co or {}),
+            "kinds": _named_kinds(self.kinds),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -254,7 +261,10 @@ class UpscaleOptions:
         UsageError
             If there is one.
         """
-        names = {each.name: each.name.replace("_", "-") for each in fields(self)} | {"value_range": "range"}
+        names = {each.name: each.name.replace("_", "-") for each in fields(self)} | {
+            "value_range": "range",
+            "kinds": "as",
+        }
         words = {name: f"--{shown} is not for models that were trained on pairs" for name, shown in names.items()}
         if of_pairs:
             self._refuse(lambda applies: applies not in ("", "pairs"), words)
@@ -300,6 +310,17 @@ def _numbers(values: Any, name: str, wanted: str, count: int) -> Any:
         found = ()
     if len(found) != count:
         raise UsageError(f"{name} must be {wanted}, got {values!r}")
+    return found
+
+
+def _named_kinds(kinds: Any) -> dict[str, str]:
+    """Names and kinds; which kinds there are, `values.quantity` says."""
+    try:
+        found = dict(kinds or {})
+    except (TypeError, ValueError):
+        raise UsageError(f"kinds must be names with a kind each, got {kinds!r}") from None
+    if not all(isinstance(word, str) for pair in found.items() for word in pair):
+        raise UsageError(f"kinds must be names with a kind each, got {kinds!r}")
     return found
 
 

@@ -69,6 +69,7 @@ def test_wrong_values_are_refused(wrong):
 
 VALUES = {
     "value_range": (0, 1),
+    "kinds": {"a": "field"},
     "dtype": "uint8",
     "tile_size": 9,
     "max_pixels": 9,
@@ -107,6 +108,6 @@ def test_an_option_without_meaning_is_refused_by_name(name):
             refuse()
         except UsageError as error:
             said.append(str(error))
-    shown = {"value_range": "range"}.get(name, name.replace("_", "-"))
+    shown = {"value_range": "range", "kinds": "as"}.get(name, name.replace("_", "-"))
     assert said
     assert all(f"--{shown}" in words for words in said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +13,6 @@ from geofsrcnn.cf.attributes import attribute
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.encoding import Missing, Packing, shared_range, stored_limits, within
 from geofsrcnn.values.storage import Storage
-
-CATEGORIES = re.compile(r"binary_mask|area_type|status_flag|quality_flag")
-
-NEVER_NEGATIVE = ("precipitation", "rainfall", "snowfall", "specific_humidity", "relative_humidity", "wind_speed")
-"""Parts of the standard names of quantities that are 0 or more (CF standard name table)."""
-
-NEGATIVE = re.compile(r"tendency|change|anomaly|difference|due_to|convergence|divergence|correction|increment|_log")
-"""Words of standard names whose quantities may be negative all the same."""
 
 
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
@@ -98,7 +89,7 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
 def storage_of(
     variable: xr.Variable | xr.DataArray,
     *,
-    parts: int = 1,
+    total: bool = False,
     raw: bool = False,
     unpacked: np.dtype[Any] | None = None,
 ) -> Storage:
@@ -108,8 +99,8 @@ def storage_of(
     ----------
     variable : Variable or DataArray
         With attributes and encoding.
-    parts : int
-        Into so many parts each value is divided.
+    total : bool
+        Values are divided, and not packed again.
     raw : bool
         Stored numbers are repeated, whatever they mean.
     unpacked : numpy.dtype, optional
@@ -118,15 +109,15 @@ def storage_of(
     packing, missing = packing_of(variable), missing_of(variable)
     if not is_packed(variable):  # numbers are values; encoding may tell how they will be packed
         packing = Packing(variable.dtype.newbyteorder("="))
-    if parts > 1:  # a total is not packed again
+    if total:
         missing = replace(missing, codes=())
     coarse = replace(packing, missing=missing)
     if unpacked is not None:
-        return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, parts, raw)
+        return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, raw)
     native = coarse.dtype.newbyteorder("=")
-    brought = parts == 1 and (native.kind != "f" or coarse.plain)  # missing cells bring their own marks
+    brought = not total and (native.kind != "f" or coarse.plain)  # missing cells bring their own marks
     mark = missing.rewritten(native) if brought or not missing.marks else missing.marks[0]
-    return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, parts, raw)
+    return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, raw)
 
 
 def is_packed(variable: xr.Variable | xr.DataArray) -> bool:
@@ -176,15 +167,3 @@ def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tupl
         low, high = (_stored(stored.type(end), packing.dtype) for end in (low, high))
     least, most = stored_limits(packing.dtype) or (-math.inf, math.inf)
     return (low, high) if low < high and low < most and high > least else None
-
-
-def natural_limits(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
-    """The range of a quantity by its standard name and units."""
-    name, units = str(variable.attrs.get("standard_name", "")), str(variable.attrs.get("units", ""))
-    if not name or NEGATIVE.search(name):
-        return None
-    if name.endswith("area_fraction"):
-        return (0.0, 100.0) if units in ("%", "percent") else (0.0, 1.0) if units in ("1", "") else None
-    if units and units[0] not in "-+" and any(part in name for part in NEVER_NEGATIVE):
-        return 0.0, math.inf
-    return None

@@ -22,12 +22,10 @@ from geofsrcnn.cf.attributes import (
     REFERENCES,
     attribute,
     counts_time,
-    enumeration,
     fine_dataset_attrs,
     fine_encoding,
     listed,
 )
-from geofsrcnn.cf.encoding import CATEGORIES
 from geofsrcnn.cf.grid import (
     CFGrid,
     axis_along,
@@ -36,11 +34,13 @@ from geofsrcnn.cf.grid import (
     is_monotonic,
     numbers_cells,
 )
+from geofsrcnn.cf.header import header_of
 from geofsrcnn.cf.places import bounds_name, degrees_of, is_place_like, plays, positions_of
-from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.mesh import mesh_of
+from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
 
 
 class Role(Enum):
@@ -66,6 +66,8 @@ class Refinement:
         Fine cells along one side of a coarse cell.
     roles : dict of str to Role
         What is done with each variable.
+    quantities : dict of str to Quantity
+        What each variable on the grid is taken for.
     derived : dict of str to xarray.Variable
         Those that are made anew for the finer grid, and new ones.
     attrs : dict
@@ -75,6 +77,7 @@ class Refinement:
     grid: CFGrid
     factor: int
     roles: dict[str, Role]
+    quantities: dict[str, Quantity] = field(default_factory=dict)
     derived: dict[str, xr.Variable] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
 
@@ -102,6 +105,7 @@ def refine(
     variables: Iterable[str] | None = None,
     x: str | None = None,
     y: str | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Refinement:
     """What becomes of each variable on the grid that is `factor` times finer.
 
@@ -116,6 +120,8 @@ def refine(
         Fine cells along one side of a coarse cell.
     variables, x, y
         As for `find_grid`. Other fields on the grid are left out where `variables` are given.
+    kinds : mapping of str to str, optional
+        What variables are, by the words of `values.quantity.Kind`, instead of what their headers tell.
 
     Returns
     -------
@@ -124,7 +130,7 @@ def refine(
     Raises
     ------
     InputError, UsageError
-        As for `find_grid`, and if coordinates make no cells or a field's type cannot be upscaled.
+        As for `find_grid`, and if coordinates make no cells, a field's type cannot be upscaled, or `kinds` are wrong.
     """
     grid = find_grid(dataset, variables=variables, x=x, y=y)
     made = {
@@ -134,17 +140,44 @@ def refine(
     }
     made |= _fine_mappings(dataset, grid, made)
     wanted = None if variables is None else _needed(dataset, grid.variables)
+    quantities = _quantities(dataset, grid, kinds or {})
     roles: dict[str, Role] = {}
-    for name, variable in dataset.variables.items():
-        roles[str(name)] = Role.DERIVED if name in made else _role(dataset, str(name), variable, grid, wanted)
+    for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
+        derived = name in made
+        roles[name] = Role.DERIVED if derived else _role(dataset, name, variable, grid, wanted, quantities.get(name))
+    _say(dataset, roles, quantities, everything=wanted is None)
+    return Refinement(grid, factor, roles, quantities, made, fine_dataset_attrs(dataset.attrs, factor))
+
+
+def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:
+    """What each variable along the grid is, or is said to be."""
+    if unknown := [name for name in kinds if name not in dataset.variables]:
+        raise UsageError(f"--as: no variable {listed(unknown)}: there are {listed(dataset.data_vars)}")
+    found = {}
+    for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
+        if {grid.y, grid.x} & set(variable.dims):
+            header = header_of(dataset, name, (grid.y, grid.x))
+            found[name] = quantity_as(kinds[name], header) if name in kinds else quantity_of(header)
+    return found
+
+
+def _say(
+    dataset: xr.Dataset, roles: Mapping[str, Role], quantities: Mapping[str, Quantity], *, everything: bool
+) -> None:
+    """Say what is not made finer as a field is, where that was guessed or loses something."""
     omitted = [name for name, role in roles.items() if role is Role.OMITTED]
-    unplaced = [name for name in omitted if wanted is None and is_place_like(name, dataset.variables[name])]
+    unplaced = [name for name in omitted if everything and is_place_like(name, dataset.variables[name])]
     if unplaced:
         warn("W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {listed(unplaced)}")
-    categories = [name for name, role in roles.items() if role is Role.REPEATED]
-    if categories:
-        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(categories)}")
-    return Refinement(grid, factor, roles, made, fine_dataset_attrs(dataset.attrs, factor))
+    repeats = [name for name, role in roles.items() if role is Role.REPEATED]
+    if repeats:
+        why = [f"{n} ({quantities[n].evidence})" if quantities[n].kind is Kind.CATEGORY else n for n in repeats]
+        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(why)}")
+    totals = [name for name, role in roles.items() if role is Role.EXTENSIVE]
+    if guessed := [f"{n} ({quantities[n].evidence})" for n in totals if not quantities[n].stated]:
+        warn(
+            "W-TOTAL", f"taken for totals of cells, divided among their parts unless --as NAME=field: {listed(guessed)}"
+        )
 
 
 def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
@@ -162,23 +195,26 @@ def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:
     return needed
 
 
-def _role(dataset: xr.Dataset, name: str, variable: xr.Variable, grid: CFGrid, wanted: set[str] | None) -> Role:
+def _role(
+    dataset: xr.Dataset,
+    name: str,
+    variable: xr.Variable,
+    grid: CFGrid,
+    wanted: set[str] | None,
+    quantity: Quantity | None,
+) -> Role:
     across = {grid.y, grid.x} & set(variable.dims)
-    if not across:
+    if quantity is None:
         return Role.COPIED
     if wanted is not None and name not in wanted and name in dataset.data_vars:
         return Role.OMITTED
-    category = any(key in variable.attrs for key in ("flag_values", "flag_masks", "flag_meanings"))
-    category |= CATEGORIES.search(str(variable.attrs.get("standard_name", ""))) is not None
-    category |= enumeration(variable) is not None
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
     if name not in grid.variables and variable.ndim > 1 and is_place_like(name, variable):
         return Role.OMITTED
-    if len(across) < 2 or category or variable.dtype.kind not in "iufm" or counts_time(variable):
+    if len(across) < 2 or variable.dtype.kind not in "iufm" or counts_time(variable):
         return Role.REPEATED
-    total = re.search(r"\barea:\s*sum", str(variable.attrs.get("cell_methods", "")))
-    return Role.EXTENSIVE if total else Role.FIELD
+    return {Kind.CATEGORY: Role.REPEATED, Kind.TOTAL: Role.EXTENSIVE}.get(quantity.kind, Role.FIELD)
 
 
 def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:

@@ -83,6 +83,7 @@ def _model_facts(name: str, factor: int | None) -> dict[str, Any]:
 
 def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
     from geofsrcnn.formats.raster import RasterSource
+    from geofsrcnn.upscale.raster import quantities_of
 
     refused = None
     try:
@@ -91,6 +92,7 @@ def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
         refused = str(error)
     with RasterSource(name, driver=driver, raw=True) as source:
         source.check_georeference()
+        quantities = [*quantities_of(source, {}), *[None] * len(source.alpha)]
         grid = source.grid
         rotated = grid.affine is not None and bool(grid.affine.b or grid.affine.d)
         return {
@@ -112,8 +114,10 @@ def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
                     "unit": b.unit,
                     "description": b.description,
                     "colour": b.colour.name,
+                    "kind": "" if q is None else q.kind.value,
+                    "because": "" if q is None else printable(q.evidence),
                 }
-                for b in (*source.bands, *source.alpha)
+                for b, q in zip((*source.bands, *source.alpha), quantities, strict=True)
             ],
             "mask": source.has_mask,
             "refused": refused,
@@ -123,16 +127,17 @@ def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
 
 def _show_dataset(facts: dict[str, Any]) -> None:
     click.echo(f"{facts['file']}: {facts['format']}\n{facts['grid']}\n")
-    rows = [("variable", "dimensions", "type", "unit", "becomes")]
+    rows = [("variable", "dimensions", "type", "unit", "becomes", "taken for")]
     for v in facts["variables"]:
         sizes = ", ".join(f"{dim} {size}" for dim, size in v["dimensions"].items())
         packed = v["scale"] != 1 or v["offset"] != 0
         kind = v["type"] + (f" * {v['scale']:g} + {v['offset']:g}" if packed else "")
-        rows.append((v["name"], sizes, kind, v["unit"], v["becomes"]))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        taken = f"{v['kind']} ({v['because']})" if v["kind"] else ""
+        rows.append((v["name"], sizes, kind, v["unit"], v["becomes"], taken))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[4]]).rstrip())
+        click.echo("  ".join([*cells, row[5]]).rstrip())
 
 
 def _show_card(facts: dict[str, Any]) -> None:

@@ -59,15 +59,16 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 
 class Option(click.ParamType[tuple[str, str]]):
-    """``KEY=VALUE``."""
+    """Two texts with an equals sign between them."""
 
-    name = "KEY=VALUE"
+    def __init__(self, name: str = "KEY=VALUE") -> None:
+        self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """The value of a text, or of a value that was converted before."""
         key, sep, rest = (value[0], "=", value[1]) if isinstance(value, tuple) else str(value).partition("=")
         if not sep or not key:
-            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
         return key, rest
 
 
@@ -136,6 +137,14 @@ FILE_OPTIONS = (
         default=None,
         metavar="MIN MAX",
         help="Bounds that the result keeps, in physical units; cell means are kept within them.",
+    ),
+    click.option(
+        "--as",
+        "kinds",
+        type=Option("NAME=KIND"),
+        multiple=True,
+        help="What a variable, or a band by its number, is: field, never-negative, fraction, direction, category or "
+        "total, instead of what its header tells (geofsrcnn info). May be given several times.",
     ),
     click.option(
         "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."

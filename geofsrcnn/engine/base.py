@@ -45,7 +45,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """What the fine values of a band keep to; a warning says where coarse ones do not.
+    """What becomes of the values of a band, and what they keep to; a warning says where coarse ones do not.
 
     Parameters
     ----------
@@ -55,18 +55,36 @@ class Rule:
         Bounds that the quantity is taken to have. Coarse cells beyond keep their value, only others stay within.
     period : float
         Values go around, as directions do: 360 for degrees; 0 if they do not.
-    start : float
-        Where directions start to count: 0, or minus half the period.
+    start : float, optional
+        Where directions start to count: 0, or minus half the period. Not given, each tile tells by its values.
+    parts : int
+        Among so many parts a value is divided (totals of cells).
+    repeats : bool
+        Values are repeated, whatever the model is (categories).
+    watched : bool
+        Nothing says what the values are: a warning says if they turn negative where no coarse one is.
+    step : float
+        Of the numbers that values are stored in; 0 if these are fine.
+    key : str
+        What a user calls the band in ``--as``.
+    taken : str
+        What it is taken for, and why.
     """
 
     limits: Limits = FREE
     natural: Limits = FREE
     period: float = 0.0
-    start: float = 0.0
+    start: float | None = None
+    parts: int = 1
+    repeats: bool = False
+    watched: bool = False
+    step: float = 0.0
+    key: str = ""
+    taken: str = ""
 
     @property
     def bounds(self) -> Limits:
-        """Of fine values in ordinary cells."""
+        """Of fine values in ordinary cells, before they are divided."""
         return shared_range(self.limits, self.natural)
 
 

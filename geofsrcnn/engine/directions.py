@@ -56,8 +56,11 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
         rows, columns = (slice(a, n - b) for a, b, n in zip(*_sides(margin), values.shape[1:], strict=True))
         angle = _kept_on_average(angle, radians[:, rows, columns], model.factor)
     angle *= rule.period / (2 * math.pi)
-    fine: Array = ((angle - rule.start) % rule.period + rule.start).astype(values.dtype)
-    return np.where(fine < rule.start + rule.period, fine, values.dtype.type(rule.start))  # rounded up
+    start = rule.start
+    if start is None:
+        start = -rule.period / 2 if (values < 0).any(where=valid) else 0.0
+    fine: Array = ((angle - start) % rule.period + start).astype(values.dtype)
+    return np.where(fine < start + rule.period, fine, values.dtype.type(start))  # rounded up
 
 
 def _sides(margin: Margin) -> tuple[tuple[int, int], tuple[int, int]]:

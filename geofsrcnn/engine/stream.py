@@ -13,7 +13,7 @@ import numpy as np
 from geofsrcnn._types import Progress
 from geofsrcnn.engine.base import Job, Rule, Sink, Source, band_groups, tile_size_of
 from geofsrcnn.engine.sources import AroundGlobe
-from geofsrcnn.engine.watch import Watch, Watched
+from geofsrcnn.engine.watch import Watch, Watched, WatchedSink
 from geofsrcnn.grids.windows import Plan, Tile, Window
 from geofsrcnn.values.cells import Cells
 
@@ -70,9 +70,7 @@ class Stream:
     @cached_property
     def job(self) -> Job:
         """What is done to each tile."""
-        return Job(
-            None if self.repeats else self.model.upsampler, self.model.factor, () if self.repeats else self.rules
-        )
+        return Job(None if self.repeats else self.model.upsampler, self.model.factor, self.rules)
 
     @cached_property
     def plan(self) -> Plan:
@@ -128,11 +126,15 @@ class Stream:
         """All units into a sink, or a share of them, or what was made of them elsewhere."""
         from geofsrcnn.engine.run import run
 
-        source: Source = Watched(self.source, self.job.rules, self.watch or Watch(self.name))
+        watch = self.watch or Watch(self.name)
+        source: Source = Watched(self.source, self.rules, watch)
+        if made is None and any(rule.watched for rule in self.rules):
+            sink = WatchedSink(sink, self.rules, watch)
         if self._goes_around:
             reach = self.job.reach
             source = AroundGlobe(source, self.period, -reach, self.source.shape[2] + 2 * reach)
         run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
+        watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
 
     def seconds(self) -> float:
         """What computing takes here, about: from a tile of noise, computed now."""

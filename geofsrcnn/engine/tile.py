@@ -125,25 +125,31 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     """
     core = _core(tile.margin, cells.values.shape)
     coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
+    rules = job.rules[bands]
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
     else:
-        fine = _upscale(job.model, cells, tile.margin, job.rules[bands])
+        fine = _upscale(job.model, cells, tile.margin, rules)
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
+    for band, rule in enumerate(rules):
+        if rule.parts > 1:
+            fine[band] = np.where(valid[band], fine[band] / fine.dtype.type(rule.parts), fine[band])
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask)
 
 
 def _upscale(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
-    """The core of what was read, bands of directions each for themselves."""
-    if model.channels > 1 or not any(rule.period for rule in rules):
+    """The core of what was read, bands of directions and of categories each for themselves."""
+    if model.channels > 1 or not any(rule.period or rule.repeats for rule in rules):
         return upscale_block(model, cells.values, cells.valid, margin, rules)
     fine = []
     for band, rule in enumerate(rules):
         values, valid = cells.values[band : band + 1], cells.valid[band : band + 1]
-        if rule.period:
+        if rule.repeats:
+            fine.append(repeat(values[_core(margin, values.shape)], model.factor))
+        elif rule.period:
             fine.append(upscale_directions(upscale_block, model, values, valid, margin, rule))
         else:
             fine.append(upscale_block(model, values, valid, margin, [rule]))

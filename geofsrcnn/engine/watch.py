@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.engine.base import FREE, NO_RULE, Limits, Rule, Source
+from geofsrcnn.engine.base import FREE, NO_RULE, Limits, Rule, Sink, Source
 from geofsrcnn.errors import warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -32,16 +34,65 @@ class Watch:
 
     def __init__(self, name: str) -> None:
         self._name, self._said = name, False
+        self._seen: dict[int, _Seen] = {}
 
-    def look(self, cells: Cells, rules: Sequence[Rule]) -> None:
+    def look(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
         """See coarse cells: the first outside the bounds that fine ones keep is said."""
-        if self._said:
-            return
-        for values, valid, rule in zip(cells.values, cells.valid, rules, strict=True):
-            if rule != NO_RULE and (said := _beyond(values, valid, rule)):
+        for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
+            if rule.watched:
+                self._seen.setdefault(band, _Seen(rule.key)).coarse(values[valid])
+            if rule != NO_RULE and not self._said and (said := _beyond(values, valid, rule)):
                 self._said = True
                 warn("W-RANGE", f"{self._name} holds values {said}")
-                return
+
+    def look_fine(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
+        """See fine cells."""
+        for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
+            if rule.watched and band in self._seen:
+                self._seen[band].fine(values[valid], rule.step)
+
+    def tell(self, *, all_of_it: bool = True) -> None:
+        """Say, once, that fine cells are negative where no coarse one is, and which share if all were seen."""
+        turned = [seen for seen in self._seen.values() if seen.least >= 0 and seen.negative]
+        if not turned:
+            return
+        seen = max(turned, key=lambda each: each.negative / each.cells)
+        self._seen = {}
+        key = seen.key or self._name
+        share = f"{100 * seen.negative / seen.cells:.2g} % of the fine ones are (smallest {seen.smallest:.3g})"
+        words = f"no coarse cell is below 0, {share if all_of_it else 'some fine ones are'}"
+        where = f"{self._name}, band {key}" if key.isdigit() else self._name
+        warn("W-NEGATIVE", f"{where}: {words}: if it cannot be negative, add --as {key}=never-negative")
+
+
+@dataclass
+class _Seen:
+    """Of one band."""
+
+    key: str
+    least: float = math.inf
+    most: float = 0.0
+    cells: int = 0
+    negative: int = 0
+    smallest: float = 0.0
+
+    def coarse(self, values: Array) -> None:
+        if values.size:
+            self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+
+    def fine(self, values: Array, step: float) -> None:
+        self.cells += values.size
+        if self.least < 0 or not values.size:
+            return
+        smallest = float(values.min())
+        slack = max(step / 2, ROUNDING * self.most)
+        if smallest < -slack:
+            self.negative += int((values < -slack).sum())
+            self.smallest = min(self.smallest, smallest)
+
+
+def _numbers(bands: slice) -> Iterator[int]:
+    return itertools.count(bands.start or 0)
 
 
 class Watched:
@@ -69,8 +120,20 @@ class Watched:
         """The source's cells, after a look at them."""
         cells = self._source.read(window, bands)
         if self._rules:
-            self._watch.look(cells, self._rules[bands])
+            self._watch.look(cells, self._rules[bands], bands)
         return cells
+
+
+class WatchedSink:
+    """A sink whose cells are watched; as for `Watched`."""
+
+    def __init__(self, sink: Sink, rules: Sequence[Rule], watch: Watch) -> None:
+        self._sink, self._rules, self._watch = sink, rules, watch
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        """Pass the cells on, after a look at them."""
+        self._watch.look_fine(cells, self._rules[bands], bands)
+        self._sink.write(window, cells, bands)
 
 
 def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
@@ -80,7 +143,7 @@ def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
         return f"{said}: they come out at its bounds, and their cells' means with them"
     trace = TRACE * float(np.abs(values).max(initial=0, where=valid)) if rule.natural != FREE else 0.0
     if said := _outside(values, valid, rule.natural, trace):
-        return f"{said}: such cells keep their value; another range can be asked for (--range)"
+        return f"{said}: such cells keep their value; it is taken for {rule.taken}, unless --as {rule.key}=field"
     return ""
 
 

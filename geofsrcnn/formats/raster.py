@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -342,15 +342,21 @@ class RasterSource:
         if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
 
-    def check_values(self) -> None:
-        """Warn about values that may not be what they are taken for, after a look at the middle of the raster."""
+    def check_values(self, guessed: Collection[int]) -> None:
+        """Warn about values that may not be what they are taken for, after a look at the middle of the raster.
+
+        Parameters
+        ----------
+        guessed : collection of int
+            Bands that are taken for measurements because nothing says what they are.
+        """
         if self._looks_measured():
             warn(
                 "W-ALPHA",
                 f"band {self._alpha_index} of {self._shown} is tagged as alpha and taken as such, but looks like "
                 "measurements, such as infrared: if it is, use --alpha none",
             )
-        self._warn_of_classes()
+        self._warn_of_classes([band for band in self.bands if band.index in guessed])
 
     def _looks_measured(self) -> bool:
         """Whether the alpha band has many values that are neither clear nor opaque."""
@@ -359,16 +365,16 @@ class RasterSource:
         between = (alpha > 0) & (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else alpha.max()))
         return bool(between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
 
-    def _warn_of_classes(self) -> None:
+    def _warn_of_classes(self, bands: list[Band]) -> None:
         """Say which band, of integers without colours, units or packing, holds what look like classes."""
         colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
-        for band in self.bands[:16]:
+        for band in bands[:16]:
             plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
             if self.raw or not plain or (values := self._middle(band.index)) is None:
                 continue
             if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
                 words = f"holds {count} values without a gradient between them, as classes have"
-                advice = "if it holds classes or flags, repeat them with --model nearest"
+                advice = f"if it holds classes or flags, repeat them with --model nearest or --as {band.index}=category"
                 warn("W-CLASSES", f"band {band.index} of {self._shown} {words}: {advice}")
                 return
 

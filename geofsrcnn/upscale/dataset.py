@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
 from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
-from geofsrcnn.engine.base import NO_RULE
+from geofsrcnn.engine.base import Rule
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
@@ -29,6 +29,7 @@ def upscale_dataset(
     x: str | None = None,
     y: str | None = None,
     value_range: Range | None = None,
+    kinds: Mapping[str, str] | None = None,
     tile_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -54,7 +55,10 @@ def upscale_dataset(
         Horizontal dimensions, where they cannot be found.
     value_range : tuple of float, optional
         Smallest and largest value of all fields. Without it: what a field's type can store, its ``valid_range``, and
-        what its standard name allows (precipitation is never negative).
+        what its quantity can be (precipitation is never negative).
+    kinds : mapping of str to str, optional
+        What variables are, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
+        fraction, direction, category and total for each.
     tile_size, threads, device, precision
         As for `geofsrcnn.upscale_array`; with dask, its scheduler decides on threads.
 
@@ -75,6 +79,7 @@ def upscale_dataset(
         x=x,
         y=y,
         value_range=value_range,
+        kinds=kinds,
         tile_size=tile_size,
         threads=threads,
         device=device,
@@ -89,7 +94,7 @@ def upscale_dataset(
     check_bands(loaded)
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
-    plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y)
+    plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds)
 
     made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
     changed = {name: variable for name, variable in made.items() if plan.roles.get(name) is not Role.COPIED}
@@ -167,7 +172,8 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
     field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
     data = field.variable.transpose(*field.dims).data
     check_array(data, name)
-    rule = NO_RULE if model.upsampler is None else field.rule(options.value_range)
+    parts = field.factor**2 if field.total else 1
+    rule = Rule(parts=parts) if model.upsampler is None else field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
         task = ArrayTask(model, [field.storage], rule, grid.around, tile_size, printable(name))

@@ -45,6 +45,8 @@ def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | N
                     "offset": packing.offset,
                     "missing": list(packing.missing.marks),
                     "unit": printable(str(variable.attrs.get("units", ""))),
+                    "kind": plan.quantities[key].kind.value if key in plan.quantities else "",
+                    "because": printable(plan.quantities[key].evidence) if key in plan.quantities else "",
                     "becomes": role.value,
                 }
             )

@@ -18,21 +18,24 @@ import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
-from geofsrcnn.cf.encoding import limits_of, natural_limits, packing_of, storage_of
+from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, without_dangling
-from geofsrcnn.engine.base import FREE, Rule
+from geofsrcnn.engine.base import Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import within
+from geofsrcnn.values.quantity import UNTOLD, Kind, Quantity
 from geofsrcnn.values.storage import Storage
 
 Lead = tuple[slice, ...]
+
+PLAIN = Quantity(Kind.FIELD, UNTOLD)
 
 SLAB = 128 * 2**20
 """Bytes of whole coarse grids that are held, so that a chunk of many times is read once."""
@@ -55,6 +58,8 @@ class Field:
         Leading dimensions, then y and x.
     factor : int
         Fine cells along one side of a coarse cell.
+    quantity : Quantity
+        What its values are.
     total : bool
         A cell's value is divided among its parts.
     raw : bool
@@ -69,6 +74,7 @@ class Field:
     variable: xr.Variable
     dims: tuple[str, ...]
     factor: int
+    quantity: Quantity = PLAIN
     total: bool = False
     raw: bool = False
     unpacked: np.dtype[Any] | None = None
@@ -77,16 +83,24 @@ class Field:
     @cached_property
     def storage(self) -> Storage:
         """How its numbers become cells, and fine cells numbers."""
-        parts = self.factor**2 if self.total else 1
-        return storage_of(self.variable, parts=parts, raw=self.raw, unpacked=self.unpacked)
+        return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked)
 
     def rule(self, value_range: Range | None) -> Rule:
-        """What its values keep to: what can be stored, and the range asked for or what its quantity can be."""
-        stored = self.unpacked is None and not self.total  # as it was
-        if value_range is not None:
-            return Rule(within(self.storage.coarse.limits if stored else None, value_range) or FREE)
-        natural = natural_limits(self.variable) or FREE
-        return Rule((limits_of(self.variable) if stored else None) or FREE, natural)
+        """What becomes of its values, by what they are, what can be stored, and what was asked for."""
+        packing = self.storage.fine
+        stored = None
+        if self.unpacked is None and not self.total:  # stored as it was
+            stored = self.storage.coarse.limits if value_range is not None else limits_of(self.variable)
+        lazy = self.variable.chunks is not None
+        return rule_of(
+            self.quantity,
+            printable(self.name),
+            self.factor,
+            stored=stored,
+            value_range=value_range,
+            step=abs(packing.scale) if packing.dtype.kind in "iu" else 0.0,
+            extremes=lambda: None if lazy else extremes_of(FieldSource(self), self.blocks.slices[0]),
+        )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -271,7 +285,8 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
     if role is Role.REPEATED:
         unpacked = None
     raw = role is Role.REPEATED or (model.upsampler is None and not total and unpacked is None)
-    return Field(name, variable, (*lead, grid.y, grid.x), plan.factor, total, raw, unpacked)
+    dims = (*lead, grid.y, grid.x)
+    return Field(name, variable, dims, plan.factor, plan.quantities[name], total, raw, unpacked)
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
@@ -315,13 +330,14 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             "each read many times: rechunk it to few of them and larger maps",
         )
     repeats = field.raw or model.upsampler is None
+    rule = Rule(parts=field.factor**2 if field.total else 1) if repeats else field.rule(options.value_range)
     return Stream(
         printable(field.name),
         FieldSource(field),
         model,
         Window(0, rows, 0, columns),
         repeats=repeats,
-        rules=() if repeats else [field.rule(options.value_range)] * field.bands,
+        rules=[rule] * field.bands,
         period=grid.around,
         tile_size=options.tile_size,
         workers=options.workers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geofsrcnn.engine.base import FREE, Rule, Sink, Source
+from geofsrcnn._types import Range
+from geofsrcnn.engine.base import Rule, Sink, Source
 from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import printable
+from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
-from geofsrcnn.values.encoding import stored_limits, within
+from geofsrcnn.values.encoding import stored_limits
+from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 if TYPE_CHECKING:
     from geofsrcnn.formats.geotiff import Format, GeoTiffSink
@@ -55,7 +58,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             cells,
             model,
             window,
-            rules=[band_rule(band, options) for band in source.bands],
+            rules=band_rules(source, model, options),
             period=source.around,
             tile_size=options.tile_size,
             workers=options.workers,
@@ -65,7 +68,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         check_creation_options(form, dtype)
         grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
         rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
-        output = _GeoTIFF(source, grid, stream, form)
+        output = _GeoTIFF(source, grid, stream, form, _guessed(source, options.kinds or {}))
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
 
@@ -78,15 +81,91 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     return turned, region.shift(0, -region.x0)
 
 
-def band_rule(band: Band, options: UpscaleOptions) -> Rule:
-    """What a band's values keep to: what its type can store, and the range asked for."""
+def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> list[Rule]:
+    """What becomes of each band, by what it is, what can be stored, and what was asked for.
+
+    Raises
+    ------
+    UsageError
+        If a band is named that is not there, or whole numbers would be divided.
+    """
+    if model.upsampler is None:
+        return []
+    quantities = quantities_of(source, options.kinds or {})
+    for band, quantity in zip(source.bands, quantities, strict=True):
+        if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
+            what = f"band {band.index} of {printable(source.path.name)} holds totals of cells ({quantity.evidence})"
+            remedy = f"add --dtype float32, or --as {band.index}=field"
+            raise UsageError(f"{what}, whose parts are no whole numbers: {remedy}")
+    _say(source, quantities)
+    pairs = zip(source.bands, quantities, strict=True)
+    return [_rule(source, number, band, quantity, model, options) for number, (band, quantity) in enumerate(pairs)]
+
+
+def _rule(
+    source: RasterSource, number: int, band: Band, quantity: Quantity, model: Model, options: UpscaleOptions
+) -> Rule:
+    whole = np.dtype(options.dtype or band.dtype).kind in "iu"
+    return rule_of(
+        quantity,
+        str(band.index),
+        model.factor,
+        stored=None if quantity.kind is Kind.TOTAL else stored_range(band, options),
+        value_range=options.value_range,
+        step=abs(band.scale) if whole else 0.0,
+        extremes=lambda: extremes_of(source, slice(number, number + 1)),
+    )
+
+
+def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
+    """What each band is, by its description, unit and tags, or by the user's word, for its number or description.
+
+    Raises
+    ------
+    UsageError
+        If a band is named that is not there.
+    """
+    headers = [
+        header_of_band(band.description, band.unit, band.dtype, name=source.path.stem, tags=band.tags)
+        for band in source.bands
+    ]
+    names = [{str(band.index), band.description or ""} for band in source.bands]
+    if unknown := [name for name in kinds if not any(name in own for own in names)]:
+        there = ", ".join(str(band.index) for band in source.bands)
+        raise UsageError(f"--as: no band {printable(', '.join(unknown))}: there are {there}")
+    found = []
+    for own, header in zip(names, headers, strict=True):
+        said = [kind for name, kind in kinds.items() if name in own]
+        found.append(quantity_as(said[0], header) if said else quantity_of(header))
+    return found
+
+
+def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
+    """Say which bands are not made finer as a field is, where that was guessed."""
+    for kind, code, words in (
+        (Kind.CATEGORY, "W-REPEATED", "not interpolated but repeated, for they are taken for categories"),
+        (Kind.TOTAL, "W-TOTAL", "taken for totals of cells, divided among their parts unless --as NUMBER=field"),
+    ):
+        pairs = zip(source.bands, quantities, strict=True)
+        if found := [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is kind and q.evidence != SAID]:
+            warn(code, f"bands of {printable(source.path.name)} {words}: {', '.join(found)}")
+
+
+def _guessed(source: RasterSource, kinds: Mapping[str, str]) -> list[int]:
+    """Bands of which nobody says what they are, taken for fields."""
+    pairs = zip(source.bands, quantities_of(source, kinds), strict=True)
+    return [band.index for band, q in pairs if q.kind is Kind.FIELD and q.evidence != SAID]
+
+
+def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
+    """What the output can store, in physical units."""
     stored = (
         band.limits if band.limits and options.dtype is None else stored_limits(np.dtype(options.dtype or band.dtype))
     )
-    if stored is not None:
-        low, high = (value * band.scale + band.offset for value in stored)
-        stored = min(low, high), max(low, high)
-    return Rule(within(stored, options.value_range) or FREE)
+    if stored is None:
+        return None
+    low, high = (value * band.scale + band.offset for value in stored)
+    return min(low, high), max(low, high)
 
 
 @dataclass(frozen=True)
@@ -97,13 +176,14 @@ class _GeoTIFF:
     grid: Grid
     stream: Stream
     form: Format
+    guessed: Sequence[int]
 
     less: str = "part of it with --bounds"
     folder: bool = False
 
     def check(self) -> None:
         self.source.check_georeference()
-        self.source.check_values()
+        self.source.check_values(self.guessed)
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

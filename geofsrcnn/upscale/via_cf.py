@@ -48,7 +48,14 @@ def open_via_cf(
     check_bands(model)
     check_unchanged = watch([path] if isinstance(path, Path) else [])
     with open_dataset(path, options, raw=model.upsampler is None) as dataset:
-        plan = refine(dataset, model.factor, variables=options.variables or None, x=options.x, y=options.y)
+        plan = refine(
+            dataset,
+            model.factor,
+            variables=options.variables or None,
+            x=options.x,
+            y=options.y,
+            kinds=options.kinds,
+        )
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to

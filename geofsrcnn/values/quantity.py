@@ -52,6 +52,9 @@ STATED = (Kind.FIELD, Kind.NEVER_NEGATIVE, Kind.FRACTION, Kind.DIRECTION, Kind.C
 
 POSITIVE = 0.0, math.inf
 
+SAID, UNTOLD = "as you say", "nothing says otherwise"
+"""Evidence that the user gives, and none."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -102,6 +105,16 @@ class Quantity:
     evidence: str
     limits: tuple[float, float] | None = None
     period: float | None = None
+
+    @property
+    def stated(self) -> bool:
+        """Whether a convention or the user says it, rather than words and units."""
+        return self.evidence.startswith((SAID, "standard_name", "cell_methods", "flag_"))
+
+    @property
+    def untold(self) -> bool:
+        """Whether nothing says what it is."""
+        return self.evidence == UNTOLD
 
     def limits_of(self, least: float, most: float) -> tuple[float, float] | None:
         """The limits that a field keeps whose coarse values lie between two numbers.
@@ -163,7 +176,7 @@ def quantity_as(kind: str, header: Header) -> Quantity:
         words = ", ".join(each.value for each in STATED)
         raise UsageError(f"{printable(kind)} is no kind of variable: one of {words}")
     units = read_units(header.units)
-    said = "as you say"
+    said = SAID
     if wanted is Kind.NEVER_NEGATIVE:
         return Quantity(wanted, said, POSITIVE)
     if wanted is Kind.FRACTION:
@@ -343,7 +356,7 @@ def _of_words(header: Header) -> Quantity:
         return Quantity(Kind.DIRECTION, stated, period=360.0)
     if header.coordinate and _integer(header) and units.plain:
         return Quantity(Kind.CATEGORY, "integers among the coordinates")
-    return Quantity(Kind.FIELD, "nothing says otherwise")
+    return Quantity(Kind.FIELD, UNTOLD)
 
 
 def _titles(header: Header) -> list[tuple[str, str]]:

@@ -23,8 +23,6 @@ class Storage:
         How values are stored before and after.
     dtype : numpy.dtype
         Of the fine numbers; that of `fine`, or its signed or unsigned sister where a store knows only one of them.
-    parts : int
-        Into so many parts each value is divided (totals).
     raw : bool
         Stored numbers are repeated, whatever they mean.
     """
@@ -32,7 +30,6 @@ class Storage:
     coarse: Packing
     fine: Packing
     dtype: np.dtype[Any]
-    parts: int = 1
     raw: bool = False
 
     @classmethod
@@ -69,7 +66,4 @@ class Storage:
         """The numbers that fine cells are stored as; missing cells keep what they hold where they have no mark."""
         if self.raw:
             return cells.values
-        values = cells.values
-        if self.parts > 1:
-            values = np.where(cells.valid, values / values.dtype.type(self.parts), values)
-        return self.fine.encode(values, cells.valid).view(self.dtype.newbyteorder("="))
+        return self.fine.encode(cells.values, cells.valid).view(self.dtype.newbyteorder("="))

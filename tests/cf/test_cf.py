@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from geofsrcnn.cf.encoding import limits_of, natural_limits, packing_of
+from geofsrcnn.cf.encoding import limits_of, packing_of
 from geofsrcnn.cf.grid import find_grid
 from geofsrcnn.cf.refine import Role, refine
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
@@ -214,7 +214,7 @@ def test_roles():
     dataset["count"] = (("j", "i"), np.zeros(shape, "int16"))
     dataset["zonal"] = (("j",), np.zeros(shape[0]))
     dataset["when"] = (("time",), np.zeros(3))
-    with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*mask, sea, name, zonal"):
+    with pytest.warns(GeofsrcnnWarning, match=r"W-REPEATED: .*mask \(flag_values\), sea \(.*boolean\), name, zonal"):
         roles = refine(dataset, 2).roles
     assert {n for n, r in roles.items() if r == Role.REPEATED} == {"mask", "sea", "name", "zonal"}
     assert roles["people"] == Role.EXTENSIVE
@@ -274,21 +274,6 @@ def test_limits(made, limits):
     """What the type stores, and the valid range in packed or unpacked units."""
     found = limits_of(made)
     assert found is None if limits is None else np.allclose(found, limits)
-
-
-@pytest.mark.parametrize(
-    ("attrs", "limits"),
-    [
-        ({"standard_name": "precipitation_flux", "units": "kg m-2 s-1"}, (0, np.inf)),
-        ({"standard_name": "tendency_of_specific_humidity_due_to_mixing", "units": "1"}, None),
-        ({"standard_name": "sea_ice_area_fraction", "units": "%"}, (0, 100)),
-        ({"standard_name": "cloud_area_fraction", "units": "1"}, (0, 1)),
-        ({"standard_name": "air_temperature", "units": "degC"}, None),
-    ],
-)
-def test_natural_limits(attrs, limits):
-    """What the quantity can be."""
-    assert natural_limits(variable(attrs)) == limits
 
 
 def test_packing():

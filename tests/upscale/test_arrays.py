@@ -16,7 +16,7 @@ from tests.support.grids import regular
 def test_durations_are_numbers(chunks, step):
     """Consecutive dry days: upscaled as their number of steps, durations again; an unknown one stays unknown."""
     dataset = regular()
-    days = np.round(dataset["tas"].to_numpy() - 250)
+    days = np.round(dataset["tas"].to_numpy() - 200)
     durations = days.astype("timedelta64[D]").astype(f"timedelta64[{step}]")
     durations[0, 3, 4] = np.timedelta64("NaT")
     dataset["cdd"] = (("time", "lat", "lon"), durations)

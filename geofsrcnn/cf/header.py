@@ -1,0 +1,35 @@
+"""What the header of an xarray variable says, for `values.quantity` to tell what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn.cf.attributes import attribute, enumeration
+from geofsrcnn.values.quantity import Header
+
+_OWN = ("units", "standard_name", "long_name", "cell_methods")
+
+
+def header_of(dataset: xr.Dataset, name: str, horizontal: tuple[str, ...] = ()) -> Header:
+    """The header of a variable, decoded or not.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        That it stands in.
+    name : str
+        Its name.
+    horizontal : tuple of str
+        Dimensions that lie along the ground.
+    """
+    variable = dataset.variables[name]
+    attrs = dict(variable.attrs)
+    attrs |= {key: variable.encoding[key] for key in ("scale_factor", "add_offset") if key in variable.encoding}
+    if (names := enumeration(variable)) is not None:
+        attrs["flag_values"] = list(names.values())
+    own = {key: str(attrs.pop(key, "")) for key in _OWN}
+    dtype = variable.dtype if variable.dtype.kind in "mM" else variable.encoding.get("dtype", variable.dtype)
+    among = (str(attribute(each, "coordinates") or "").split() for each in dataset.variables.values())
+    coordinate = name in dataset.coords or any(name in words for words in among)
+    return Header(name, np.dtype(dtype), **own, attrs=attrs, coordinate=coordinate, horizontal=horizontal)

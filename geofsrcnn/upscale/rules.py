@@ -1,0 +1,83 @@
+"""From what a band or a variable is to what becomes of its values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from geofsrcnn._types import Range
+from geofsrcnn.engine.base import FREE, Rule, Source
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.encoding import within
+from geofsrcnn.values.quantity import Kind, Quantity
+
+SAMPLE = 1024
+"""Cells along one side of the middle of a field that is looked at."""
+
+Extremes = Callable[[], Range | None]
+
+
+def rule_of(
+    quantity: Quantity,
+    key: str,
+    factor: int,
+    *,
+    stored: Range | None = None,
+    value_range: Range | None = None,
+    step: float = 0.0,
+    extremes: Extremes = lambda: None,
+) -> Rule:
+    """What becomes of values, by what they are.
+
+    Parameters
+    ----------
+    quantity : Quantity
+        What they are.
+    key : str
+        What the user calls them in ``--as``.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    stored : tuple of float, optional
+        What can be stored.
+    value_range : tuple of float, optional
+        What was asked for, instead of what the quantity can be.
+    step : float
+        Of the numbers that values are stored in.
+    extremes : callable
+        Smallest and largest of some values; asked only where units and names leave open how they count.
+    """
+    taken = f"{quantity.kind.value} ({quantity.evidence})"
+    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, taken=taken)
+    if quantity.kind is Kind.CATEGORY:
+        return Rule(repeats=True, key=key, taken=taken)
+    if quantity.kind is Kind.DIRECTION and quantity.period:
+        seen = extremes()
+        start = None if seen is None else -quantity.period / 2 if seen[0] < 0 else 0.0
+        return Rule(period=quantity.period, start=start, key=key, taken=taken)
+    if quantity.kind is Kind.TOTAL:
+        rule = replace(rule, parts=factor**2)
+    if value_range is not None:
+        return rule
+    unsigned = stored is not None and stored[0] >= 0
+    return replace(rule, natural=_natural(quantity, extremes), watched=quantity.untold and not unsigned)
+
+
+def _natural(quantity: Quantity, extremes: Extremes) -> Range:
+    """Bounds of a quantity; those of a fraction whose units do not tell, by what it holds."""
+    if quantity.limits is None:
+        return FREE
+    if quantity.kind is Kind.FRACTION and math.isinf(quantity.limits[1]) and (seen := extremes()) is not None:
+        return quantity.limits_of(*seen) or FREE
+    return quantity.limits
+
+
+def extremes_of(source: Source, bands: slice) -> Range | None:
+    """Smallest and largest value in the middle of a source; none if all cells there are missing."""
+    _, rows, columns = source.shape
+    y, x = (max(0, (n - SAMPLE) // 2) for n in (rows, columns))
+    cells = source.read(Window(y, min(rows, y + SAMPLE), x, min(columns, x + SAMPLE)), bands)
+    values = cells.values[cells.valid]
+    return (float(np.min(values)), float(np.max(values))) if values.size else None

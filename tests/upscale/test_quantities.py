@@ -1,0 +1,205 @@
+"""What becomes of values by what they are: in datasets, chunks, files and bands of rasters."""
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geofsrcnn import upscale_dataset, upscale_file
+from geofsrcnn.cli.info import info
+from geofsrcnn.cli.upscale import upscale
+from geofsrcnn.errors import GeofsrcnnWarning, UsageError
+from tests.support.grids import regular
+from tests.support.rasters import read, terrain, write
+
+DIMS = ("time", "lat", "lon")
+RAIN = {"units": "m", "long_name": "Total precipitation", "standard_name": "unknown", "GRIB_shortName": "tp"}
+RAIN_LIKE = np.maximum(terrain((2, 24, 30), low=-1, high=1), 0).astype("float32")
+
+
+def dataset_of(values: np.ndarray, name: str = "v", **attrs: object) -> xr.Dataset:
+    """A dataset with one field."""
+    dataset = regular()[["tas"]].rename(tas=name)
+    dataset[name] = (DIMS[-values.ndim :], values, attrs)
+    return dataset
+
+
+def fine_of(values: np.ndarray, name: str = "v", options: dict | None = None, **attrs: object) -> np.ndarray:
+    """The field, 3 times finer."""
+    return upscale_dataset(dataset_of(values, name, **attrs), 3, "small", **(options or {}))[name].to_numpy()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), wet=st.floats(-1, 0.9), scale=st.sampled_from([1e-9, 1.0, 1e6]))
+def test_what_cannot_be_negative_is_not(seed, wet, scale):
+    """No coarse value of 0 and above gives a fine one below, and means stay."""
+    rain = np.maximum(terrain((2, 24, 30), seed=seed, low=wet - 1, high=wet + 0.1), 0) * scale
+    fine = fine_of(rain, "tp", **RAIN)
+    assert fine.min() >= 0
+    np.testing.assert_allclose(fine.reshape(2, 24, 3, 30, 3).mean((2, 4)), rain, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("way", ["chunks", "file"])
+def test_rain_as_centres_write_it(tmp_path, way):
+    """ERA5's total precipitation, whose standard name is unknown, by every way."""
+    dataset = dataset_of(RAIN_LIKE, "tp", **RAIN)
+    if way == "chunks":
+        fine = upscale_dataset(dataset.chunk(lat=12), 3, "small")["tp"].to_numpy()
+    else:
+        dataset.to_netcdf(tmp_path / "in.nc")
+        upscale_file(tmp_path / "in.nc", tmp_path / "out.nc", 3, "small")
+        fine = xr.open_dataset(tmp_path / "out.nc")["tp"].to_numpy()
+    assert fine.min() == 0
+    np.testing.assert_allclose(fine, fine_of(RAIN_LIKE, "tp", **RAIN), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "attrs", "high"),
+    [
+        (np.clip(terrain((24, 30), low=-1, high=2), 0, 1), {"units": "(0 - 1)", "long_name": "Total cloud cover"}, 1),
+        (np.clip(terrain((24, 30), low=-100, high=200), 0, 100), {"units": "%", "long_name": "cloud cover"}, 100),
+        (np.clip(terrain((24, 30), low=-90, high=180), 0, 87), {"description": "VEGETATION FRACTION"}, 100),
+        (np.clip(terrain((24, 30), low=-1, high=2), 0, 1), {"description": "VEGETATION FRACTION"}, 1),
+    ],
+)
+def test_fractions_stay_within(values, attrs, high):
+    """In whatever words units say it, and where they do not by the values."""
+    fine = fine_of(values, "VEGFRA", **attrs)
+    assert fine.min() >= 0
+    assert fine.max() <= high
+    free = fine_of(values, options={"kinds": {"v": "field"}}, **attrs)
+    assert free.min() < 0
+    assert free.max() > values.max()
+
+
+@pytest.mark.parametrize("start", [0, -180])
+@pytest.mark.parametrize("chunks", [None, {"lat": 8}])
+def test_directions_keep_their_convention(start, chunks):
+    """From 0 to 360 or from -180 to 180, as the coarse ones."""
+    steady = (340 + 2 * np.arange(30) - start) % 360.0 * np.ones((24, 1)) + start
+    dataset = dataset_of(steady, "wd", standard_name="wind_from_direction", units="degree")
+    fine = upscale_dataset(dataset if chunks is None else dataset.chunk(chunks), 3, "small")["wd"].to_numpy()
+    true = 340 + 2 * ((np.arange(90) - 1) / 3)
+    assert np.abs((fine - true + 180) % 360 - 180)[:, 3:-3].max() < 0.5
+    assert start <= fine.min() <= fine.max() < start + 360
+
+
+@pytest.mark.parametrize("methods", ["area: sum", "lat: lon: sum", "lon: lat: sum", "area: time: sum"])
+def test_totals_however_they_are_stated(methods):
+    """CF 7.3: sums over area, in any order, beside time; a sum over time alone is none."""
+    people = terrain((2, 24, 30), low=50, high=100)
+    fine = fine_of(people, cell_methods=methods)
+    np.testing.assert_allclose(fine.reshape(2, 24, 3, 30, 3).sum((2, 4)), people, rtol=1e-5)
+    other = fine_of(people, cell_methods="time: sum")
+    np.testing.assert_allclose(other.reshape(2, 24, 3, 30, 3).mean((2, 4)), people, rtol=1e-5)
+
+
+def test_totals_by_their_units_are_said():
+    """Persons in cells are divided, and said, for nothing but words and units tell it."""
+    people = terrain((2, 24, 30), low=50, high=100)
+    with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: .* unless --as NAME=field: pop \(.*persons"):
+        fine = fine_of(people, "pop", units="persons", long_name="population")
+    np.testing.assert_allclose(fine.reshape(2, 24, 3, 30, 3).sum((2, 4)), people, rtol=1e-5)
+
+
+def test_categories_say_why():
+    """Classes that only a name tells are repeated, with the evidence."""
+    classes = np.random.default_rng(0).integers(1, 9, (24, 30)).astype("float32")
+    with pytest.warns(GeofsrcnnWarning, match=r"W-REPEATED: .*LU_INDEX \(units 'category'\)"):
+        fine = fine_of(classes, "LU_INDEX", units="category", description="Dominant category")
+    assert np.array_equal(fine, classes.repeat(3, 0).repeat(3, 1))
+
+
+def test_the_user_overrules_the_header(tmp_path):
+    """`kinds` and `--as`: a field that is called rain, a direction that nothing tells; wrong words are refused."""
+    anomaly = terrain((24, 30), low=-1, high=1)
+    with pytest.warns(GeofsrcnnWarning, match=r"W-RANGE: .*taken for never-negative .*--as pr=field"):
+        fine_of(anomaly, "pr", units="mm")
+    assert fine_of(anomaly, "pr", options={"kinds": {"pr": "field"}}, units="mm").min() < -0.5
+    turning = (340 + 2 * np.arange(30)) % 360.0 * np.ones((24, 1))
+    dataset_of(turning, "a", units="1").to_netcdf(tmp_path / "in.nc")
+    run = CliRunner().invoke(
+        upscale, [str(tmp_path / "in.nc"), str(tmp_path / "out.nc"), "-m", "small", "--as", "a=direction"]
+    )
+    assert run.exit_code == 0
+    fine = xr.open_dataset(tmp_path / "out.nc")["a"].to_numpy()
+    assert np.abs((fine[:, 3:-3] - 340 - 2 * ((np.arange(90) - 1) / 3)[3:-3] + 180) % 360 - 180).max() < 0.5
+    for kinds, words in (({"b": "field"}, "--as: no variable b"), ({"a": "colour"}, "colour is no kind of variable")):
+        with pytest.raises(UsageError, match=words):
+            fine_of(turning, "a", options={"kinds": kinds})
+
+
+def test_fields_that_turn_negative_are_said(tmp_path):
+    """Where nothing says what they are: the share of the fine cells, in datasets, files and rasters."""
+    field = np.maximum(terrain((24, 30), low=-1, high=1), 0).astype("float32")
+    with pytest.warns(GeofsrcnnWarning, match="W-NEGATIVE") as caught:
+        fine = fine_of(field)
+    share = 100 * (fine < -1e-6).mean()
+    said = f"v: no coarse cell is below 0, {share:.2g} % of the fine ones are (smallest {fine.min():.3g})"
+    assert said in str(caught[0].message)
+    write(tmp_path / "in.tif", field[None])
+    with pytest.warns(
+        GeofsrcnnWarning, match=rf"W-NEGATIVE: in.tif, band 1: .*, {share:.2g} % .*--as 1=never-negative"
+    ):
+        upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "small")
+    upscale_file(tmp_path / "in.tif", tmp_path / "kept.tif", 3, "small", kinds={"1": "never-negative"})
+    assert read(tmp_path / "kept.tif").min() == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "attrs"),
+    [
+        (np.maximum(terrain((24, 30), low=-1, high=1), 0), {"units": "degC", "standard_name": "air_temperature"}),
+        (terrain((24, 30), low=5, high=9), {}),
+        (terrain((24, 30), low=-5, high=9), {}),
+        (np.round(np.maximum(terrain((24, 30), low=-90, high=90), 0)).astype("uint8"), {}),
+    ],
+)
+def test_nothing_is_said_without_need(values, attrs):
+    """Of what is known, never comes near 0, is negative anyway, or cannot be stored negative."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine_of(values, **attrs)
+
+
+def test_bands_of_rasters_are_told_alike(tmp_path):
+    """By description and unit: rain, a direction and a class in one file; each comes out as what it is."""
+    rain = RAIN_LIKE[0] * 9
+    turning = ((340 + 2 * np.arange(30)) % 360.0 * np.ones((24, 1))).astype("float32")
+    classes = np.random.default_rng(0).integers(0, 11, (24, 30)).astype("float32")
+    path = write(tmp_path / "in.tif", np.stack([rain, turning, classes]))
+    import rasterio
+
+    with rasterio.open(path, "r+") as d:
+        d.descriptions = ("precipitation", "wind direction", "land cover class")
+        d.units = ("mm", "degree", None)
+    with pytest.warns(GeofsrcnnWarning, match=r"W-REPEATED: bands of in.tif .* for categories: 3 \("):
+        upscale_file(path, tmp_path / "out.tif", 3, "small")
+    fine = read(tmp_path / "out.tif")
+    assert fine[0].min() == 0
+    assert np.abs((fine[1] - 340 - 2 * ((np.arange(90) - 1) / 3) + 180) % 360 - 180)[:, 3:-3].max() < 0.5
+    assert np.array_equal(fine[2], classes.repeat(3, 0).repeat(3, 1))
+    run = CliRunner().invoke(info, [str(path)])
+    assert "never-negative" in run.output
+    with pytest.raises(UsageError, match=r"--as: no band 7: there are 1, 2, 3"):
+        upscale_file(path, tmp_path / "no.tif", 3, "small", kinds={"7": "field"})
+
+
+def test_totals_of_rasters_need_a_type_for_parts(tmp_path):
+    """People in cells: divided in floats, refused in whole numbers with the remedy."""
+    import rasterio
+
+    people = np.round(terrain((24, 30), low=50, high=100)).astype("int32")
+    path = write(tmp_path / "in.tif", people[None])
+    with rasterio.open(path, "r+") as d:
+        d.descriptions, d.units = ("population count",), ("persons",)
+    with pytest.raises(UsageError, match=r"band 1 of in.tif holds totals .*: add --dtype float32, or --as 1=field"):
+        upscale_file(path, tmp_path / "out.tif", 3, "small")
+    with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: bands of in.tif taken for totals of cells"):
+        upscale_file(path, tmp_path / "out.tif", 3, "small", dtype="float32")
+    fine = read(tmp_path / "out.tif")[0]
+    np.testing.assert_allclose(fine.reshape(24, 3, 30, 3).sum((1, 3)), people, rtol=1e-5)
