@@ -104,11 +104,11 @@ def grey(rows: int, columns: int, **more: int) -> dict[int, tuple[int, int, int]
     [
         (
             VRT.format("").encode(),
-            r"not a GeoTIFF: coarse.tif \(it starts with '<VRTDataset rast'\): name GDAL's driver",
+            r"not a GeoTIFF: coarse.tif \(it starts with '<VRTDataset rast'\): read it with --driver VRT",
         ),
         (b'<GDAL_WMS><Service name="WMS"/></GDAL_WMS>', "it starts with '<GDAL_WMS>"),
         (b'{"type": "FeatureCollection"}', "it starts with"),
-        (b"<!DOCTYPE html><html>404</html>", "it starts with '<!DOCTYPE html>"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page, not data: coarse.tif: the download went wrong"),
         (b"", r"not a GeoTIFF: coarse.tif \(it is empty\)"),
         (b"I", "it starts with 'I'"),
         (b"II*", "not a GeoTIFF"),
@@ -554,7 +554,7 @@ def test_other_drivers_by_name(tmp_path, output, driver, suffix):
     data = np.rint(terrain((12, 13), high=200)).astype("uint8")
     write(tmp_path / "c.tif", data)
     rasterio.shutil.copy(tmp_path / "c.tif", source, driver=driver.upper())
-    with pytest.raises(InputError, match=r"not a GeoTIFF: .*name GDAL's driver with --driver"):
+    with pytest.raises(InputError, match=rf"not a GeoTIFF: .*: (read it with --driver {driver.upper()}|name GDAL's driver)"):
         upscale_file(source, output, 2, "bilinear")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
