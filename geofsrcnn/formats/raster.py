@@ -173,16 +173,23 @@ class RasterSource:
                 self._check_size(allow_sparse=allow_sparse)
                 self._describe(nodata, bidx)
                 self._check_meaning()
+        except GDAL_ERRORS as error:
+            self._dataset.close()
+            raise InputError(
+                f"cannot read the header of {self._shown} ({reason(error)}): is the file whole?"
+            ) from error
         except BaseException:
             self._dataset.close()
             raise
 
     def _choose(self, subdataset: str | int | None) -> None:
-        """Go over to one of several rasters of the file."""
+        """Go over to one of several rasters of the file; they are listed only if need be, as that reads all tags."""
+        if subdataset is None and self._dataset.count and self._dataset.width:
+            return
         names = self._dataset.subdatasets
         shown = ", ".join(printable(name.rpartition(":")[2]) for name in names[:8])
         if subdataset is None:
-            if names and not (self._dataset.count and self._dataset.width):
+            if names:
                 raise InputError(f"{self._shown} holds several rasters: {shown}: choose one with --subdataset")
             return
         numbers = {str(number): name for number, name in enumerate(names, 1)}

@@ -139,9 +139,7 @@ def test_integers_that_look_like_classes(tmp_path):
     rng = np.random.default_rng(0)
     cells = np.kron(rng.choice([2, 4, 5, 6, 8, 11], (20, 20)), np.ones((6, 6))).astype("uint8")
     path = write(tmp_path / "a.tif", np.stack([cells, cells]))
-    with pytest.warns(
-        GeofsrcnnWarning, match=r"W-CLASSES: band 1 of a.tif holds 6 values .* --model nearest"
-    ) as heard:
+    with pytest.warns(GeofsrcnnWarning, match=r"W-CLASSES: band 1 of a.tif holds 6 values .* --model nearest") as heard:
         upscale_file(path, tmp_path / "out.tif", 2, "bilinear")
     assert len(heard) == 1
     upscale_file(path, tmp_path / "nearest.tif", 2, "nearest")

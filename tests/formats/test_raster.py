@@ -554,7 +554,8 @@ def test_other_drivers_by_name(tmp_path, output, driver, suffix):
     data = np.rint(terrain((12, 13), high=200)).astype("uint8")
     write(tmp_path / "c.tif", data)
     rasterio.shutil.copy(tmp_path / "c.tif", source, driver=driver.upper())
-    with pytest.raises(InputError, match=rf"not a GeoTIFF: .*: (read it with --driver {driver.upper()}|name GDAL's driver)"):
+    words = rf"not a GeoTIFF: .*: (read it with --driver {driver.upper()}|name GDAL's driver)"
+    with pytest.raises(InputError, match=words):
         upscale_file(source, output, 2, "bilinear")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
