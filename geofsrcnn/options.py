@@ -13,6 +13,9 @@ from geofsrcnn.errors import UsageError, printable
 
 FACTORS = range(2, 9)
 
+ALPHA = ("auto", "none")
+"""What becomes of bands that are tagged as alpha."""
+
 PRECISIONS = ("float32", "bfloat16")
 
 OUTPUT_TYPES = (
@@ -48,6 +51,10 @@ class FileOptions(TypedDict, total=False):
     bounds: tuple[float, float, float, float] | None
     nodata: float | None
     driver: str | None
+    inside: str | None
+    subdataset: str | int | None
+    crs: str | None
+    alpha: str
     sidecars: bool
     allow_sparse: bool
     allow_lossy: bool
@@ -103,6 +110,14 @@ class UpscaleOptions:
         Stored value of a raster's missing cells, instead of the file's.
     driver : str, optional
         GDAL driver to open the input with instead of what its first bytes say.
+    inside : str, optional
+        Name of the file to read within an input that is a ZIP, gzip, bzip2 or xz file.
+    subdataset : str or int, optional
+        Page or subdataset of a raster that has several: its name, or its number from 1.
+    crs : str, optional
+        CRS of a raster that states none, or a wrong one: ``EPSG:32633``, WKT or PROJ.
+    alpha : {"auto", "none"}
+        "none": a band that is tagged as alpha holds values like any other, such as infrared.
     sidecars : bool
         Let GDAL use sidecar files of a raster.
     allow_sparse : bool
@@ -143,6 +158,10 @@ class UpscaleOptions:
     bidx: Sequence[int] = _option((), "raster input")
     nodata: float | None = _option(None, "raster input")
     driver: str | None = _option(None, "a field of its own")
+    inside: str | None = _option(None, "a field of its own")
+    subdataset: str | int | None = _option(None, "raster input")
+    crs: str | None = _option(None, "raster input")
+    alpha: str = _option("auto", "raster input")
     sidecars: bool = _option(False, "raster input")
     allow_sparse: bool = _option(False, "raster input")
     bounds: tuple[float, float, float, float] | None = _option(None, "raster to GeoTIFF")
@@ -175,6 +194,8 @@ class UpscaleOptions:
             raise UsageError(f"nodata must be a number, got {self.nodata!r}")
         if not isinstance(self.device, str):
             raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
+        if self.alpha not in ALPHA:
+            raise UsageError(f"alpha must be one of {', '.join(ALPHA)}, got {self.alpha!r}")
         check_tile_size(self.tile_size)
         check_dtype(self.dtype)
         if self.precision not in PRECISIONS:
@@ -199,6 +220,11 @@ class UpscaleOptions:
     def workers(self) -> int:
         """Threads that compute."""
         return workers_of(self.threads)
+
+    def of_raster(self) -> dict[str, Any]:
+        """Keyword arguments of `geofsrcnn.formats.raster.RasterSource`, but for limits."""
+        names = ("nodata", "bidx", "driver", "subdataset", "crs", "sidecars")
+        return {**{name: getattr(self, name) for name in names}, "alpha": self.alpha != "none"}
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults; an empty sequence or mapping does not."""
@@ -261,6 +287,9 @@ _INSTEAD = {
     "allow_lossy": "--allow-lossy is for rasters",
     "bidx": "--bidx is for rasters: choose fields with --variables",
     "nodata": "--nodata is for rasters: a dataset says with _FillValue which cells are missing",
+    "subdataset": "--subdataset is for rasters: choose fields with --variables, groups with --group",
+    "crs": "--crs is for rasters: a dataset says it in its grid mapping",
+    "alpha": "--alpha is for rasters",
     "sidecars": "--sidecars is for rasters",
     "allow_sparse": "--allow-sparse is for rasters",
     "variables": "--variables is for NetCDF and Zarr: choose bands with --bidx",

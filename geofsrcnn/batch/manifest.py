@@ -16,13 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.files.kinds import SUFFIX_FORMATS, ZARR_MARKS
+from geofsrcnn.files.kinds import DRIVER_SUFFIXES, SUFFIX_FORMATS, ZARR_MARKS
 from geofsrcnn.files.remote import is_remote
 
 PATTERN = "{stem}_x{factor}{suffix}"
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """What is taken from a folder."""
+
+PACKED_SUFFIXES = (".zip", ".gz", ".bz2", ".xz")
+"""Ends of names of packed files."""
 
 MANIFESTS = (".jsonl", ".ndjson")
 
@@ -67,6 +70,7 @@ def read_items(
     pattern: str = PATTERN,
     listing: Listing = list,
     check: Check = lambda: None,
+    endings: tuple[str, ...] = ENDINGS,
 ) -> list[Item]:
     """All inputs with the names of their outputs, each input once.
 
@@ -82,11 +86,14 @@ def read_items(
     factor : int
         For the pattern.
     pattern : str
-        Name of an output, of ``{stem}``, ``{factor}`` and ``{suffix}``.
+        Name of an output, of ``{stem}``, ``{factor}`` and ``{suffix}``: the input's, or ``.tif`` where outputs have no
+        such suffix.
     listing : callable
         URLs that a URL with ``*`` stands for.
     check : callable
         Called for each input that is found; what it raises ends it.
+    endings : tuple of str
+        Of names that are taken from folders.
 
     Raises
     ------
@@ -98,7 +105,7 @@ def read_items(
     name_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}
     outputs = None if is_remote(folder) else Path(folder).resolve()
-    for source, below, output, variables in _expanded(inputs, listing, outputs, check):
+    for source, below, output, variables in _expanded(inputs, listing, outputs, check, endings):
         check()
         target = output if output is not None else str(PurePosixPath(below) / name_of(source))
         problem = _problem(target) if output is None else ""
@@ -109,6 +116,13 @@ def read_items(
         raise OutputError(f"no input can have an output: {next(iter(items)).problem}")
     _refuse_collisions(list(items), folder)
     return list(items)
+
+
+def endings_of(driver: str | None, inside: str | None) -> tuple[str, ...]:
+    """What is taken from a folder where rasters are read by a driver of GDAL, or from within packed files."""
+    if inside is not None:
+        return PACKED_SUFFIXES
+    return DRIVER_SUFFIXES.get((driver or "").upper(), ENDINGS)
 
 
 class _Pattern:
@@ -133,7 +147,10 @@ class _Pattern:
         path = PurePosixPath(name)
         if path.suffix.lower() == ".zip" and path.stem.lower().endswith(".zarr"):
             path = PurePosixPath(path.stem)
-        return self._pattern.format(stem=path.stem, factor=self._factor, suffix=path.suffix)
+        if path.suffix.lower() in PACKED_SUFFIXES and PurePosixPath(path.stem).suffix:
+            path = PurePosixPath(path.stem)
+        suffix = path.suffix if path.suffix.lower() in SUFFIX_FORMATS else ".tif"
+        return self._pattern.format(stem=path.stem, factor=self._factor, suffix=suffix)
 
 
 def _expanded(
@@ -141,6 +158,7 @@ def _expanded(
     listing: Listing,
     outputs: Path | None,
     check: Check,
+    endings: tuple[str, ...],
     within: tuple[str, ...] = (),
 ) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
     """Source, subfolder of its output, name of its output if told, variables."""
@@ -152,17 +170,17 @@ def _expanded(
             if own in within:
                 raise InputError(f"the list {printable(text[1:])} lists itself: take that line out")
             named = [line for line in lines if line and not line.startswith("#")]
-            yield from _expanded(named, listing, outputs, check, (*within, own))
+            yield from _expanded(named, listing, outputs, check, endings, (*within, own))
         elif text.lower().endswith(MANIFESTS) and not is_remote(text):
             yield from _manifest(Path(text))
         elif is_remote(text):
             found = listing(text) if "*" in text else [text]
             yield from ((url, "", None, ()) for url in found)
         else:
-            yield from ((source, below, None, ()) for source, below in _local(text, outputs, check))
+            yield from ((source, below, None, ()) for source, below in _local(text, outputs, check, endings))
 
 
-def _local(text: str, outputs: Path | None, check: Check) -> Iterator[tuple[str, str]]:
+def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Files of a path, folder or glob, with the subfolder that they lie in; a folder of outputs within is left out."""
     path = Path(text)
     if _MAGIC & set(text) and not path.exists():
@@ -175,9 +193,9 @@ def _local(text: str, outputs: Path | None, check: Check) -> Iterator[tuple[str,
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
     elif path.is_dir() and not _is_store(path):
-        found = _without(sorted(_in_folder(path, set(), check)), path, outputs)
+        found = _without(sorted(_in_folder(path, set(), check, endings)), path, outputs)
         if not found:
-            raise InputError(f"no {', '.join(ENDINGS)} in {printable(text)}: give files or a glob")
+            raise InputError(f"no {', '.join(endings)} in {printable(text)}: give files or a glob")
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(path).as_posix())
     else:
@@ -192,7 +210,7 @@ def _without(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
     return [each for each in found if outputs not in each.resolve().parents]
 
 
-def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check) -> Iterator[Path]:
+def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check, endings: tuple[str, ...]) -> Iterator[Path]:
     """Its files and those of folders below, each folder once, as links may lead around."""
     check()
     try:
@@ -206,8 +224,8 @@ def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check) -> Iterat
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not _is_store(entry):
-            yield from _in_folder(entry, seen, check)
-        elif entry.name.lower().endswith(ENDINGS):
+            yield from _in_folder(entry, seen, check, endings)
+        elif entry.name.lower().endswith(endings):
             yield entry
 
 

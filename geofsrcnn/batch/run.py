@@ -21,7 +21,7 @@ from geofsrcnn._types import StrPath
 from geofsrcnn._version import __version__
 from geofsrcnn.batch.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
 from geofsrcnn.batch.journal import NAME, Earlier, Journal, read_journal
-from geofsrcnn.batch.manifest import PATTERN, Item, read_items
+from geofsrcnn.batch.manifest import PATTERN, Item, endings_of, read_items
 from geofsrcnn.errors import (
     BatchError,
     GeofsrcnnError,
@@ -268,7 +268,8 @@ def upscale_files(
     loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
     check_options(loaded, chosen)
     chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expanded(chosen.also)])
-    items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check)
+    ends = endings_of(chosen.driver, chosen.inside)
+    items = read_items(inputs, folder, loaded.factor, pattern, lambda url: listed(url, allow_remote), check, ends)
     shipped = _checkpoint_bytes(loaded)
     facts = {
         "version": __version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from geofsrcnn.cli.params import Factor
 from geofsrcnn.cli.show import bands_text, plain_text, show_facts, show_table, show_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.errors import InputError, ModelError, printable
+from geofsrcnn.files.archives import unpacked
+from geofsrcnn.files.paths import local_path
 from geofsrcnn.process import harden_gdal
 
 
@@ -19,29 +22,35 @@ from geofsrcnn.process import harden_gdal
 @click.argument("name", metavar="FILE|MODEL")
 @click.option("--factor", "-f", type=Factor(), default=None, help="Which of the models of a name.")
 @click.option("--driver", default=None, help="GDAL driver of a raster that is no GeoTIFF.")
+@click.option("--inside", default=None, metavar="NAME", help="The file to read within a ZIP, gzip, bzip2 or xz file.")
 @click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--strict", is_flag=True, help="Take warnings as errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @guarded
-def info(*, name: str, factor: int | None, driver: str | None, group: str | None, as_json: bool) -> None:
+def info(
+    *, name: str, factor: int | None, driver: str | None, inside: str | None, group: str | None, as_json: bool
+) -> None:
     """Describe a raster or dataset as upscale sees it, or a model."""
     harden_gdal(driver)
     is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
-    stored = None
-    if not is_model and driver is None:
-        from geofsrcnn.upscale.describe import describe_file
-
-        stored = describe_file(name, group)
-    facts = stored or (_model_facts(name, factor) if is_model else _raster_facts(name, driver))
+    if is_model:
+        facts, show = _model_facts(name, factor), _show_card
+    else:
+        with unpacked(local_path(name), inside) as path:
+            facts, show = _file_facts(str(path), driver, group)
     if as_json:
         echo_json(facts)
-    elif is_model:
-        _show_card(facts)
-    elif stored is not None:
-        _show_dataset(facts)
     else:
-        show_facts(facts)
+        show(facts)
+
+
+def _file_facts(name: str, driver: str | None, group: str | None) -> tuple[dict[str, Any], Callable[..., None]]:
+    """Facts of a raster or dataset, and what shows them."""
+    from geofsrcnn.upscale.describe import describe_file
+
+    stored = None if driver is not None else describe_file(name, group)
+    return (stored, _show_dataset) if stored is not None else (_raster_facts(name, driver), show_facts)
 
 
 def _model_facts(name: str, factor: int | None) -> dict[str, Any]:

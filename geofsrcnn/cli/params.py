@@ -167,6 +167,18 @@ FILE_OPTIONS = (
     click.option(
         "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
     ),
+    click.option(
+        "--inside", default=None, metavar="NAME", help="The file to read within a ZIP, gzip, bzip2 or xz file."
+    ),
+    click.option("--subdataset", default=None, metavar="NAME", help="Page or subdataset, by name or number from 1."),
+    click.option("--crs", default=None, help="CRS of a raster that states none, or a wrong one, such as EPSG:32633."),
+    click.option(
+        "--alpha",
+        type=click.Choice(["auto", "none"]),
+        default="auto",
+        show_default=True,
+        help="none: a band that is tagged as alpha holds values, such as infrared.",
+    ),
     click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
     click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
     click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, InternalError, OutputError, printable
+from geofsrcnn.files.staging import FULL
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -148,9 +149,9 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # as of any filter whose reader has gone
             code = 141
         except OSError as error:
-            code = fail(
-                OutputError(f"cannot print ({error.strerror}): free space?"), OutputError.exit_code, debug=debug
-            )
+            full = ": free space?" if error.errno in FULL else ""
+            what = "cannot print" if error.filename is None else f"cannot use {printable(error.filename)}"
+            code = fail(OutputError(f"{what} ({error.strerror}){full}"), OutputError.exit_code, debug=debug)
         except Exception as error:  # noqa: BLE001  a defect: one line for the user, all of it with --debug
             text = f"internal error: {type(error).__name__}: {printable(error)}: please report it with --debug"
             if debug:

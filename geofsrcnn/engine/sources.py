@@ -12,7 +12,7 @@ from geofsrcnn.values.cells import Cells
 
 
 class AroundGlobe:
-    """A source whose columns go around the globe: as many as are read around a tile stand on either side again.
+    """A source whose columns go around the globe, from any column on, and as often as is wanted.
 
     Parameters
     ----------
@@ -20,23 +20,25 @@ class AroundGlobe:
         Its first column's neighbour is the column `period` - 1, and column `period` is the first again.
     period : int
         Columns around the globe: all of the source's, less last ones that repeat the first.
-    margin : int
-        Columns to add on either side.
+    first : int
+        Column of the source, counted on in both directions, that is the first one here.
+    columns : int
+        How many there are here.
     """
 
-    def __init__(self, source: Source, period: int, margin: int) -> None:
-        self._source, self._period, self._margin = source, period, margin
+    def __init__(self, source: Source, period: int, first: int, columns: int) -> None:
+        self._source, self._period, self._first, self._columns = source, period, first, columns
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Bands, rows, columns with those added."""
-        bands, rows, columns = self._source.shape
-        return bands, rows, columns + 2 * self._margin
+        """Bands, rows, columns."""
+        bands, rows, _ = self._source.shape
+        return bands, rows, self._columns
 
     def read(self, window: Window, bands: slice) -> Cells:
         """The cells of a window, in as many pieces as it takes."""
         columns = self._source.shape[2]
-        index = np.arange(window.x0, window.x1) - self._margin
+        index = np.arange(window.x0, window.x1) + self._first
         index = np.where((index >= 0) & (index < columns), index, index % self._period)
         starts = [0, *(np.flatnonzero(np.diff(index) != 1) + 1), index.size]
         pieces = [

@@ -131,7 +131,8 @@ class Stream:
         if made is None and any(rule.watched for rule in self.rules):
             sink = WatchedSink(sink, self.rules, watch)
         if self._goes_around:
-            source = AroundGlobe(source, self.period, self.job.reach)
+            reach = self.job.reach
+            source = AroundGlobe(source, self.period, -reach, self.source.shape[2] + 2 * reach)
         run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
         watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
 

@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Literal
 
 from geofsrcnn.errors import InputError, printable
 
-Signature = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
+Data = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
+Packed = Literal["archive", "gzip", "bzip2", "xz", "7z", "Zstandard", "tar", "kerchunk", "web page", "Git LFS pointer"]
+Signature = Data | Packed
+
+PACKED: dict[str, str] = {
+    "archive": "a ZIP archive",
+    "gzip": "a gzip file",
+    "bzip2": "a bzip2 file",
+    "xz": "an xz file",
+    "7z": "a 7z archive",
+    "Zstandard": "a Zstandard file",
+    "tar": "a tar archive",
+    "kerchunk": "references of kerchunk, not data",
+    "web page": "a web page, not data",
+    "Git LFS pointer": "a pointer of Git LFS, not data",
+}
+"""What holds data packed, or speaks of it; "ZIP" is one of a Zarr store."""
+
+_STARTS: dict[bytes, Signature] = {
+    b"GRIB": "GRIB",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"version https://git-lfs": "Git LFS pointer",
+}
+
+DRIVERS: dict[bytes, str] = {
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"EHFA_HEADER_TAG": "HFA",
+    b"<VRTDataset": "VRT",
+    b"\x89PNG\r\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"SQLite format 3\0": "GPKG",
+    b"ncols": "AAIGrid",
+    b"NITF": "NITF",
+    b"DSAA": "GSAG",
+    b"DSBB": "GSBG",
+    b"DSRB": "GS7BG",
+}
+"""Drivers of GDAL by the first bytes of their files."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -17,6 +60,28 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 ZARR_METADATA = (*ZARR_MARKS, ".zattrs", ".zmetadata")
+
+
+DRIVER_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JP2OPENJPEG": (".jp2", ".j2k", ".jpx"),
+    "HFA": (".img",),
+    "VRT": (".vrt",),
+    "GRIB": (".grib", ".grb", ".grib2", ".grb2"),
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "GPKG": (".gpkg",),
+    "AAIGRID": (".asc",),
+    "NITF": (".ntf", ".nitf"),
+    "SRTMHGT": (".hgt",),
+    "EHDR": (".bil", ".flt"),
+    "ENVI": (".dat", ".img", ".bsq"),
+    "USGSDEM": (".dem",),
+    "DTED": (".dt0", ".dt1", ".dt2"),
+    "GSAG": (".grd",),
+    "GSBG": (".grd",),
+    "GS7BG": (".grd",),
+}
+"""Ends of names of the files of GDAL's drivers, in capitals."""
 
 
 def head(path: Path, size: int = 16) -> bytes:
@@ -49,16 +114,53 @@ def sniff(path: Path) -> Signature:
     """
     if path.is_dir():
         return "Zarr" if is_zarr(path) else "unknown"
-    start = head(path)
+    start = head(path, 512)
     if start[:4] in TIFF_MAGIC:
         return "GeoTIFF"
     if start[:8] == HDF5_MAGIC:
         return "HDF5"
     if start[:3] == b"CDF" and start[3:4] in (b"\1", b"\2", b"\5"):
         return "NetCDF"
-    if start[:4] == b"PK\3\4":
-        return "ZIP"
-    return "GRIB" if start[:4] == b"GRIB" else "unknown"
+    if start[:4] in (b"PK\3\4", b"PK\5\6"):
+        return "archive" if _is_plain_zip(path) else "ZIP"
+    if start[257:262] == b"ustar":
+        return "tar"
+    for magic, kind in _STARTS.items():
+        if start.startswith(magic):
+            return kind
+    return _sniff_text(start.lstrip().lower())
+
+
+def _sniff_text(start: bytes) -> Signature:
+    """What a text is, by its first letters, in small ones."""
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "web page"
+    keys = (b'"refs"', b'".zgroup"', b'".zattrs"', b'".zmetadata"', b'"zarr.json"')
+    return "kerchunk" if start.startswith(b"{") and any(key in start for key in keys) else "unknown"
+
+
+def driver_of(path: Path) -> str | None:
+    """GDAL's driver for a raster that is no GeoTIFF, where its first bytes say it."""
+    start = head(path, 64)
+    return next((driver for magic, driver in DRIVERS.items() if start.lstrip(b"\xef\xbb\xbf").startswith(magic)), None)
+
+
+def zip_names(path: Path) -> list[str]:
+    """Names of the files in a ZIP; none if it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [each.filename for each in archive.infolist() if not each.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
+
+
+def _is_plain_zip(path: Path) -> bool:
+    """Whether a ZIP can be read and holds no Zarr store."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.rpartition("/")[2] in ZARR_MARKS for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def is_zarr(folder: Path) -> bool:

@@ -86,13 +86,14 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if states else ""
 
 
-_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
+_SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".tab", ".rpb", "_rpc.txt", ".imd")
 
 
 def sidecars_of(path: Path) -> list[Path]:
-    """The files beside a raster that GDAL would take into account."""
-    beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS}
-    return sorted(each for each in beside if each.exists())
+    """The files beside a raster that GDAL would take into account, in small letters or capitals."""
+    ends = {form for end in _SIDECARS for form in (end, end.upper())}
+    beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in ends}
+    return sorted(each for each in beside if os.path.exists(each))  # noqa: PTH110  a name may be too long: no error
 
 
 def _states(path: Path) -> list[os.stat_result]:

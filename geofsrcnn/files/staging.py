@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import secrets
 import shutil
 import time
@@ -60,7 +61,8 @@ def staged(target: str | os.PathLike[str], *, overwrite: bool = False, folder: b
         except OSError as error:
             if isinstance(error, OutputError | RemoteError):
                 raise
-            raise OutputError(f"cannot write {printable(final)} ({error.strerror or error}): free space?") from error
+            words = f"cannot write {printable(final)} ({error.strerror or printable(error)})"
+            raise OutputError(words + no_room(error, final)) from error
     finally:
         try:
             _remove(work)
@@ -114,6 +116,42 @@ def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None
 def free_bytes(target: Path) -> int:
     """Bytes free on the target's file system."""
     return shutil.disk_usage(target.parent).free
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of errors that say that there is no room."""
+
+_LITTLE = 2**22  # bytes; who failed for want of room leaves no more
+
+
+def no_room(error: BaseException | None, place: Path) -> str:
+    """What to ask where writing failed for want of room, such as ``: is the disk full?``; nothing if there is room.
+
+    Libraries often keep the number of the error to themselves: then it is looked whether there is room.
+
+    Parameters
+    ----------
+    error : BaseException, optional
+        What was raised.
+    place : Path
+        The file that was written, or a folder.
+    """
+    causes = []
+    while error is not None and error not in causes:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    numbers = {each.errno for each in causes if isinstance(each, OSError)}
+    text = " ".join(str(each) for each in causes)
+    try:
+        full = free_bytes(place) < _LITTLE
+    except OSError:
+        full = False
+    if full or numbers & set(FULL) or os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
+        return ": is the disk full?"
+    too_large = errno.EFBIG in numbers or os.strerror(errno.EFBIG) in text
+    if too_large or resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return ": is the file larger than is allowed (ulimit -f)?"
+    return ""
 
 
 def _prefix(final: Path) -> str:

@@ -8,24 +8,28 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.formats.raster import GDAL_ERRORS, Band, quiet, reason
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
+from geofsrcnn.files.staging import no_room
+from geofsrcnn.formats.georeference import DatedCRS, quiet
+from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -121,6 +125,11 @@ class Described(Protocol):
         ...
 
     @property
+    def creation(self) -> Mapping[str, str]:
+        """Creation options that say how colours and alpha are meant."""
+        ...
+
+    @property
     def raw(self) -> bool:
         """Whether values come as stored."""
         ...
@@ -161,12 +170,17 @@ class GeoTiffSink:
         self.nodata = self._output_nodata()
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
+        written = _plain(path) if form.cog else path
         try:
             with _writing(), quiet():
-                self._dataset = rasterio.open(path, "w", **options)
+                self._dataset = rasterio.open(written, "w", **options)
                 self._describe()
         except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
-            raise OutputError(f"cannot create the output ({reason(error)}): check the creation options") from error
+            raise self._failed("cannot create the output", error) from error
+
+    def _failed(self, what: str, error: BaseException) -> OutputError:
+        """An error with GDAL's reason, and whether there was no room."""
+        return OutputError(f"{what} ({reason(error)}){no_room(error, self._path)}")
 
     def _output_type(self) -> np.dtype[Any]:
         types = {b.dtype for b in self._bands.values()}
@@ -207,7 +221,7 @@ class GeoTiffSink:
             "COUNT": len(self._order),
             "DTYPE": self.dtype.name,
             "NODATA": self.nodata,
-            "CRS": g.crs,
+            "CRS": DatedCRS.of(g.crs, g.epoch),
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}
@@ -236,11 +250,19 @@ class GeoTiffSink:
 
     def _colours(self) -> dict[str, str]:
         colours = [self._bands[i].colour for i in self._order]
-        options = {}
+        meant = dict(self._source.creation)
+        kind = meant.pop("ALPHA", "YES")
+        options = meant
+        lost = {
+            "that colours are multiplied with alpha": kind == "PREMULTIPLIED" and ColorInterp.alpha in colours,
+            "that the smallest value is white": meant.get("PHOTOMETRIC") == "MINISWHITE",
+        }
+        for what in (what for what, there in lost.items() if there and self._form.cog):
+            warn("W-COG", f"GDAL's COGs cannot say {what}: leave out --cog to keep that")
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
-        if ColorInterp.alpha in colours:
-            options["ALPHA"] = "YES"
+        if ColorInterp.alpha in colours or kind == "NO":
+            options["ALPHA"] = kind
         return options
 
     def _describe(self) -> None:
@@ -255,8 +277,10 @@ class GeoTiffSink:
         d.offsets = [self._bands[i].offset for i in self._order]
         for index in self._order:
             d.update_tags(self._position[index], **_possible(self._bands[index].tags))
+            for name, tags in self._bands[index].domains.items():
+                d.update_tags(self._position[index], ns=name, **_of_domain(name, tags))
         for name, tags in source.domains.items():
-            d.update_tags(ns=name, **(_xml(tags) if name.startswith("xml:") else _possible(tags)))
+            d.update_tags(ns=name, **_of_domain(name, tags))
         d.update_tags(**{**_possible(source.tags), **self._form.provenance})
         g = self._grid
         if g.gcps:
@@ -264,7 +288,7 @@ class GeoTiffSink:
                 GroundControlPoint(row=row, col=column, x=x, y=y, z=z, id=name, info=info)
                 for row, column, x, y, z, name, info in g.gcps
             ]
-            d.gcps = (points, g.gcp_crs)
+            d.gcps = (points, g.gcp_crs or CRS())
         if g.rpcs is not None:
             d.rpcs = g.rpcs
 
@@ -303,7 +327,7 @@ class GeoTiffSink:
                     self._dataset.write_mask(cells.mask, window=area)
                     self._checksums.append((window, None, _checksum(cells.mask)))
         except (*GDAL_ERRORS, OSError, ValueError) as error:
-            raise OutputError(f"cannot write the output ({reason(error)}): is the disk full?") from error
+            raise self._failed("cannot write the output", error) from error
 
     def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
         self._dataset.write(stored, indexes=indexes, window=area)
@@ -346,12 +370,11 @@ class GeoTiffSink:
                 if self._form.cog:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
-            raise OutputError(f"cannot finish the output ({reason(error)}): is the disk full?") from error
+            raise self._failed("cannot finish the output", error) from error
         self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
-        plain = self._path.with_name("plain.tif")
-        self._path.rename(plain)
+        plain = _plain(self._path)
         categories = self._source.colourmap is not None
         options = {
             "COMPRESS": "DEFLATE",
@@ -360,10 +383,11 @@ class GeoTiffSink:
             "RESAMPLING": "NEAREST" if categories else "AVERAGE",
             **{key.upper(): value for key, value in self._form.options.items()},
         }
-        if options["COMPRESS"].upper() not in PREDICTED:
+        asked = {key.upper() for key in self._form.options}
+        if "PREDICTOR" not in asked and (options["COMPRESS"].upper() not in PREDICTED or self._narrow_bits()):
             options.pop("PREDICTOR")
         rasterio.shutil.copy(plain, self._path, driver="COG", **options)
-        plain.unlink()
+        rasterio.shutil.delete(plain, driver="GTiff")
 
     def _verify(self, each_window: Callable[[], None], threads: int) -> None:
         """Compare the file with what was written: its description, then every window, on a few threads."""
@@ -375,7 +399,7 @@ class GeoTiffSink:
                 for _ in pool.map(self._verify_windows, batches):
                     each_window()
         except (*GDAL_ERRORS, MemoryError) as error:
-            raise OutputError(f"{DIFFERS} ({reason(error)}): is the disk full?") from error
+            raise self._failed(DIFFERS, error) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -388,7 +412,7 @@ class GeoTiffSink:
             same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
             same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
         if not same:
-            raise OutputError(f"{DIFFERS} (size, type, nodata, CRS, transform or tags): is the disk full?")
+            raise OutputError(f"{DIFFERS} (size, type, nodata, CRS, transform or tags){no_room(None, self._path)}")
 
     def _verify_windows(self, checksums: Sequence[tuple[Window, list[int] | None, int]]) -> None:
         with _reading(self._path) as d:
@@ -396,7 +420,7 @@ class GeoTiffSink:
                 area = RasterioWindow.from_slices(*window.slices())
                 stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
                 if _checksum(stored) != checksum:
-                    raise OutputError(f"{DIFFERS} ({window}): is the disk full?")
+                    raise OutputError(f"{DIFFERS} ({window}){no_room(None, self._path)}")
 
     def __enter__(self) -> GeoTiffSink:
         return self
@@ -413,6 +437,44 @@ class GeoTiffSink:
                     self._dataset.close()
             except (*GDAL_ERRORS, OSError):
                 return  # the first error counts; the file is about to be removed
+
+
+def rehearse(source: Described, grid: Grid, form: Format, *, masked: bool = False) -> None:
+    """Write a tiny output like the one to come in memory, and read it back: what fails, fails before the work.
+
+    Parameters
+    ----------
+    source, grid, form
+        As for `GeoTiffSink`.
+    masked : bool
+        A mask is written as well.
+
+    Raises
+    ------
+    UsageError, InputError, OutputError
+        As `GeoTiffSink` would.
+    """
+    rows, columns = (min(n, 32) for n in grid.shape)
+    folder = f"/vsimem/geofsrcnn-{secrets.token_hex(8)}"
+    path = Path(folder, "tiny.tif")
+    try:
+        with GeoTiffSink(path, source, replace(grid, shape=(rows, columns)), 32, form) as sink:
+            values = np.zeros((1, rows, columns), sink.dtype)
+            alpha = np.zeros((len(source.alpha), rows, columns), sink.dtype) if source.alpha else None
+            mask = np.zeros((rows, columns), np.uint8) if masked else None
+            sink.write(
+                Window(0, rows, 0, columns), Cells(values, np.ones(values.shape, bool), alpha, mask), slice(0, 1)
+            )
+            sink.finish(threads=1)
+    finally:
+        for each in (path, _plain(path)):
+            if rasterio.shutil.exists(str(each)):
+                rasterio.shutil.delete(str(each), driver="GTiff")
+
+
+def _plain(path: Path) -> Path:
+    """Where what GDAL makes a COG of is written."""
+    return path.with_name(f"{path.stem}-plain.tif")
 
 
 def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
@@ -496,8 +558,10 @@ def _possible(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key not in ("bidx", "ns")}
 
 
-def _xml(tags: Mapping[str, str]) -> dict[str, str]:
-    """A document, which rasterio reads as one value and would write as ``key=value``, cut at its first ``=``."""
+def _of_domain(name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a domain; a document is what rasterio reads as one value and would write cut at its first ``=``."""
+    if not name.startswith("xml:"):
+        return _possible(tags)
     parts = (text.partition("=") for text in tags.values())
     return {key: value for key, sep, value in parts if sep}
 

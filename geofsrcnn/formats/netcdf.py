@@ -121,14 +121,14 @@ class NetCDFWriter:
         rest.attrs = _holdable(rest.attrs)
         for variable in rest.variables.values():
             variable.attrs = _holdable(variable.attrs)
-        with writing(*FAILURES):
+        with writing(self._path, *FAILURES):
             rest.to_netcdf(path, engine="netcdf4", format=form, unlimited_dims=present)  # type: ignore[call-overload]
             with HDF5_LOCK:
                 self._file = netCDF4.Dataset(path, "a")
 
     def define(self, new: NewField) -> None:
         """A field to come, with the filters of the coarse one."""
-        with writing(*FAILURES), HDF5_LOCK:
+        with writing(self._path, *FAILURES), HDF5_LOCK:
             for dim, size in new.sizes.items():
                 if dim not in self._file.dimensions:
                     self._file.createDimension(dim, None if dim in self._unlimited else size)
@@ -143,7 +143,7 @@ class NetCDFWriter:
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """A part of a field, as stored."""
-        with writing(*FAILURES), HDF5_LOCK:
+        with writing(self._path, *FAILURES), HDF5_LOCK:
             self._file.variables[name][index] = values
         self._sums.add(name, index, values)
 
@@ -155,7 +155,7 @@ class NetCDFWriter:
         OutputError
             If a part is not what was written: the disk may be full.
         """
-        with writing(*FAILURES), HDF5_LOCK:
+        with writing(self._path, *FAILURES), HDF5_LOCK:
             self._file.close()
             with netCDF4.Dataset(self._path) as file:
                 file.set_auto_maskandscale(False)
@@ -163,7 +163,7 @@ class NetCDFWriter:
                 def read(name: str, index: Index) -> Array:
                     return np.asarray(file.variables[name][index])
 
-                self._sums.compare(read, each_part)
+                self._sums.compare(self._path, read, each_part)
 
     def close(self) -> None:
         """Let go of the file, whatever state it is in: the first error counts, and the file is about to be removed."""

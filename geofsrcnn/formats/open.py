@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geofsrcnn.errors import UsageError, not_installed
+from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import FORMATS, FormatName, sniff
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.options import UpscaleOptions
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 
 
 def input_format(path: Path | RemoteZarr, driver: str | None = None) -> FormatName:
-    """What an input is read as: "GeoTIFF" stands for any raster, and for whatever a driver of GDAL is named for."""
+    """What an input is read as: "GeoTIFF" stands for any raster, and for whatever a driver of GDAL is named for.
+
+    Raises
+    ------
+    InputError
+        If it holds its data packed, or none at all.
+    """
     if isinstance(path, RemoteZarr):
         return "Zarr"
-    return "GeoTIFF" if driver is not None else FORMATS.get(sniff(path), "GeoTIFF")
+    if driver is not None:
+        return "GeoTIFF"
+    kind = sniff(path)
+    refuse_packed(path, kind)
+    return FORMATS.get(kind, "GeoTIFF")
 
 
 @contextmanager
@@ -64,14 +75,12 @@ def open_dataset(
 
         with RasterSource(
             path,
-            nodata=options.nodata,
-            bidx=tuple(options.bidx),
-            driver=options.driver,
-            sidecars=options.sidecars,
+            **options.of_raster(),
             raw=raw,
             allow_sparse=options.allow_sparse,
         ) as source:
             source.check_georeference()
+            source.check_values([] if options.kinds else source.order)
             with source.block_cache():
                 yield dataset_of(source)
 

@@ -7,30 +7,31 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio.shutil
-from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
-from geofsrcnn.files.kinds import head, sniff
+from geofsrcnn.files.archives import refuse_packed
+from geofsrcnn.files.kinds import driver_of, head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
-from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.longitude import is_turn
+from geofsrcnn.formats.georeference import columns_around, quiet, read_grid
+from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
+from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.classes import count_classes
 from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
 
 MAX_BLOCK = 256 * 2**20
@@ -41,6 +42,9 @@ MAX_RATIO = 1000
 
 CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
+
+SAMPLE = 256
+"""Cells along one side of what is looked at before the work."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for GDAL: some calls let GDAL's own errors through."""
@@ -76,11 +80,6 @@ REFUSED_DRIVERS = frozenset(
     ]
 )
 
-# Tags that describe the coarse cells' values or the file's inner form, not the raster.
-STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
-
-STALE_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", "GEOLOCATION")
-
 
 @dataclass(frozen=True)
 class Band:
@@ -96,6 +95,7 @@ class Band:
     colour: ColorInterp
     bits: int | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def packing(self) -> Packing:
@@ -124,6 +124,12 @@ class RasterSource:
         Bands to read, counted from 1; all but alpha if not given.
     driver : str, optional
         GDAL driver to open with instead of GTiff.
+    subdataset : str or int, optional
+        Page or subdataset, by name or number from 1.
+    crs : str, optional
+        Instead of the file's.
+    alpha : bool
+        A band that is tagged as alpha is a mask; without, it holds values.
     sidecars : bool
         Let GDAL use ``.aux.xml``, ``.msk``, ``.tfw`` and the like that lie beside the file.
     raw : bool
@@ -144,6 +150,9 @@ class RasterSource:
         nodata: float | None = None,
         bidx: tuple[int, ...] = (),
         driver: str | None = None,
+        subdataset: str | int | None = None,
+        crs: str | None = None,
+        alpha: bool = True,
         sidecars: bool = False,
         raw: bool = False,
         allow_lossy: bool = False,
@@ -154,17 +163,45 @@ class RasterSource:
         self.raw, self._allow_lossy = raw, allow_lossy
         self._warned: set[str] = set()
         self._identity = identity(self.path)
+        self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
             if driver is None and not sidecars:
                 _warn_sidecars(self.path)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
+                self._choose(subdataset)
                 self._check_size(allow_sparse=allow_sparse)
                 self._describe(nodata, bidx)
                 self._check_meaning()
+        except GDAL_ERRORS as error:
+            self._dataset.close()
+            raise InputError(
+                f"cannot read the header of {self._shown} ({reason(error)}): is the file whole?"
+            ) from error
         except BaseException:
             self._dataset.close()
             raise
+
+    def _choose(self, subdataset: str | int | None) -> None:
+        """Go over to one of several rasters of the file; they are listed only if need be, as that reads all tags."""
+        if subdataset is None and self._dataset.count and self._dataset.width:
+            return
+        names = self._dataset.subdatasets
+        shown = ", ".join(printable(name.rpartition(":")[2]) for name in names[:8])
+        if subdataset is None:
+            if names:
+                raise InputError(f"{self._shown} holds several rasters: {shown}: choose one with --subdataset")
+            return
+        numbers = {str(number): name for number, name in enumerate(names, 1)}
+        by_name = [name for name in names if name.rpartition(":")[2].strip('"') == str(subdataset)]
+        found = by_name[0] if len(by_name) == 1 else numbers.get(str(subdataset))
+        if found is None:
+            there = f"there are {len(names)}: {shown}" if names else "it is one raster"
+            raise UsageError(f"no subdataset {printable(subdataset)} in {self._shown}: {there}")
+        driver = self._dataset.driver
+        self._dataset.close()
+        with quiet():
+            self._dataset = rasterio.open(found, driver=driver, sharing=False)
 
     def _check_size(self, *, allow_sparse: bool) -> None:
         d = self._dataset
@@ -180,16 +217,29 @@ class RasterSource:
                 f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
                 "rewrite it with gdal_translate -co TILED=YES"
             )
-        declared = d.width * d.height * d.count * cell
-        if declared > max(2**30, MAX_RATIO * self.path.stat().st_size) and not allow_sparse:
+        if not allow_sparse:
+            self.check_declared(d.height, d.width)
+
+    def check_declared(self, rows: int, columns: int) -> None:
+        """Refuse to read so many rows and columns out of a file that is far too small for them.
+
+        Raises
+        ------
+        LimitError
+            If they are more than 1 GiB and `MAX_RATIO` times the file; a VRT's cells lie in other files.
+        """
+        d, size = self._dataset, self.path.stat().st_size
+        declared = rows * columns * d.count * _numpy_type(d.dtypes[0], self._shown).itemsize
+        if declared > max(2**30, MAX_RATIO * size) and d.driver != "VRT":
             raise LimitError(
-                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {self.path.stat().st_size} bytes: "
-                "if that is meant, use --allow-sparse"
+                f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {size} bytes: if that is meant, use "
+                "--allow-sparse"
             )
 
     def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
         d = self._dataset
-        alpha = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        tagged = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        alpha = tagged if self._takes_alpha else []
         if wrong := [i for i in bidx if i not in d.indexes]:
             raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
         if len(set(bidx)) != len(bidx):
@@ -204,16 +254,19 @@ class RasterSource:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        self.grid = _grid(d)
+        self.grid = read_grid(d, self._shown, self._crs)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
+        self.tags, self.domains = tags_of(d), domains_of(d)
+        self.creation = dict(colour_profile(d))
+        if d.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+            self.creation["PHOTOMETRIC"] = "MINISWHITE"
         self.colourmap = self._colourmap()
-        self.tags = _tags(d, 0)
-        self.domains = {
-            name: d.tags(ns=name)
-            for name in d.tag_namespaces()
-            if name not in STALE_DOMAINS and not name.startswith("LocationInfo")
-        }
+        if alpha and d.driver == "GTiff" and has_associated_alpha(Path(d.name)):
+            self.creation["ALPHA"] = "PREMULTIPLIED"
+        if tagged and not alpha:
+            self.bands = [replace(b, colour=ColorInterp.undefined) if b.index in tagged else b for b in self.bands]
+            self.creation["ALPHA"] = "NO"
 
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
@@ -240,14 +293,22 @@ class RasterSource:
             unit=d.units[i],
             colour=d.colorinterp[i],
             bits=int(bits) if bits and bits.isdigit() else None,
-            tags=_tags(d, index),
+            tags=tags_of(d, index),
+            domains=domains_of(d, index),
         )
 
     def _colourmap(self) -> dict[int, Any] | None:
+        """Colours of classes; none of a ramp of greys, which shows measurements."""
         try:
-            return dict(self._dataset.colormap(self.bands[0].index))
+            colours = dict(self._dataset.colormap(self.bands[0].index))
         except ValueError:
             return None
+        if (slope := grey_ramp(colours)) is None:
+            return colours
+        self.bands[0] = replace(self.bands[0], colour=ColorInterp.gray)
+        if slope < 0:
+            self.creation["PHOTOMETRIC"] = "MINISWHITE"
+        return None
 
     def _check_meaning(self) -> None:
         for band in self.bands:
@@ -282,11 +343,59 @@ class RasterSource:
             pages, domains = len(self._dataset.subdatasets), self._dataset.tag_namespaces()
             sparse = self._has_absent_blocks()
         if pages:
-            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read")
+            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read, others with --subdataset 2")
         if "GEOLOCATION" in domains:
             warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
         if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
+
+    def check_values(self, guessed: Collection[int]) -> None:
+        """Warn about values that may not be what they are taken for, after a look at the middle of the raster.
+
+        Parameters
+        ----------
+        guessed : collection of int
+            Bands that are taken for measurements because nothing says what they are.
+        """
+        if self._looks_measured():
+            warn(
+                "W-ALPHA",
+                f"band {self._alpha_index} of {self._shown} is tagged as alpha and taken as such, but looks like "
+                "measurements, such as infrared: if it is, use --alpha none",
+            )
+        self._warn_of_classes([band for band in self.bands if band.index in guessed])
+
+    def _looks_measured(self) -> bool:
+        """Whether the alpha band has many values that are neither clear nor opaque."""
+        if self._alpha_index is None or (alpha := self._middle(self._alpha_index)) is None:
+            return False
+        between = (alpha > 0) & (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else alpha.max()))
+        return bool(between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
+
+    def _warn_of_classes(self, bands: list[Band]) -> None:
+        """Say which band, of integers without colours, units or packing, holds what look like classes."""
+        colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
+        for band in bands[:16]:
+            plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
+            if self.raw or not plain or (values := self._middle(band.index)) is None:
+                continue
+            if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
+                words = f"holds {count} values without a gradient between them, as classes have"
+                advice = f"if it holds classes or flags, repeat them with --model nearest or --as {band.index}=category"
+                warn("W-CLASSES", f"band {band.index} of {self._shown} {words}: {advice}")
+                return
+
+    def _middle(self, index: int) -> Array | None:
+        """A part of a band in the middle of the raster; None where it cannot be read, which is said later."""
+        rows, columns = self.grid.shape
+        middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1)
+        area = middle.grow(SAMPLE // 2, Window(0, rows, 0, columns))
+        try:
+            with rasterio.Env():
+                part: Array = self._dataset.read(index, window=RasterioWindow.from_slices(*area.slices()))
+        except (*GDAL_ERRORS, OSError, MemoryError):
+            return None
+        return part
 
     def _has_absent_blocks(self) -> bool:
         d = self._dataset
@@ -304,14 +413,10 @@ class RasterSource:
         """Bands to upscale, rows, columns."""
         return len(self.bands), *self.grid.shape
 
-    @property
+    @cached_property
     def around(self) -> int:
         """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not."""
-        t, crs = self.grid.affine, self.grid.crs
-        if t is None or t.b or t.d or crs is None or not crs.is_geographic:
-            return 0
-        columns = self.grid.shape[1]
-        return columns if is_turn(t.a * columns, 1e-3 * abs(t.a)) else 0
+        return columns_around(self.grid)
 
     @property
     def working_type(self) -> np.dtype[Any]:
@@ -441,23 +546,18 @@ def _check_driver(path: Path, driver: str | None) -> str:
     if kind == "GeoTIFF":
         return "GTiff"
     shown = printable(path.name)
+    refuse_packed(path, kind)
     if kind == "unknown":
         if path.is_dir():
             raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
         start = head(path)
         found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
+        if (likely := driver_of(path)) is not None:
+            raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with --driver {likely}")
         raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
     if kind == "GRIB":
         raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with --driver GRIB")
     raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without rasterio's warning that a raster has no transform; `check_georeference` says it in our words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
@@ -499,23 +599,3 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
 def _warn_sidecars(path: Path) -> None:
     if found := sorted({p.name for p in sidecars_of(path)}):
         warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
-
-
-def _tags(dataset: Any, index: int) -> dict[str, str]:
-    tags = dataset.tags(index) if index else dataset.tags()
-    return {key: value for key, value in tags.items() if not key.startswith(STALE_TAGS)}
-
-
-def _grid(dataset: Any) -> Grid:
-    with quiet():
-        affine, crs = dataset.transform, dataset.crs
-        points, point_crs = dataset.gcps
-    gcps = tuple((p.row, p.col, p.x, p.y, p.z, p.id, p.info) for p in points)
-    return Grid(
-        shape=(dataset.height, dataset.width),
-        affine=None if affine == Affine.identity() or gcps else affine,
-        crs=crs or None,
-        gcps=gcps,
-        gcp_crs=point_crs or None,
-        rpcs=dataset.rpcs,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from xarray.core import indexing
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.encoding import missing_of, packing_of
-from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.cf.grid import CFGrid, axis_along
 from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import Format, GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -100,8 +102,11 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
         mark = float("nan")
     left_out = {
         "a colour table": source.colourmap is not None,
-        "tags of bands": any(not key.startswith("GRIB_") for band in source.bands for key in band.tags),
+        "tags of bands": any(
+            band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands
+        ),
         "tags of other domains": bool(source.domains),
+        "a coordinate epoch": source.grid.epoch is not None,
     }
     if any(left_out.values()):
         words = " and ".join(what for what, there in left_out.items() if there)
@@ -168,6 +173,7 @@ class _Description:
     colourmap: None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    creation: Mapping[str, str] = field(default_factory=dict)
     raw: bool = True
 
     @property
@@ -190,6 +196,8 @@ class GeoTIFFWriter:
     form : Format
         How to write.
 
+    North is up and east is right in it, whichever way the rows and columns of the dataset go.
+
     Raises
     ------
     OutputError, UsageError, InputError
@@ -199,7 +207,8 @@ class GeoTIFFWriter:
     bands_first = True
 
     def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
-        self._path, self._dataset, self._grid, self._form = path, dataset, grid, form
+        self._path, self._dataset, self._form = path, dataset, form
+        self._grid, self._turned = north_up(grid)
         self._sink: GeoTiffSink | None = None
         self._missing = Missing()
         self._lead: tuple[int, ...] = ()
@@ -239,11 +248,13 @@ class GeoTIFFWriter:
     def write(self, name: str, index: Index, values: Array) -> None:
         """Some bands of a window."""
         assert self._sink is not None, name
-        rows, columns = index[-2:]
+        turns = zip(index[-2:], self._grid.shape, self._turned, strict=True)
+        rows, columns = (slice(n - part.stop, n - part.start) if turn else part for part, n, turn in turns)
         window = Window(rows.start, rows.stop, columns.start, columns.stop)
         bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
         layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
         layers = layers.view(self._dtype)
+        layers = np.ascontiguousarray(np.flip(layers, tuple(axis for axis, turn in enumerate(self._turned, 1) if turn)))
         for band, layer in zip(bands, layers, strict=True):
             cells = Cells(layer[None], self._missing.valid(layer)[None])
             self._sink.write(window, cells, slice(int(band), int(band) + 1))
@@ -292,21 +303,49 @@ def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
     return [printable(f"{dim} {v} {unit}".strip()) for v in values.to_numpy()]
 
 
-def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
-    """The grid of a dataset's cells as a GeoTIFF can say it.
+def north_up(grid: Grid) -> tuple[Grid, tuple[bool, bool]]:
+    """A grid whose rows go south and whose columns go east, and whether rows and columns are turned for it."""
+    t = grid.affine
+    if t is None:
+        return grid, (False, False)
+    (rows, columns), turned = grid.shape, (t.e > 0, t.a < 0)
+    top, down = (t.f + t.e * rows, -t.e) if turned[0] else (t.f, t.e)
+    left, right = (t.c + t.a * columns, -t.a) if turned[1] else (t.c, t.a)
+    return replace(grid, affine=Affine(right, t.b, left, t.d, down, top)), turned
+
+
+def even_rows(dataset: xr.Dataset, grid: CFGrid) -> slice:
+    """Rows that a GeoTIFF can say: all, or with a warning all but those around the poles, whose cells are cut there."""
+    rows = grid.shape[0]
+    if grid.even or grid.kind != "latitude-longitude":
+        return slice(0, rows)
+    along = axis_along(dataset, str(grid.y_coordinate))
+    first, last = (abs(abs(edge) - 90) < 1e-6 for edge in (along.edges[0, 0], along.edges[-1, 1]))
+    part = slice(int(first), rows - int(last))
+    if not Axis(along.values[part], along.edges[part]).even or not axis_along(dataset, str(grid.x_coordinate)).even:
+        return slice(0, rows)
+    dropped = rows - (part.stop - part.start)
+    what = "one row" if dropped == 1 else "two rows"
+    warn("W-POLES", f"a GeoTIFF cannot say the half cells at the poles: {what} left out, which NetCDF would have")
+    return part
+
+
+def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Grid:
+    """The grid of a dataset's cells as a GeoTIFF can say it, or of some of its rows; they go as they go in the dataset.
 
     Raises
     ------
     InputError
         If it cannot: cells that are uneven, rotated pole, latitude and longitude of two dimensions, no coordinates.
     """
+    part = slice(0, grid.shape[0]) if rows is None else rows
     why = {
         "rotated": "a rotated pole",
         "curvilinear": "latitude and longitude of two dimensions",
         "index": "no coordinates",
     }.get(grid.kind)
-    if why is None and not grid.even:
-        why = "unevenly spaced rows or columns (cells at the poles are cut at 90 degrees)"
+    if why is None and not grid.even and part == slice(0, grid.shape[0]):
+        why = "unevenly spaced rows or columns"
     if why is not None:
         raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
     crs = crs_of(dataset, grid)
@@ -316,9 +355,10 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
     elif crs is None:
         warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
     ends = []
-    for name, size in ((grid.y_coordinate, grid.shape[0]), (grid.x_coordinate, grid.shape[1])):
+    shape = part.stop - part.start, grid.shape[1]
+    for name, size, which in ((grid.y_coordinate, shape[0], part), (grid.x_coordinate, shape[1], slice(None))):
         variable = dataset[str(name)]
-        values = variable.to_numpy().astype(np.float64)
+        values = variable.to_numpy()[which].astype(np.float64)
         values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
         if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
             values = unwrapped(values)
@@ -331,7 +371,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid) -> Grid:
     (top, down), (left, right) = ends
     with rasterio.Env():  # which tells PROJ where its database is
         known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
-    return Grid(grid.shape, Affine(right, 0.0, left, 0.0, down, top), known)
+    return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
 
 
 def _in_units_of(crs: CRS, text: str, name: str) -> float:

@@ -6,12 +6,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import GeofsrcnnError, OutputError, printable
+from geofsrcnn.files.staging import no_room
 
 Index = tuple[slice, ...]
 
@@ -71,16 +73,17 @@ class Writer(Protocol):
 
 
 @contextmanager
-def writing(*failures: type[Exception]) -> Iterator[None]:
-    """What a library raises when it cannot write, as an error of ours."""
+def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """What a library raises when it cannot write to a path, as an error of ours."""
     try:
         yield
     except GeofsrcnnError:
         raise
     except failures as error:
-        full = isinstance(error, OSError) or "HDF error" in str(error)
-        advice = "is the disk full?" if full else "the format cannot hold it, choose another"
-        raise OutputError(f"cannot write the output ({printable(error)}): {advice}") from error
+        advice = no_room(error, path)
+        if not advice and not isinstance(error, OSError) and "HDF error" not in str(error):
+            advice = ": the format cannot hold it, choose another"
+        raise OutputError(f"cannot write the output ({printable(error)}){advice}") from error
 
 
 class Checksums:
@@ -93,7 +96,7 @@ class Checksums:
         """Note a part of a field."""
         self._sums.append((name, index, _checksum(values)))
 
-    def compare(self, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
+    def compare(self, path: Path, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
         """Read all parts again.
 
         Raises
@@ -103,7 +106,8 @@ class Checksums:
         """
         for name, index, expected in self._sums:
             if _checksum(read(name, index)) != expected:
-                raise OutputError(f"the output read back differs from what was written ({printable(name)}): disk full?")
+                words = f"the output read back differs from what was written ({printable(name)})"
+                raise OutputError(words + no_room(None, path))
             each_part()
 
 

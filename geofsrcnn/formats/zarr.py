@@ -22,6 +22,7 @@ from zarr.storage import FsspecStore, WrapperStore, ZipStore
 from geofsrcnn._types import Array
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.files.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
+from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
 
@@ -206,7 +207,7 @@ class ZarrWriter:
         self._sums = Checksums()
         for variable in rest.variables.values():
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
-        with writing(OSError), _quiet():
+        with writing(self._path, OSError), _quiet():
             rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
 
     def define(self, new: NewField) -> None:
@@ -218,7 +219,7 @@ class ZarrWriter:
         codecs = new.encoding.get("compressors") or ()
         if codecs and all(_codec(codec) in LOSSLESS for codec in codecs):
             encoding["compressors"] = codecs
-        with writing(OSError), _quiet():
+        with writing(self._path, OSError), _quiet():
             xr.Dataset({new.name: variable}, attrs=self._attrs).to_zarr(
                 self._path,
                 mode="a",
@@ -233,7 +234,7 @@ class ZarrWriter:
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """Whole chunks of a field, as stored."""
-        with writing(OSError), _quiet():
+        with writing(self._path, OSError), _quiet():
             self._arrays[name][index] = values
         self._sums.add(name, index, values)
 
@@ -245,12 +246,13 @@ class ZarrWriter:
         OutputError
             If a part is not what was written: the disk may be full.
         """
-        with writing(OSError), _quiet():
+        with writing(self._path, OSError), _quiet():
             root: Any = zarr.open_group(self._path, mode="r", use_consolidated=False)
             for name, array in self._arrays.items():
                 if root[name].nchunks_initialized != array.nchunks:
-                    raise OutputError(f"chunks of {printable(name)} are missing in the output: disk full?")
-            self._sums.compare(lambda name, index: np.asarray(root[name][index]), each_part)
+                    words = f"chunks of {printable(name)} are missing in the output"
+                    raise OutputError(words + no_room(None, self._path))
+            self._sums.compare(self._path, lambda name, index: np.asarray(root[name][index]), each_part)
             zarr.consolidate_metadata(self._path, zarr_format=self._version)
 
     def close(self) -> None:

@@ -34,6 +34,8 @@ class Grid:
         Coordinate reference system of the ground control points.
     rpcs : object or None
         Rational polynomial coefficients with ``line_off``, ``samp_off``, ``line_scale``, ``samp_scale``.
+    epoch : float or None
+        Decimal year of the coordinates, where the CRS is a dynamic one.
     """
 
     shape: tuple[int, int]
@@ -42,6 +44,7 @@ class Grid:
     gcps: tuple[tuple[Any, ...], ...] = ()
     gcp_crs: Any = None
     rpcs: Any = None
+    epoch: float | None = None
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -94,13 +97,16 @@ class Grid:
             rpcs=rpcs,
         )
 
-    def window(self, bounds: tuple[float, float, float, float]) -> Window:
+    def window(self, bounds: tuple[float, float, float, float], *, period: int = 0) -> Window:
         """The smallest window of whole cells that covers `bounds`, cut at the raster's edge.
 
         Parameters
         ----------
         bounds : tuple of float
             ``(west, south, east, north)`` in the grid's coordinates.
+        period : int
+            Columns around the globe; 0 if they do not go around. Where they do, the window may begin or end beyond
+            the raster's edge; one of more than a turn is that of all columns.
 
         Raises
         ------
@@ -114,15 +120,15 @@ class Grid:
         columns = sorted(((west - t.c) / t.a, (east - t.c) / t.a))
         rows = sorted(((north - t.f) / t.e, (south - t.f) / t.e))
         tiny = 1e-6  # of a cell: bounds typed in decimals still mean the cell edge
-        window = Window(
-            max(math.floor(rows[0] + tiny), 0),
-            min(math.ceil(rows[1] - tiny), self.shape[0]),
-            max(math.floor(columns[0] + tiny), 0),
-            min(math.ceil(columns[1] - tiny), self.shape[1]),
-        )
-        if window.y0 >= window.y1 or window.x0 >= window.x1:
+        x0, x1 = math.floor(columns[0] + tiny), math.ceil(columns[1] - tiny)
+        if period and x1 - x0 > period:
+            x0, x1 = 0, self.shape[1]
+        elif not period:
+            x0, x1 = max(x0, 0), min(x1, self.shape[1])
+        y0, y1 = max(math.floor(rows[0] + tiny), 0), min(math.ceil(rows[1] - tiny), self.shape[0])
+        if y0 >= y1 or x0 >= x1:
             raise InputError(f"bounds {bounds} do not meet the raster's bounds {self.bounds}")
-        return window
+        return Window(y0, y1, x0, x1)
 
 
 def _refine_affine(t: Affine, shape: tuple[int, int], factor: int) -> Affine:

@@ -28,13 +28,14 @@ def is_turn(width: float, tolerance: float) -> bool:
     return abs(abs(width) - TURN) < tolerance
 
 
-def columns_of(step: float, columns: int, repeated: int) -> int:
-    """How many columns of a step in degrees make the whole globe; 0 if those that are there do not.
+def columns_of(step: float, columns: int, repeated: int, turn: float = TURN) -> int:
+    """How many columns of a step make the whole globe; 0 if those that are there do not.
 
-    Up to `repeated` last columns may repeat the first.
+    Up to `repeated` last columns may repeat the first. A turn is counted in degrees unless it is given.
     """
-    period = round(TURN / abs(step))
-    return period if is_turn(period * step, 0.01 * abs(step)) and 0 <= columns - period <= repeated else 0
+    period = round(turn / abs(step))
+    whole = abs(period * abs(step) - turn) < 0.01 * abs(step)
+    return period if whole and 0 <= columns - period <= repeated else 0
 
 
 def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from geofsrcnn._types import StrPath
 from geofsrcnn.errors import printable
+from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.open import need_xarray, open_dataset
@@ -21,7 +22,9 @@ def describe_file(name: StrPath, group: str | None = None) -> dict[str, Any] | N
         If it cannot be read, or has no grid.
     """
     path = local_path(name)
-    kind = FORMATS.get(sniff(path))
+    found = sniff(path)
+    refuse_packed(path, found)
+    kind = FORMATS.get(found)
     if kind is None:
         return None
     need_xarray()

@@ -16,6 +16,7 @@ from typing import Unpack
 
 from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.files.archives import unpacked
 from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote
@@ -151,7 +152,31 @@ def open_task(
     """
     factor = None if factor is None else check_factor(factor)
     target = Path(dst).absolute()
-    formats = input_format(src, options.driver), _check_places(src, target, model, options)
+    written = _check_places(src, target, model, options)
+    with _unpacked(src, options.inside) as place, _open_local(place, target, written, factor, model, options) as task:
+        yield task
+
+
+@contextmanager
+def _unpacked(src: Path | RemoteZarr, inside: str | None) -> Iterator[Path | RemoteZarr]:
+    """The input, or the file within it that is asked for."""
+    if isinstance(src, RemoteZarr):
+        yield src
+        return
+    with unpacked(src, inside) as place:
+        yield place
+
+
+@contextmanager
+def _open_local(
+    src: Path | RemoteZarr,
+    target: Path,
+    written: FormatName,
+    factor: int | None,
+    model: ModelLike,
+    options: UpscaleOptions,
+) -> Iterator[Task]:
+    formats = input_format(src, options.driver), written
     loaded = load_model(model, factor, device=options.device, precision=options.precision)
     check_options(loaded, options)
     options.refuse_formats(*formats)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Rule, Sink
+from geofsrcnn.engine.base import Rule, Sink, Source
+from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.grids.affine import Grid
@@ -32,29 +33,31 @@ if TYPE_CHECKING:
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
-    from geofsrcnn.formats.geotiff import Format, check_creation_options
+    from geofsrcnn.formats.georeference import as_geotiff_holds
+    from geofsrcnn.formats.geotiff import Format, check_creation_options, rehearse
     from geofsrcnn.formats.raster import RasterSource
 
     with RasterSource(
         path,
-        nodata=options.nodata,
-        bidx=tuple(options.bidx),
-        driver=options.driver,
-        sidecars=options.sidecars,
+        **options.of_raster(),
         raw=model.upsampler is None,
         allow_lossy=options.allow_lossy,
-        allow_sparse=options.allow_sparse,
+        allow_sparse=options.allow_sparse or options.bounds is not None,
     ) as source:
         rows, columns = source.grid.shape
-        region = Window(0, rows, 0, columns) if options.bounds is None else source.grid.window(options.bounds)
+        whole = Window(0, rows, 0, columns)
+        region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.around)
+        if not options.allow_sparse:
+            source.check_declared(*region.shape)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
         check_pixels(math.prod(fine), options.max_pixels)
         dtype = np.dtype(options.dtype or source.bands[0].dtype)
+        cells, window = _from_edge(source, region)
         stream = Stream(
             printable(path.name),
-            source,
+            cells,
             model,
-            region,
+            window,
             rules=band_rules(source, model, options),
             period=source.around,
             tile_size=options.tile_size,
@@ -63,10 +66,19 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         )
         form = Format(options.dtype, options.cog, dict(options.co or {}), provenance(model))
         check_creation_options(form, dtype)
-        grid = source.grid.crop(region).refine(model.factor)
-        output = _GeoTIFF(source, grid, stream, form)
+        grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
+        rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
+        output = _GeoTIFF(source, grid, stream, form, _guessed(source, options.kinds or {}))
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
+
+
+def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
+    """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
+    if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
+        return source, region
+    turned = AroundGlobe(source, source.around, region.x0, source.around)
+    return turned, region.shift(0, -region.x0)
 
 
 def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> list[Rule]:
@@ -139,6 +151,12 @@ def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
             warn(code, f"bands of {printable(source.path.name)} {words}: {', '.join(found)}")
 
 
+def _guessed(source: RasterSource, kinds: Mapping[str, str]) -> list[int]:
+    """Bands of which nobody says what they are, taken for fields."""
+    pairs = zip(source.bands, quantities_of(source, kinds), strict=True)
+    return [band.index for band, q in pairs if q.kind is Kind.FIELD and q.evidence != SAID]
+
+
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
     """What the output can store, in physical units."""
     stored = (
@@ -158,12 +176,14 @@ class _GeoTIFF:
     grid: Grid
     stream: Stream
     form: Format
+    guessed: Sequence[int]
 
     less: str = "part of it with --bounds"
     folder: bool = False
 
     def check(self) -> None:
         self.source.check_georeference()
+        self.source.check_values(self.guessed)
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
+from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import Task, check_pixels, provenance, watch
@@ -58,19 +59,29 @@ def open_via_cf(
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
+        rows = _rows_of(dataset, plan, formats[1])
         check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
         side = tile_size_of(options.tile_size, model, plan.grid.shape)
         fields = [tiled(each, side, plan.grid.shape) for each in fields]
-        make = _writer_of(dataset, path, plan, fields, formats, model, options)
+        make = _writer_of(dataset, path, plan, rows, fields, formats, model, options)
         if formats[0] == "Zarr":
             from geofsrcnn.formats.zarr import warn_of_missing_chunks
 
             warn_of_missing_chunks(path, options.group, [each.name for each in fields])
-        streams = [field_stream(each, plan.grid, model, options) for each in fields]
+        region = Window(rows.start, rows.stop, 0, plan.grid.shape[1])
+        streams = [replace(field_stream(each, plan.grid, model, options), region=region) for each in fields]
         output = _Store(dataset, plan, fields, side, make, folder=formats[1] == "Zarr")
-        (rows, columns), factor = plan.grid.shape, plan.factor
-        shapes = (rows, columns), (rows * factor, columns * factor)
+        shapes = region.shape, region.refine(plan.factor).shape
         yield Task(streams, output, target, model, shapes, options, check_unchanged)
+
+
+def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice:
+    """Rows that the output can say; all but for a GeoTIFF."""
+    if target != "GeoTIFF":
+        return slice(0, plan.grid.shape[0])
+    from geofsrcnn.formats.raster_cf import even_rows
+
+    return even_rows(dataset, plan.grid)
 
 
 def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
@@ -88,6 +99,7 @@ def _writer_of(
     dataset: xr.Dataset,
     path: Path | RemoteZarr,
     plan: Refinement,
+    rows: slice,
     fields: Sequence[Field],
     formats: tuple[FormatName, FormatName],
     model: Model,
@@ -97,7 +109,7 @@ def _writer_of(
     if formats[1] == "GeoTIFF":
         from geofsrcnn.formats.raster_cf import GeoTIFFWriter
 
-        form, grid = _geotiff(dataset, plan, fields, model, options)
+        form, grid = _geotiff(dataset, plan, rows, fields, model, options)
         return lambda staging: GeoTIFFWriter(staging, dataset, grid.refine(plan.factor), form)
     from geofsrcnn.upscale.fields import rest_of
 
@@ -112,7 +124,7 @@ def _writer_of(
 
 
 def _geotiff(
-    dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model, options: UpscaleOptions
+    dataset: xr.Dataset, plan: Refinement, rows: slice, fields: Sequence[Field], model: Model, options: UpscaleOptions
 ) -> tuple[Format, Grid]:
     """How a GeoTIFF is written, and its grid before refinement."""
     from geofsrcnn.formats.geotiff import Format, check_creation_options
@@ -123,7 +135,7 @@ def _geotiff(
         raise UsageError(f"a GeoTIFF holds one field, there are {names}: use --variables")
     form = Format(None, options.cog, dict(options.co or {}), provenance(model))
     check_creation_options(form, fields[0].dtype)
-    return form, grid_of(dataset, plan.grid)
+    return form, grid_of(dataset, plan.grid, rows)
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,18 @@ def test_warnings_come_back_and_strict_makes_them_failures(cluster, tmp_path):
     assert (result.failed[0].code, "W-NOGEO" in result.failed[0].reason) == (3, True)
 
 
+def test_a_folder_of_jp2(cluster, tmp_path):
+    """Tiles of Sentinel-2, by their driver alone: a COG of each."""
+    (tmp_path / "in").mkdir()
+    kind = {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES", "NBITS": 15}
+    for name in ("B05", "B06"):
+        write(tmp_path / "in" / f"{name}.jp2", terrain((40, 44), high=9000).astype("uint16"), **kind)
+    options = {"driver": "JP2OpenJPEG", "cog": True, "address": cluster}
+    result = upscale_files([tmp_path / "in"], tmp_path / "out", 2, "bilinear", **options)
+    assert sorted(each.output for each in result.files) == ["B05_x2.tif", "B06_x2.tif"]
+    assert {each.state for each in result.files} == {"done"}, result.files
+
+
 def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
     out = tmp_path / "out"
     result = upscale_files([archive], out, 3, dry_run=True, **PLAIN)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.batch.manifest import Item, read_items
+from geofsrcnn.batch.manifest import ENDINGS, Item, endings_of, read_items
 from geofsrcnn.errors import InputError, OutputError, UsageError
 
 
@@ -40,6 +40,25 @@ def test_a_folder_comes_again_with_its_subfolders(tree):
         "c_x3.zarr": "in/c.zarr",
         "d/x_x3.tif": "in/d/x.tif",
     }
+
+
+@pytest.mark.parametrize(
+    ("driver", "inside", "name", "output"),
+    [
+        ("JP2OpenJPEG", None, "T33UUP_B05.jp2", "T33UUP_B05_x3.tif"),
+        ("jp2openjpeg", None, "T33UUP_B05.JP2", "T33UUP_B05_x3.tif"),
+        ("HFA", None, "landsat.img", "landsat_x3.tif"),
+        (None, "*.tif", "chirps-v2.0.tif.gz", "chirps-v2.0_x3.tif"),
+        (None, "*.nc", "era5.zip", "era5_x3.tif"),
+    ],
+)
+def test_a_folder_of_other_rasters(tree, driver, inside, name, output):
+    """Those of the driver are taken, and their outputs are GeoTIFFs; packed ones where a file within is asked for."""
+    (tree / "in" / "e").mkdir()
+    (tree / "in" / "e" / name).write_bytes(b"")
+    assert names(["in"], tree, endings=endings_of(driver, inside)) == {f"e/{output}": f"in/e/{name}"}
+    assert names([f"in/e/{name}"], tree) == {output: f"in/e/{name}"}
+    assert endings_of("NoSuchDriver", None) == ENDINGS
 
 
 def test_outputs_within_a_folder_of_inputs_are_no_inputs(tree):

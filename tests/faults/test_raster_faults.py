@@ -82,7 +82,7 @@ def test_full_disk_at_every_size_and_each_of_the_last_bytes(work, form):
         assert (error is None) == (result is not None)
         if limit < size:
             assert error, limit
-            assert error.endswith(("is the disk full?", "free space?", "check the creation options")), error
+            assert error.endswith(": is the file larger than is allowed (ulimit -f)?"), error
         if result is not None:
             assert result == total
     assert found[-1][2] == total
@@ -200,12 +200,14 @@ FLIP = """
 from geofsrcnn.formats.geotiff import GeoTiffSink
 verify = GeoTiffSink._verify
 def flip(sink, *args):
+    if not sink._path.exists():  # the rehearsal in memory
+        return verify(sink, *args)
     with sink._path.open("r+b") as file:
         file.seek(PLACE)
         old = file.read(1)
         file.seek(PLACE)
         file.write(bytes([old[0] ^ 1]))
-    verify(sink, *args)
+    return verify(sink, *args)
 GeoTiffSink._verify = flip
 """
 

@@ -13,7 +13,7 @@ import pytest
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
 from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
-from geofsrcnn.files.paths import local_path, refuse_same
+from geofsrcnn.files.paths import local_path, refuse_same, sidecars_of
 from geofsrcnn.files.staging import check_target, staged
 
 
@@ -110,6 +110,22 @@ def test_folders_are_zarr_by_their_marks(tmp_path, mark, kind):
     """A folder is a Zarr store if one of Zarr's files is in it."""
     (tmp_path / mark).write_text("{}")
     assert sniff(tmp_path) == kind
+
+
+@pytest.mark.parametrize("name", ["a.TFW", "a.tfw", "a.tab", "a.TAB", "a.tif.aux.xml", "a_RPC.TXT", "a.IMD", "a.RPB"])
+def test_sidecars_are_found_in_any_case(tmp_path, name):
+    """World files in capitals, as old software writes them, and MapInfo's .tab count as sidecars."""
+    for each in ("a.tif", "b.tfw", "a.txt", name):
+        (tmp_path / each).write_bytes(b"x")
+    assert sidecars_of(tmp_path / "a.tif") == [tmp_path / name]
+
+
+@pytest.mark.parametrize("length", [240, 248, 255])
+def test_sidecars_of_a_long_name(tmp_path, length):
+    """A name to which nothing can be added has none."""
+    path = tmp_path / ("x" * (length - 4) + ".tif")
+    path.write_bytes(b"x")
+    assert sidecars_of(path) == []
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
+import os
 import warnings
 
 import numpy as np
@@ -13,13 +15,14 @@ import tifffile
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.rpc import RPC
 from rasterio.transform import GCPTransformer, RPCTransformer
 
 from geofsrcnn import __version__, upscale_array, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, OutputError, UsageError
 from geofsrcnn.formats.geotiff import GeoTiffSink
+from geofsrcnn.upscale.file import estimate_file
 from tests.support.rasters import NOWHERE, created, opened, read, terrain, write
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
@@ -767,6 +770,8 @@ def test_a_block_that_changed_on_disk_is_found(paths, monkeypatch, byte):
     flipped = []
 
     def flip(sink, each_window, threads):
+        if not sink._path.exists():  # the rehearsal in memory
+            return verify(sink, each_window, threads)
         with tifffile.TiffFile(sink._path) as file:
             page = file.pages[0]
             number = {"first": 0, "middle": len(page.dataoffsets) // 2, "last": -1}[byte]
@@ -777,7 +782,7 @@ def test_a_block_that_changed_on_disk_is_found(paths, monkeypatch, byte):
             file.seek(place)
             file.write(bytes([old[0] ^ 0x10]))
         flipped.append(place)
-        verify(sink, each_window, threads)
+        return verify(sink, each_window, threads)
 
     monkeypatch.setattr(GeoTiffSink, "_verify", flip)
     for compress in ("NONE", "DEFLATE"):
@@ -796,3 +801,50 @@ def test_an_absent_tag_is_found(paths, monkeypatch):
     ):
         upscale_file(*paths, 2, "bilinear")
     assert not list(paths[1].parent.iterdir())
+
+
+@pytest.mark.parametrize("bits", [1, 12, 15])
+@pytest.mark.parametrize("co", [{}, {"COMPRESS": "ZSTD", "BLOCKSIZE": "128"}])
+def test_a_cog_of_fewer_bits_than_the_type(paths, bits, co):
+    """No predictor goes with such bits: the COG is written without one, and its values are those of a plain GeoTIFF."""
+    data = np.minimum(terrain((40, 41), high=4000), 2**bits - 1)
+    write(paths[0], data.astype("uint8" if bits < 8 else "uint16"), NBITS=bits)
+    upscale_file(*paths, 2, "nearest", cog=True, co=co)
+    plain = paths[1].with_name("plain.tif")
+    upscale_file(paths[0], plain, 2, "nearest")
+    assert np.array_equal(read(paths[1]), read(plain))
+    with opened(paths[1]) as d:
+        assert d.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == str(bits)
+        assert d.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert sorted(each.name for each in paths[1].parent.iterdir()) == ["fine.tif", "plain.tif"]
+
+
+def test_what_gdal_refuses_is_found_before_the_work(paths):
+    """A predictor on 12 bits fails at the first block: seen on a tiny output, also by an estimate, in GDAL's words."""
+    write(paths[0], terrain((40, 41), high=4000).astype("uint16"), NBITS=12)
+    for run in (estimate_file, upscale_file):
+        with pytest.raises(OutputError, match=r"the output \(.*PREDICTOR=2 is only supported with .*\)$"):
+            run(*paths, 2, "bilinear", co={"PREDICTOR": "2", "COMPRESS": "LZW"})
+
+
+def test_the_disk_is_asked_after_only_where_it_is_full(paths, monkeypatch):
+    """Any other failure says its own reason and no more."""
+    write(paths[0], terrain((20, 20)).astype("float32"))
+    put = GeoTiffSink._put
+
+    def fail(sink, *rest):
+        if not sink._path.parent.exists():  # the rehearsal in memory
+            return put(sink, *rest)
+        raise failure
+
+    monkeypatch.setattr(GeoTiffSink, "_put", fail)
+    failure = RasterioError("the moon is in the wrong phase")
+    with pytest.raises(OutputError, match=r"^cannot write the output \(the moon is in the wrong phase\)$"):
+        upscale_file(*paths, 2, "bilinear")
+    failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"\(.*No space left on device\): is the disk full\?$"):
+        upscale_file(*paths, 2, "bilinear")
+    failure = RasterioError("write error")
+    monkeypatch.setattr("geofsrcnn.files.staging.free_bytes", lambda _: 2**20)
+    with pytest.raises(OutputError, match=r"\(write error\): is the disk full\?$"):
+        upscale_file(*paths, 2, "bilinear")

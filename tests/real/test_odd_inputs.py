@@ -124,7 +124,8 @@ def check_output(source: Path, output: Path, *, repeated: bool) -> None:
     varied = any(np.unique(whole[i][coarse["valid"][i]]).size > 8 for i in inside)
     if repeated or varied:
         assert moved == (not repeated)
-    kept = {k: v for k, v in coarse["tags"].items() if not k.startswith(("STATISTICS_", "OVR_", "TIFFTAG_M"))}
+    stale = ("STATISTICS_", "OVR_", "TIFFTAG_M", "TIFFTAG_XRES", "TIFFTAG_YRES", "TIFFTAG_RES")
+    kept = {k: v for k, v in coarse["tags"].items() if not k.startswith(stale) and "esolution" not in k}
     assert kept.items() <= fine["tags"].items()
 
 

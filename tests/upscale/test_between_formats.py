@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,7 @@ import xarray as xr
 
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
-from tests.support.grids import curvilinear, globe, projected, regular
+from tests.support.grids import GAUSSIAN, curvilinear, globe, projected, regular
 from tests.support.rasters import UTM, read, terrain, write
 from tests.support.stores import MODEL, packed, reopened, stored
 
@@ -227,14 +229,14 @@ def test_coordinates_count_in_the_units_of_the_crs(tmp_path, crs, unit, metres, 
     upscale_file(source, tmp_path / "fine.tif", 3, MODEL)
     with rasterio.open(tmp_path / "fine.tif") as d:
         t = d.transform
-    assert np.allclose([t.a, t.e, t.c, t.f], [step, step, 498.5 * step, 398.5 * step])
+    assert np.allclose([t.a, t.e, t.c, t.f], [step, -step, 498.5 * step, 458.5 * step])
 
 
 @pytest.mark.parametrize(
     ("dataset", "words"),
     [
         (curvilinear(), "latitude and longitude of two dimensions"),
-        (globe(latitude=np.linspace(90, -90, 31)), "unevenly spaced rows or columns"),
+        (globe(latitude=GAUSSIAN), "unevenly spaced rows or columns"),
         (regular().drop_vars(["lat_bnds", "lon_bnds"]).rename(lat="rlat", lon="rlon"), "rotated pole"),
     ],
 )
@@ -247,6 +249,53 @@ def test_grids_that_a_geotiff_cannot_say(tmp_path, dataset, words):
     with pytest.raises(InputError, match=f"{words}.*, which a GeoTIFF cannot say"):
         upscale_file(path, tmp_path / "fine.tif", 3, MODEL)
     assert [p.name for p in tmp_path.iterdir()] == ["coarse.nc"]
+
+
+@pytest.mark.parametrize(
+    ("latitude", "dropped", "top"),
+    [
+        (np.linspace(90, -90, 31), 2, 87.0),
+        (np.linspace(-90, 90, 31), 2, 87.0),
+        (np.linspace(-90, 84, 30), 1, 87.0),
+        (np.linspace(87, -87, 30), 0, 90.0),
+    ],
+)
+def test_rows_at_the_poles(tmp_path, latitude, dropped, top):
+    """ERA5's rows at 90 degrees are half cells: a GeoTIFF has all other cells, as they are in NetCDF, and says so."""
+    dataset = globe(latitude=latitude)
+    path = stored(dataset, tmp_path / "coarse.nc")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        upscale_file(path, tmp_path / "fine.tif", 3, MODEL, tile_size=11)
+    words = {0: "", 1: "one row left out", 2: "two rows left out"}[dropped]
+    assert [words in str(each.message) for each in heard if "W-POLES" in str(each.message)] == [True] * bool(dropped)
+    expected = upscale_dataset(dataset, 3, MODEL)["z"]
+    expected = expected.sortby(expected.dims[0], ascending=False).to_numpy()
+    first, last = (3 * int(abs(latitude).max() == 90 and pole in latitude) for pole in (90, -90))
+    expected = expected[first : len(expected) - last]
+    with rasterio.open(tmp_path / "fine.tif") as d:
+        assert d.transform.e < 0
+        assert d.bounds.top == pytest.approx(top)
+        assert d.shape == expected.shape
+        assert np.abs(d.read(1) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("turned", [("lat",), ("lon",), ("lat", "lon")])
+@pytest.mark.parametrize("cog", [False, True])
+def test_north_is_up_in_a_geotiff(tmp_path, turned, cog):
+    """Rising latitudes (all of CMIP) or falling longitudes: the GeoTIFF is the same as of the usual order."""
+    dataset = regular(times=2)[["tas"]]
+    for dim in turned:
+        dataset = dataset.isel({dim: slice(None, None, -1)})
+    path = stored(dataset, tmp_path / "coarse.nc")
+    with pytest.warns(GeofsrcnnWarning, match="W-DATUM"):
+        upscale_file(path, tmp_path / "fine.tif", 3, MODEL, tile_size=10, cog=cog)
+    fine = upscale_dataset(dataset, 3, MODEL).sortby("lat", ascending=False).sortby("lon")
+    with rasterio.open(tmp_path / "fine.tif") as d:
+        assert d.transform.a > 0 > d.transform.e
+        places = [d.xy(row, column) for row, column in ((0, 0), (d.height - 1, d.width - 1))]
+        assert np.abs(d.read() - fine["tas"].to_numpy()).max() < 1e-4
+    assert np.allclose(places, [(fine.lon[0], fine.lat[0]), (fine.lon[-1], fine.lat[-1])])
 
 
 def test_global_rasters_wrap_as_well(tmp_path):

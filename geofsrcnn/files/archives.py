@@ -1,0 +1,132 @@
+"""Packed files: what they hold, said so that one can unpack it, and one of their files unpacked for a while."""
+
+from __future__ import annotations
+
+import bz2
+import fnmatch
+import gzip
+import lzma
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from geofsrcnn.errors import InputError, LimitError, UsageError, printable
+from geofsrcnn.files.kinds import PACKED, Signature, sniff, zip_names
+
+_SHOWN = 5
+"""Names of a ZIP that a message lists."""
+
+_BLOCK = 8 * 2**20
+_SPARE = 2**28  # bytes that are left free on the disk
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+"""What unpacks files that hold one."""
+
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
+"""What unpacking raises; RuntimeError where a password is needed or a method is not known."""
+
+
+def refuse_packed(path: Path, kind: Signature) -> None:
+    """Refuse a file in which others are packed, and files that only speak of data, with what to do instead.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    shown = printable(path.name)
+    if kind == "archive":
+        names = zip_names(path)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        listed = ", ".join(map(printable, names[:_SHOWN])) + more
+        one = f", or read one of its files with --inside {printable(names[0])}" if names else ""
+        raise InputError(f"a ZIP archive, of {listed or 'nothing'}: {shown}: unpack it first (unzip){one}")
+    if kind in _OPENERS:
+        one = f", or read it with --inside {printable(_single(path))}"
+        tool = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz"}[kind]
+        raise InputError(f"a {kind} file: {shown}: unpack it first ({tool}){one}")
+    if kind in PACKED:
+        raise InputError(f"{PACKED[kind]}: {shown}: {_INSTEAD.get(kind, 'unpack it first')}")
+
+
+_INSTEAD = {
+    "kerchunk": 'open it with xarray.open_dataset(..., engine="kerchunk") and use ds.fsrcnn.upscale',
+    "web page": "the download went wrong, perhaps for want of a log-in",
+    "Git LFS pointer": "fetch the data with git lfs pull",
+}
+
+
+@contextmanager
+def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
+    """One of the files of a ZIP, or the content of a gzip, bzip2 or xz file, in a folder of its own for a while.
+
+    Parameters
+    ----------
+    path : Path
+        Local.
+    inside : str, optional
+        Name within it, or a pattern that one name fits; without, the path itself is yielded.
+
+    Raises
+    ------
+    InputError
+        If it cannot be unpacked.
+    UsageError
+        If it is not packed, or holds no file of that name.
+    LimitError
+        If the disk has no room for it.
+    """
+    if inside is None:
+        yield path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="geofsrcnn-"))
+    try:
+        try:
+            with _opened(path, inside) as (name, packed):
+                target = folder / (PurePosixPath(name).name or "inside")
+                with target.open("wb") as file:
+                    _copy(packed, file, folder, printable(name))
+        except _BROKEN as error:
+            raise InputError(
+                f"cannot unpack {printable(inside)} of {printable(path.name)} ({printable(error)})"
+            ) from error
+        yield target
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _opened(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """The name and the content of the file that is asked for."""
+    kind = sniff(path)
+    names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []
+    if not names:
+        raise UsageError(f"--inside is for packed files, which {printable(path.name)} is not")
+    found = [name for name in names if name == inside] or [n for n in names if PurePosixPath(n).name == inside]
+    found = found or fnmatch.filter(names, inside)
+    if len(found) != 1:
+        listed = ", ".join(map(printable, names[:_SHOWN]))
+        raise UsageError(f"no file {printable(inside)} in {printable(path.name)}: there are {listed}")
+    if kind in ("archive", "ZIP"):
+        with zipfile.ZipFile(path) as archive, archive.open(found[0]) as packed:
+            yield found[0], packed
+    else:
+        with _OPENERS[kind](path) as packed:
+            yield found[0], packed
+
+
+def _copy(packed: IO[bytes], file: IO[bytes], folder: Path, shown: str) -> None:
+    while block := packed.read(_BLOCK):
+        if shutil.disk_usage(folder).free < _SPARE:
+            raise LimitError(f"no room to unpack {shown} in {printable(folder.parent)}: set TMPDIR to a larger disk")
+        file.write(block)
+
+
+def _single(path: Path) -> str:
+    """The name of the only file of a gzip, bzip2 or xz file."""
+    return path.stem if path.suffix.lower() in (".gz", ".bz2", ".xz", ".z") else path.name

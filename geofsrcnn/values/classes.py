@@ -1,0 +1,59 @@
+"""Whether integers look like classes: few values, in patches, and no way from one to another through those between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geofsrcnn._types import Array, Mask
+
+MOST = 48
+"""Values that a raster of classes or flags has at most, in a part of it."""
+
+LEAST_CELLS = 2000
+"""Cells that it takes to tell."""
+
+IN_PATCHES = 0.4
+"""Share of neighbours that are equal, at least, but for those of the most common value."""
+
+JUMPS = 0.25
+"""Share of unequal neighbours with other values between them, at least; measurements in steps go through them."""
+
+UNRELATED = 0.6
+"""How far unequal neighbours are apart, at least, of how far those are whom chance brings together."""
+
+
+def count_classes(values: Array, valid: Mask) -> int:
+    """How many classes there seem to be; 0 if the values look like measurements.
+
+    Parameters
+    ----------
+    values : ndarray (y, x)
+        Integers.
+    valid : ndarray (y, x), bool
+        Cells that count.
+
+    Examples
+    --------
+    >>> cells = np.kron([[4, 4, 8], [11, 4, 9], [4, 9, 11]], np.ones((20, 20), int))
+    >>> count_classes(cells, np.full(cells.shape, True))
+    4
+    """
+    if valid.sum() < LEAST_CELLS:
+        return 0
+    found, rank = np.unique(values, return_inverse=True)
+    used = np.unique(values[valid])
+    if not 3 <= used.size <= MOST:
+        return 0
+    rank = np.searchsorted(used, found)[rank.reshape(values.shape)]
+    ahead = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
+    one = np.concatenate([rank[1:][ahead[0]], rank[:, 1:][ahead[1]]])
+    other = np.concatenate([rank[:-1][ahead[0]], rank[:, :-1][ahead[1]]])
+    common = np.bincount(rank[valid]).argmax()
+    differ = one != other
+    rare = (one != common) | (other != common)  # counts are mostly zeros, and no patches beside
+    if not differ.any() or differ[rare].mean() > 1 - IN_PATCHES:
+        return 0
+    one, other = one[differ], other[differ]
+    step, chance = np.abs(one - other), np.abs(one - np.roll(other, one.size // 2))
+    jumps = (step > 1).mean() >= JUMPS and step.mean() >= UNRELATED * chance[chance > 0].mean()
+    return int(used.size) if jumps else 0
