@@ -31,7 +31,7 @@ from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, ta
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.classes import count_classes
+from geofsrcnn.values.classes import LEAST_CELLS, count_classes
 from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
 
 MAX_BLOCK = 256 * 2**20
@@ -369,8 +369,8 @@ class RasterSource:
         """Whether the alpha band has many values that are neither clear nor opaque."""
         if self._alpha_index is None or (alpha := self._middle(self._alpha_index)) is None:
             return False
-        between = (alpha > 0) & (alpha < (np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else alpha.max()))
-        return bool(between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
+        between = (alpha > 0) & (alpha < alpha.max())  # what is opaque need not be the largest value of the type
+        return bool(alpha.size >= LEAST_CELLS // 2 and between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
 
     def _warn_of_classes(self, bands: list[Band]) -> None:
         """Say which band, of integers without colours, units or packing, holds what look like classes."""

@@ -42,14 +42,18 @@ def test_infrared_that_is_tagged_as_alpha(tmp_path):
 
 SOFT = np.full((40, 44), 255, "uint8")
 SOFT[:, :9] = 25 * np.arange(9)
+SOFTER = np.full((40, 44), 255, "uint8")
+SOFTER[:20], SOFTER[:, :12] = 0, np.arange(0, 240, 20)
 HALF = np.full((40, 44), 128, "uint8")
 HALF[:20] = 0
 
 
-@pytest.mark.parametrize("alpha", [SOFT, HALF, np.full((40, 44), 255, "uint8"), np.zeros((40, 44), "uint8")])
-def test_alpha_that_is_alpha_is_no_reason_for_a_warning(tmp_path, alpha):
-    """Opaque, clear, half of both, or soft at the edge."""
-    path, _ = tagged(tmp_path / "in.tif", alpha)
+@pytest.mark.parametrize("alpha", [SOFT, SOFTER, HALF, np.full((40, 44), 255, "uint8"), np.zeros((40, 44), "uint8")])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_alpha_that_is_alpha_is_no_reason_for_a_warning(tmp_path, alpha, dtype):
+    """Opaque, clear, half of both, or soft at the edge, and opaque at 255 in a type that goes on to 65535."""
+    _, data = tagged(tmp_path / "bytes.tif", alpha)
+    path = write(tmp_path / "in.tif", data.astype(dtype), photometric="RGB", ALPHA="YES")
     upscale_file(path, tmp_path / "out.tif", 3, "bilinear")
     assert np.array_equal(read(tmp_path / "out.tif", 4), alpha.repeat(3, 0).repeat(3, 1))
 
