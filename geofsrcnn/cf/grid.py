@@ -257,13 +257,20 @@ def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) ->
     elif kind == "curvilinear" and dataset[place[0]].ndim == 2:
         latitude, longitude = (dataset[n].transpose(y, x).to_numpy() for n in place)
         around = mesh_around(latitude, longitude)
-    mapping = next((m for m in (_mapping(dataset[n]) for n in members) if m in dataset.variables), None)
+    mapping = next(
+        (m for m in (_mapping(dataset[n], (rows, columns)) for n in members) if m in dataset.variables), None
+    )
     return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, around, even, members)
 
 
-def _mapping(variable: xr.DataArray) -> str | None:
-    """The grid mapping variable, in the short form or the first of the expanded one (CF 5.6)."""
+def _mapping(variable: xr.DataArray, coordinates: Sequence[str | None]) -> str | None:
+    """The grid mapping variable, in the short form, or in the expanded one that of these coordinates (CF 5.6)."""
     words = str(attribute(variable, "grid_mapping") or "").split()
+    own = ""
+    for word in words:
+        own = word if word.endswith(":") else own
+        if word in coordinates and own:
+            return own.rstrip(":")
     return words[0].rstrip(":") if words else None
 
 
