@@ -94,7 +94,10 @@ class Place:
         if not self.crs:
             return "of no stated CRS"
         crs = CRS.from_user_input(self.crs)
-        return "on a rotated pole" if crs.is_geographic else crs.name
+        if crs.is_geographic:
+            return "on a rotated pole"
+        unnamed = crs.name in ("undefined", "unknown") and crs.coordinate_operation is not None
+        return f"projected ({crs.coordinate_operation.method_name})" if unnamed else str(crs.name)
 
 
 def _unit_of(crs: CRS, scale: float) -> str:
