@@ -14,7 +14,7 @@ from geofsrcnn.values.units import conversion
 
 _LEVELS = re.compile(
     r"p?lev(el)?s?|plevs?\d*|pressure(_levels?)?|isobaric\w*|lv_isbl\d*|height\w*|altitude\w*|depth\w*|z|hybrid\w*|"
-    r"model_?levels?|bottom_top|air_pressure|pres"
+    r"model_?levels?|bottom_top|air_pressure"
 )
 
 _MEMBERS = re.compile(r"numbers?|members?(_id)?|realizations?|realisations?|ens(emble)?s?(_?mem(ber)?s?)?|run|variant")

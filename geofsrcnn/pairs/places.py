@@ -96,8 +96,9 @@ class Place:
         crs = CRS.from_user_input(self.crs)
         if crs.is_geographic:
             return "on a rotated pole"
-        unnamed = crs.name in ("undefined", "unknown") and crs.coordinate_operation is not None
-        return f"projected ({crs.coordinate_operation.method_name})" if unnamed else str(crs.name)
+        way = crs.coordinate_operation
+        unnamed = crs.name in ("undefined", "unknown")
+        return f"projected ({way.method_name})" if unnamed and way is not None else str(crs.name)
 
 
 def _unit_of(crs: CRS, scale: float) -> str:
