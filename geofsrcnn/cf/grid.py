@@ -248,7 +248,8 @@ def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) ->
             around = _turns(dataset, place, (y, x))
     elif kind == "curvilinear":
         around = _turns(dataset, place, (y, x))
-    mapping = next((m for m in (_mapping(dataset[n]) for n in members) if m in dataset.variables), None)
+    named = (_mapping(dataset[n], (rows, columns)) for n in members)
+    mapping = next((m for m in named if m in dataset.variables), None)
     return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, around, even, members)
 
 
@@ -260,9 +261,14 @@ def _turns(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tupl
     return mesh_around(latitude, longitude)
 
 
-def _mapping(variable: xr.DataArray) -> str | None:
-    """The grid mapping variable, in the short form or the first of the expanded one (CF 5.6)."""
+def _mapping(variable: xr.DataArray, coordinates: Sequence[str | None]) -> str | None:
+    """The grid mapping variable, in the short form, or in the expanded one that of these coordinates (CF 5.6)."""
     words = str(attribute(variable, "grid_mapping") or "").split()
+    own = ""
+    for word in words:
+        own = word if word.endswith(":") else own
+        if word in coordinates and own:
+            return own.rstrip(":")
     return words[0].rstrip(":") if words else None
 
 

@@ -64,8 +64,10 @@ def run_train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[
 def _show_pairs(result: PairResult) -> None:
     from geofsrcnn.training.seeds import spread
 
-    click.echo(f"{printable(result.out)}: fitted on {result.times[0]} times, RMSE on the {result.times[1]} after them:")
-    order = ("network", "climatology", "bilinear", "mean correction", "cell regression")
+    matched = {"months": "months (matched by year and month)", "years": "years (matched by year)"}
+    times = f"{result.times[0]} {matched.get(result.matched, 'times')}"
+    click.echo(f"{printable(result.out)}: fitted on {times}, RMSE on the {result.times[1]} after them:")
+    order = ("network", "climatology", "bilinear", "mean correction", "cell regression", "block means kept")
     methods = [name for name in order if any(name in scores for scores in result.scores.values())]
     click.echo("target".ljust(16) + "".join(f"{name:>18}" for name in methods))
     for name, scores in result.scores.items():

@@ -18,8 +18,6 @@ from geofsrcnn.values.blocks import block_mean
 
 PERCENTILES = (1, 5, 95, 99)
 
-WET = 1.0
-
 BINS = 60
 
 SAMPLE = 4_000_000
@@ -57,8 +55,8 @@ class Comparer:
         How many there will be.
     weights : ndarray (y, x), optional
         Areas of the cells; all alike if not given.
-    rain : bool
-        Whether values are amounts of rain a day, for wet days.
+    wet : float, optional
+        The amount from which on a value is wet, 1 mm a day in the unit, where the variable is rain.
     show : int
         Which time is drawn.
     """
@@ -75,13 +73,13 @@ class Comparer:
         extent: tuple[float, float],
         times: int,
         weights: Array | None = None,
-        rain: bool = False,
+        wet: float | None = None,
         show: int = 0,
     ) -> None:
         self._name, self._unit, self._factor, self._models = name, unit, factor, models
         self._y, self._x, self._extent, self._times = y, x, extent, times
         self._weights = np.ones((len(y), len(x))) if weights is None else weights
-        self._rain, self._show = rain, show
+        self._wet, self._show = wet, show
         self._every = max(1, math.ceil(times * len(y) * len(x) / SAMPLE))
         while math.gcd(self._every, len(y) * len(x)) > 1:  # else the same columns each time
             self._every += 1
@@ -134,8 +132,8 @@ class Comparer:
             self._sampled(method, values, weights)
             wavelengths, power = radial_spectrum(values)
             method.spectra.add(power.sum(0), len(truth))
-            if self._rain:
-                wet = where & (values >= WET)
+            if self._wet is not None:
+                wet = where & (values >= self._wet)
                 method.wet += [weights[where].sum(), weights[wet].sum(), (weights[wet] * values[wet]).sum()]
             self._wavelengths = wavelengths
             if method is self._truth:
@@ -270,7 +268,7 @@ class Comparer:
             found["spectrum_ratio"] = float(method.spectra.mean[fine].sum() / truth.spectra.mean[fine].sum())
         for p, own, wanted in zip(PERCENTILES, method.quantiles(), truth.quantiles(), strict=True):
             found[f"p{p}"] = own - wanted
-        if self._rain:
+        if self._wet is not None:
             found["wet_days"] = float(method.wet[1] / method.wet[0] - truth.wet[1] / truth.wet[0])
             if method.wet[1] > 0 and truth.wet[1] > 0:
                 found["wet_intensity"] = float(method.wet[2] / method.wet[1] - truth.wet[2] / truth.wet[1])

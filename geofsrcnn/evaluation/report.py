@@ -103,7 +103,7 @@ def verdict(comparison: Comparison) -> str:
         mean, spread = _mean_and_spread(ratios.values())
         much = f"{_share(mean)} on average (ratio {mean:.3f} ± {spread:.3f}, mean and standard deviation)"
     if better == count:
-        return f"{who} {be} better than {simple}, the best simple method: RMSE {much}."
+        return f"{who} {be} better than {simple}, the best simple method: RMSE {much}.{_but(c)}"
     advice = f"Take {simple}, or train on more."
     if worse == count:
         return f"{who} {be} worse than {simple}: RMSE {much}. {advice}"
@@ -111,6 +111,33 @@ def verdict(comparison: Comparison) -> str:
         return f"{who} {be} no better than {simple}: RMSE {much}. {advice}"
     some = f"Only {better} of {count} networks {'is' if better == 1 else 'are'}"
     return f"{some} better than {simple}: RMSE {much}. {advice}"
+
+
+BIASED = 0.02
+"""How much more of its RMSE a network's bias is than that of the best simple method, to be named."""
+
+FEWER = 0.01
+"""How much further its share of wet days is from the truth's, to be named."""
+
+
+def _but(c: Comparison) -> str:
+    """What got worse all the same, as a sentence; of several networks by their means."""
+
+    def both(measure: str) -> tuple[float, float]:
+        ours = [c.scores[model].get(measure, 0.0) for model in c.models]
+        return sum(ours) / len(ours), c.scores[c.best_simple].get(measure, 0.0)
+
+    worse = []
+    ours, theirs = both("bias")
+    if abs(ours) - abs(theirs) > BIASED * both("rmse")[0]:
+        places, unit = _places("bias", c), f" {printable(c.unit)}" if c.unit else ""
+        numbers = [_number(value, places, signed=True) for value in (ours, theirs)]
+        worse.append(f"the bias ({numbers[0]} against {numbers[1]}{unit})")
+    ours, theirs = both("wet_days")
+    if abs(ours) - abs(theirs) > FEWER:
+        numbers = [_number(100 * value, 1, signed=True) for value in (ours, theirs)]
+        worse.append(f"the share of wet days ({numbers[0]} against {numbers[1]} % of the values off)")
+    return f" Worse: {' and '.join(worse)}." if worse else ""
 
 
 def _share(ratio: float) -> str:

@@ -366,7 +366,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
             raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
         step = (values[-1] - values[0]) / (size - 1)
         text = "degree" if grid.kind == "latitude-longitude" else str(variable.attrs.get("units", ""))
-        unit = 1.0 if crs is None else _in_units_of(crs, text, printable(name))
+        unit = 1.0 if crs is None else in_units_of(crs, text, printable(name))
         ends.append((unit * (values[0] - step / 2), unit * step))
     (top, down), (left, right) = ends
     with rasterio.Env():  # which tells PROJ where its database is
@@ -374,7 +374,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
     return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
 
 
-def _in_units_of(crs: CRS, text: str, name: str) -> float:
+def in_units_of(crs: CRS, text: str, name: str) -> float:
     """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
 
     Raises

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -18,6 +19,7 @@ from dask.delayed import delayed
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
 from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.cf.times import decoded
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.engine.lazy import ready_model
 from geofsrcnn.engine.run import torch_threads
@@ -25,13 +27,15 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.networks.checkpoint import Checkpoint
-from geofsrcnn.pairs.interpolate import interpolated
+from geofsrcnn.pairs.dimensions import levels_apart
+from geofsrcnn.pairs.interpolate import brought, share_outside
 from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
-from geofsrcnn.pairs.read import NOWHERE, day_of_year, share_outside
-from geofsrcnn.pairs.times import TOGETHER, Fields, common_times, fields_of, joined
+from geofsrcnn.pairs.places import Place
+from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.read import NOWHERE, check_crs, day_of_year, members_of
+from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_of, joined
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.units import differ
 
 MANY = 0.001
 """Share of a predictor's values outside what was trained on that is worth a warning."""
@@ -39,8 +43,34 @@ MANY = 0.001
 BEYOND = 0.02
 """Share of the fine cells beyond a predictor's grid, more than in training, that is worth a warning."""
 
+MAPPING = "crs"
+"""The grid mapping of results that are not on latitudes and longitudes."""
+
 RESOLUTION = 0.02
 """Relative difference of a predictor's spacing up to which it is the same resolution."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a predictor's values lie, and what brings them into the units that the model takes.
+
+    Parameters
+    ----------
+    grid : CFGrid
+        Of the field.
+    place : Place
+        What its coordinates count.
+    line : tuple of float
+        Scale and offset.
+    """
+
+    grid: CFGrid
+    place: Place
+    line: tuple[float, float] = (1.0, 0.0)
+
+    def values(self, field: xr.DataArray) -> xr.DataArray:
+        """A field, in memory, in the model's units."""
+        return field if self.line == (1.0, 0.0) else field * self.line[0] + self.line[1]
 
 
 @dataclass(frozen=True)
@@ -57,6 +87,8 @@ class Downscaling:
         For each predictor its dataset and name.
     indexes : list of list of int
         For each predictor the times that all have.
+    lines : list of tuple of float
+        For each predictor scale and offset into the model's units.
     threads : int, optional
         Threads that compute; torch's own number if not given.
     """
@@ -65,7 +97,25 @@ class Downscaling:
     pairing: Pairing
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
+    lines: list[tuple[float, float]]
     threads: int | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where the predictors are, and how they come into the model's units."""
+        return [Source(f.grid, f.place, line) for (f, _), line in zip(self.fields, self.lines, strict=True)]
+
+    @property
+    def ensemble(self) -> tuple[str, list[Any]] | None:
+        """The dimension and the labels of the members of an ensemble that is run over."""
+        every = [fields for fields, _ in self.fields]
+        name = next((fields.member for fields in every if fields.member is not None), None)
+        return None if name is None else (name, members_of(every))
+
+    @property
+    def runs(self) -> int:
+        """Members of the ensemble, or 1."""
+        return 1 if self.ensemble is None else len(self.ensemble[1])
 
     @property
     def timed(self) -> tuple[Fields, list[int]]:
@@ -87,14 +137,24 @@ class Downscaling:
         return (domain.padded[0] // factor, domain.padded[1] // factor), domain.shape
 
     @property
-    def units(self) -> int:
+    def step(self) -> Step:
+        """What is between times."""
+        return common_step([fields for fields, _ in self.fields])
+
+    @property
+    def blocks(self) -> int:
         """Blocks of times."""
         return -(-self.count // TOGETHER)
 
     @property
+    def units(self) -> int:
+        """Blocks of times of all members of an ensemble, one member after the other."""
+        return self.runs * self.blocks
+
+    @property
     def bands(self) -> int:
         """Horizontal slices of all targets."""
-        return self.count * len(self.pairing.targets)
+        return self.runs * self.count * len(self.pairing.targets)
 
     @property
     def coarse_cells(self) -> int:
@@ -109,11 +169,12 @@ class Downscaling:
     @property
     def fine_bytes(self) -> int:
         """Of all variables, before compression."""
-        return self.count * len(self.outputs()) * math.prod(self.shapes[1]) * 4
+        return self.runs * self.count * len(self.outputs()) * math.prod(self.shapes[1]) * 4
 
-    def part(self, number: int) -> slice:
-        """The times of a unit."""
-        return slice(number * TOGETHER, min((number + 1) * TOGETHER, self.count))
+    def part(self, number: int) -> tuple[int, slice]:
+        """The member and the times of a unit."""
+        member, block = divmod(number, self.blocks)
+        return member, slice(block * TOGETHER, min((block + 1) * TOGETHER, self.count))
 
     def run(
         self,
@@ -130,13 +191,15 @@ class Downscaling:
         count, own = len(self.outputs()), range(self.units) if share is None else share
         outside = Outside(self.pairing)
         for done, number in enumerate(own, 1):
-            part = self.part(number)
+            member, part = self.part(number)
             if made is None:
-                values = self.compute(part, outside).reshape(-1, rows, columns)
+                values = self.compute(part, outside, member).reshape(-1, rows, columns)
                 cells = Cells(values, np.isfinite(values))
             else:
                 cells = next(made)
-            sink.write(Window(0, rows, 0, columns), cells, slice(part.start * count, part.stop * count))
+            first = member * self.count
+            bands = slice((first + part.start) * count, (first + part.stop) * count)
+            sink.write(Window(0, rows, 0, columns), cells, bands)
             if progress is not None:
                 progress(done, len(own))
         if made is None:
@@ -146,7 +209,7 @@ class Downscaling:
         """What computing takes here, about: from the first time, computed now."""
         start = time.perf_counter()
         self.compute(slice(0, 1), Outside(self.pairing))
-        return (time.perf_counter() - start) * self.count
+        return (time.perf_counter() - start) * self.count * self.runs
 
     def memory(self) -> int:
         """Bytes that are under way at the peak, about: float64 fields of a block, of each member and their mean."""
@@ -158,53 +221,62 @@ class Downscaling:
         fields, index = self.timed
         domain, stamps = self.pairing.domain, fields.dataset[fields.time].isel({fields.time: index})
         y, x = domain.names
-        words = (
-            {"units": "degrees_north", "standard_name": "latitude"},
-            {"units": "degrees_east", "standard_name": "longitude"},
-        )
-        words = words if domain.turning else ({"axis": "Y"}, {"axis": "X"})
+        words = self.pairing.place.axes()
         kept = {k: v for k, v in stamps.encoding.items() if k in ("units", "calendar")}
+        attrs = {k: v for k, v in stamps.attrs.items() if k != "bounds"}
+        coordinates = {
+            "time": xr.Variable("time", stamps.to_numpy(), attrs, kept),
+            y: xr.Variable(y, domain.y, words[0]),
+            x: xr.Variable(x, domain.x, words[1]),
+        }
+        if (ensemble := self.ensemble) is not None:
+            name, labels = ensemble
+            coordinates[name] = xr.Variable(name, np.asarray(labels), {"standard_name": "realization"})
+        mapping = self.pairing.place.mapping()
         return xr.Dataset(
-            {},
-            {
-                "time": xr.Variable("time", stamps.to_numpy(), stamps.attrs, kept),
-                y: (y, domain.y, words[0]),
-                x: (x, domain.x, words[1]),
-            },
+            {} if mapping is None else {MAPPING: xr.Variable((), np.int32(0), mapping)},
+            coordinates,
             {"Conventions": "CF-1.11", "history": history(None, self.model.name, self.model.digest, self.model.factor)},
         )
+
+    @property
+    def lead(self) -> dict[str, int]:
+        """Dimensions before y and x, and their sizes: the members of an ensemble, times."""
+        members = {} if self.ensemble is None else {self.ensemble[0]: self.runs}
+        return {**members, "time": self.count}
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
         """Names and attributes of the variables: the targets, then the spread of each if there are several members."""
         targets = self.pairing.targets
-        found = [(target.name, target.attrs) for target in targets]
+        placed = {} if self.pairing.place.mapping() is None else {"grid_mapping": MAPPING}
+        found = [(target.name, {**target.attrs, **placed}) for target in targets]
         if len(self.model.members) > 1:
             words = f"standard deviation of {len(self.model.members)} networks"
             for target in targets:
                 named = f"{words}, {target.attrs.get('long_name', target.name)}"
                 units = {k: v for k, v in target.attrs.items() if k == "units"}
-                found.append((f"{target.name}_spread", {"long_name": named, **units}))
+                found.append((f"{target.name}_spread", {"long_name": named, **units, **placed}))
         return found
 
-    def compute(self, part: slice, outside: Outside | None = None) -> Array:
-        """Some times, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
+    def compute(self, part: slice, outside: Outside | None = None, member: int = 0) -> Array:
+        """Some times of a member, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
         coarse = [
-            each.at(name, index[part]).load() for (each, name), index in zip(self.fields, self.indexes, strict=True)
+            each.at(name, index[part], member).load()
+            for (each, name), index in zip(self.fields, self.indexes, strict=True)
         ]
-        grids = [each.grid for each, _ in self.fields]
-        days = self.days(part)
-        return downscale_block(self.model, self.pairing, grids, coarse, days, threads=self.threads, outside=outside)
+        given = self.model, self.pairing, self.sources, coarse, self.days(part)
+        return downscale_block(*given, threads=self.threads, outside=outside)
 
     def days(self, part: slice) -> Array:
         """Days of the year of some times, from 0."""
         timed, index = self.timed
-        return np.array([day_of_year(timed.stamps[i]) for i in index[part]])
+        return np.array([day_of_year(timed.stamps[i], self.step) for i in index[part]])
 
 
 def downscale_block(
     model: Model,
     pairing: Pairing,
-    grids: Sequence[CFGrid],
+    sources: Sequence[Source],
     coarse: Sequence[xr.DataArray],
     days: Array,
     *,
@@ -213,13 +285,13 @@ def downscale_block(
 ) -> Array:
     """Some times, ``(time, output, y, x)`` float32, from the predictors at these times, in memory, and their grids."""
     domain, reach = pairing.domain, model.halo
-    given = np.stack(
-        [
-            interpolated(field, grid, *domain.middles(reach), turning=domain.turning)
-            for field, grid in zip(coarse, grids, strict=True)
-        ],
-        1,
-    )
+    coarse = [source.values(field) for source, field in zip(sources, coarse, strict=True)]
+
+    def at(place: int, y: Array, x: Array) -> Array:
+        source = sources[place]
+        return brought(coarse[place], source.grid, (source.place, pairing.place), y, x)
+
+    given = np.stack([at(place, *domain.middles(reach)) for place in range(len(sources))], 1)
     if outside is not None:
         outside.add(given)
     near = []
@@ -228,7 +300,7 @@ def downscale_block(
         if place is None:
             near.append(np.full((len(days), *domain.shape), np.nan))
         else:
-            near.append(interpolated(coarse[place], grids[place], domain.y, domain.x, turning=domain.turning))
+            near.append(at(place, domain.y, domain.x))
     partners = domain.pad(np.stack(near, 1))
     with nullcontext() if threads is None else torch_threads(threads):
         members = downscaled(model.members, pairing, given, partners, days, "cpu")
@@ -281,8 +353,8 @@ class Outside:
 def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = None) -> Downscaling:
     """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
     pairing = pairing_of(model)
-    fields = _found(sources, pairing)
-    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), threads)
+    fields, lines = _found([decoded(source, "the coarse fields") for source in sources], pairing)
+    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), lines, threads)
 
 
 def downscale_dataset(
@@ -312,8 +384,11 @@ def downscale_dataset(
     """
     task = prepare([coarse] if isinstance(coarse, xr.Dataset) else list(coarse), load_model(model), threads)
     fine = _lazy(task) if any(_is_lazy(each.dataset[name]) for each, name in task.fields) else _eager(task)
-    dims = ("time", *task.pairing.domain.names)
-    return task.frame().assign({name: (dims, fine[:, k], attrs) for k, (name, attrs) in enumerate(task.outputs())})
+    dims = (*task.lead, *task.pairing.domain.names)
+    shape = *task.lead.values(), *task.shapes[1]
+    return task.frame().assign(
+        {name: (dims, fine[:, k].reshape(shape), attrs) for k, (name, attrs) in enumerate(task.outputs())}
+    )
 
 
 def _is_lazy(field: xr.DataArray) -> bool:
@@ -322,7 +397,8 @@ def _is_lazy(field: xr.DataArray) -> bool:
 
 def _eager(task: Downscaling) -> Array:
     outside = Outside(task.pairing)
-    fine = np.concatenate([task.compute(task.part(number), outside) for number in range(task.units)])
+    parts = [task.part(number) for number in range(task.units)]
+    fine = np.concatenate([task.compute(part, outside, member) for member, part in parts])
     outside.say()
     return fine
 
@@ -336,15 +412,17 @@ def _lazy(task: Downscaling) -> da.Array:
         model.checkpoint,
         model.device,
         model.precision,
-        tuple(each.grid for each, _ in task.fields),
+        tuple(task.sources),
         task.units,
         task.threads,
     )
     blocks = []
     for number in range(task.units):
-        part = task.part(number)
-        fields = [each.at(name, index[part]) for (each, name), index in zip(task.fields, task.indexes, strict=True)]
-        bare = [_without_values(field, grid) for field, grid in zip(fields, recipe.grids, strict=True)]
+        member, part = task.part(number)
+        fields = [
+            each.at(name, index[part], member) for (each, name), index in zip(task.fields, task.indexes, strict=True)
+        ]
+        bare = [_without_values(field, source.grid) for field, source in zip(fields, recipe.sources, strict=True)]
         arrays = [field.data for field in fields]
         name = f"fsrcnn-pairs-{tokenize(model.digest, model.device, model.precision, task.days(part), arrays)}"
         make = delayed(partial(_from_arrays, recipe, bare, task.days(part)), name=f"{name}-recipe", traverse=False)
@@ -361,7 +439,7 @@ class _Recipe:
     checkpoint: Checkpoint | None
     device: str
     precision: str
-    grids: tuple[CFGrid, ...]
+    sources: tuple[Source, ...]
     blocks: int
     threads: int | None
 
@@ -379,31 +457,38 @@ def _from_arrays(recipe: _Recipe, bare: Sequence[xr.DataArray], days: Array, *va
     pairing = pairing_of(model)
     coarse = [field.copy(data=array) for field, array in zip(bare, values, strict=True)]
     outside = Outside(pairing)
-    fine = downscale_block(model, pairing, recipe.grids, coarse, days, threads=recipe.threads, outside=outside)
+    fine = downscale_block(model, pairing, recipe.sources, coarse, days, threads=recipe.threads, outside=outside)
     outside.say(recipe.blocks)
     return fine
 
 
-def _found(sources: Sequence[xr.Dataset], pairing: Pairing) -> list[tuple[Fields, str]]:
-    """For each predictor the dataset that has it."""
-    found = []
+def _found(
+    sources: Sequence[xr.Dataset], pairing: Pairing
+) -> tuple[list[tuple[Fields, str]], list[tuple[float, float]]]:
+    """For each predictor the dataset that has it, and scale and offset into the model's units."""
+    wanted = [predictor.name for predictor in pairing.predictors]
+    apart = [levels_apart(each, wanted)[0] for each in sources]
+    found, lines = [], []
     for predictor in pairing.predictors:
-        having = [each for each in sources if predictor.name in each.variables]
+        having = [each for each in apart if predictor.name in each.variables]
         if not having:
-            names = ", ".join(str(name) for each in sources for name in each.data_vars)
+            names = ", ".join(str(name) for each in apart for name in each.data_vars)
             words = f"no variable {printable(predictor.name)}, which the model needs"
-            raise InputError(f"{words}: there are {names}; give the file that has it with --also")
+            raise InputError(f"{words}: there are {printable(names)}; give the file that has it with --also")
         (fields,) = joined([fields_of(each, printable(predictor.name), [predictor.name]) for each in having])
-        units = str(having[0][predictor.name].attrs.get("units", ""))
-        if differ(units, predictor.units):
+        field = fields.dataset[predictor.name]
+        units = str(field.attrs.get("units", ""))
+        if (line := converted(predictor.name, field.attrs, units, predictor.units)) is None:
             raise InputError(
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
+        check_crs(fields, pairing.place, "the model's grid")
         check_spacing(predictor, fields.spacing)
-        check_place(predictor, share_outside(fields, pairing.domain))
+        check_place(predictor, share_outside(fields, pairing.domain, pairing.place))
         found.append((fields, predictor.name))
-    return found
+        lines.append(line)
+    return found, lines
 
 
 def check_place(predictor: Predictor, outside: float) -> None:

@@ -10,9 +10,10 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
 from geofsrcnn.pairs.fit import FEWEST
 from geofsrcnn.pairs.pairing import Pairing
+from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.read import Pairs
 from geofsrcnn.values.blocks import block_mean
-from geofsrcnn.values.units import conversion, differ
+from geofsrcnn.values.units import differ
 
 
 def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
@@ -42,7 +43,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
             found.append(f"{silent} states no units: they are taken for {printable(other)}")
         if differ(*units):
             words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
-            known_as = conversion(units[1], units[0]) is not None
+            known_as = converted(target.name, target.attrs, units[1], units[0]) is not None
             after = "converted" if known_as else "the regression converts, plain interpolation is left out"
             found.append(f"{words}: {after}")
         shift = shift_of(pairs, at, k, first)

@@ -1,7 +1,7 @@
 """Are networks that were trained on pairs any good on later times? Beside them stand the simple methods.
 
-Simple are the interpolations of each target's partner (where it counts in the same units), and each cell's mean, mean
-correction and regression, as they were fitted in the training.
+Simple are the interpolations of each target's partner (where its units are known), and each cell's mean, mean
+correction and regression, as they were fitted in the training, within the limits that hold for the network.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,11 @@ from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.pairs.apply import check_spacing
 from geofsrcnn.pairs.fit import same_means, simple_methods
 from geofsrcnn.pairs.network import downscaled, pairing_of
-from geofsrcnn.pairs.pairing import BILINEAR, LINES, Pairing
+from geofsrcnn.pairs.pairing import BILINEAR, LINES, MEANS_KEPT, Pairing
+from geofsrcnn.pairs.places import carried
+from geofsrcnn.pairs.quantities import wet_from
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs
+from geofsrcnn.pairs.times import PARTS, Stamp, Step, days_between
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import BICUBIC, resample
 from geofsrcnn.values.units import differ
@@ -34,9 +38,6 @@ INTERPOLATIONS = {"nearest": "nearest", "bicubic": BICUBIC, "lanczos": "lanczos"
 
 MARGIN = 4
 """Coarse cells around the grid that interpolations need."""
-
-RAIN = ("mm", "mm/day", "mm day-1", "mm d-1", "mm/d", "kg m-2", "kg m-2 d-1", "kg m-2 day-1")
-"""Units of amounts of which 1 makes a wet day."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def evaluate_pairs(
         predictors=predictors,
         targets=targets,
         partners={t.name: t.partner for t in first.targets if t.partner is not None},
-        wanted=lambda stamp: day_text(stamp) > last_day and (since is None or day_text(stamp) >= since),
+        units={p.name: p.units for p in first.predictors} | {t.name: t.attrs.get("units", "") for t in first.targets},
+        wanted=partial(_is_later, last_day=last_day, since=since),
     )
     if not pairs.stamps:
         begin = f"after {last_day}, the last day that was fitted on" if since is None else f"from {since} on"
@@ -125,6 +127,13 @@ def evaluate_pairs(
         for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
     ]
     return list(_compared(ready, pairs, device, each_part))
+
+
+def _is_later(stamp: Stamp, step: Step, last_day: str, since: str | None) -> bool:
+    """Whether a time comes after the last day that was fitted on; a month or a year as a whole."""
+    parts = min(PARTS[step], 3)
+    last = tuple(int(part) for part in last_day.split("-"))
+    return stamp[:parts] > last[:parts] and (since is None or day_text(stamp) >= since)
 
 
 def _check_since(since: str | None, last_day: str) -> None:
@@ -151,6 +160,10 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
                 f"{shown} is for {name} from {mine[0]:g} to {mine[-1]:g} ({len(mine)}), the fine files have "
                 f"{there[0]:g} to {there[-1]:g} ({len(there)})"
             )
+    alike = bool(pairing.place.crs) == bool(pairs.place.crs)
+    if not alike or carried(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place) is not None:
+        words = f"{shown} is for a grid {pairing.place}, the fine files are {pairs.place}"
+        raise InputError(f"{words}, or another one: give files of the CRS that it was trained on")
     if pairing.factor != first.factor:
         raise InputError(f"{shown} is for factor {pairing.factor}, the first model for {first.factor}")
     for each, given in ((t, g) for t, g in zip(pairing.targets, pairs.targets, strict=True)):
@@ -178,7 +191,7 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     if len(loaded) == 1:
         return ["network"]
     stems = [Path(checkpoint.path).stem for checkpoint in loaded]
-    taken = {"truth", *LINES, *INTERPOLATIONS}
+    taken = {"truth", *LINES, MEANS_KEPT, *INTERPOLATIONS}
     return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
 
 
@@ -189,7 +202,7 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
     same = []
     for k, target in enumerate(models[0].pairing.targets):
         extent, liveliest = _range_of(pairs, k, every)
-        unit = target.attrs.get("units", "")
+        unit, days = target.attrs.get("units", ""), days_between(pairs.stamps)
         comparers.append(
             Comparer(
                 target.name,
@@ -201,7 +214,7 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
                 extent=extent,
                 times=len(pairs.stamps),
                 weights=weights,
-                rain=unit in RAIN,
+                wet=None if pairs.step in ("months", "years") else wet_from(target.name, target.attrs, days),
                 show=liveliest,
             )
         )
@@ -211,7 +224,7 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
         found = [model.members(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
             target = models[0].pairing.targets[k]
-            simple = simple_methods(models[0].pairing, k, pairs.partners[times, k])
+            simple = simple_methods(models[0].pairing, k, pairs, times)
             given = {name: domain.crop(values) for name, values in simple.items()}
             at = pairs.partner[k]
             low = np.full((len(times), *(n // domain.factor for n in domain.padded)), np.nan)
@@ -221,7 +234,8 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
                 wide = scale * pairs.coarse[times, at].astype(np.float64) + offset
                 low = wide[:, margin:-margin, margin:-margin]
                 if BILINEAR in given:
-                    given |= _interpolated(wide, domain.factor, margin, domain.shape)
+                    plain = _interpolated(wide, domain.factor, margin, domain.shape)
+                    given |= {name: np.clip(values, *target.limits) for name, values in plain.items()}
             comparer.add(
                 domain.crop(pairs.fine[times, k]).astype(np.float64),
                 {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | given,

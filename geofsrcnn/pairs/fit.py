@@ -10,12 +10,22 @@ import numpy.typing as npt
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import Errors
-from geofsrcnn.pairs.pairing import BILINEAR, CLIMATOLOGY, CORRECTION, LINES, REGRESSION, Pairing, Predictor, Target
+from geofsrcnn.pairs.pairing import (
+    BILINEAR,
+    CLIMATOLOGY,
+    CORRECTION,
+    LINES,
+    MEANS_KEPT,
+    REGRESSION,
+    Pairing,
+    Predictor,
+    Target,
+)
+from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.read import TEXTS, Pairs, day_text, in_units, refuse_unknown
 from geofsrcnn.pairs.statistics import CellRegression
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.normalize import Normalizer
-from geofsrcnn.values.units import conversion
 
 FEWEST = 20
 """Times that a fine cell needs to be trained on."""
@@ -87,7 +97,7 @@ def fit(
     for k, wanted in enumerate(pairs.targets):
         i = pairs.partner[k]
         units = str(wanted.attrs.get("units", ""))
-        known_as = None if i is None else conversion(predictors[i].units, units)
+        known_as = None if i is None else converted(aims[k], wanted.attrs, predictors[i].units, units)
         if base == "correction" and i is not None and known_as is None:
             raise UsageError(
                 f"target {printable(wanted.name)} counts in {printable(units)}, its partner in "
@@ -106,6 +116,9 @@ def fit(
             slope, level, spreads[line] = cells.fitted(FEWEST, {CLIMATOLOGY: 0.0, CORRECTION: scale}.get(line))
             lines[line] = slope, level
         chosen = CLIMATOLOGY if i is None else CORRECTION if base == "correction" else REGRESSION
+        if not (spreads[chosen] > 0).any() and (spreads[CLIMATOLOGY] > 0).any():
+            words = f"{chosen} gives target {printable(wanted.name)} exactly from {printable(known[i or 0])}"
+            raise InputError(f"{words}: nothing is left for a network to learn")
         if not (spreads[chosen] > 0).any():
             words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
             raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
@@ -128,7 +141,8 @@ def fit(
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
     days = [pairs.stamps[i] for i in np.nonzero(first)[0]]
     fitted = (day_text(min(days)), day_text(max(days)))
-    return Pairing(pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names), fitted, members)
+    around = pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names), fitted, members
+    return Pairing(*around, pairs.place)
 
 
 def _span(blocks: Iterable[Array]) -> tuple[float, float]:
@@ -145,15 +159,24 @@ def baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[s
     for times in pairs.blocks(chosen):
         for k, target in enumerate(pairing.targets):
             truth, where = pairs.fine[times, k], scored(pairs, pairing, k, times)
-            for name, guess in simple_methods(pairing, k, pairs.partners[times, k]).items():
+            for name, guess in simple_methods(pairing, k, pairs, times).items():
                 found[target.name].setdefault(name, Errors()).add(guess, truth, where)
     return {name: {method: errors.rmse for method, errors in each.items()} for name, each in found.items()}
 
 
-def simple_methods(pairing: Pairing, k: int, partner: Array) -> dict[str, Array]:
-    """What methods without a network give for a target ``(time, Y, X)``, from its partner at the fine cells."""
-    target = pairing.targets[k]
-    return {line: target.simple(line, partner, len(partner)) for line in target.lines}
+def simple_methods(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dict[str, Array]:
+    """What methods without a network give for a target ``(time, Y, X)``, finished as the network's result is.
+
+    All are within its limits; where the network keeps block means, so does its base as one more method, so that a
+    network that has learned nothing is no better than the best of them.
+    """
+    target, partner = pairing.targets[k], pairs.partners[times, k]
+    found = {line: np.clip(target.simple(line, partner, len(partner)), *target.limits) for line in target.lines}
+    at = pairs.partner[k]
+    if target.conserving != "none" and at is not None:
+        coarse = pairs.inner(times, at).astype(np.float64)
+        found[MEANS_KEPT] = pairing.with_coarse_means(target, found[target.base], coarse)
+    return found
 
 
 def scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
@@ -183,9 +206,8 @@ def same_means(pairs: Pairs, k: int, chosen: Array) -> str:
         return "none"
     times = next(pairs.blocks(chosen))
     fine = pairs.fine[times, k].astype(np.float64)
-    inner = slice(pairs.margin, -pairs.margin or None)
     scale, offset = in_units(pairs, k)
-    given = scale * pairs.coarse[times, at, inner, inner].astype(np.float64) + offset
+    given = scale * pairs.inner(times, at).astype(np.float64) + offset
     off = {"none": np.inf}
     for kind, areas in (("mean", None), ("area", pairs.domain.areas)):
         means = block_mean(fine, pairs.domain.factor, areas)

@@ -1,7 +1,7 @@
 """What a network that was trained on pairs takes and gives: predictors, statics and calendar in, targets out.
 
 A target is a linear function of its partner among the predictors, interpolated, for each cell of the fine grid
-(climatology where there is no partner), and the network gives what is left, in units of that cell's spread. Numpy only.
+(climatology where there is no partner), and the network gives what is left, in units of that cell's spread.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy.typing as npt
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
+from geofsrcnn.pairs.places import GLOBE, Place
+from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.statistics import unshuffle, with_means
 from geofsrcnn.values.normalize import Normalizer
-from geofsrcnn.values.units import conversion
 
 YEAR = 365.25
 
@@ -84,7 +85,7 @@ class Target:
     conserving: str = "none"
 
     def simple(self, method: str, partner: Array | None, times: int) -> Array:
-        """``(time, y, x)`` by one of the simple methods."""
+        """``(time, y, x)`` by one of the simple methods, without limits."""
         slope, offset = self.lines[method]
         if partner is None or method == CLIMATOLOGY:  # also where the partner is missing
             return np.broadcast_to(offset, (times, *offset.shape))
@@ -105,6 +106,9 @@ CORRECTION, REGRESSION = "mean correction", "cell regression"
 
 LINES = (CLIMATOLOGY, BILINEAR, CORRECTION, REGRESSION)
 """Each cell's mean; its partner in the target's units; that and their mean difference; least squares on the partner."""
+
+MEANS_KEPT = "block means kept"
+"""The base with block means that are the coarse values: where the network keeps them, what it gives untaught."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ class Pairing:
         First and last day that was fitted on, ``YYYY-MM-DD``.
     members : int
         Networks whose mean is the result.
+    place : Place
+        What the coordinates of the fine grid count.
     """
 
     domain: Domain
@@ -139,6 +145,7 @@ class Pairing:
     names: Sequence[str] = field(default_factory=tuple)
     fitted: tuple[str, str] = ("", "")
     members: int = 1
+    place: Place = field(default_factory=Place)
 
     @property
     def factor(self) -> int:
@@ -172,12 +179,16 @@ class Pairing:
         whole = []
         for k, target in enumerate(self.targets):
             fine, i = target.finish(bases[:, k], residuals[:, k]), self.partner(target)
-            if target.conserving != "none" and i is not None:
-                slope, offset = (part.flat[0] for part in target.lines[BILINEAR])
-                areas = self.domain.areas if target.conserving == "area" else None
-                fine = with_means(fine, slope * coarse[:, i] + offset, target.limits, areas)
-            whole.append(fine)
+            whole.append(fine if i is None else self.with_coarse_means(target, fine, coarse[:, i]))
         return self.domain.crop(np.stack(whole, axis=1))
+
+    def with_coarse_means(self, target: Target, fine: Array, coarse: Array) -> Array:
+        """A target ``(time, Y, X)`` with the block means of its partner on the coarse grid, where they are kept."""
+        if target.conserving == "none":
+            return fine
+        slope, offset = (part.flat[0] for part in target.lines[BILINEAR])
+        areas = self.domain.areas if target.conserving == "area" else None
+        return with_means(fine, slope * coarse + offset, target.limits, areas)
 
     def inputs(self, coarse: Array, days: Array, halo: int) -> Array:
         """The network's input.
@@ -250,6 +261,7 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
         "calendar": pairing.calendar,
         "fitted": list(pairing.fitted),
         "members": pairing.members,
+        **({} if pairing.place.is_globe else {"crs": pairing.place.crs, "scale": list(pairing.place.scale)}),
     }
     nothing = np.zeros(domain.padded)
     arrays: dict[str, Array] = {}
@@ -314,7 +326,7 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
             raise ConfigError(f"no predictor {t['partner']}")
         (units,) = {p.units for p in predictors if p.name == t["partner"]} or {""}
-        scale, shift = conversion(units, attrs.get("units", "")) or (1.0, 0.0)
+        scale, shift = converted(str(t["name"]), attrs, units, attrs.get("units", "")) or (1.0, 0.0)
         lines = {
             CLIMATOLOGY: (0 * one, cells["climatology"][k]),
             BILINEAR: (scale * one, shift * one),
@@ -335,7 +347,16 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
     first, last = map(str, words["fitted"])
     members = member_count(words)
     calendar = bool(words["calendar"])
-    return Pairing(_domain(words), predictors, targets, arrays["statics"], calendar, names, (first, last), members)
+    place = Place(GLOBE)
+    if "crs" in words:
+        y, x = (float(each) for each in words["scale"])
+        place = Place(str(words["crs"]), (y, x))
+        if not place.is_valid:
+            raise ConfigError("a CRS that cannot be")
+    elif not words["turning"]:
+        place = Place()
+    statics = arrays["statics"]
+    return Pairing(_domain(words), predictors, targets, statics, calendar, names, (first, last), members, place)
 
 
 def _domain(words: dict[str, Any]) -> Domain:

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import rasterio.warp
 import xarray as xr
-from affine import Affine
-from pyproj import CRS
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.times import decoded
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files.paths import expanded
 from geofsrcnn.formats.open import open_dataset
-from geofsrcnn.formats.raster_cf import crs_of, grid_of
-from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
-from geofsrcnn.grids.longitude import near
-from geofsrcnn.pairs.interpolate import averaged, domain_of, interpolated
-from geofsrcnn.pairs.times import TOGETHER, Fields, common_times, fields_of, joined
-from geofsrcnn.values.units import conversion
+from geofsrcnn.pairs.dimensions import chosen
+from geofsrcnn.pairs.interpolate import averaged, brought, degrees_apart, domain_of, share_outside, steps_over
+from geofsrcnn.pairs.places import Place, carried
+from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.times import TOGETHER, Fields, Stamp, Step, common_step, common_times, fields_of, joined
 
-TEXTS = ("units", "standard_name", "long_name", "cell_methods")
+TEXTS = ("units", "standard_name", "long_name", "cell_methods", "units_metadata")
 
 IN_MEMORY = 4 * 2**30
 """Bytes of fields from which on they are kept in a file without a name, of which the system holds what is used."""
@@ -53,19 +52,21 @@ class Pairs:
     days : ndarray (time,)
         Of the year, from 0.
     stamps : list of tuple
-        Of the times.
+        Of the times; again for each member of an ensemble.
     predictors, targets : list of DataArray
         For names, units and other words.
     partner : list of int or None
         Place of each target's partner among the predictors.
     margin : int
         Coarse cells around the grid in `coarse`.
-    crs : CRS or None
-        Of the fine grid, if known.
+    place : Place
+        What the coordinates of the fine grid count.
     outside : dict of str to float
         Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
     spacing : dict of str to tuple of float
         Between rows and between columns of each predictor's own grid.
+    step : str
+        Between times: "hours", "days", "months", "years", or "".
     """
 
     domain: Domain
@@ -73,14 +74,15 @@ class Pairs:
     partners: Array
     fine: Array
     days: Array
-    stamps: list[tuple[int, ...]]
+    stamps: list[Stamp]
     predictors: list[xr.DataArray]
     targets: list[xr.DataArray]
     partner: list[int | None]
     margin: int
-    crs: CRS | None = None
+    place: Place = field(default_factory=Place)
     outside: dict[str, float] = field(default_factory=dict)
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
+    step: Step = ""
 
     @property
     def digest(self) -> str:
@@ -89,6 +91,11 @@ class Pairs:
         for part in (self.coarse, self.fine, self.days):
             result.update(np.ascontiguousarray(part).view(np.uint8).data)
         return result.hexdigest()
+
+    def inner(self, times: Array, predictor: int) -> Array:
+        """A predictor ``(time, y, x)`` on the coarse grid, without the cells around it."""
+        within = slice(self.margin, -self.margin or None)
+        return self.coarse[times, predictor, within, within]
 
     def blocks(self, chosen: Array) -> Iterator[Array]:
         """Indexes of the chosen times, some after the other."""
@@ -126,9 +133,12 @@ def read_pairs(
     predictors: Sequence[str] = (),
     targets: Sequence[str] = (),
     partners: dict[str, str] | None = None,
-    wanted: Callable[[tuple[int, ...]], bool] = lambda _: True,
+    units: Mapping[str, str] | None = None,
+    wanted: Callable[[Stamp, Step], bool] = lambda _stamp, _step: True,
 ) -> Pairs:
     """Read coarse and fine files, and bring them onto one pair of grids at the times that all have.
+
+    Members of an ensemble, where there are some, follow each other, each with all times.
 
     Parameters
     ----------
@@ -139,11 +149,13 @@ def read_pairs(
     margin : int
         Coarse cells around the fine grid that are read as well.
     predictors, targets : sequence of str
-        Variables; all fields if none are given.
+        Variables, or levels of them; all fields if none are given.
     partners : dict of str to str
         Predictors by target; found by names where not given.
+    units : mapping of str to str
+        Units by variable that values are brought into where that can be; a file's own where not given.
     wanted : callable
-        Whether a time is read.
+        Whether a time is read, from its date and the step between times.
 
     Raises
     ------
@@ -153,55 +165,61 @@ def read_pairs(
     with ExitStack() as held:
 
         def read(path: Path, wanted: Sequence[str]) -> Fields:
-            dataset = xr.decode_cf(held.enter_context(open_dataset(path)), decode_timedelta=False)
-            there = [name for name in wanted if name in dataset.variables]
-            return fields_of(dataset, printable(path.name), there or None)
+            shown = printable(path.name)
+            dataset = decoded(held.enter_context(open_dataset(path)), shown)
+            return fields_of(dataset, shown, wanted)
 
         sources = joined([read(path, predictors) for path in expanded(coarse)])
         truths = joined([read(path, targets) for path in expanded(fine)])
-        for chosen, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
-            names = {name for fields in found for name in fields.names}
-            if missing := [name for name in chosen if name not in names]:
-                raise UsageError(
-                    f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}"
-                )
-            if twice := sorted(name for name in names if sum(name in fields.names for fields in found) > 1):
-                raise InputError(f"several {what} files have {printable(', '.join(twice))}: rename, or leave one out")
-        domain = domain_of(truths[0], factor)
+        for named, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
+            _check_names(named, found, what)
+        domain, place = domain_of(truths[0], factor), truths[0].place
         for fields in sources:
             _check_place(fields, truths[0], domain)
         indexes = common_times([*sources, *truths])
+        step = common_step([*sources, *truths])
         stamps = _stamps([*sources, *truths], indexes)
         _say_what_is_left_out([*sources, *truths], len(stamps))
-        kept = [i for i, stamp in enumerate(stamps) if wanted(stamp)]
+        kept = [i for i, stamp in enumerate(stamps) if wanted(stamp, step)]
         stamps, indexes = [stamps[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
-        given = [(f, n, i) for f, i in zip(sources, indexes, strict=False) for n in _named(f, predictors)]
-        aims = [(f, n, i) for f, i in zip(truths, indexes[len(sources) :], strict=True) for n in _named(f, targets)]
+        given = [
+            (f, n, i) for f, i in zip(sources, indexes, strict=False) for n in chosen(f.names, f.parents, predictors)
+        ]
+        aims = [
+            (f, n, i)
+            for f, i in zip(truths, indexes[len(sources) :], strict=True)
+            for n in chosen(f.names, f.parents, targets)
+        ]
         if targets:
-            aims.sort(key=lambda each: targets.index(each[1]))
+            aims.sort(key=lambda each: _rank(each[0], each[1], targets))
         for fields, _, _ in aims:
             _same_grid(fields, truths[0], domain, factor)
-        before, after = ([fields.at(name, index) for fields, name, index in each] for each in (given, aims))
-        partner = partners_of(after, before, partners or {})
+        before, after = ([_in_wanted_units(f.at(n, i), units or {}) for f, n, i in each] for each in (given, aims))
+        partner = partners_of([words for words, _ in after], [words for words, _ in before], partners or {})
         times, (rows, columns) = len(stamps), domain.padded
-        low = room((times, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
-        high, near = room((times, len(aims), rows, columns)), room((times, len(aims), rows, columns))
+        members = len(members_of([*sources, *truths])) or 1
+        count = times * members
+        low = room((count, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
+        high, near = room((count, len(aims), rows, columns)), room((count, len(aims), rows, columns))
         middles = domain.middles(margin)
-        for start in range(0, times, TOGETHER):
-            part = slice(start, start + TOGETHER)
+        for member, start in itertools.product(range(members), range(0, times, TOGETHER)):
+            part = slice(start, min(start + TOGETHER, times))
+            to = slice(member * times + part.start, member * times + part.stop)
 
-            def some(each: tuple[Fields, str, list[int]], part: slice = part) -> xr.DataArray:
+            def some(
+                each: tuple[Fields, str, list[int]], line: tuple[float, float], part: slice = part, member: int = member
+            ) -> xr.DataArray:
                 fields, name, index = each
-                return fields.at(name, index[part]).load()
+                values = fields.at(name, index[part], member).load()
+                return values if line == (1.0, 0.0) else values * line[0] + line[1]
 
-            for i, each in enumerate(given):
-                values = some(each)
-                low[part, i] = interpolated(values, each[0].grid, *middles, turning=domain.turning)
+            for i, (each, (_, line)) in enumerate(zip(given, before, strict=True)):
+                values, places = some(each, line), (each[0].place, place)
+                low[to, i] = brought(values, each[0].grid, places, *middles)
                 for k in (k for k, at in enumerate(partner) if at == i):
-                    there = interpolated(values, each[0].grid, domain.y, domain.x, turning=domain.turning)
-                    near[part, k] = domain.pad(there)
-            for k, each in enumerate(aims):
-                high[part, k] = domain.pad(some(each).to_numpy().astype(np.float32))
+                    near[to, k] = domain.pad(brought(values, each[0].grid, places, domain.y, domain.x))
+            for k, (each, (_, line)) in enumerate(zip(aims, after, strict=True)):
+                high[to, k] = domain.pad(some(each, line).to_numpy().astype(np.float32))
         for k, at in enumerate(partner):
             if at is None:
                 near[:, k] = np.nan
@@ -210,26 +228,68 @@ def read_pairs(
             low,
             near,
             high,
-            np.array([day_of_year(stamp) for stamp in stamps], np.float64),
-            stamps,
-            before,
-            after,
+            np.array([day_of_year(stamp, step) for stamp in stamps] * members, np.float64),
+            stamps * members,
+            [words for words, _ in before],
+            [words for words, _ in after],
             partner,
             margin,
-            place_of(truths[0]),
-            {name: share_outside(fields, domain) for fields, name, _ in given},
+            place,
+            {name: share_outside(fields, domain, place) for fields, name, _ in given},
             {name: fields.spacing for fields, name, _ in given},
+            step,
         )
 
 
+def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> None:
+    """Refuse names that are not there, and such as are in several files."""
+    names = {name for fields in found for name in fields.names}
+    known = names | {parent for fields in found for parent in fields.parents.values()}
+    if missing := [name for name in wanted if name not in known]:
+        raise UsageError(f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}")
+    if twice := sorted(name for name in names if sum(name in fields.names for fields in found) > 1):
+        raise InputError(f"several {what} files have {printable(', '.join(twice))}: rename, or leave one out")
+
+
+def _rank(fields: Fields, name: str, wanted: Sequence[str]) -> int:
+    """The place of a variable, or of that whose level it is, among names."""
+    return wanted.index(name if name in wanted else fields.parents[name])
+
+
+def _in_wanted_units(words: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.DataArray, tuple[float, float]]:
+    """A field in the units that are wanted, in words, and how its values come there; as it is where they cannot."""
+    own = str(words.attrs.get("units", ""))
+    wanted = units.get(str(words.name), own)
+    line = converted(str(words.name), words.attrs, own, wanted)
+    if line is None or not own or not wanted:
+        return words, (1.0, 0.0)
+    return words.assign_attrs(units=wanted), line
+
+
+def members_of(every: Sequence[Fields]) -> list[Any]:
+    """The members of an ensemble that all datasets with members have; none where there is no ensemble.
+
+    Raises
+    ------
+    InputError
+        If they have other ones.
+    """
+    having = [fields for fields in every if fields.member is not None]
+    for fields in having[1:]:
+        if fields.members != having[0].members:
+            words = f"{fields.shown} and {having[0].shown} have other members"
+            raise InputError(
+                f"{words} ({len(fields.members)} and {len(having[0].members)}): select those that both have"
+            )
+    return having[0].members if having else []
+
+
 def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
-    """Refuse coarse fields of another CRS, of another place, or no coarser than the fine ones."""
-    places = place_of(coarse), place_of(fine)
-    kinds = coarse.grid.kind, fine.grid.kind
-    if places[0] != places[1] and (None not in places or kinds[0] != kinds[1]):
-        one, other = (kind if place is None else str(place.name) for place, kind in zip(places, kinds, strict=True))
-        raise InputError(f"{coarse.shown} is {one}, {fine.shown} is {other}: warp one to the other's CRS first")
-    if share_outside(coarse, domain) > NOWHERE:
+    """Refuse coarse fields of another place, of an unknown CRS, or no coarser than the fine ones."""
+    check_crs(coarse, fine.place, fine.shown)
+    if not fine.place.crs:
+        _check_latitudes(coarse, fine)
+    if share_outside(coarse, domain, fine.place) > NOWHERE:
         ends = [
             f"{name} {np.min(values):g} to {np.max(values):g}"
             for fields in (coarse, fine)
@@ -241,10 +301,41 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
             f"{coarse.shown} ({', '.join(ends[:2])}) does not cover {fine.shown} ({', '.join(ends[2:])}): check the "
             "coordinates of both"
         )
-    if all(0 < own <= wanted * 1.001 for own, wanted in zip(coarse.spacing, fine.spacing, strict=True)):
+    if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.place)):
         words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
 
+
+def check_crs(coarse: Fields, place: Place, shown: str) -> None:
+    """Refuse fields whose CRS is not known beside those of a known one, or the other way round.
+
+    Raises
+    ------
+    InputError
+    """
+    if bool(coarse.place.crs) != bool(place.crs):
+        known, silent = (coarse.shown, shown) if coarse.place.crs else (shown, coarse.shown)
+        words = f"{known} is {coarse.place if coarse.place.crs else place}, {silent} states no CRS"
+        raise InputError(f"{words}: give it a grid_mapping, or warp one to the other's CRS first")
+
+
+def _check_latitudes(coarse: Fields, fine: Fields) -> None:
+    """Of grids of no stated CRS, refuse those whose latitudes and longitudes of two dimensions are not the same.
+
+    Where these are not there, say that coordinates were taken as they are.
+    """
+    off = degrees_apart(coarse, fine)
+    both = f"{coarse.shown} and {fine.shown}"
+    if off is None:
+        words = f"neither {coarse.shown} nor {fine.shown} states a CRS, and their coordinates are taken for the same"
+        warn("W-NOCRS", f"{words}: give both a grid_mapping")
+    elif off > APART:
+        words = f"coordinates of {both} that are the same have latitudes and longitudes {off:.2g} coarse cells apart"
+        raise InputError(f"{words}: they are of other CRS, warp one to the other's first")
+
+
+APART = 0.5
+"""Coarse cells between the latitudes and longitudes of two grids up to which they are of one CRS."""
 
 NOWHERE = 0.9
 """Share of the fine cells beyond a coarse grid from which on the two are of other places."""
@@ -253,6 +344,9 @@ NOWHERE = 0.9
 def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:
     """Refuse fine fields on another grid."""
     own = domain_of(fields, factor)
+    if carried(domain.y, domain.x, other.place, fields.place) is not None:
+        words = f"{fields.shown} is {fields.place}, {other.shown} {other.place}"
+        raise InputError(f"{words}, or another one: bring fine fields onto one grid")
     for mine, wanted, what in ((own.y, domain.y, "rows"), (own.x, domain.x, "columns")):
         words = f"{fields.shown} and {other.shown} have other fine grids"
         if len(mine) != len(wanted):
@@ -262,22 +356,10 @@ def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> No
             raise InputError(f"{words} ({what} at {mine[off]:g} and {wanted[off]:g}): bring them onto one")
 
 
-def share_outside(fields: Fields, domain: Domain) -> float:
-    """Share of a domain's cells whose middles lie beyond the cells of a grid."""
-    shares = []
-    for name, places in ((fields.grid.y_coordinate, domain.y), (fields.grid.x_coordinate, domain.x)):
-        known = np.sort(fields.dataset[str(name)].to_numpy().astype(np.float64))
-        if name == fields.grid.x_coordinate and domain.turning:
-            known = np.sort(near(known, places.mean()))
-        half = (known[-1] - known[0]) / max(len(known) - 1, 1) / 2
-        shares.append(np.mean((places < known[0] - half) | (places > known[-1] + half)))
-    return float(1 - (1 - shares[0]) * (1 - shares[1]))
-
-
-def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: CRS | None) -> tuple[Array, list[str]]:
+def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Place) -> tuple[Array, list[str]]:
     """Fields without times as means over the cells of the padded fine grid ``(k, Y, X)``, and their names.
 
-    Those of another CRS are warped (GDAL's average, or bilinear where the fine grid is the finer one).
+    Those of another CRS are brought to where they are; bilinearly where the fine grid is the finer one.
 
     Parameters
     ----------
@@ -285,8 +367,8 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: C
         NetCDF, Zarr or GeoTIFF; names may be patterns.
     domain : Domain
         The fine grid.
-    crs : CRS or None
-        Its, if known.
+    place : Place
+        What its coordinates count.
 
     Raises
     ------
@@ -298,72 +380,31 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, crs: C
         with open_dataset(path) as stored:
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))
+            if bool(fields.place.crs) != bool(place.crs):
+                known, other = (fields.shown, "the fine grid") if fields.place.crs else ("the fine grid", fields.shown)
+                raise InputError(f"{known} states a CRS, {other} none: give it one, or warp {fields.shown} first")
             for name in fields.names:
-                layer = dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
-                own = place_of(fields)
-                if own == crs:
-                    layers.append(averaged(layer, fields.grid, domain))
-                elif own is None or crs is None:
-                    known, other = (fields.shown, "the fine grid") if crs is None else ("the fine grid", fields.shown)
-                    raise InputError(f"{known} states a CRS, {other} none: give it one, or warp {fields.shown} first")
-                else:
-                    layers.append(_warped(layer.to_numpy(), grid_of(dataset, fields.grid), domain, crs))
+                layer = fields.dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
+                layers.append(averaged(layer, fields.grid, domain, (fields.place, place)))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
                 if not np.isfinite(layers[-1]).any():
                     raise InputError(f"{printable(path.name)} has no value on the fine grid: check its coordinates")
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
 
 
-def place_of(fields: Fields) -> CRS | None:
-    """The CRS of fields; WGS 84 for latitude and longitude of any datum, whose differences are far below a cell."""
-    found = crs_of(fields.dataset, fields.grid)
-    if fields.grid.kind == "latitude-longitude" or (found is not None and found.is_geographic):
-        return CRS.from_epsg(4326)
-    return found
-
-
-def _warped(values: Array, grid: Grid, domain: Domain, crs: CRS) -> Array:
-    rows, columns = domain.shape
-    for places in (domain.y, domain.x):
-        steps = np.diff(places)
-        if np.abs(steps - steps.mean()).max() > 1e-3 * abs(steps.mean()):
-            raise InputError("static fields of another CRS need an evenly spaced fine grid: warp them first")
-    down, right = (np.diff(places).mean() for places in (domain.y, domain.x))
-    corner = Affine(right, 0, domain.x[0] - right / 2, 0, down, domain.y[0] - down / 2)
-    made: Array = np.full((rows, columns), np.nan)
-    with rasterio.Env():
-        wanted = rasterio.crs.CRS.from_wkt(crs.to_wkt())
-        size = abs(rasterio.warp.calculate_default_transform(grid.crs, wanted, *grid.shape[::-1], *grid.bounds)[0].a)
-        rasterio.warp.reproject(
-            np.asarray(values, np.float64),
-            made,
-            src_transform=grid.affine,
-            src_crs=grid.crs,
-            src_nodata=np.nan,
-            dst_transform=corner,
-            dst_crs=wanted,
-            dst_nodata=np.nan,
-            resampling=rasterio.enums.Resampling.average if size < abs(right) else rasterio.enums.Resampling.bilinear,
-        )
-    if not np.isfinite(made).any():
-        raise InputError("a static field of another CRS does not reach the fine grid: check the CRS of both")
-    return domain.pad(made)
-
-
-def _named(fields: Fields, wanted: Sequence[str]) -> list[str]:
-    return [name for name in fields.names if not wanted or name in wanted]
-
-
-def _stamps(every: list[Fields], indexes: list[list[int]]) -> list[tuple[int, ...]]:
-    for fields, chosen in zip(every, indexes, strict=True):
+def _stamps(every: list[Fields], indexes: list[list[int]]) -> list[Stamp]:
+    for fields, index in zip(every, indexes, strict=True):
         if fields.time is not None:
-            return [fields.stamps[i] for i in chosen]
+            return [fields.stamps[i] for i in index]
     raise InputError("no file has a time axis: to train on rasters of one time, give the fine ones alone")
 
 
-def day_of_year(stamp: tuple[int, ...]) -> float:
-    """Days since the year began, from 0; months are equally long, as in no calendar and nearly in all."""
-    month, day = stamp[1:3]
+def day_of_year(stamp: Stamp, step: Step = "") -> float:
+    """Days since the year began, from 0; months are equally long, as in no calendar and nearly in all.
+
+    Of months and years the middle, wherever in them they are stamped.
+    """
+    month, day = {"months": (stamp[1], 16), "years": (7, 1)}.get(step, stamp[1:3])
     return (month - 1) * 30.4375 + day - 1
 
 
@@ -373,7 +414,7 @@ def _say_what_is_left_out(every: list[Fields], shared: int) -> None:
         warn("W-TIMES", f"times without a partner are left out: {', '.join(longer)}; {shared} are in all files")
 
 
-def day_text(stamp: tuple[int, ...]) -> str:
+def day_text(stamp: Stamp) -> str:
     """The day of a time, ``YYYY-MM-DD``."""
     year, month, day = stamp[:3]
     return f"{year:04d}-{month:02d}-{day:02d}"
@@ -386,7 +427,8 @@ def in_units(pairs: Pairs, k: int) -> tuple[float, float]:
         "" if each is None else str(each.attrs.get("units", ""))
         for each in (None if at is None else pairs.predictors[at], pairs.targets[k])
     )
-    return conversion(given, wanted) or (1.0, 0.0)
+    aim = pairs.targets[k]
+    return converted(str(aim.name), aim.attrs, given, wanted) or (1.0, 0.0)
 
 
 def partners_of(
@@ -409,10 +451,10 @@ def refuse_unknown(what: str, named: Iterable[str], there: Sequence[str]) -> Non
 
 
 def partner_of(target: xr.DataArray, predictors: Sequence[xr.DataArray]) -> int | None:
-    """Which predictor is the same quantity: by standard name, else by name."""
+    """Which predictor is the same quantity: by standard name, of several by the name too, else by name."""
     said = target.attrs.get("standard_name")
-    for i, predictor in enumerate(predictors):
-        if said and predictor.attrs.get("standard_name") == said:
-            return i
+    same = [i for i, predictor in enumerate(predictors) if said and predictor.attrs.get("standard_name") == said]
     names = [predictor.name for predictor in predictors]
-    return names.index(target.name) if target.name in names else None
+    if target.name in names and (not same or names.index(target.name) in same):
+        return names.index(target.name)
+    return same[0] if same else None

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import attribute, counts_time
 from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
+from geofsrcnn.pairs.dimensions import is_member, levels_apart
+from geofsrcnn.pairs.places import Place, carried, place_of
+from geofsrcnn.pairs.quantities import converted
 
 TOGETHER = 64
 """Times that are read, and reckoned with, together."""
+
+Step = Literal["hours", "days", "months", "years", ""]
+
+PARTS = {"years": 1, "months": 2, "days": 3, "": 3, "hours": 5}
+"""How much of a date tells times of a step apart: year, month, day, hour, minute."""
+
+Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -33,26 +44,76 @@ class Fields:
         Dimension of times.
     shown : str
         Where it comes from, for messages.
+    place : Place
+        What its coordinates count.
+    member : str, optional
+        Dimension of the members of an ensemble.
+    parents : dict of str to str
+        Of the fields that are a level of a variable, which.
     """
 
     dataset: xr.Dataset
     grid: CFGrid
     time: str | None
     shown: str
+    place: Place = field(default_factory=Place)
+    member: str | None = None
+    parents: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of its fields."""
         return self.grid.variables
 
+    @property
+    def members(self) -> list[Any]:
+        """Labels of the members of an ensemble; none where there is no ensemble."""
+        if self.member is None:
+            return []
+        return list(self.dataset[self.member].to_numpy())  # numbers from 0 where there is no coordinate
+
     @cached_property
-    def stamps(self) -> list[tuple[int, ...]]:
-        """Year, month, day of each time, and hour and minute unless there is one a day."""
+    def stamps(self) -> list[Stamp]:
+        """Year, month, day of each time, and hour and minute where there are several a day."""
+        return [date[: 5 if self.step == "hours" else 3] for date in self.dates]
+
+    @cached_property
+    def dates(self) -> list[Stamp]:
+        """Year, month, day, hour and minute of each time; of means, at the middle of their bounds (CF 7.1).
+
+        A month that is stamped at its end, the first of the next one, is so known for what it is.
+        """
         if self.time is None:
             return []
-        found = [_stamp(value) for value in self.dataset.indexes[self.time]]
-        days = [stamp[:3] for stamp in found]
-        return days if len(set(days)) == len(days) else found
+        own = self.dataset.indexes[self.time]
+        middles = self._middles()
+        return [_stamp(value) for value in (own if middles is None else middles)]
+
+    def _middles(self) -> Any | None:
+        """Middles of the bounds of times, where they say that a time is a day or longer."""
+        name = attribute(self.dataset[str(self.time)], "bounds")
+        bounds = self.dataset.variables.get(name) if isinstance(name, str) else None
+        if bounds is None or bounds.dims[:1] != (self.time,) or bounds.shape[1:] != (2,):
+            return None
+        first, last = xr.DataArray(bounds[:, 0]).to_index(), xr.DataArray(bounds[:, 1]).to_index()
+        if not (_is_time(first) and _is_time(last)):
+            return None
+        return first + (last - first) / 2 if (_days(last - first) > SHORTEST).all() else None
+
+    @cached_property
+    def step(self) -> Step:
+        """What is between times: of several a day, a day, a month, a year; nothing where it is none of them, or one."""
+        dates = self.dates
+        if len(dates) < 2:
+            return ""
+        gap = float(np.median(np.abs(_days(np.diff(np.asarray(self.dataset.indexes[str(self.time)]))))))
+        if 26 < gap < 33 and _differ(dates, 2):
+            return "months"
+        if 350 < gap < 380 and _differ(dates, 1):
+            return "years"
+        if not _differ(dates, 3) and _differ(dates, 5):
+            return "hours"
+        return "days" if SHORTEST < gap < 1.1 else ""
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -63,35 +124,69 @@ class Fields:
             steps.append(float(np.median(np.abs(np.diff(places)))) if len(places) > 1 else 0.0)
         return steps[0], steps[1]
 
-    def at(self, name: str, times: Sequence[int]) -> xr.DataArray:
-        """A field at some times ``(time, y, x)``."""
-        field = self.dataset[name]
+    def at(self, name: str, times: Sequence[int], member: int = 0) -> xr.DataArray:
+        """A field at some times ``(time, y, x)``, of a member of the ensemble if it is one."""
+        found = self.dataset[name]
+        if self.member in found.dims:
+            found = found.isel({self.member: member}, drop=True)
         if self.time is not None:
-            field = field.isel({self.time: list(times)})
-        return field.transpose(..., self.grid.y, self.grid.x)
+            found = found.isel({self.time: list(times)})
+        return found.transpose(..., self.grid.y, self.grid.x)
 
 
-def _stamp(value: Any) -> tuple[int, ...]:
+SHORTEST = 0.9
+"""Days from which on times are not several a day."""
+
+
+def _stamp(value: Any) -> Stamp:
     return value.year, value.month, value.day, value.hour, value.minute
 
 
-def fields_of(dataset: xr.Dataset, shown: str, variables: Iterable[str] | None = None) -> Fields:
-    """The fields of a dataset, and their time dimension.
+def _days(gaps: Any) -> Array:
+    """Differences of times in days."""
+    values = np.asarray(gaps)
+    if values.dtype.kind == "m":
+        result: Array = values / np.timedelta64(1, "D")
+        return result
+    return np.array([gap.total_seconds() / 86400 for gap in values], np.float64)
+
+
+def _differ(dates: Sequence[Stamp], parts: int) -> bool:
+    """Whether no two dates have the same year, month and so on."""
+    return len({date[:parts] for date in dates}) == len(dates)
+
+
+def fields_of(dataset: xr.Dataset, shown: str, variables: Sequence[str] | None = None) -> Fields:
+    """The fields of a dataset, their levels apart, and their dimensions of times and members.
 
     Raises
     ------
     InputError, UsageError
-        If there is no grid, or a field has dimensions besides time, y and x.
+        If there is no grid, or a field has dimensions besides time, member, level, y and x.
     """
-    grid = find_grid(dataset, variables=variables)
+    dataset, parents = levels_apart(dataset, variables or ())
+    if variables:
+        levels = [level for level, parent in parents.items() if parent in variables]
+        variables = [*(name for name in variables if name in dataset.variables), *levels]
+    grid = find_grid(dataset, variables=variables or None)
     others = {str(dim) for name in grid.variables for dim in dataset[name].dims} - {grid.y, grid.x}
     times = [dim for dim in others if dim in dataset.indexes and _is_time(dataset.indexes[dim])]
-    spare = {dim for dim in others if dim not in times and dataset.sizes[dim] > 1}
-    if spare or len(times) > 1:
-        words = printable(", ".join(sorted(spare or set(times))))
-        raise InputError(f"fields of {shown} have dimensions besides time, y and x: {words}: select one of each first")
-    dataset = dataset.isel({dim: 0 for dim in others if dim not in times}, drop=True)
-    return Fields(dataset, grid, times[0] if times else None, shown)
+    left = [dim for dim in others if dim not in times and dataset.sizes[dim] > 1]
+    members = [dim for dim in left if is_member(dataset, dim)]
+    spare = {dim for dim in left if dim not in members}
+    if spare or len(times) > 1 or len(members) > 1:
+        raise InputError(_spare_dimensions(dataset, shown, sorted(spare or set(times if len(times) > 1 else members))))
+    place = place_of(dataset, grid)
+    dataset = dataset.isel({dim: 0 for dim in others if dim not in (*times, *members)}, drop=True)
+    return Fields(dataset, grid, times[0] if times else None, shown, place, members[0] if members else None, parents)
+
+
+def _spare_dimensions(dataset: xr.Dataset, shown: str, dims: Sequence[str]) -> str:
+    for dim in dims:
+        if dim in dataset.variables and counts_time(dataset[dim]):
+            return f"times of {shown} are not decoded ({printable(dim)}): open it with decode_times=True"
+    words = printable(", ".join(dims))
+    return f"fields of {shown} have dimensions besides time, member, level, y and x: {words}: select one of each first"
 
 
 def joined(all_fields: Sequence[Fields]) -> list[Fields]:
@@ -114,15 +209,16 @@ def _joined(group: list[Fields]) -> Fields:
     if any(fields.time is None for fields in group):
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
+        if bool(fields.place.crs) != bool(first.place.crs) or carried(*places_of(first), first.place, fields.place):
+            raise InputError(f"{fields.shown} and {first.shown} have {names} in other CRS: bring them onto one grid")
         for mine, its in zip(places_of(fields), places_of(first), strict=True):
             if not same_places(mine, its):
                 words = f"{fields.shown} and {first.shown} have {names} on other grids"
                 raise InputError(f"{words}: bring them onto one, or leave one out")
+    if len({(fields.member, str(fields.members)) for fields in group}) > 1:
+        raise InputError(f"files have {names} of other members: select those that all have")
     group = sorted(group, key=lambda fields: fields.stamps[0])
-    parts = [f.dataset[list(f.names)].rename({f.time: first.time}).chunk({first.time: TOGETHER}) for f in group]
-    units = {tuple(str(part[name].attrs.get("units", "")) for name in first.names) for part in parts}
-    if len(units) > 1:
-        raise InputError(f"files have {names} in other units: convert them to one, or leave some out")
+    parts = [_part(f, first).chunk({first.time: TOGETHER}) for f in group]
     try:
         whole = xr.concat(
             parts, first.time, data_vars="minimal", coords="minimal", compat="override", join="override",
@@ -133,20 +229,68 @@ def _joined(group: list[Fields]) -> Fields:
             whole = whole.isel({first.time: np.argsort(index)})
     except (TypeError, ValueError) as error:
         raise InputError(f"times of {group[0].shown} and {group[1].shown} do not go together: {error}") from error
-    return Fields(whole, first.grid, first.time, f"{group[0].shown} and {len(group) - 1} more")
+    shown = f"{group[0].shown} and {len(group) - 1} more"
+    return Fields(whole, first.grid, first.time, shown, first.place, first.member, first.parents)
+
+
+def _part(fields: Fields, first: Fields) -> xr.Dataset:
+    """The fields of one file of several, in the units of the first, with the bounds of their times."""
+    bounds = attribute(fields.dataset[str(fields.time)], "bounds")
+    kept = [bounds] if isinstance(bounds, str) and bounds in fields.dataset.variables else []
+    part = fields.dataset[[*fields.names, *kept]].rename({fields.time: first.time})
+    for name in fields.names:
+        given, wanted = (str(each.dataset[name].attrs.get("units", "")) for each in (fields, first))
+        known = converted(name, first.dataset[name].attrs, given, wanted)
+        if known is None or bool(given) != bool(wanted):
+            raise InputError(f"files have {printable(name)} in other units: convert them to one, or leave some out")
+        if known != (1.0, 0.0):
+            part[name] = (part[name].chunk() * known[0] + known[1]).assign_attrs(first.dataset[name].attrs)
+    return part
 
 
 def _is_time(index: Any) -> bool:
     return len(index) > 0 and all(hasattr(index[0], part) for part in ("year", "month", "day", "hour", "minute"))
 
 
-def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
-    """For each dataset, the indexes of the times that all have, in order of the first.
+def common_step(all_fields: Sequence[Fields]) -> Step:
+    """What is between the times of datasets that go together, by which they are matched.
 
     Raises
     ------
     InputError
-        If they share none, one repeats, or some are daily and others are not.
+        If some are means of longer times than others.
+    """
+    timed = [fields for fields in all_fields if fields.time is not None and len(fields.stamps) > 1]
+    found = {fields.step: fields for fields in reversed(timed)}
+    orders: tuple[tuple[Step, Step, str], ...] = (
+        ("hours", "days", "has several times a day, {} one: average the days first"),
+        ("hours", "", "has several times a day, {} one: average the days first"),
+        ("hours", "months", "has several times a day, {} one a month: average the months first"),
+        ("days", "months", "has a time a day, {} one a month: average the months first"),
+        ("hours", "years", "has several times a day, {} one a year: average the years first"),
+        ("days", "years", "has a time a day, {} one a year: average the years first"),
+        ("months", "years", "has a time a month, {} one a year: average the years, or select one month first"),
+    )
+    for shorter, longer, words in orders:
+        if shorter in found and longer in found:
+            raise InputError(f"{found[shorter].shown} {words.format(found[longer].shown)}")
+    step: Step = next((step for step in found if step), "")
+    for fields in timed:
+        if step in ("months", "years") and not _differ(fields.dates, PARTS[step]):
+            words = f"has several times a {step[:-1]}, {found[step].shown} one"
+            raise InputError(f"{fields.shown} {words}: average the {step} first")
+    return step
+
+
+def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
+    """For each dataset, the indexes of the times that all have, in order of the first.
+
+    Days are matched by date, whatever their hour, months by year and month, years by year, in any calendar.
+
+    Raises
+    ------
+    InputError
+        If they share none, one repeats, or some are of another step than others.
     """
     timed = [fields for fields in all_fields if fields.time is not None]
     if not timed:
@@ -154,18 +298,31 @@ def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
     for fields in timed:
         if len(set(fields.stamps)) < len(fields.stamps):
             raise InputError(f"times of {fields.shown} repeat: take one of each")
-    often = [fields for fields in timed if len(fields.stamps[0]) > 3 and len(fields.stamps) > 1]
-    if often and len(often) < len(timed):
-        daily = next(fields for fields in timed if fields not in often)
-        raise InputError(f"{often[0].shown} has several times a day, {daily.shown} one: average the days first")
-    length = min(len(stamp) for fields in timed for stamp in fields.stamps[:1])
-    places = [{stamp[:length]: i for i, stamp in enumerate(fields.stamps)} for fields in timed]
-    shared = [stamp[:length] for stamp in timed[0].stamps if all(stamp[:length] in place for place in places)]
+    length = PARTS[common_step(timed)]
+    places = [{date[:length]: i for i, date in enumerate(fields.dates)} for fields in timed]
+    shared = [date[:length] for date in timed[0].dates if all(date[:length] in place for place in places)]
     if not shared:
-        words = "; ".join(f"{f.shown} {_span(f.stamps)}" for f in timed)
-        raise InputError(f"no time is in all of the files: {words}: check the years and calendars")
+        raise InputError(f"no time is in all of the files: {_not_shared(timed, length)}")
     indexes = iter([[place[stamp] for stamp in shared] for place in places])
     return [next(indexes) if fields.time is not None else [] for fields in all_fields]
+
+
+def _not_shared(timed: Sequence[Fields], length: int) -> str:
+    """Why no time is in all of the files."""
+    days = [{date[:3] for date in fields.dates} for fields in timed]
+    if length > 3 and (same := set.intersection(*days)):
+        hours = [sorted({date[3:5] for date in fields.dates if date[:3] == min(same)}) for fields in timed]
+        texts = (", ".join(f"{hour:02d}:{minute:02d}" for hour, minute in some[:4]) for some in hours)
+        words = "; ".join(f"{fields.shown} {text}" for fields, text in zip(timed, texts, strict=True))
+        return f"the days are the same, the hours differ ({words}): shift or average them first"
+    words = "; ".join(f"{fields.shown} {_span(fields.stamps)}" for fields in timed)
+    return f"{words}: check the years and calendars"
+
+
+def days_between(stamps: Sequence[Stamp]) -> float:
+    """Days from a time to the next, at the middle: a part of one where there are several, else 1."""
+    hours = sorted({stamp[3] + stamp[4] / 60 for stamp in stamps if len(stamp) > 3})
+    return float(np.median(np.diff(hours))) / 24 if len(hours) > 1 else 1.0
 
 
 def _span(stamps: list[tuple[int, ...]]) -> str:

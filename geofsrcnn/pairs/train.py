@@ -30,6 +30,7 @@ from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
 from geofsrcnn.pairs.network import downscaled, section_of
 from geofsrcnn.pairs.pairing import MAX_MEMBERS, Pairing, packed
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
+from geofsrcnn.pairs.times import Stamp
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, deterministic_torch, penalty
 from geofsrcnn.training.loop import fit as train_to_the_end
@@ -101,6 +102,8 @@ class PairResult:
         Steps taken.
     seconds : float
         Wall time of training.
+    matched : str
+        What times were matched by: "hours", "days", "months", "years", or "" where they are days of no fixed step.
     """
 
     out: str
@@ -109,6 +112,7 @@ class PairResult:
     members: dict[str, list[float]]
     steps: int
     seconds: float
+    matched: str = ""
 
 
 def train_pairs(
@@ -206,7 +210,7 @@ def train_pairs(
     pairs = read_pairs(coarse, fine, factor, reach, predictors=predictors, targets=targets, partners=partners)
     first = _before(pairs.stamps, until)
     later = ~first
-    layers, names = read_statics(static, pairs.domain, pairs.crs)
+    layers, names = read_statics(static, pairs.domain, pairs.place)
     pairing = fit(
         pairs,
         first,
@@ -359,6 +363,7 @@ def train_pairs(
         {name: [each[name] for each in alone] for name in final},
         steps,
         seconds,
+        pairs.step,
     )
 
 
@@ -413,7 +418,7 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 5) for name, value in scores.items()}
 
 
-def _before(stamps: list[tuple[int, ...]], until: str) -> npt.NDArray[np.bool_]:
+def _before(stamps: list[Stamp], until: str) -> npt.NDArray[np.bool_]:
     try:
         parts = tuple(int(part) for part in until.split("-"))
     except ValueError:

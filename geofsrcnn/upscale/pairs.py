@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
+from geofsrcnn.cf.times import decoded
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
@@ -40,7 +40,9 @@ def open_pairs(
     with ExitStack() as held:
         places: list[Path | RemoteZarr] = [*remote, *local]
         stored = [held.enter_context(open_dataset(place)) for place in places]
-        fields = prepare([xr.decode_cf(each, decode_timedelta=False) for each in stored], model, options.threads)
+        names = [printable(place.name if isinstance(place, Path) else place) for place in places]
+        datasets = [decoded(each, name) for each, name in zip(stored, names, strict=True)]
+        fields = prepare(datasets, model, options.threads)
         output = _Store(fields, folder=form == "Zarr")
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)
 
@@ -65,10 +67,10 @@ class _Store:
             y, x = self.fields.pairing.domain.names
             for name, words in self.fields.outputs():
                 attrs = {**words, "_FillValue": np.float32(np.nan)}
-                sizes = {"time": self.fields.count, y: rows, x: columns}
-                chunks = (min(TOGETHER, self.fields.count), rows, columns)
+                sizes = {**self.fields.lead, y: rows, x: columns}
+                chunks = (*[1] * (len(sizes) - 3), min(TOGETHER, self.fields.count), rows, columns)
                 writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
-            yield _Writing(writer, [name for name, _ in self.fields.outputs()])
+            yield _Writing(writer, [name for name, _ in self.fields.outputs()], self.fields.lead)
         finally:
             writer.close()
 
@@ -79,16 +81,20 @@ class _Writing:
 
     writer: Writer
     names: Sequence[str]
+    lead: Mapping[str, int]
 
     def sink(self, _: int) -> Sink:
         return self
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         count = len(self.names)
-        times = slice(bands.start // count, bands.stop // count)
+        member, first = divmod(bands.start // count, self.lead["time"])
         block = cells.values.reshape(-1, count, *window.shape)
+        index = slice(first, first + len(block)), *window.slices()
+        members = (slice(member, member + 1),) if len(self.lead) > 1 else ()
         for k, name in enumerate(self.names):
-            self.writer.write(name, (times, *window.slices()), np.ascontiguousarray(block[:, k]))
+            values = np.ascontiguousarray(block[:, k])
+            self.writer.write(name, (*members, *index), values[None] if members else values)
 
     def finish(self, step: Callable[[], None]) -> None:
         self.writer.finish(step)

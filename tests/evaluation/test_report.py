@@ -182,6 +182,7 @@ def judged(comparison, networks, **simple):
 
 ADVICE = "Take cubic, or train on more."
 BEST = "cubic, the best simple method"
+WET_OFF = " (+20.0 against +9.0 % of the values off)."
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,36 @@ BEST = "cubic, the best simple method"
 def test_verdict_in_words(warm, networks, said):
     """Better, worse, the same, several that agree or not, and none."""
     assert verdict(judged(warm, networks, cubic=2.0, linear=3.0)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ({"bias": 0.2}, {"bias": -0.01}, " Worse: the bias (+0.200 against -0.010 K)."),
+        ({"bias": -0.2}, {"bias": 0.01}, " Worse: the bias (-0.200 against +0.010 K)."),
+        ({"bias": 0.02}, {"bias": 0.0}, ""),
+        ({"bias": 0.2}, {"bias": -0.3}, ""),
+        (
+            {"wet_days": 0.053, "bias": 0.0},
+            {"wet_days": -0.002, "bias": 0.0},
+            " Worse: the share of wet days (+5.3 against -0.2 % of the values off).",
+        ),
+        ({"wet_days": 0.004}, {"wet_days": 0.0}, ""),
+        (
+            {"bias": 5.0, "wet_days": 0.2},
+            {"bias": 0.1, "wet_days": 0.09},
+            " Worse: the bias (+5.000 against +0.100 K) and the share of wet days" + WET_OFF,
+        ),
+    ],
+)
+def test_verdict_names_what_got_worse(warm, ours, theirs, said):
+    """A smaller RMSE at the price of the bias or of too much drizzle; nothing where it is small."""
+    c = judged(warm, [1.6], cubic=2.0)
+    scores = {"network": {**c.scores["network"], **ours}, "cubic": {**c.scores["cubic"], **theirs}}
+    words = verdict(replace(c, scores=scores))
+    assert words == f"The network is better than {BEST}: RMSE 20.0 % below (1.600 against 2.000 K).{said}"
+    several = {"a": scores["network"], "b": scores["network"], "cubic": scores["cubic"]}
+    assert ("Worse: " in verdict(replace(c, models=("a", "b"), scores=several))) == bool(said)
 
 
 def test_verdict_without_a_standard(warm):

@@ -69,11 +69,17 @@ def _utm() -> str:
     return CRS.from_epsg(32632).to_wkt()
 
 
-def test_another_crs_is_refused(files, tmp_path):
-    """Metres against degrees: both are named."""
+def test_another_crs_is_met_at_its_places_or_refused(files, tmp_path):
+    """Metres against degrees: elsewhere they do not cover, and without a CRS numbers alone say nothing."""
     utm = projected(files["coarse"], tmp_path / "utm.nc")
-    with pytest.raises(InputError, match=r"utm.nc is WGS 84 / UTM zone 32N, fine.nc is WGS 84: warp one"):
-        trained({**files, "coarse": utm}, tmp_path / "m.safetensors")
+    far = changed(utm, tmp_path / "far.nc", y=lambda y: y - 4e6)
+    with pytest.raises(InputError, match=r"far.nc \(y .*does not cover fine.nc \(lat 45.25 to 50, "):
+        trained({**files, "coarse": far}, tmp_path / "m.safetensors")
+    with xr.open_dataset(utm) as dataset:
+        silent = dataset.load().drop_vars("crs")
+    silent.to_netcdf(tmp_path / "silent.nc")
+    with pytest.raises(InputError, match=r"fine.nc is latitude-longitude, silent.nc states no CRS: give it a grid_map"):
+        trained({**files, "coarse": tmp_path / "silent.nc"}, tmp_path / "m.safetensors")
 
 
 def test_another_place_is_refused(files, tmp_path):

@@ -12,16 +12,18 @@ import pytest
 import torch
 import xarray as xr
 from PIL import Image
+from scipy import ndimage
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import InputError, ModelError, UsageError
 from geofsrcnn.evaluation.comparison import Comparison
-from geofsrcnn.evaluation.report import NAMES
+from geofsrcnn.evaluation.report import NAMES, verdict
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.values.blocks import block_mean
 from tests.support import processes
-from tests.support.pairfiles import METRES, QUICK, SMALL, changed, made, trained
+from tests.support.pairfiles import DEGREES, METRES, QUICK, SMALL, changed, made, trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,6 +79,7 @@ def weighted(errors: np.ndarray, weights: np.ndarray) -> float:
 # ---------------------------------------------------------------------------------------------------------- scores
 
 
+@pytest.mark.filterwarnings("ignore:W-NOCRS")
 def test_the_scores_are_those_of_the_training(tmp_path):
     """On a grid in metres, where all cells are as large: the network and what was fitted."""
     files = made(tmp_path, lapse=True, places=METRES)
@@ -202,6 +205,86 @@ def test_units_are_converted(case, plain, tmp_path):
         assert np.allclose(found.maps.coarse, plain.maps.coarse, atol=1e-3)
 
 
+@pytest.fixture(scope="module")
+def rain(tmp_path_factory) -> tuple[Path, Path]:
+    """Days of rain, many of them dry, which a regression of each cell takes below zero; coarse and fine."""
+    folder = tmp_path_factory.mktemp("rain")
+    rng = np.random.default_rng(4)
+    shape = (200, 12, 16)
+    noise = ndimage.gaussian_filter(rng.normal(size=shape), (0, 3, 3))
+    fine = 12 * np.maximum(noise / noise.std() - 0.6, 0) * np.exp(rng.normal(size=shape[1:]) * 0.3)
+    coarse = np.stack([block_mean(each, 4) for each in fine])
+    day = np.datetime64("2000-01-01", "ns") + np.arange(200).astype("m8[D]")
+    for name, values, step in (("fine", fine, 0.25), ("coarse", coarse, 1.0), ("noisy", coarse * 1.2, 1.0)):
+        y, x = (step * (np.arange(n) + 0.5) for n in values.shape[1:])
+        places = {"lat": ("lat", y, DEGREES[0]), "lon": ("lon", x, DEGREES[1])}
+        field = {"pr": (("time", "lat", "lon"), values, {"units": "mm/day"})}
+        xr.Dataset(field, {"time": day, **places}).to_netcdf(folder / f"{name}.nc")
+    return folder, folder / "fine.nc"
+
+
+@pytest.mark.filterwarnings("ignore:W-PAIRS", "ignore:W-UNSEEN")
+@pytest.mark.parametrize("limits", [None, {"pr": (0.0, np.inf)}, {"pr": (0.0, 8.0)}])
+@pytest.mark.parametrize(
+    ("coarse", "conserving", "kept"), [("noisy", "none", False), ("coarse", "auto", True), ("noisy", "mean", True)]
+)
+def test_a_network_that_was_taught_nothing_is_no_better(rain, tmp_path, limits, coarse, conserving, kept):
+    """Limits and block means are no skill of the network: the best simple method has them too."""
+    folder, fine = rain
+    out, given = tmp_path / "m.safetensors", [folder / f"{coarse}.nc"]
+    line = {"until": "2000-05-01", "sizes": SMALL, "options": PairOptions(steps=1, rate=1e-9), "calendar": False}
+    trained_scores = train_pairs(given, [fine], 4, out, **line, limits=limits, conserving=conserving).scores["pr"]
+    (found,) = evaluate_pairs([out], given, [fine])
+    assert "is no better than" in verdict(found) or "is worse than" in verdict(found)
+    assert found.ratio("network") > 0.9995
+    assert min(v for k, v in trained_scores.items() if k != "network") < 1.0005 * trained_scores["network"]
+    assert ("block means kept" in found.scores) == ("block means kept" in trained_scores) == kept
+    if kept:
+        assert found.scores["block means kept"]["rmse"] == pytest.approx(found.scores["network"]["rmse"], rel=1e-3)
+    if limits is not None:
+        assert all(np.nanmin(fine_) >= 0 for fine_ in found.maps.fine.values())
+
+
+@pytest.mark.filterwarnings("ignore:W-PAIRS", "ignore:W-UNSEEN")
+@pytest.mark.parametrize(
+    ("units", "scale", "name", "wet"),
+    [
+        ("kg m-2 s-1", 1 / 86400, "pr", True),
+        ("m/h", 1e-3 / 24, "precipitation", True),
+        ("mm/3h", 1 / 8, "rain", True),
+        ("mm", 1.0, "tp", True),
+        ("m", 1e-3, "tp", True),
+        ("inch/day", 1 / 25.4, "prcp", True),
+        ("m s-1", 1e-3 / 86400, "wind", False),
+        ("mm", 1.0, "depth", False),
+        ("mm/day", 1.0, "evaporation", False),
+    ],
+)
+def test_wet_days_are_those_of_1_mm_a_day_in_any_unit(rain, tmp_path, units, scale, name, wet):
+    """The share and its mean are those of mm/day; speeds, depths and evaporation have none."""
+    folder, _ = rain
+    paths = {}
+    for each in ("coarse", "fine"):
+        with xr.open_dataset(folder / f"{each}.nc") as dataset:
+            other = dataset.load().rename(pr=name)
+        other[name] = (other[name] * scale).assign_attrs(units=units)
+        paths[each] = tmp_path / f"{each}.nc"
+        other.to_netcdf(paths[each])
+    line = {"until": "2000-05-01", "sizes": SMALL, "options": PairOptions(steps=2)}
+    train_pairs([paths["coarse"]], [paths["fine"]], 4, tmp_path / "m.safetensors", **line, limits={name: (0, np.inf)})
+    (found,) = evaluate_pairs([tmp_path / "m.safetensors"], [paths["coarse"]], [paths["fine"]])
+    scores = found.scores["bilinear"]
+    assert ("wet_days" in scores) == wet
+    if wet:
+        with xr.open_dataset(folder / "coarse.nc") as c, xr.open_dataset(folder / "fine.nc") as f:
+            truth = f["pr"].sel(time=slice("2000-05-01", None))
+            inside = {k: np.clip(truth[k].to_numpy(), c[k].min().item(), c[k].max().item()) for k in ("lat", "lon")}
+            partner = c["pr"].sel(time=truth.time).interp(inside).to_numpy()
+        weights = np.cos(np.deg2rad(truth["lat"].to_numpy()))[:, None] * np.ones(16)
+        shares = [np.average(each >= 1, weights=np.broadcast_to(weights, each.shape)) for each in (partner, truth)]
+        assert scores["wet_days"] == pytest.approx(shares[0] - shares[1], abs=2e-3)
+
+
 # ----------------------------------------------------------------------------------------------------------- times
 
 
@@ -242,8 +325,8 @@ def test_other_times_are_refused(case, tmp_path):
     [
         ("fine", {"lat": lambda y: y + 0.1}, r"a\.safetensors is for rows from 50 to 45.25 \(20\), the fine files"),
         ("fine", {"lon": lambda x: x * 1.1}, r"a\.safetensors is for columns from 5 to 12 \(29\), the fine files"),
-        ("fine", {"tas": lambda t: t.assign_attrs(units="K")}, r"tas is in K, a\.safetensors gives degC"),
-        ("coarse", {"t": lambda t: t.assign_attrs(units="K")}, r"t is in K, a\.safetensors takes degC"),
+        ("fine", {"tas": lambda t: t.assign_attrs(units="m")}, r"tas is in m, a\.safetensors gives degC"),
+        ("coarse", {"t": lambda t: t.assign_attrs(units="m")}, r"t is in m, a\.safetensors takes degC"),
         ("coarse", {"lat": lambda y: y * 0.5 + 24}, "t has rows every 0.5, the model was trained on 1"),
     ],
 )

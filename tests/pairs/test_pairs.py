@@ -15,7 +15,6 @@ import xarray as xr
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
@@ -31,6 +30,7 @@ from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.interpolate import averaged, interpolated
 from geofsrcnn.pairs.network import pairing_of
+from geofsrcnn.pairs.places import GLOBE, Place
 from geofsrcnn.pairs.read import read_statics
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
 from geofsrcnn.pairs.times import common_times, fields_of
@@ -164,9 +164,9 @@ def test_a_given_slope_leaves_the_mean_difference(seed, slope):
 
 def test_a_correction_needs_the_same_units(files, tmp_path):
     """A partner in unknown units cannot be corrected by a constant; with the same units it is the base."""
-    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t * 1.8).assign_attrs(units="rankine"))
+    kelvin = changed(files["coarse"], tmp_path / "k.nc", t=lambda t: (t * 1.8).assign_attrs(units="grad"))
     line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(steps=2), "base": "correction"}
-    with pytest.raises(UsageError, match="target tas counts in degC, its partner in rankine"):
+    with pytest.raises(UsageError, match="target tas counts in degC, its partner in grad"):
         train_pairs([kelvin], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     (target,) = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).targets
@@ -333,15 +333,15 @@ def known(files, tmp_path_factory) -> Path:
         coarse = dataset.load()
     coarse.to_netcdf(folder / "coarse.nc")
     coarse[["t"]].to_netcdf(folder / "one.nc")
-    coarse["t"].attrs["units"] = "K"
-    coarse.to_netcdf(folder / "kelvin.nc")
+    coarse["t"].attrs["units"] = "m"
+    coarse.to_netcdf(folder / "metres.nc")
     return folder
 
 
 @pytest.mark.parametrize(
     ("source", "output", "factor", "model", "options", "kind", "words"),
     [
-        ("kelvin.nc", "fine.nc", 4, "m", {}, InputError, "t is in K, the model was trained on degC"),
+        ("metres.nc", "fine.nc", 4, "m", {}, InputError, "t is in m, the model was trained on degC"),
         ("one.nc", "fine.nc", 4, "m", {}, InputError, "no variable stability"),
         ("coarse.nc", "fine.nc", 3, "m", {}, ModelError, "is for factor 4, not 3"),
         (
@@ -495,7 +495,7 @@ def test_units_are_converted(files, tmp_path):
     assert other == pytest.approx(plain, rel=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:W-UNSEEN")
+@pytest.mark.filterwarnings("ignore:W-UNSEEN", "ignore:W-NOCRS")
 def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     """Coarse = block means of fine, which is found: the results' block means are the coarse values, within limits."""
     rng = np.random.default_rng(3)
@@ -626,13 +626,13 @@ def test_statics_of_another_crs_are_warped(files, tmp_path):
         )
     write(tmp_path / "utm.tif", warped[None], crs="EPSG:32632", transform=to, nodata=-9999)
     domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), turning=True)
-    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, CRS.from_epsg(4326))
+    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, Place(GLOBE))
     assert names == ["utm"]
     off = (domain.crop(layer) - field.to_numpy())[2:-2, 2:-2]
     assert np.nanstd(off) < 0.25 * float(field.std())
     assert np.corrcoef(domain.crop(layer)[2:-2, 2:-2].ravel(), field.to_numpy()[2:-2, 2:-2].ravel())[0, 1] > 0.98
     with pytest.raises(InputError, match=r"utm\.tif states a CRS, the fine grid none"):
-        read_statics([tmp_path / "utm.tif"], domain, None)
+        read_statics([tmp_path / "utm.tif"], domain, Place())
 
 
 def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):

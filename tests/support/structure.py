@@ -30,6 +30,7 @@ HEAVY = {
     "dask": {"engine.lazy", "formats", "batch", "pairs.apply"},
     "distributed": {"batch"},
     "click": {"cli"},
+    "pint": {"values.units"},
     "matplotlib": {"evaluation", "training.log", "batch.page"},
 }
 """Packages and modules that may import a heavy library, wherever the import stands."""

@@ -1,0 +1,233 @@
+"""Where fields are: the CRS that their coordinates count in, and places of one CRS in the coordinates of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.errors import InputError
+from geofsrcnn.formats.raster_cf import crs_of, in_units_of
+
+GLOBE = "EPSG:4326"
+
+SAME_PLACE = 0.02
+"""Degrees between places on the globe that are the same, of coordinates that are stored with few digits."""
+
+POINTS = 40
+"""Rows and columns that are looked at, at most, to find a rotated pole."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the coordinates of a grid count.
+
+    Parameters
+    ----------
+    crs : str
+        Its CRS as WKT or by its code, "" where unknown; latitudes and longitudes of any datum are WGS 84's, as datums
+        differ by far less than a cell.
+    scale : tuple of float
+        What coordinates of rows and of columns are multiplied by to count in units of the CRS.
+    """
+
+    crs: str = ""
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its CRS is none, or can be read as WKT."""
+        try:
+            return not self.crs or CRS.from_wkt(self.crs) is not None
+        except CRSError:
+            return False
+
+    @property
+    def is_geographic(self) -> bool:
+        """Whether columns are longitudes, of the globe or about a rotated pole."""
+        return self.crs == GLOBE or bool(self.crs and CRS.from_user_input(self.crs).is_geographic)
+
+    @property
+    def is_globe(self) -> bool:
+        """Whether rows and columns are latitudes and longitudes."""
+        return self.crs == GLOBE
+
+    def axes(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Attributes of the coordinates of rows and columns (CF 4.1, 4.2, 5.6)."""
+        if self.is_globe:
+            return (
+                {"units": "degrees_north", "standard_name": "latitude"},
+                {"units": "degrees_east", "standard_name": "longitude"},
+            )
+        if not self.crs:
+            return {"axis": "Y"}, {"axis": "X"}
+        if self.is_geographic:
+            return tuple(  # type: ignore[return-value]
+                {"units": "degrees", "standard_name": f"grid_{name}", "axis": axis}
+                for name, axis in (("latitude", "Y"), ("longitude", "X"))
+            )
+        names = (f"projection_{axis}_coordinate" for axis in "yx")
+        units = (_unit_of(CRS.from_user_input(self.crs), scale) for scale in self.scale)
+        y, x = (
+            {"standard_name": name, "axis": axis, **({"units": unit} if unit else {})}
+            for name, axis, unit in zip(names, "YX", units, strict=True)
+        )
+        return y, x
+
+    def mapping(self) -> dict[str, Any] | None:
+        """Attributes of a grid mapping; none for latitudes and longitudes, and where no CRS is known."""
+        if self.is_globe or not self.crs:
+            return None
+        found: dict[str, Any] = CRS.from_user_input(self.crs).to_cf()
+        return found
+
+    def __str__(self) -> str:
+        if self.is_globe:
+            return "latitude-longitude"
+        if not self.crs:
+            return "of no stated CRS"
+        crs = CRS.from_user_input(self.crs)
+        if crs.is_geographic:
+            return "on a rotated pole"
+        way = crs.coordinate_operation
+        unnamed = crs.name in ("undefined", "unknown")
+        return f"projected ({way.method_name})" if unnamed and way is not None else str(crs.name)
+
+
+def _unit_of(crs: CRS, scale: float) -> str:
+    """The unit of a coordinate that is multiplied to count in the CRS's; "" where it has no short name."""
+    metres = scale * (crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0)
+    return {1.0: "m", 1000.0: "km"}.get(metres, "")
+
+
+def place_of(dataset: xr.Dataset, grid: CFGrid) -> Place:
+    """What a grid's coordinates count: by its grid mapping, its latitudes and longitudes, or its axes.
+
+    Latitudes and longitudes of two dimensions overrule axes that only look like them.
+    """
+    if grid.y_coordinate is None or grid.x_coordinate is None:
+        return Place()
+    stated = _stated(dataset, grid)
+    if stated is not None and not (stated.is_geographic and not stated.is_derived):
+        names = (grid.y_coordinate, grid.x_coordinate)
+        units = ["" if stated.is_geographic else str(dataset[name].attrs.get("units", "")) for name in names]
+        y, x = (in_units_of(stated, text, name) for text, name in zip(units, names, strict=True))
+        return Place(stated.to_wkt(), (y, x))
+    if (found := _by_latitudes(dataset, grid)) is not None:
+        return found
+    globe = grid.kind == "latitude-longitude" or (stated is not None and grid.kind != "rotated")
+    return Place(GLOBE) if globe else Place()
+
+
+def _stated(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
+    """The CRS that a grid mapping states; None where it is empty, as in files that lost its attributes."""
+    try:
+        return crs_of(dataset, grid)
+    except InputError:
+        return None
+
+
+def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Place | None:
+    """What latitudes and longitudes of two dimensions tell of a grid's axes; None where there are none.
+
+    Axes in degrees turn into them by a rotation of the globe, which is found by least squares (Kabsch 1976); axes of a
+    projection do not.
+    """
+    if grid.latitude is None or grid.longitude is None or dataset[grid.latitude].ndim != 2:
+        return None
+    steps = {dim: slice(None, None, -(-dataset.sizes[dim] // POINTS)) for dim in (grid.y, grid.x)}
+    some = dataset.isel(steps)
+    y, x = (some[name].to_numpy().astype(np.float64) for name in (str(grid.y_coordinate), str(grid.x_coordinate)))
+    places = (some[name].transpose(grid.y, grid.x).to_numpy() for name in (grid.latitude, grid.longitude))
+    latitude, longitude = (values.astype(np.float64).ravel() for values in places)
+    if np.abs(y).max() > 90 or np.abs(x).max() > 540:
+        return Place()
+    rows, columns = (each.ravel() for each in np.meshgrid(y, x, indexing="ij"))
+    known = np.isfinite(latitude) & np.isfinite(longitude)
+    own, true = (vectors_of(a[known], b[known]) for a, b in ((rows, columns), (latitude, longitude)))
+    if known.sum() < 4:
+        return None
+    cell = max(float(np.abs(np.diff(each)).max()) if len(each) > 1 else 0.0 for each in (y, x))
+    if _apart(own, true) < (cell if grid.kind == "latitude-longitude" else SAME_PLACE):
+        return Place(GLOBE)
+    u, _, vt = np.linalg.svd(true.T @ own)
+    turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    if _apart(own @ turn.T, true) > SAME_PLACE:
+        return Place()
+    (pole, meridian), (_, origin) = _degrees(turn[:, 2]), _degrees(turn[2])
+    words = {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": pole,
+        "grid_north_pole_longitude": meridian,
+        "north_pole_grid_longitude": origin,
+    }
+    return Place(CRS.from_cf(words).to_wkt())
+
+
+def vectors_of(latitude: Array, longitude: Array) -> Array:
+    """Unit vectors ``(..., 3)``."""
+    a, b = np.deg2rad(latitude), np.deg2rad(longitude)
+    return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], axis=-1)
+
+
+def _degrees(vector: Array) -> tuple[float, float]:
+    """Latitude and longitude of a unit vector."""
+    x, y, z = (float(part) for part in vector)
+    return float(np.rad2deg(np.arcsin(np.clip(z, -1, 1)))), float(np.rad2deg(np.arctan2(y, x)))
+
+
+def _apart(one: Array, other: Array) -> float:
+    """Largest angle between unit vectors, in degrees."""
+    return float(np.rad2deg(2 * np.arcsin(np.clip(np.linalg.norm(one - other, axis=1) / 2, 0, 1)).max()))
+
+
+def carried(y: Array, x: Array, here: Place, there: Place) -> tuple[Array, Array] | None:
+    """Rows and columns of one place in the coordinates of another; None where these are the same.
+
+    Parameters
+    ----------
+    y, x : ndarray (rows,), (columns,)
+        Coordinates.
+    here, there : Place
+        What they count, and what is wanted.
+
+    Returns
+    -------
+    tuple of ndarray (rows, columns), or None
+        NaN where the other CRS does not reach; longitudes as they come.
+    """
+    if here == there:
+        return None
+    return _carried(np.asarray(y, np.float64).tobytes(), np.asarray(x, np.float64).tobytes(), here, there)
+
+
+@lru_cache(maxsize=16)
+def _carried(rows: bytes, columns: bytes, here: Place, there: Place) -> tuple[Array, Array] | None:
+    y, x = (np.frombuffer(each, np.float64) for each in (rows, columns))
+    whole = np.meshgrid(y, x, indexing="ij")
+    moved = moved_to(whole[0], whole[1], here, there)
+    step = min(float(np.abs(np.diff(each)).min()) if len(each) > 1 else 1.0 for each in (y, x))
+    off = [np.abs(a - b) for a, b in zip(moved, whole, strict=True)]
+    off[1] = np.minimum(off[1], np.abs(off[1] - 360)) if there.is_geographic else off[1]
+    same = all(np.isfinite(each).all() and each.max() < 1e-4 * step for each in off)
+    return None if same else moved
+
+
+def moved_to(y: Array, x: Array, here: Place, there: Place) -> tuple[Array, Array]:
+    """Points of one place in the coordinates of another; NaN where its CRS does not reach."""
+    columns, rows = _transformer(here.crs, there.crs).transform(x * here.scale[1], y * here.scale[0])
+    found = (np.asarray(rows) / there.scale[0], np.asarray(columns) / there.scale[1])
+    known = np.isfinite(found[0]) & np.isfinite(found[1])
+    return np.where(known, found[0], np.nan), np.where(known, found[1], np.nan)
+
+
+@lru_cache(maxsize=16)
+def _transformer(here: str, there: str) -> Any:
+    return Transformer.from_crs(here, there, always_xy=True)
