@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import stored_limits, stored_nodata, within
+from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, within
 from geofsrcnn.values.storage import Storage
 
 
@@ -159,7 +160,7 @@ class ArrayTask:
     storages : sequence of Storage
         How the bands are stored: one for all, or one for each.
     rule : Rule
-        What values keep to.
+        What values keep to, beside what can be stored.
     around : int
         Columns around the globe, or 0.
     tile_size : int, optional
@@ -193,13 +194,15 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
+        can_be_stored = [None if storage.raw or self.rule.parts > 1 else storage.limits for storage in self.storages]
+        rules = [replace(self.rule, limits=shared_range(self.rule.limits, limits)) for limits in can_be_stored]
         stream = Stream(
             self.name,
             _ArraySource(coarse, self.storages, valid, self.name),
             self.model,
             region,
             repeats=self.storages[0].raw,
-            rules=[self.rule] * len(coarse),
+            rules=rules * (len(coarse) // len(rules)),
             period=self.around,
             tile_size=self.tile_size,
             workers=workers,
@@ -236,17 +239,24 @@ def as_bands(array: Array) -> tuple[Array, bool]:
 def _per_band(nodata: float | Sequence[float | None] | None, array: Array) -> list[float | None]:
     """Nodata of each band, or one for all."""
     bands = 1 if nodata is None or np.ndim(nodata) == 0 else len(array)  # type: ignore[arg-type]
-    given = [nodata] * bands if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
+    given: list[Any] = [nodata] if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
     if len(given) != bands:
         raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
     try:
-        values = [None if value is None else float(value) for value in given]  # type: ignore[arg-type]
+        values = [_plain_number(value) for value in given]
     except (TypeError, ValueError):
         raise UsageError(f"nodata must be a number, or one for each band, got {nodata!r}") from None
     for value in values:
         if value is not None and stored_nodata(value, array.dtype) is None:
             raise UsageError(f"nodata {value} cannot be stored as {array.dtype}, the array's type")
     return values
+
+
+def _plain_number(value: float | None) -> float | None:
+    """A nodata value; integers keep their digits, of which doubles have 53 bits."""
+    if value is None or (isinstance(value, (int, np.integer)) and not isinstance(value, bool)):
+        return None if value is None else int(value)
+    return float(value)
 
 
 def _as_mask(valid: Array, shape: tuple[int, ...]) -> Mask:

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.paths import identity, local_path, sidecars_of
+from geofsrcnn.formats.nodata import COMBINATION, nodata_of, own_masks, warn_of_combination
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
+from geofsrcnn.values.encoding import HUGE, Missing, Packing, equals_mark, loses_digits, stored_nodata
 
 MAX_BLOCK = 256 * 2**20
 """Largest block (strip or tile) of an input, unpacked, in bytes."""
@@ -77,7 +78,7 @@ REFUSED_DRIVERS = frozenset(
 )
 
 # Tags that describe the coarse cells' values or the file's inner form, not the raster.
-STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
+STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_", COMBINATION)
 
 STALE_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF", "COLOR_PROFILE", "GEOLOCATION")
 
@@ -197,6 +198,10 @@ class RasterSource:
         chosen = bidx or tuple(d.indexes)
         self.bands = [self._band(i, nodata) for i in chosen if i not in alpha]
         self.alpha = [self._band(i, None) for i in chosen if i in alpha]
+        warn_of_combination(d, self._shown)
+        alone = own_masks(d, [b.index for b in self.bands])
+        self._masked_alone = alone if len(self.bands) > 1 else []
+        self.bands = [self._with_mark(b) for b in self.bands]
         self.order = list(chosen)
         self._alpha_index = alpha[0] if alpha else None
         self.alpha_as_mask = bool(alpha) and not self.alpha
@@ -204,6 +209,7 @@ class RasterSource:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self.has_mask |= bool(alone) and not self._masked_alone
         self.grid = _grid(d)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
@@ -218,14 +224,7 @@ class RasterSource:
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
         dtype = _numpy_type(d.dtypes[i], self._shown)
-        stated = d.nodatavals[i]
-        if nodata is not None:
-            if dtype.kind in "iuf" and stored_nodata(nodata, dtype) is None:
-                raise UsageError(f"nodata {nodata} cannot be stored as {dtype}, the type of band {index}")
-            stated = nodata
-        elif stated is not None and dtype.kind in "iu" and stored_nodata(stated, dtype) is None:
-            warn("W-NODATA", f"{self._shown} states nodata {stated}, which {dtype} cannot hold: taken as none")
-            stated = None
+        stated = nodata_of(d, index, dtype, self.path, nodata)
         bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
         scale, offset = d.scales[i], d.offsets[i]
         if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
@@ -242,6 +241,17 @@ class RasterSource:
             bits=int(bits) if bits and bits.isdigit() else None,
             tags=_tags(d, index),
         )
+
+    def _with_mark(self, band: Band) -> Band:
+        """A band of several that has a mask of its own: an output has one mask, so a nodata value stands for it."""
+        if band.index not in self._masked_alone or band.nodata is not None:
+            return band
+        if band.dtype.kind != "f":
+            raise InputError(
+                f"band {band.index} of {self._shown} has a mask of its own and no nodata value: say with --nodata what "
+                "stands for missing cells, or upscale bands one by one with --bidx"
+            )
+        return replace(band, nodata=math.nan)
 
     def _colourmap(self) -> dict[int, Any] | None:
         try:
@@ -342,6 +352,7 @@ class RasterSource:
             with rasterio.Env():
                 stored = self._read_bands(chosen, area)
                 shared = self._shared_mask(area)
+                own = self._own_masks(chosen, area)
                 alpha = None
                 if first and self.alpha:
                     alpha = self._dataset.read([b.index for b in self.alpha], window=area)
@@ -353,8 +364,9 @@ class RasterSource:
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
         valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, chosen, strict=True)])
-        if shared is not None:
-            valid &= shared
+        for mask_ in (shared, own):
+            if mask_ is not None:
+                valid &= mask_
         return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
 
     def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
@@ -374,6 +386,13 @@ class RasterSource:
             shared = mask if shared is None else shared & mask
         return shared
 
+    def _own_masks(self, bands: list[Band], area: RasterioWindow) -> Mask | None:
+        """Validity by masks that belong to single bands."""
+        if not self._masked_alone:
+            return None
+        masks: Mask = self._dataset.read_masks([b.index for b in bands], window=area) != 0
+        return masks | ~np.isin([b.index for b in bands], self._masked_alone)[:, None, None]
+
     def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
         if self.raw:
             return stored
@@ -385,10 +404,13 @@ class RasterSource:
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
             stored = np.where(np.isinf(stored), np.nan, stored)
-        if stored.dtype == np.float64:
-            huge = np.abs(stored) > LARGEST
-            stated = [b.nodata for b in bands if b.nodata is not None]
-            self._warn_once("W-HUGE", huge & ~np.isin(stored, stated), "holds values beyond 3.4e38, taken as missing")
+        if stored.dtype.kind == "f":
+            for values, band in zip(stored, bands, strict=True):
+                huge = np.abs(values) >= HUGE
+                mark = stored_nodata(band.nodata, values.dtype)
+                if huge.any() and mark is not None:
+                    huge &= ~equals_mark(values, mark)
+                self._warn_once("W-HUGE", huge, "holds values of 3.4e38 and more, taken as missing")
         return np.stack([b.packing.decode(v, self.working_type) for v, b in zip(stored, bands, strict=True)])
 
     def _warn_once(self, code: str, found: Mask, words: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
-from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 if TYPE_CHECKING:
@@ -140,14 +139,11 @@ def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
 
 
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
-    """What the output can store, in physical units."""
-    stored = (
-        band.limits if band.limits and options.dtype is None else stored_limits(np.dtype(options.dtype or band.dtype))
-    )
-    if stored is None:
-        return None
-    low, high = (value * band.scale + band.offset for value in stored)
-    return min(low, high), max(low, high)
+    """What the output can store beside nodata, in physical units."""
+    packing = band.packing
+    if options.dtype is not None:
+        packing = replace(packing, dtype=np.dtype(options.dtype), bounds=None)
+    return packing.limits
 
 
 @dataclass(frozen=True)

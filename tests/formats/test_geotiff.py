@@ -377,7 +377,7 @@ def test_doubles_beyond_float32_are_missing_and_said(paths):
     values = terrain((20, 21))
     values[4, 5] = -1.7976931348623157e308
     write(paths[0], values)
-    with pytest.warns(GeofsrcnnWarning, match="holds values beyond 3.4e38, taken as missing"):
+    with pytest.warns(GeofsrcnnWarning, match="holds values of 3.4e38 and more, taken as missing"):
         upscale_file(*paths, 2, "bilinear")
     write(paths[0], values, nodata=-1.7976931348623157e308)
     with warnings.catch_warnings():
