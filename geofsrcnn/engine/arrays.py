@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,16 @@ from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
-from geofsrcnn.errors import InputError, UsageError
+from geofsrcnn.errors import InputError, UsageError, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, within
+from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, undeclared_huge, within
 from geofsrcnn.values.storage import Storage
+
+_T = TypeVar("_T")
 
 
 class _ArraySource:
@@ -115,7 +118,7 @@ def upscale_array(
     -------
     ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
         Of the input's type; integers are rounded and clipped. Missing cells hold the nodata value, or what
-        the coarse cell holds if there is none.
+        the coarse cell holds if there is none; of a masked array they are masked, whatever they were missing by.
 
     Raises
     ------
@@ -136,17 +139,24 @@ def upscale_array(
     check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
     raw = loaded.upsampler is None
-    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in _per_band(nodata, coarse)]
+    values = _per_band(nodata, coarse)
+    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in values]
     mask = _as_mask(np.asarray(valid), coarse.shape) if valid is not None else None
     if isinstance(array, np.ma.MaskedArray):
         kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
         mask = kept if mask is None else mask & kept
+    _warn_of_huge(coarse, values, mask)
     _check_around(around, coarse.shape[2])
     rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
     task = ArrayTask(loaded, storages, rule, around, tile_size)
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
     fine = task.upscale(coarse, extent, options.workers, progress, mask)
-    return fine[0] if flat else fine
+    if isinstance(array, np.ma.MaskedArray) and mask is not None:
+        found = [s.coarse.missing.valid(layer) for s, layer in zip(_each(storages, coarse), coarse, strict=True)]
+        missing = ~(np.stack(found) & mask)
+        fine = np.ma.MaskedArray(fine, repeat(missing, loaded.factor), fill_value=array.fill_value)
+    result: Array = fine[0] if flat else fine
+    return result
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ class ArrayTask:
             self.model,
             region,
             repeats=self.storages[0].raw,
-            rules=rules * (len(coarse) // len(rules)),
+            rules=_each(rules, coarse),
             period=self.around,
             tile_size=self.tile_size,
             workers=workers,
@@ -212,6 +222,20 @@ class ArrayTask:
         sink = _ArraySink((len(coarse), rows, columns), self.storages)
         stream.run(sink, progress)
         return sink.array
+
+
+def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:
+    """What holds for all bands or for each, for each."""
+    return [*for_bands] * (len(array) // len(for_bands))
+
+
+def _warn_of_huge(array: Array, nodata: Sequence[float | None], mask: Mask | None) -> None:
+    """Warn of the largest floats, which are missing, where nothing says so."""
+    for number, (layer, value) in enumerate(zip(array, _each(nodata, array), strict=True)):
+        huge = undeclared_huge(layer, value)
+        if (huge if mask is None else huge & mask[number]).any():
+            warn("W-HUGE", "the array holds values of 3.4e38 and more, taken as missing: say with nodata which are")
+            return
 
 
 def _check_around(around: int, columns: int) -> None:

@@ -32,7 +32,7 @@ from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import is_turn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import HUGE, Missing, Packing, equals_mark, loses_digits, stored_nodata
+from geofsrcnn.values.encoding import Missing, Packing, loses_digits, undeclared_huge
 
 MAX_BLOCK = 256 * 2**20
 """Largest block (strip or tile) of an input, unpacked, in bytes."""
@@ -406,10 +406,7 @@ class RasterSource:
             stored = np.where(np.isinf(stored), np.nan, stored)
         if stored.dtype.kind == "f":
             for values, band in zip(stored, bands, strict=True):
-                huge = np.abs(values) >= HUGE
-                mark = stored_nodata(band.nodata, values.dtype)
-                if huge.any() and mark is not None:
-                    huge &= ~equals_mark(values, mark)
+                huge = undeclared_huge(values, band.nodata)
                 self._warn_once("W-HUGE", huge, "holds values of 3.4e38 and more, taken as missing")
         return np.stack([b.packing.decode(v, self.working_type) for v, b in zip(stored, bands, strict=True)])
 

@@ -95,6 +95,17 @@ def equals_mark(values: Array, mark: Any) -> Mask:
     return same
 
 
+def undeclared_huge(values: Array, nodata: float | None) -> Mask:
+    """Finite cells as large as float32 can be, which no nodata value declares to be missing."""
+    if values.dtype.kind != "f" or values.dtype.itemsize < 4:
+        return np.zeros(values.shape, bool)
+    huge: Mask = np.isfinite(values) & (np.abs(values) >= HUGE)
+    mark = stored_nodata(nodata, values.dtype)
+    if mark is not None and huge.any():
+        huge &= ~equals_mark(values, mark)
+    return huge
+
+
 @dataclass(frozen=True)
 class Missing:
     """Which stored values of a CF variable stand for missing cells, besides NaN and infinities (CF 2.5.1).
