@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from geofsrcnn.errors import InputError, RemoteError, UsageError, printable
-from geofsrcnn.files.kinds import ZARR_METADATA, is_zarr
+from geofsrcnn.files.kinds import ZARR_METADATA, head, is_zarr
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:
@@ -86,6 +87,9 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if states else ""
 
 
+AUX_XML = 2**20
+"""Bytes of an ``.aux.xml`` that are looked at."""
+
 _SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".rpb", ".RPB", "_rpc.txt", "_RPC.TXT", ".IMD")
 
 
@@ -93,6 +97,14 @@ def sidecars_of(path: Path) -> list[Path]:
     """The files beside a raster that GDAL would take into account."""
     beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in _SIDECARS}
     return sorted(each for each in beside if each.exists())
+
+
+def says_more_than_statistics(sidecar: Path) -> bool:
+    """Whether an ``.aux.xml`` tells what changes a raster; viewers leave many with statistics and histograms alone."""
+    text = head(sidecar, AUX_XML).decode("utf-8", "replace")
+    text = re.sub(r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_.*?</MDI>|<!--.*?-->", "", text, flags=re.DOTALL)
+    said = re.sub(r"</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|<\?.*?\?>", "", text)
+    return bool(said.strip())
 
 
 def _states(path: Path) -> list[os.stat_result]:

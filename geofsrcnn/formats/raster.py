@@ -26,7 +26,7 @@ from rasterio.windows import Window as RasterioWindow
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.kinds import head, sniff
-from geofsrcnn.files.paths import identity, local_path, sidecars_of
+from geofsrcnn.files.paths import identity, local_path, says_more_than_statistics, sidecars_of
 from geofsrcnn.formats.nodata import COMBINATION, nodata_of, own_masks, warn_of_combination
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import is_turn
@@ -157,8 +157,8 @@ class RasterSource:
         self._identity = identity(self.path)
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
-            if driver is None and not sidecars:
-                _warn_sidecars(self.path)
+            if not sidecars:
+                _warn_sidecars(self.path, own=driver is not None)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
                 self._check_size(allow_sparse=allow_sparse)
                 self._describe(nodata, bidx)
@@ -515,8 +515,12 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
         raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
 
 
-def _warn_sidecars(path: Path) -> None:
-    if found := sorted({p.name for p in sidecars_of(path)}):
+def _warn_sidecars(path: Path, *, own: bool) -> None:
+    """Name the files beside a raster that have no say; other drivers read their own headers, but not GDAL's."""
+    beside = sidecars_of(path)
+    if own:
+        beside = [each for each in beside if each.name.endswith(".aux.xml") and says_more_than_statistics(each)]
+    if found := sorted({p.name for p in beside}):
         warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
 
 

@@ -18,7 +18,7 @@ from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import Window
-from tests.support.rasters import ODD, blocks, created, opened, read, terrain, write
+from tests.support.rasters import ODD, UTM, blocks, created, opened, read, terrain, write
 
 TYPES = {
     "uint8": "Byte",
@@ -34,6 +34,7 @@ TYPES = {
 }
 
 HOLE = (slice(4, 7), slice(3, 8))
+SHAPE = {"width": 14, "height": 12, "count": 1, "dtype": "uint8"}
 FINE_HOLE = (slice(8, 14), slice(6, 16))
 
 
@@ -277,6 +278,28 @@ def test_nan_as_nodata_of_some_bands_is_that_of_all(paths):
     silent(source, paths[1], 2, "bilinear", driver="VRT")
     with opened(paths[1]) as d:
         assert math.isnan(d.nodata)
+
+
+def test_nodata_beside_rasters_of_other_drivers_is_said_or_used(tmp_path):
+    """A PNG's nodata lies in its .aux.xml: W-SIDECAR names it, --sidecars uses it; statistics there are no matter."""
+    source, output = tmp_path / "a.png", tmp_path / "fine.tif"
+    data = np.full((12, 14), 50, "uint8")
+    data[HOLE] = 0
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(source, "w", driver="PNG", **UTM, **SHAPE) as d:
+        d.write(data, 1)
+    aux = source.with_name("a.png.aux.xml")
+    pam = "<PAMDataset><SRS>EPSG:32633</SRS><GeoTransform>500000,30,0,6000000,0,-30</GeoTransform>{}</PAMDataset>"
+    aux.write_text(pam.format('<PAMRasterBand band="1"><NoDataValue>0</NoDataValue></PAMRasterBand>'))
+    with pytest.warns(GeofsrcnnWarning) as told:
+        upscale_file(source, output, 2, "bilinear", driver="PNG")
+    assert "W-SIDECAR: ignored beside a.png: a.png.aux.xml: read with --sidecars" in [str(w.message) for w in told]
+    assert not masked(output).any()
+    silent(source, output, 2, "bilinear", driver="PNG", sidecars=True, overwrite=True)
+    assert masked(output).sum() == 60
+    aux.write_text('<PAMDataset><Metadata><MDI key="STATISTICS_MEAN">3</MDI></Metadata></PAMDataset>')
+    with pytest.warns(GeofsrcnnWarning, match="W-NOGEO") as told:
+        upscale_file(source, output, 2, "bilinear", driver="PNG", overwrite=True)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "uint64"])
