@@ -61,6 +61,7 @@ def open_dataset(
     elif isinstance(path, Path):
         from geofsrcnn.formats.raster import RasterSource
         from geofsrcnn.formats.raster_cf import dataset_of
+        from geofsrcnn.formats.sample import warn_of_values
 
         with RasterSource(
             path,
@@ -72,6 +73,8 @@ def open_dataset(
             allow_sparse=options.allow_sparse,
         ) as source:
             source.check_georeference()
+            if not raw:
+                warn_of_values(source, rounded=options.dtype is None)
             with source.block_cache():
                 yield dataset_of(source)
 

@@ -363,11 +363,22 @@ class RasterSource:
                     mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
-        valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, chosen, strict=True)])
-        for mask_ in (shared, own):
-            if mask_ is not None:
-                valid &= mask_
+        valid = _valid(stored, chosen, shared, own)
         return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+
+    def look(self, window: Window, bands: slice) -> tuple[Array, Mask]:
+        """Stored values and validity of a window of some bands; nothing is said of them."""
+        chosen, area = self.bands[bands], RasterioWindow.from_slices(*window.slices())
+        with rasterio.Env():
+            stored = self._read_bands(chosen, area)
+            return stored, _valid(stored, chosen, self._shared_mask(area), self._own_masks(chosen, area))
+
+    @property
+    def block_bytes(self) -> int:
+        """Of what is read at once for one cell, unpacked."""
+        d = self._dataset
+        together = d.count if self.interleave == "pixel" else 1
+        return int(max(rows * columns for rows, columns in d.block_shapes)) * self.bands[0].dtype.itemsize * together
 
     def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
         """Stored values; of the type that holds them all where bands have several."""
@@ -447,6 +458,15 @@ class RasterSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _valid(stored: Array, bands: list[Band], *masks: Mask | None) -> Mask:
+    """Validity by the bands' nodata values and by masks."""
+    valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, bands, strict=True)])
+    for mask in masks:
+        if mask is not None:
+            valid &= mask
+    return valid
 
 
 def _check_driver(path: Path, driver: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Rule, Sink
+from geofsrcnn.engine.base import FREE, Rule, Sink
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.grids.affine import Grid
@@ -21,6 +21,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
+from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> l
     UsageError
         If a band is named that is not there, or whole numbers would be divided.
     """
-    if model.upsampler is None:
-        return []
+    if model.upsampler is None:  # stored numbers are repeated, whatever they mean
+        return [Rule(stored_limits(np.dtype(options.dtype or band.dtype)) or FREE) for band in source.bands]
     quantities = quantities_of(source, options.kinds or {})
     for band, quantity in zip(source.bands, quantities, strict=True):
         if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
@@ -159,7 +160,11 @@ class _GeoTIFF:
     folder: bool = False
 
     def check(self) -> None:
+        from geofsrcnn.formats.sample import warn_of_values
+
         self.source.check_georeference()
+        if not self.source.raw:
+            warn_of_values(self.source, rounded=self.form.dtype is None)
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

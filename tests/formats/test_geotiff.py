@@ -368,7 +368,8 @@ def test_alpha_in_another_type_stays_opaque(paths):
 def test_nearest_into_a_narrower_type_is_clipped(paths):
     """300, -5 and 1000 are 255, 0 and 255 as uint8, not 44, 251 and 232."""
     write(paths[0], np.array([[300, -5], [70, 1000]], "int16"))
-    upscale_file(*paths, 2, "nearest", dtype="uint8")
+    with pytest.warns(GeofsrcnnWarning, match=r"W-RANGE: .* outside the range 0 to 255, such as 300 \(75 %"):
+        upscale_file(*paths, 2, "nearest", dtype="uint8")
     assert read(paths[1], 1)[::2, ::2].tolist() == [[255, 0], [70, 255]]
 
 
@@ -567,7 +568,9 @@ def test_another_type_on_request(paths, dtype):
     """--dtype rounds and clips into the type asked for."""
     data = terrain((10, 11), low=-50, high=400)
     write(paths[0], data)
-    upscale_file(*paths, 2, "bilinear", dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "W-RANGE")
+        upscale_file(*paths, 2, "bilinear", dtype=dtype)
     expected = upscale_array(data, 2, "bilinear")
     fine = read(paths[1], 1)
     assert fine.dtype == dtype
