@@ -14,6 +14,20 @@ from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.encoding import Missing, Packing, shared_range, stored_limits, within
 from geofsrcnn.values.storage import Storage
 
+NEVER_FILLED = "never_filled"
+"""Key of the encoding of variables that the NetCDF library was told not to fill."""
+
+DEFAULT_FILLS = {
+    "i2": -(2**15) + 1,
+    "i4": -(2**31) + 1,
+    "i8": -(2**63) + 2,
+    "u2": 2**16 - 1,
+    "u4": 2**32 - 1,
+    "u8": 2**64 - 2,
+    **dict.fromkeys(("f4", "f8"), float.fromhex("0x1.ep+122")),
+}
+"""What the NetCDF library fills cells with that were never written; bytes have no such value by its convention."""
+
 
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     """How a variable is or was stored, whether xarray has decoded it or not."""
@@ -80,10 +94,27 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
         step = 0.0 if packing.plain else abs(packing.scale) / 2
         ends = sorted(end * packing.scale + packing.offset for end in limits)
         limits = ends[0] - step, ends[1] + step
+    fills = _default_fills(variable, packing, decoded=not packed)
     if marked or packing.dtype.kind not in "iu":
-        return Missing(packing.missing.marks if marked else (), limits)
+        return Missing((*packing.missing.marks, *fills) if marked else fills, limits)
     codes = tuple(mark * packing.scale + packing.offset for mark in packing.missing.marks)
-    return Missing((), limits, codes, abs(packing.scale))
+    return Missing(fills, limits, codes, abs(packing.scale))
+
+
+def _default_fills(variable: xr.Variable | xr.DataArray, packing: Packing, *, decoded: bool) -> tuple[float, ...]:
+    """The value of cells that were never written, where no `_FillValue` says which it is (NetCDF User's Guide).
+
+    No other float is like it; integers may well be, so that they have it only in variables of NetCDF files that the
+    library fills.
+    """
+    stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    fill = DEFAULT_FILLS.get(stored.str[1:])
+    filled = stored.kind == "f" or ("source" in variable.encoding and not variable.encoding.get(NEVER_FILLED))
+    if fill is None or not filled or attribute(variable, "_FillValue") is not None:
+        return ()
+    if stored.kind != "f":
+        fill = _stored(stored.type(fill), packing.dtype)
+    return (fill * packing.scale + packing.offset if decoded and not packing.plain else fill,)
 
 
 def storage_of(

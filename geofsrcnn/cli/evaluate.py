@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.evaluate_pairs import run_evaluate_pairs
-from geofsrcnn.cli.params import Factor, Indexes, refuse_given
+from geofsrcnn.cli.params import Factor, Indexes, Nodata, refuse_given
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.errors import InputError, UsageError, printable
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     help="As for upscale; several times to compare several.",
 )
 @click.option("--bidx", "-b", type=Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]")
-@click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's.")
+@click.option("--nodata", type=Nodata(), default=None, help="Stored value of missing cells, instead of the file's.")
 @click.option("--driver", default=None, help="GDAL driver of rasters that are no GeoTIFF.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)

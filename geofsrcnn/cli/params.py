@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -57,6 +58,15 @@ class Names(click.ParamType[tuple[str, ...]]):
         if not all(names):
             self.fail(f"{value!r} is not a list of names such as tas,pr", param, ctx)
         return names
+
+
+class Nodata(click.types.FloatParamType):
+    """A number; whole ones keep the digits that doubles have no room for, as 64-bit integers do."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text, or of a value that was converted before."""
+        whole = re.fullmatch(r"[+-]?\d{16,20}", str(value))
+        return int(str(value)) if whole else super().convert(value, param, ctx)
 
 
 class Option(click.ParamType[tuple[str, str]]):
@@ -129,7 +139,7 @@ FILE_OPTIONS = (
         metavar="W S E N",
         help="Only the coarse cells that meet these bounds, in the raster's CRS.",
     ),
-    click.option("--nodata", type=float, default=None, help="Stored value of missing cells, instead of the file's."),
+    click.option("--nodata", type=Nodata(), default=None, help="Stored value of missing cells, instead of the file's."),
     click.option(
         "--range",
         "value_range",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,16 @@ from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
-from geofsrcnn.errors import InputError, UsageError
+from geofsrcnn.errors import InputError, UsageError, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import stored_limits, stored_nodata, within
+from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, undeclared_huge, within
 from geofsrcnn.values.storage import Storage
+
+_T = TypeVar("_T")
 
 
 class _ArraySource:
@@ -114,7 +118,7 @@ def upscale_array(
     -------
     ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
         Of the input's type; integers are rounded and clipped. Missing cells hold the nodata value, or what
-        the coarse cell holds if there is none.
+        the coarse cell holds if there is none; of a masked array they are masked, whatever they were missing by.
 
     Raises
     ------
@@ -135,17 +139,24 @@ def upscale_array(
     check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
     raw = loaded.upsampler is None
-    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in _per_band(nodata, coarse)]
+    values = _per_band(nodata, coarse)
+    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in values]
     mask = _as_mask(np.asarray(valid), coarse.shape) if valid is not None else None
     if isinstance(array, np.ma.MaskedArray):
         kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
         mask = kept if mask is None else mask & kept
+    _warn_of_huge(coarse, values, mask)
     _check_around(around, coarse.shape[2])
     rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
     task = ArrayTask(loaded, storages, rule, around, tile_size)
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
     fine = task.upscale(coarse, extent, options.workers, progress, mask)
-    return fine[0] if flat else fine
+    if isinstance(array, np.ma.MaskedArray) and mask is not None:
+        found = [s.coarse.missing.valid(layer) for s, layer in zip(_each(storages, coarse), coarse, strict=True)]
+        missing = ~(np.stack(found) & mask)
+        fine = np.ma.MaskedArray(fine, repeat(missing, loaded.factor), fill_value=array.fill_value)
+    result: Array = fine[0] if flat else fine
+    return result
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ class ArrayTask:
     storages : sequence of Storage
         How the bands are stored: one for all, or one for each.
     rule : Rule
-        What values keep to.
+        What values keep to, beside what can be stored.
     around : int
         Columns around the globe, or 0.
     tile_size : int, optional
@@ -193,13 +204,15 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
+        can_be_stored = [None if storage.raw or self.rule.parts > 1 else storage.limits for storage in self.storages]
+        rules = [replace(self.rule, limits=shared_range(self.rule.limits, limits)) for limits in can_be_stored]
         stream = Stream(
             self.name,
             _ArraySource(coarse, self.storages, valid, self.name),
             self.model,
             region,
             repeats=self.storages[0].raw,
-            rules=[self.rule] * len(coarse),
+            rules=_each(rules, coarse),
             period=self.around,
             tile_size=self.tile_size,
             workers=workers,
@@ -209,6 +222,20 @@ class ArrayTask:
         sink = _ArraySink((len(coarse), rows, columns), self.storages)
         stream.run(sink, progress)
         return sink.array
+
+
+def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:
+    """What holds for all bands or for each, for each."""
+    return [*for_bands] * (len(array) // len(for_bands))
+
+
+def _warn_of_huge(array: Array, nodata: Sequence[float | None], mask: Mask | None) -> None:
+    """Warn of the largest floats, which are missing, where nothing says so."""
+    for number, (layer, value) in enumerate(zip(array, _each(nodata, array), strict=True)):
+        huge = undeclared_huge(layer, value)
+        if (huge if mask is None else huge & mask[number]).any():
+            warn("W-HUGE", "the array holds values of 3.4e38 and more, taken as missing: say with nodata which are")
+            return
 
 
 def _check_around(around: int, columns: int) -> None:
@@ -236,17 +263,24 @@ def as_bands(array: Array) -> tuple[Array, bool]:
 def _per_band(nodata: float | Sequence[float | None] | None, array: Array) -> list[float | None]:
     """Nodata of each band, or one for all."""
     bands = 1 if nodata is None or np.ndim(nodata) == 0 else len(array)  # type: ignore[arg-type]
-    given = [nodata] * bands if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
+    given: list[Any] = [nodata] if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
     if len(given) != bands:
         raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
     try:
-        values = [None if value is None else float(value) for value in given]  # type: ignore[arg-type]
+        values = [_plain_number(value) for value in given]
     except (TypeError, ValueError):
         raise UsageError(f"nodata must be a number, or one for each band, got {nodata!r}") from None
     for value in values:
         if value is not None and stored_nodata(value, array.dtype) is None:
             raise UsageError(f"nodata {value} cannot be stored as {array.dtype}, the array's type")
     return values
+
+
+def _plain_number(value: float | None) -> float | None:
+    """A nodata value; integers keep their digits, of which doubles have 53 bits."""
+    if value is None or (isinstance(value, (int, np.integer)) and not isinstance(value, bool)):
+        return None if value is None else int(value)
+    return float(value)
 
 
 def _as_mask(valid: Array, shape: tuple[int, ...]) -> Mask:

@@ -152,4 +152,5 @@ def _outside(values: Array, valid: Mask, limits: Limits, slack: float) -> str:
     outside = valid & ((values < low - slack) | (values > high + slack))
     if limits == FREE or not outside.any():
         return ""
-    return f"outside the range {low:g} to {high:g}, such as {values[outside][0]:g}"
+    share = 100 * outside.sum() / valid.sum()
+    return f"outside the range {low:g} to {high:g}, such as {values[outside][0]:g} ({share:.3g} % of a tile)"

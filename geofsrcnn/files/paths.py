@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from geofsrcnn.errors import InputError, RemoteError, UsageError, printable
-from geofsrcnn.files.kinds import ZARR_METADATA, is_zarr
+from geofsrcnn.files.kinds import ZARR_METADATA, head, is_zarr
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:
@@ -88,12 +89,23 @@ def fingerprint(path: Path) -> str:
 
 _SIDECARS = (".aux.xml", ".msk", ".aux", ".tfw", ".tifw", ".wld", ".tab", ".rpb", "_rpc.txt", ".imd")
 
+AUX_XML = 2**20
+"""Bytes of an ``.aux.xml`` that are looked at."""
+
 
 def sidecars_of(path: Path) -> list[Path]:
     """The files beside a raster that GDAL would take into account, in small letters or capitals."""
     ends = {form for end in _SIDECARS for form in (end, end.upper())}
     beside = {path.with_name(stem + end) for stem in (path.name, path.stem) for end in ends}
     return sorted(each for each in beside if os.path.exists(each))  # noqa: PTH110  a name may be too long: no error
+
+
+def says_more_than_statistics(sidecar: Path) -> bool:
+    """Whether an ``.aux.xml`` tells what changes a raster; viewers leave many with statistics and histograms alone."""
+    text = head(sidecar, AUX_XML).decode("utf-8", "replace")
+    text = re.sub(r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_.*?</MDI>|<!--.*?-->", "", text, flags=re.DOTALL)
+    said = re.sub(r"</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|<\?.*?\?>", "", text)
+    return bool(said.strip())
 
 
 def _states(path: Path) -> list[os.stat_result]:

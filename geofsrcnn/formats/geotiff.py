@@ -30,10 +30,11 @@ from geofsrcnn.errors import InputError, OutputError, UsageError, printable, war
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.georeference import DatedCRS, quiet
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
+from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Packing, stored_nodata
+from geofsrcnn.values.encoding import EXACT, Packing, stored_nodata
 
 LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
 """Compressions that change values."""
@@ -197,18 +198,31 @@ class GeoTiffSink:
         return types.pop()
 
     def _output_nodata(self) -> float | None:
-        stated = {repr(float(b.nodata)) for b in self._source.bands if b.nodata is not None}
+        stated = {_spelt(b.nodata) for b in self._source.bands}
+        if stated == {"none", "nan"}:  # which is missing in all bands
+            stated = {"nan"}
         if len(stated) > 1:
             raise InputError(
                 f"bands state several nodata values ({', '.join(sorted(stated))}), a GeoTIFF holds one: "
-                "upscale them one by one with --bidx"
+                "upscale them one by one with --bidx, or say with --nodata what stands for missing cells in all"
             )
-        if not stated:
+        if stated == {"none"}:
             return None
         value = next(b.nodata for b in self._source.bands if b.nodata is not None)
         if stored_nodata(value, self.dtype) is None:
             raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another --dtype")
         return value
+
+    @property
+    def _on_disk(self) -> bool:
+        """Whether the output is a file, not the rehearsal of one in GDAL's memory."""
+        return not os.fspath(self._path).startswith("/vsimem/")
+
+    @property
+    def _exact_nodata(self) -> int | None:
+        """A nodata value that rasterio would round to a double."""
+        exact = self.nodata is not None and self.dtype.kind in "iu" and abs(self.nodata) > EXACT
+        return int(self.nodata) if exact and self.nodata is not None else None
 
     def _creation_options(self, block: int, *, split: bool) -> dict[str, Any]:
         g, source = self._grid, self._source
@@ -220,7 +234,7 @@ class GeoTiffSink:
             "WIDTH": g.shape[1],
             "COUNT": len(self._order),
             "DTYPE": self.dtype.name,
-            "NODATA": self.nodata,
+            "NODATA": self.nodata if self._exact_nodata is None else ROOM,
             "CRS": DatedCRS.of(g.crs, g.epoch),
             "TRANSFORM": g.affine,
         }
@@ -367,6 +381,8 @@ class GeoTiffSink:
         try:
             with _writing():
                 self._dataset.close()
+                if self._exact_nodata is not None and self._on_disk:
+                    write_nodata(_plain(self._path) if self._form.cog else self._path, self._exact_nodata)
                 if self._form.cog:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
@@ -407,7 +423,11 @@ class GeoTiffSink:
         with _reading(self._path) as d:
             rows, columns = self._grid.shape
             same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
-            same &= d.dtypes[0] == self.dtype.name and _same_nodata(d.nodata, self.nodata)
+            same &= d.dtypes[0] == self.dtype.name
+            if self._exact_nodata is None:
+                same &= _same_nodata(d.nodata, self.nodata)
+            elif self._on_disk:
+                same &= nodata_text(self._path) == str(self._exact_nodata)
             same &= (d.crs is None) == (self._grid.crs is None or bool(self._grid.gcps))
             same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
             same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
@@ -575,6 +595,12 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def _checksum(values: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(values).data)
+
+
+def _spelt(nodata: float | None) -> str:
+    if nodata is None:
+        return "none"
+    return str(nodata) if isinstance(nodata, int) else repr(float(nodata))
 
 
 def _same_nodata(a: float | None, b: float | None) -> bool:

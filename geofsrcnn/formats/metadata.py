@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_")
+from geofsrcnn.formats.nodata import COMBINATION
+
+STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_", COMBINATION)
 """Beginnings of tags that describe the coarse cells' values or the file's inner form, not the raster."""
 
 STALE_DOMAINS = frozenset(

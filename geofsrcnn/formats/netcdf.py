@@ -17,6 +17,7 @@ import xarray as xr
 from xarray.backends.locks import HDF5_LOCK
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.encoding import NEVER_FILLED
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable
 from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
@@ -53,11 +54,16 @@ def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
 
         def read(name: str) -> xr.Dataset:
             options: dict[str, Any] = {"decode_cf": False, "cache": False, "group": name or None}
-            return held.enter_context(xr.open_dataset(path, engine="netcdf4", **options))
+            opened = held.enter_context(xr.open_dataset(path, engine="netcdf4", **options))
+            for key in never_filled[name]:
+                opened.variables[key].encoding[NEVER_FILLED] = True
+            return opened
 
         try:
             with HDF5_LOCK, netCDF4.Dataset(path) as file:
-                found = {name: has_fields(_headers(inner)) for name, inner in _groups(file) if inner.variables}
+                groups = dict(_groups(file))
+                never_filled = {name: _never_filled(inner) for name, inner in groups.items()}
+                found = {name: has_fields(_headers(inner)) for name, inner in groups.items() if inner.variables}
             dataset = with_parents(choose_group(found, group, shown), read)
         except GeofsrcnnError:
             raise
@@ -71,6 +77,12 @@ def _groups(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     yield name, group
     for part, inner in group.groups.items():
         yield from _groups(inner, f"{name}/{part}".strip("/"))
+
+
+def _never_filled(group: Any) -> list[str]:
+    """Numbers that the library was told not to fill: what it would fill with is a value there."""
+    numbers = {key: v for key, v in group.variables.items() if getattr(v.dtype, "kind", "") in "iuf"}
+    return [key for key, v in numbers.items() if v.get_fill_value() is None]
 
 
 def _headers(group: Any) -> dict[str, xr.Variable]:

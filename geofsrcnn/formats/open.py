@@ -72,6 +72,7 @@ def open_dataset(
     elif isinstance(path, Path):
         from geofsrcnn.formats.raster import RasterSource
         from geofsrcnn.formats.raster_cf import dataset_of
+        from geofsrcnn.formats.sample import warn_of_values
 
         with RasterSource(
             path,
@@ -81,6 +82,8 @@ def open_dataset(
         ) as source:
             source.check_georeference()
             source.check_values([] if options.kinds else source.order)
+            if not raw:
+                warn_of_values(source, rounded=options.dtype is None)
             with source.block_cache():
                 yield dataset_of(source)
 

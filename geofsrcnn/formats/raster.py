@@ -25,14 +25,15 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
-from geofsrcnn.files.paths import identity, local_path, sidecars_of
+from geofsrcnn.files.paths import identity, local_path, says_more_than_statistics, sidecars_of
 from geofsrcnn.formats.georeference import columns_around, quiet, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
+from geofsrcnn.formats.nodata import nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.classes import LEAST_CELLS, count_classes
-from geofsrcnn.values.encoding import LARGEST, Missing, Packing, loses_digits, stored_nodata
+from geofsrcnn.values.encoding import Missing, Packing, loses_digits, undeclared_huge
 
 MAX_BLOCK = 256 * 2**20
 """Largest block (strip or tile) of an input, unpacked, in bytes."""
@@ -166,8 +167,8 @@ class RasterSource:
         self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
-            if driver is None and not sidecars:
-                _warn_sidecars(self.path)
+            if not sidecars:
+                _warn_sidecars(self.path, own=driver is not None)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
                 self._choose(subdataset)
                 self._check_size(allow_sparse=allow_sparse)
@@ -247,6 +248,10 @@ class RasterSource:
         chosen = bidx or tuple(d.indexes)
         self.bands = [self._band(i, nodata) for i in chosen if i not in alpha]
         self.alpha = [self._band(i, None) for i in chosen if i in alpha]
+        warn_of_combination(d, self._shown)
+        alone = own_masks(d, [b.index for b in self.bands])
+        self._masked_alone = alone if len(self.bands) > 1 else []
+        self.bands = [self._with_mark(b) for b in self.bands]
         self.order = list(chosen)
         self._alpha_index = alpha[0] if alpha else None
         self.alpha_as_mask = bool(alpha) and not self.alpha
@@ -254,6 +259,7 @@ class RasterSource:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        self.has_mask |= bool(alone) and not self._masked_alone
         self.grid = read_grid(d, self._shown, self._crs)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
@@ -271,14 +277,7 @@ class RasterSource:
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
         dtype = _numpy_type(d.dtypes[i], self._shown)
-        stated = d.nodatavals[i]
-        if nodata is not None:
-            if dtype.kind in "iuf" and stored_nodata(nodata, dtype) is None:
-                raise UsageError(f"nodata {nodata} cannot be stored as {dtype}, the type of band {index}")
-            stated = nodata
-        elif stated is not None and dtype.kind in "iu" and stored_nodata(stated, dtype) is None:
-            warn("W-NODATA", f"{self._shown} states nodata {stated}, which {dtype} cannot hold: taken as none")
-            stated = None
+        stated = nodata_of(d, index, dtype, self.path, nodata)
         bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
         scale, offset = d.scales[i], d.offsets[i]
         if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
@@ -296,6 +295,17 @@ class RasterSource:
             tags=tags_of(d, index),
             domains=domains_of(d, index),
         )
+
+    def _with_mark(self, band: Band) -> Band:
+        """A band of several that has a mask of its own: an output has one mask, so a nodata value stands for it."""
+        if band.index not in self._masked_alone or band.nodata is not None:
+            return band
+        if band.dtype.kind != "f":
+            raise InputError(
+                f"band {band.index} of {self._shown} has a mask of its own and no nodata value: say with --nodata what "
+                "stands for missing cells, or upscale bands one by one with --bidx"
+            )
+        return replace(band, nodata=math.nan)
 
     def _colourmap(self) -> dict[int, Any] | None:
         """Colours of classes; none of a ramp of greys, which shows measurements."""
@@ -447,6 +457,7 @@ class RasterSource:
             with rasterio.Env():
                 stored = self._read_bands(chosen, area)
                 shared = self._shared_mask(area)
+                own = self._own_masks(chosen, area)
                 alpha = None
                 if first and self.alpha:
                     alpha = self._dataset.read([b.index for b in self.alpha], window=area)
@@ -457,10 +468,22 @@ class RasterSource:
                     mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
-        valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, chosen, strict=True)])
-        if shared is not None:
-            valid &= shared
+        valid = _valid(stored, chosen, shared, own)
         return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+
+    def look(self, window: Window, bands: slice) -> tuple[Array, Mask]:
+        """Stored values and validity of a window of some bands; nothing is said of them."""
+        chosen, area = self.bands[bands], RasterioWindow.from_slices(*window.slices())
+        with rasterio.Env():
+            stored = self._read_bands(chosen, area)
+            return stored, _valid(stored, chosen, self._shared_mask(area), self._own_masks(chosen, area))
+
+    @property
+    def block_bytes(self) -> int:
+        """Of what is read at once for one cell, unpacked."""
+        d = self._dataset
+        together = d.count if self.interleave == "pixel" else 1
+        return int(max(rows * columns for rows, columns in d.block_shapes)) * self.bands[0].dtype.itemsize * together
 
     def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
         """Stored values; of the type that holds them all where bands have several."""
@@ -479,6 +502,13 @@ class RasterSource:
             shared = mask if shared is None else shared & mask
         return shared
 
+    def _own_masks(self, bands: list[Band], area: RasterioWindow) -> Mask | None:
+        """Validity by masks that belong to single bands."""
+        if not self._masked_alone:
+            return None
+        masks: Mask = self._dataset.read_masks([b.index for b in bands], window=area) != 0
+        return masks | ~np.isin([b.index for b in bands], self._masked_alone)[:, None, None]
+
     def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
         if self.raw:
             return stored
@@ -490,10 +520,10 @@ class RasterSource:
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
             stored = np.where(np.isinf(stored), np.nan, stored)
-        if stored.dtype == np.float64:
-            huge = np.abs(stored) > LARGEST
-            stated = [b.nodata for b in bands if b.nodata is not None]
-            self._warn_once("W-HUGE", huge & ~np.isin(stored, stated), "holds values beyond 3.4e38, taken as missing")
+        if stored.dtype.kind == "f":
+            for values, band in zip(stored, bands, strict=True):
+                huge = undeclared_huge(values, band.nodata)
+                self._warn_once("W-HUGE", huge, "holds values of 3.4e38 and more, taken as missing")
         return np.stack([b.packing.decode(v, self.working_type) for v, b in zip(stored, bands, strict=True)])
 
     def _warn_once(self, code: str, found: Mask, words: str) -> None:
@@ -533,6 +563,15 @@ class RasterSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _valid(stored: Array, bands: list[Band], *masks: Mask | None) -> Mask:
+    """Validity by the bands' nodata values and by masks."""
+    valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, bands, strict=True)])
+    for mask in masks:
+        if mask is not None:
+            valid &= mask
+    return valid
 
 
 def _check_driver(path: Path, driver: str | None) -> str:
@@ -596,6 +635,10 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
         raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
 
 
-def _warn_sidecars(path: Path) -> None:
-    if found := sorted({p.name for p in sidecars_of(path)}):
+def _warn_sidecars(path: Path, *, own: bool) -> None:
+    """Name the files beside a raster that have no say; other drivers read their own headers, but not GDAL's."""
+    beside = sidecars_of(path)
+    if own:
+        beside = [each for each in beside if each.name.endswith(".aux.xml") and says_more_than_statistics(each)]
+    if found := sorted({p.name for p in beside}):
         warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")

@@ -218,9 +218,13 @@ class GeoTIFFWriter:
         if self._sink is not None:
             raise UsageError("a GeoTIFF holds one field: choose it with --variables")
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
+        coarse = self._dataset.variables.get(new.name)
+        if coarse is not None and coarse.dtype == new.dtype:  # which may say that it comes from NetCDF
+            variable.encoding = {**coarse.encoding, "dtype": new.dtype}
         packing, self._missing = packing_of(variable), missing_of(variable)
         self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
-        nodata = packing.missing.marks[0] if packing.missing.marks else float("nan") if new.dtype.kind == "f" else None
+        floats = () if new.dtype.kind != "f" else (float("nan"),)
+        nodata = next(iter((*packing.missing.marks, *floats, *self._missing.marks)), None)
         lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
         self._lead = tuple(size for _, size in lead)
         names = [_names(self._dataset, dim) for dim, _ in lead]

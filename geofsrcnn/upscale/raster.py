@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geofsrcnn._types import Range
-from geofsrcnn.engine.base import Rule, Sink, Source
+from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable, warn
@@ -89,8 +89,8 @@ def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> l
     UsageError
         If a band is named that is not there, or whole numbers would be divided.
     """
-    if model.upsampler is None:
-        return []
+    if model.upsampler is None:  # stored numbers are repeated, whatever they mean
+        return [Rule(stored_limits(np.dtype(options.dtype or band.dtype)) or FREE) for band in source.bands]
     quantities = quantities_of(source, options.kinds or {})
     for band, quantity in zip(source.bands, quantities, strict=True):
         if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
@@ -105,14 +105,15 @@ def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> l
 def _rule(
     source: RasterSource, number: int, band: Band, quantity: Quantity, model: Model, options: UpscaleOptions
 ) -> Rule:
-    whole = np.dtype(options.dtype or band.dtype).kind in "iu"
+    kind = np.dtype(options.dtype or band.dtype).kind
     return rule_of(
         quantity,
         str(band.index),
         model.factor,
         stored=None if quantity.kind is Kind.TOTAL else stored_range(band, options),
         value_range=options.value_range,
-        step=abs(band.scale) if whole else 0.0,
+        step=abs(band.scale) if kind in "iu" else 0.0,
+        unsigned=kind == "u" and band.scale > 0 and band.offset >= 0,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
     )
 
@@ -158,14 +159,11 @@ def _guessed(source: RasterSource, kinds: Mapping[str, str]) -> list[int]:
 
 
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
-    """What the output can store, in physical units."""
-    stored = (
-        band.limits if band.limits and options.dtype is None else stored_limits(np.dtype(options.dtype or band.dtype))
-    )
-    if stored is None:
-        return None
-    low, high = (value * band.scale + band.offset for value in stored)
-    return min(low, high), max(low, high)
+    """What the output can store beside nodata, in physical units."""
+    packing = band.packing
+    if options.dtype is not None:
+        packing = replace(packing, dtype=np.dtype(options.dtype), bounds=None)
+    return packing.limits
 
 
 @dataclass(frozen=True)
@@ -182,8 +180,12 @@ class _GeoTIFF:
     folder: bool = False
 
     def check(self) -> None:
+        from geofsrcnn.formats.sample import warn_of_values
+
         self.source.check_georeference()
         self.source.check_values(self.guessed)
+        if not self.source.raw:
+            warn_of_values(self.source, rounded=self.form.dtype is None)
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

@@ -28,6 +28,7 @@ def rule_of(
     stored: Range | None = None,
     value_range: Range | None = None,
     step: float = 0.0,
+    unsigned: bool = False,
     extremes: Extremes = lambda: None,
 ) -> Rule:
     """What becomes of values, by what they are.
@@ -46,6 +47,8 @@ def rule_of(
         What was asked for, instead of what the quantity can be.
     step : float
         Of the numbers that values are stored in.
+    unsigned : bool
+        They cannot be stored negative.
     extremes : callable
         Smallest and largest of some values; asked only where units and names leave open how they count.
     """
@@ -61,7 +64,7 @@ def rule_of(
         rule = replace(rule, parts=factor**2)
     if value_range is not None:
         return rule
-    unsigned = stored is not None and stored[0] >= 0
+    unsigned |= stored is not None and stored[0] >= 0
     return replace(rule, natural=_natural(quantity, extremes), watched=quantity.untold and not unsigned)
 
 

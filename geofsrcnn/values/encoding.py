@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import UsageError
 
-LARGEST = float(np.finfo(np.float32).max)
-"""Magnitude beyond which a double stands for a missing cell."""
+HUGE = 3.399e38
+"""Magnitude from which a number stands for a missing cell: float32's largest, 3.4028e38, with however few digits."""
+
+TOLERANCE = 2.0**-22
+"""Of the sum of two floats, by which they may differ and are one to GDAL: twice float32's epsilon, for doubles too."""
 
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
@@ -28,10 +32,10 @@ def loses_digits(stored: Array, valid: Mask) -> bool:
 
 
 def valid_mask(values: Array, nodata: float | None) -> Mask:
-    """Cells that are finite, not the nodata value, and no larger than float32 can be.
+    """Cells that are finite, not the nodata value, and not as large as float32 can be.
 
-    Doubles beyond that (1.8e308 and the like) stand for missing cells whatever the file says; taken as values they
-    would drown their neighbourhood.
+    Floats at that end and beyond (3.4028e38, 1.8e308) stand for missing cells whatever the file says; taken as values
+    they would drown their neighbourhood.
 
     Parameters
     ----------
@@ -53,14 +57,53 @@ def valid_mask(values: Array, nodata: float | None) -> Mask:
     mask: Mask
     if values.dtype.kind != "f":
         mask = np.ones(values.shape, bool)
-    elif values.dtype.itemsize == 8:
-        mask = np.abs(values) <= LARGEST
-    else:
+    elif values.dtype.itemsize < 4:
         mask = np.isfinite(values)
+    else:
+        mask = np.abs(values) < HUGE
     stored = stored_nodata(nodata, values.dtype)
     if stored is not None and not np.isnan(stored):
-        mask &= values != stored
+        mask &= ~equals_mark(values, stored)
     return mask
+
+
+def equals_mark(values: Array, mark: Any) -> Mask:
+    """Cells that hold a mark of missing cells, as GDAL compares.
+
+    Files state marks with fewer digits than their cells have; so floats are the same to GDAL's mask bands where they
+    differ by less than 4.8e-7 of them.
+
+    Parameters
+    ----------
+    values : ndarray, any numeric type
+        As stored.
+    mark : scalar of that type
+        See `stored_nodata`.
+
+    Examples
+    --------
+    >>> equals_mark(np.array([-3.4028235e38, -3.0e30], np.float32), np.float32(-3.40282e38))
+    array([ True, False])
+    """
+    same: Mask = values == mark
+    if values.dtype.kind != "f" or mark == 0 or not np.isfinite(mark):
+        return same
+    if values.dtype.itemsize < 4:
+        values, mark = values.astype(np.float32), np.float32(mark)
+    with np.errstate(over="ignore", invalid="ignore"):  # sums beyond the type are infinite, in GDAL too
+        same |= np.abs(values - mark) < values.dtype.type(TOLERANCE) * np.abs(values + mark)
+    return same
+
+
+def undeclared_huge(values: Array, nodata: float | None) -> Mask:
+    """Finite cells as large as float32 can be, which no nodata value declares to be missing."""
+    if values.dtype.kind != "f" or values.dtype.itemsize < 4:
+        return np.zeros(values.shape, bool)
+    huge: Mask = np.isfinite(values) & (np.abs(values) >= HUGE)
+    mark = stored_nodata(nodata, values.dtype)
+    if mark is not None and huge.any():
+        huge &= ~equals_mark(values, mark)
+    return huge
 
 
 @dataclass(frozen=True)
@@ -90,7 +133,7 @@ class Missing:
         for mark in self.marks:
             value = stored_nodata(mark, stored.dtype)
             if value is not None and not np.isnan(value):
-                mask &= stored != value
+                mask &= ~equals_mark(stored, value)
         if self.limits is not None:
             low, high = (stored.dtype.type(end) if stored.dtype.kind == "f" else end for end in self.limits)
             with np.errstate(invalid="ignore"):
@@ -112,7 +155,7 @@ class Missing:
             value = stored_nodata(mark, stored.dtype)
             if value is None or np.isnan(value):
                 continue
-            accident = valid & (stored == value)
+            accident = valid & equals_mark(stored, value)
             if accident.any():
                 stored[accident] = _next_to(value, stored.dtype, None, wanted[accident])
 
@@ -158,11 +201,15 @@ class Packing:
     @property
     def limits(self) -> tuple[float, float] | None:
         """Smallest and largest value that can be stored, missing marks at the ends left out; None for floats."""
-        bounds = stored_limits(self.dtype)
+        bounds = self.bounds or stored_limits(self.dtype)
         if bounds is None:
             return None
         low, high = bounds
-        low, high = low + (low in self.missing.marks), high - (high in self.missing.marks)
+        marks = {float(mark) for mark in self.missing.marks}
+        while low in marks and low < high:
+            low, marks = low + 1, marks - {low}
+        while high in marks and low < high:
+            high, marks = high - 1, marks - {high}
         ends = low * self.scale + self.offset, high * self.scale + self.offset
         return min(ends), max(ends)
 
@@ -203,21 +250,21 @@ def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return dtype.type(nodata)
-    if not np.isfinite(nodata) or int(nodata) != nodata:
+    if not math.isfinite(nodata) or int(nodata) != nodata:
         return None
     info = np.iinfo(dtype)
     return dtype.type(int(nodata)) if info.min <= int(nodata) <= info.max else None
 
 
 def stored_limits(dtype: np.dtype[Any]) -> tuple[float, float] | None:
-    """Smallest and largest value of an integer type of up to 32 bits; None for types with room to spare.
+    """Smallest and largest value of an integer type, of 64 bits as the nearest double; None for floats.
 
     Examples
     --------
     >>> stored_limits(np.dtype("uint8"))
     (0.0, 255.0)
     """
-    if dtype.kind not in "iu" or dtype.itemsize > 4:
+    if dtype.kind not in "iu":
         return None
     info = np.iinfo(dtype)
     return float(info.min), float(info.max)
@@ -298,7 +345,7 @@ def to_stored(
     if missing is None:
         return stored
     if not np.isnan(missing):
-        accident = valid & (stored == missing)
+        accident = valid & equals_mark(stored, missing)
         if accident.any():
             stored[accident] = _next_to(missing, dtype, limits, values[accident])
     stored[~valid] = missing
@@ -306,12 +353,12 @@ def to_stored(
 
 
 def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
-    info = np.finfo(dtype)
+    most = min(float(np.finfo(dtype).max), float(np.nextafter(np.float32(HUGE), np.float32(0))))
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype(dtype)
-    overflow = valid & np.isinf(stored)
+    overflow = valid & (np.abs(stored) > most)
     if overflow.any():
-        stored[overflow] = np.clip(values[overflow], info.min, info.max).astype(dtype)
+        stored[overflow] = np.clip(values[overflow], -most, most).astype(dtype)
     return stored
 
 
@@ -334,9 +381,8 @@ def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float]
 def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | None, wanted: Array) -> Array:
     """The stored neighbours of the nodata value, on the side where each wanted value lies."""
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            up, down = np.nextafter(missing, dtype.type(np.inf)), np.nextafter(missing, dtype.type(-np.inf))
-        up_ok, down_ok = bool(np.isfinite(up)), bool(np.isfinite(down))
+        up, down = (_clear_of(missing, dtype, side) for side in (1, -1))
+        up_ok, down_ok = abs(float(up)) < HUGE, abs(float(down)) < HUGE
     else:
         info = np.iinfo(dtype)
         low, high = limits if limits is not None else (info.min, info.max)
@@ -346,3 +392,13 @@ def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | N
     above = (wanted.astype(np.float64) >= float(missing)) & up_ok | (not down_ok)
     result: Array = np.where(above, up, down)
     return result
+
+
+def _clear_of(mark: Any, dtype: np.dtype[Any], side: int) -> Any:
+    """The first float on one side of a mark that is not the same to GDAL; infinite where there is none."""
+    with np.errstate(over="ignore"):
+        value = np.nextafter(mark, dtype.type(side * np.inf))
+        step = 2.0 * TOLERANCE * abs(float(mark))
+        while np.isfinite(value) and equals_mark(np.asarray(value), mark):
+            value, step = dtype.type(float(mark) + side * step), 2.0 * step
+    return value

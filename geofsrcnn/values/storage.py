@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,13 @@ class Storage:
     def plain(cls, dtype: np.dtype[Any], nodata: float | None = None, *, raw: bool = False) -> Storage:
         """Of an array whose numbers are values, with a nodata value that missing cells get again."""
         marks, dtype = () if nodata is None else (nodata,), dtype.newbyteorder("=")
-        return cls(Packing(dtype, missing=Missing(marks)), Packing(dtype, mark=nodata), dtype, raw=raw)
+        packing = Packing(dtype, missing=Missing(marks))
+        return cls(packing, replace(packing, mark=nodata), dtype, raw=raw)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Smallest and largest fine value that can be stored and is not missing; None where nothing stops them."""
+        return self.fine.limits
 
     def decode(self, stored: Array, name: str) -> Cells:
         """The cells of stored numbers.

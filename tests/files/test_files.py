@@ -13,7 +13,7 @@ import pytest
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
 from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
-from geofsrcnn.files.paths import local_path, refuse_same, sidecars_of
+from geofsrcnn.files.paths import local_path, refuse_same, says_more_than_statistics, sidecars_of
 from geofsrcnn.files.staging import check_target, staged
 
 
@@ -415,3 +415,23 @@ def test_a_writer_that_goes_on_for_a_moment_leaves_nothing(tmp_path, monkeypatch
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    ("inner", "more"),
+    [
+        ("", False),
+        ('<Metadata><MDI key="STATISTICS_MEAN">3</MDI><MDI key="STATISTICS_STDDEV">1</MDI></Metadata>', False),
+        ("<Histograms><HistItem><HistMin>0</HistMin><HistCounts>1|2</HistCounts></HistItem></Histograms>", False),
+        ("<NoDataValue>0</NoDataValue>", True),
+        ('<Metadata><MDI key="STATISTICS_MEAN">3</MDI></Metadata><NoDataValue le_hex_equiv="0">0</NoDataValue>', True),
+        ("<Scale>0.1</Scale>", True),
+    ],
+)
+def test_statistics_beside_a_raster_change_nothing(tmp_path, inner, more):
+    """An .aux.xml of statistics and histograms tells nothing new; a nodata value or a scale does."""
+    path = tmp_path / "a.jp2.aux.xml"
+    path.write_text(
+        f'<?xml version="1.0"?>\n<PAMDataset>\n <PAMRasterBand band="1">{inner}</PAMRasterBand>\n</PAMDataset>'
+    )
+    assert says_more_than_statistics(path) is more

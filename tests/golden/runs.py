@@ -182,7 +182,7 @@ def array_missing(_: Path) -> Items:
         "nan": upscale_array(with_nan, 3, **PLAIN),
         "nodata": upscale_array(marked, 3, nodata=[-9999, -1, None], **PLAIN),
         "valid": upscale_array(marked, 2, nodata=-9999, valid=valid, **PLAIN),
-        "masked": upscale_array(np.ma.MaskedArray(bands[0], ~valid), 2, **PLAIN),
+        "masked": np.asarray(upscale_array(np.ma.MaskedArray(bands[0], ~valid), 2, **PLAIN)),
     }
 
 
