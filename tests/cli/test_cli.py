@@ -29,7 +29,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 def source(tmp_path) -> Path:
     """A small raster."""
     (tmp_path / "in").mkdir()
-    return write(tmp_path / "in" / "coarse.tif", terrain((20, 24)).astype("float32"))
+    return write(tmp_path / "in" / "coarse.tif", terrain((20, 24), low=5, high=9).astype("float32"))
 
 
 @pytest.fixture
