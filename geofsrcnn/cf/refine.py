@@ -153,12 +153,22 @@ def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> 
     """What each variable along the grid is, or is said to be."""
     if unknown := [name for name in kinds if name not in dataset.variables]:
         raise UsageError(f"--as: no variable {listed(unknown)}: there are {listed(dataset.data_vars)}")
+    known = dataset.encoding.get("quantities", {})  # of a raster's bands, which say more than a variable can
     found = {}
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
         if {grid.y, grid.x} & set(variable.dims):
             header = header_of(dataset, name, (grid.y, grid.x))
-            found[name] = quantity_as(kinds[name], header) if name in kinds else quantity_of(header)
+            told = quantity_as(kinds[name], header) if name in kinds else _of_all(known.get(name, ()))
+            found[name] = quantity_of(header) if told is None else told
     return found
+
+
+def _of_all(quantities: Sequence[Quantity]) -> Quantity | None:
+    """What a variable is whose bands are told one by one: what all of them are, else a field."""
+    if not quantities:
+        return None
+    alike = len({each.kind for each in quantities}) == 1
+    return quantities[0] if alike else Quantity(Kind.FIELD, "bands of several kinds")
 
 
 def _say(

@@ -82,8 +82,8 @@ def _model_facts(name: str, factor: int | None) -> dict[str, Any]:
 
 
 def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
+    from geofsrcnn.formats.bands import quantities_of
     from geofsrcnn.formats.raster import RasterSource
-    from geofsrcnn.upscale.raster import quantities_of
 
     refused = None
     try:

@@ -70,6 +70,7 @@ def open_dataset(
         with netcdf.opened(path, options.group) as dataset:
             yield dataset
     elif isinstance(path, Path):
+        from geofsrcnn.formats.bands import quantities_of
         from geofsrcnn.formats.raster import RasterSource
         from geofsrcnn.formats.raster_cf import dataset_of
         from geofsrcnn.formats.sample import warn_of_values
@@ -81,11 +82,10 @@ def open_dataset(
             allow_sparse=options.allow_sparse,
         ) as source:
             source.check_georeference()
-            source.check_values([] if options.kinds else source.order)
-            if not raw:
-                warn_of_values(source, rounded=options.dtype is None)
+            quantities = quantities_of(source, options.kinds or {})
+            warn_of_values(source, quantities, rounded=options.dtype is None)
             with source.block_cache():
-                yield dataset_of(source)
+                yield dataset_of(source, quantities)
 
 
 def create_store(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,7 +32,6 @@ from geofsrcnn.formats.nodata import nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.classes import LEAST_CELLS, count_classes
 from geofsrcnn.values.encoding import Missing, Packing, loses_digits, undeclared_huge
 
 MAX_BLOCK = 256 * 2**20
@@ -253,7 +252,7 @@ class RasterSource:
         self._masked_alone = alone if len(self.bands) > 1 else []
         self.bands = [self._with_mark(b) for b in self.bands]
         self.order = list(chosen)
-        self._alpha_index = alpha[0] if alpha else None
+        self.alpha_index = alpha[0] if alpha else None
         self.alpha_as_mask = bool(alpha) and not self.alpha
         if not self.bands:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
@@ -359,43 +358,7 @@ class RasterSource:
         if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
 
-    def check_values(self, guessed: Collection[int]) -> None:
-        """Warn about values that may not be what they are taken for, after a look at the middle of the raster.
-
-        Parameters
-        ----------
-        guessed : collection of int
-            Bands that are taken for measurements because nothing says what they are.
-        """
-        if self._looks_measured():
-            warn(
-                "W-ALPHA",
-                f"band {self._alpha_index} of {self._shown} is tagged as alpha and taken as such, but looks like "
-                "measurements, such as infrared: if it is, use --alpha none",
-            )
-        self._warn_of_classes([band for band in self.bands if band.index in guessed])
-
-    def _looks_measured(self) -> bool:
-        """Whether the alpha band has many values that are neither clear nor opaque."""
-        if self._alpha_index is None or (alpha := self._middle(self._alpha_index)) is None:
-            return False
-        between = (alpha > 0) & (alpha < alpha.max())  # what is opaque need not be the largest value of the type
-        return bool(alpha.size >= LEAST_CELLS // 2 and between.mean() > 0.5 and np.unique(alpha[between]).size >= 16)
-
-    def _warn_of_classes(self, bands: list[Band]) -> None:
-        """Say which band, of integers without colours, units or packing, holds what look like classes."""
-        colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
-        for band in bands[:16]:
-            plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
-            if self.raw or not plain or (values := self._middle(band.index)) is None:
-                continue
-            if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
-                words = f"holds {count} values without a gradient between them, as classes have"
-                advice = f"if it holds classes or flags, repeat them with --model nearest or --as {band.index}=category"
-                warn("W-CLASSES", f"band {band.index} of {self._shown} {words}: {advice}")
-                return
-
-    def _middle(self, index: int) -> Array | None:
+    def middle(self, index: int) -> Array | None:
         """A part of a band in the middle of the raster; None where it cannot be read, which is said later."""
         rows, columns = self.grid.shape
         middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1)
@@ -495,8 +458,8 @@ class RasterSource:
     def _shared_mask(self, area: RasterioWindow) -> Mask | None:
         """Validity by the alpha band and the dataset's mask, the same for all bands."""
         shared: Mask | None = None
-        if self._alpha_index is not None:
-            shared = self._dataset.read(self._alpha_index, window=area) != 0
+        if self.alpha_index is not None:
+            shared = self._dataset.read(self.alpha_index, window=area) != 0
         if self.has_mask:
             mask = self._dataset.read_masks(self.bands[0].index, window=area) != 0
             shared = mask if shared is None else shared & mask

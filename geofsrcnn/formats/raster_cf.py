@@ -7,7 +7,7 @@ The grid mapping is written as CF 1.11 and as GDAL read it: parameters, ``crs_wk
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from geofsrcnn.grids.longitude import unwrapped
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.quantity import Kind, Quantity
 
 NAME = "band_data"
 """The variable that a raster becomes, as in rioxarray."""
@@ -70,7 +71,7 @@ class _Stored(BackendArray):
         return values[tuple(0 if isinstance(k, int) else slice(None, None, k.step) for k in key)]
 
 
-def dataset_of(source: RasterSource) -> xr.Dataset:
+def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Dataset:
     """A raster as a CF dataset, its cells not read: `band_data` along band, y and x, and a grid mapping.
 
     The dataset's tags become its attributes; a colour table and tags of bands have no place there, which is said.
@@ -79,6 +80,8 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
     ----------
     source : RasterSource
         Opened; reads stored values from here on.
+    quantities : sequence of Quantity
+        What each band is; the dataset's encoding says it to `cf.refine`.
 
     Raises
     ------
@@ -95,6 +98,10 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
     for what in ("dtype", "nodata", "scale", "offset"):
         if len({repr(getattr(band, what)) for band in source.bands}) > 1:
             raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with --bidx")
+    kinds = {q.kind for q in quantities}
+    if not source.raw and Kind.TOTAL in kinds and len(kinds) > 1:
+        said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
+        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with --bidx")
     mark = first.nodata
     if mark is None and (source.has_mask or source.alpha_as_mask):
         if first.dtype.kind != "f":
@@ -136,7 +143,9 @@ def dataset_of(source: RasterSource) -> xr.Dataset:
         crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
         variables |= _coordinates(t, grid.shape, crs)
     variables[NAME] = values
-    return xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
+    dataset = xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
+    dataset.encoding["quantities"] = {NAME: quantities}
+    return dataset
 
 
 def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:

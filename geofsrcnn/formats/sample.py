@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
+from rasterio.enums import ColorInterp
 
 from geofsrcnn.errors import printable, warn
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, RasterSource
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.classes import LEAST_CELLS, count_classes
+from geofsrcnn.values.quantity import SAID, Kind, Quantity
 from geofsrcnn.values.sentinels import Glimpse, collar, sentinel, steps
 
 SIDE = 128
@@ -49,18 +53,63 @@ def glimpses(source: RasterSource) -> list[list[Glimpse]]:
     return found
 
 
-def warn_of_values(source: RasterSource, *, rounded: bool) -> None:
-    """Warn of what values tell: missing cells that nothing declares, and whole numbers whose finer cells are steps.
+def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, rounded: bool) -> None:
+    """Warn of what values tell: an alpha band that is none, classes, undeclared missing cells, steps of whole numbers.
 
     Parameters
     ----------
     source : RasterSource
         Opened; a bounded number of its cells is read.
+    quantities : sequence of Quantity
+        What each band is taken for.
     rounded : bool
         Whether finer cells are stored as whole numbers without anybody having asked for it.
     """
-    shown = printable(source.path.name)
+    _warn_of_alpha(source)
+    if source.raw:
+        return
+    pairs = zip(source.bands, quantities, strict=True)
+    _warn_of_classes(source, [band for band, q in pairs if q.kind is Kind.FIELD and q.evidence != SAID])
     seen = glimpses(source)
+    _warn_of_missing(source, seen)
+    if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):
+        warn(
+            "W-STEPS",
+            f"{printable(source.path.name)} holds whole numbers that differ by {steps(seen[0]):g} from cell to cell, "
+            "so finer cells come out in steps: --dtype float32 keeps fractions",
+        )
+
+
+def _warn_of_alpha(source: RasterSource) -> None:
+    """Say which alpha band has many values that are neither clear nor opaque."""
+    index = source.alpha_index
+    if index is None or (alpha := source.middle(index)) is None:
+        return
+    between = (alpha > 0) & (alpha < alpha.max())  # what is opaque need not be the largest value of the type
+    if alpha.size >= LEAST_CELLS // 2 and between.mean() > 0.5 and np.unique(alpha[between]).size >= 16:
+        warn(
+            "W-ALPHA",
+            f"band {index} of {printable(source.path.name)} is tagged as alpha and taken as such, but looks like "
+            "measurements, such as infrared: if it is, use --alpha none",
+        )
+
+
+def _warn_of_classes(source: RasterSource, bands: Sequence[Band]) -> None:
+    """Say which band, of integers without colours, units or packing, holds what look like classes."""
+    colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
+    for band in bands[:16]:
+        plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
+        if not plain or (values := source.middle(band.index)) is None:
+            continue
+        if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
+            words = f"holds {count} values without a gradient between them, as classes have"
+            advice = f"if it holds classes or flags, repeat them with --model nearest or --as {band.index}=category"
+            warn("W-CLASSES", f"band {band.index} of {printable(source.path.name)} {words}: {advice}")
+            return
+
+
+def _warn_of_missing(source: RasterSource, seen: list[list[Glimpse]]) -> None:
+    """Say which value looks like that of missing cells, though nothing declares it."""
     declared = source.has_mask or source.alpha_as_mask or any(source.alpha)
     for band, own in zip(source.bands, seen, strict=False):
         found = sentinel(own)
@@ -69,16 +118,10 @@ def warn_of_values(source: RasterSource, *, rounded: bool) -> None:
         if found is not None:
             warn(
                 "W-NODATA",
-                f"{shown} has many cells of {found} in band {band.index}, far from all others, which nothing "
-                f"declares to be missing: if they are, say so with --nodata {found}",
+                f"{printable(source.path.name)} has many cells of {found} in band {band.index}, far from all others, "
+                f"which nothing declares to be missing: if they are, say so with --nodata {found}",
             )
-            break
-    if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):
-        warn(
-            "W-STEPS",
-            f"{shown} holds whole numbers that differ by {steps(seen[0]):g} from cell to cell, so finer cells come out "
-            "in steps: --dtype float32 keeps fractions",
-        )
+            return
 
 
 def _is_smooth(band: Band, seen: list[Glimpse]) -> bool:

@@ -60,6 +60,8 @@ class Field:
         Fine cells along one side of a coarse cell.
     quantity : Quantity
         What its values are.
+    each : sequence of Quantity
+        What those of each band are, where these are told one by one.
     total : bool
         A cell's value is divided among its parts.
     raw : bool
@@ -75,6 +77,7 @@ class Field:
     dims: tuple[str, ...]
     factor: int
     quantity: Quantity = PLAIN
+    each: Sequence[Quantity] = ()
     total: bool = False
     raw: bool = False
     unpacked: np.dtype[Any] | None = None
@@ -84,6 +87,12 @@ class Field:
     def storage(self) -> Storage:
         """How its numbers become cells, and fine cells numbers."""
         return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked)
+
+    def rules(self, value_range: Range | None) -> list[Rule]:
+        """What becomes of each band's values."""
+        if len(self.each) != self.bands:
+            return [self.rule(value_range)] * self.bands
+        return [replace(self, quantity=quantity).rule(value_range) for quantity in self.each]
 
     def rule(self, value_range: Range | None) -> Rule:
         """What becomes of its values, by what they are, what can be stored, and what was asked for."""
@@ -261,7 +270,8 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
         variable = dataset.variables[name]
         both = across <= set(variable.dims) and variable.dtype.kind in "iuf"
         if role in (Role.FIELD, Role.EXTENSIVE) or (role is Role.REPEATED and both):
-            found.append(field_of(name, variable, plan, unpacked, model))
+            field = field_of(name, variable, plan, unpacked, model)
+            found.append(replace(field, each=dataset.encoding.get("quantities", {}).get(name, ())))
     return found
 
 
@@ -286,7 +296,8 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
         unpacked = None
     raw = role is Role.REPEATED or (model.upsampler is None and not total and unpacked is None)
     dims = (*lead, grid.y, grid.x)
-    return Field(name, variable, dims, plan.factor, plan.quantities[name], total, raw, unpacked)
+    quantity = plan.quantities[name]
+    return Field(name, variable, dims, plan.factor, quantity, total=total, raw=raw, unpacked=unpacked)
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
@@ -330,14 +341,15 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             "each read many times: rechunk it to few of them and larger maps",
         )
     repeats = field.raw or model.upsampler is None
-    rule = Rule(parts=field.factor**2 if field.total else 1) if repeats else field.rule(options.value_range)
+    parts = Rule(parts=field.factor**2 if field.total else 1)
+    rules = [parts] * field.bands if repeats else field.rules(options.value_range)
     return Stream(
         printable(field.name),
         FieldSource(field),
         model,
         Window(0, rows, 0, columns),
         repeats=repeats,
-        rules=[rule] * field.bands,
+        rules=rules,
         period=grid.around,
         tile_size=options.tile_size,
         workers=options.workers,

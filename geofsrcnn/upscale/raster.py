@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
 from geofsrcnn.values.encoding import stored_limits
-from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
+from geofsrcnn.values.quantity import SAID, Kind, Quantity
 
 if TYPE_CHECKING:
     from geofsrcnn.formats.geotiff import Format, GeoTiffSink
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
+    from geofsrcnn.formats.bands import quantities_of
     from geofsrcnn.formats.georeference import as_geotiff_holds
     from geofsrcnn.formats.geotiff import Format, check_creation_options, rehearse
     from geofsrcnn.formats.raster import RasterSource
@@ -53,12 +54,13 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         check_pixels(math.prod(fine), options.max_pixels)
         dtype = np.dtype(options.dtype or source.bands[0].dtype)
         cells, window = _from_edge(source, region)
+        quantities = quantities_of(source, options.kinds or {})
         stream = Stream(
             printable(path.name),
             cells,
             model,
             window,
-            rules=band_rules(source, model, options),
+            rules=band_rules(source, quantities, model, options),
             period=source.around,
             tile_size=options.tile_size,
             workers=options.workers,
@@ -68,7 +70,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         check_creation_options(form, dtype)
         grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
         rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
-        output = _GeoTIFF(source, grid, stream, form, _guessed(source, options.kinds or {}))
+        output = _GeoTIFF(source, grid, stream, form, quantities)
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
 
@@ -81,17 +83,18 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     return turned, region.shift(0, -region.x0)
 
 
-def band_rules(source: RasterSource, model: Model, options: UpscaleOptions) -> list[Rule]:
+def band_rules(
+    source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions
+) -> list[Rule]:
     """What becomes of each band, by what it is, what can be stored, and what was asked for.
 
     Raises
     ------
     UsageError
-        If a band is named that is not there, or whole numbers would be divided.
+        If whole numbers would be divided.
     """
     if model.upsampler is None:  # stored numbers are repeated, whatever they mean
         return [Rule(stored_limits(np.dtype(options.dtype or band.dtype)) or FREE) for band in source.bands]
-    quantities = quantities_of(source, options.kinds or {})
     for band, quantity in zip(source.bands, quantities, strict=True):
         if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
             what = f"band {band.index} of {printable(source.path.name)} holds totals of cells ({quantity.evidence})"
@@ -118,29 +121,6 @@ def _rule(
     )
 
 
-def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
-    """What each band is, by its description, unit and tags, or by the user's word, for its number or description.
-
-    Raises
-    ------
-    UsageError
-        If a band is named that is not there.
-    """
-    headers = [
-        header_of_band(band.description, band.unit, band.dtype, name=source.path.stem, tags=band.tags)
-        for band in source.bands
-    ]
-    names = [{str(band.index), band.description or ""} for band in source.bands]
-    if unknown := [name for name in kinds if not any(name in own for own in names)]:
-        there = ", ".join(str(band.index) for band in source.bands)
-        raise UsageError(f"--as: no band {printable(', '.join(unknown))}: there are {there}")
-    found = []
-    for own, header in zip(names, headers, strict=True):
-        said = [kind for name, kind in kinds.items() if name in own]
-        found.append(quantity_as(said[0], header) if said else quantity_of(header))
-    return found
-
-
 def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
     """Say which bands are not made finer as a field is, where that was guessed."""
     for kind, code, words in (
@@ -150,12 +130,6 @@ def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
         pairs = zip(source.bands, quantities, strict=True)
         if found := [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is kind and q.evidence != SAID]:
             warn(code, f"bands of {printable(source.path.name)} {words}: {', '.join(found)}")
-
-
-def _guessed(source: RasterSource, kinds: Mapping[str, str]) -> list[int]:
-    """Bands of which nobody says what they are, taken for fields."""
-    pairs = zip(source.bands, quantities_of(source, kinds), strict=True)
-    return [band.index for band, q in pairs if q.kind is Kind.FIELD and q.evidence != SAID]
 
 
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
@@ -174,7 +148,7 @@ class _GeoTIFF:
     grid: Grid
     stream: Stream
     form: Format
-    guessed: Sequence[int]
+    quantities: Sequence[Quantity]
 
     less: str = "part of it with --bounds"
     folder: bool = False
@@ -183,9 +157,7 @@ class _GeoTIFF:
         from geofsrcnn.formats.sample import warn_of_values
 
         self.source.check_georeference()
-        self.source.check_values(self.guessed)
-        if not self.source.raw:
-            warn_of_values(self.source, rounded=self.form.dtype is None)
+        warn_of_values(self.source, self.quantities, rounded=self.form.dtype is None)
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:

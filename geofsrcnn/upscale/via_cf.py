@@ -54,7 +54,7 @@ def open_via_cf(
             variables=options.variables or None,
             x=options.x,
             y=options.y,
-            kinds=options.kinds,
+            kinds=None if formats[0] == "GeoTIFF" else options.kinds,  # of bands, which `open_dataset` has asked for
         )
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":

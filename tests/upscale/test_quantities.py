@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.cli.info import info
 from geofsrcnn.cli.upscale import upscale
-from geofsrcnn.errors import GeofsrcnnWarning, UsageError
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
 from tests.support.grids import regular
 from tests.support.rasters import read, terrain, write
 
@@ -203,3 +203,24 @@ def test_totals_of_rasters_need_a_type_for_parts(tmp_path):
         upscale_file(path, tmp_path / "out.tif", 3, "small", dtype="float32")
     fine = read(tmp_path / "out.tif")[0]
     np.testing.assert_allclose(fine.reshape(24, 3, 30, 3).sum((1, 3)), people, rtol=1e-5)
+
+
+def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
+    """Rain into NetCDF as into GeoTIFF, a kind by number too; bands of several kinds do not fit one variable."""
+    import rasterio
+
+    path = write(tmp_path / "in.tif", np.stack([RAIN_LIKE[0], RAIN_LIKE[1]]))
+    with rasterio.open(path, "r+") as d:
+        d.descriptions, d.units = ("rain", "rain"), ("mm", "mm")
+    upscale_file(path, tmp_path / "out.nc", 3, "small")
+    assert xr.open_dataset(tmp_path / "out.nc")["band_data"].min() == 0
+    upscale_file(path, tmp_path / "free.nc", 3, "small", kinds={"1": "field", "2": "field"})
+    assert xr.open_dataset(tmp_path / "free.nc")["band_data"].min() < 0
+    with pytest.raises(UsageError, match=r"--as: no band 3: there are 1, 2"):
+        upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"3": "field"})
+    upscale_file(path, tmp_path / "both.nc", 3, "small", kinds={"1": "field"})
+    both = xr.open_dataset(tmp_path / "both.nc")["band_data"]
+    assert both[0].min() < 0
+    assert both[1].min() == 0
+    with pytest.raises(InputError, match=r"some bands of in.tif are totals \(1 total, 2 never-negative\)"):
+        upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"1": "total"})
