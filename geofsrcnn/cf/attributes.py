@@ -12,6 +12,7 @@ from cf_xarray.criteria import coordinate_criteria
 
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import printable
+from geofsrcnn.grids.resolution import states_resolution
 
 Y_NAMES = re.compile(
     r"(y|lat|latitude|rlat|nlat|j|nj|yc|row|rows|south_north|grid_latitude|northing|number_of_lines)\d*"
@@ -36,13 +37,6 @@ STALE_ENCODING = {
 
 PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 """Attributes that say how values are stored (CF 8.1)."""
-
-RESOLUTION = re.compile(
-    r"geospatial_(lat|lon)_resolution(_units)?|((nominal|spatial|horizontal|grid|pixel|ground)_?)?resolution"
-    r"|(cell|pixel)_?size|StructMetadata(\.\d+)?|GridHeader|(WEST-EAST|SOUTH-NORTH)_PATCH_(START|END)_(UN)?STAG",
-    re.IGNORECASE,
-)
-"""Global attributes that state the coarse grid's resolution, or its numbers of cells, in words."""
 
 _STEPS = ("DX", "DY")
 
@@ -90,7 +84,7 @@ def listed(names: Iterable[Any]) -> str:
 
 def fine_dataset_attrs(attrs: Mapping[Any, Any], factor: int) -> dict[str, Any]:
     """Global attributes on the finer grid: WRF's steps and sizes follow it, other resolutions are left out."""
-    fine = {k: v for k, v in attrs.items() if not RESOLUTION.fullmatch(str(k))}
+    fine = {k: v for k, v in attrs.items() if not states_resolution(str(k))}
     for key in _STEPS:
         if isinstance(fine.get(key), (float, np.floating)):
             fine[key] = fine[key] / type(fine[key])(factor)

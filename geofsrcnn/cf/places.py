@@ -11,16 +11,11 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute, has_role
+from geofsrcnn.values.quantity_words import is_boundary, place_named
 
 Place = Literal["latitude", "longitude"]
 
-_NAMES: dict[Place, re.Pattern[str]] = {
-    "latitude": re.compile(r"(x|t|u|v|f|q|c|g|geo|grid)?lat(itude)?s?\d*|gphi[tuvf]"),
-    "longitude": re.compile(r"(x|t|u|v|f|q|c|g|geo|grid)?lon(g|gitude)?s?\d*|glam[tuvf]"),
-}
-"""Words of names: `lat`, `XLAT_M`, `nav_lat`, `TLAT`, `geolat_c`, `gphit`."""
-
-_BOUNDARIES = re.compile(r"bnds?|bounds?|boundar(y|ies)|vert(ex|ices)?|corners?|edges|vertices")
+PLACES: tuple[Place, ...] = ("latitude", "longitude")
 
 _DEGREES = re.compile(r"(deg(rees?)?)?")
 
@@ -33,15 +28,16 @@ def place_of(variable: xr.Variable | xr.DataArray, name: str) -> Place | None:
 
     A variable whose units are plain degrees, or none, is what it is called, if its values can be that.
     """
-    for which in _NAMES:
+    for which in PLACES:
         if has_role(variable, which):
             return which
     units = str(variable.attrs.get("units", "")).strip().lower()
     if variable.attrs.get("standard_name") or variable.dtype.kind not in "iuf" or not _DEGREES.fullmatch(units):
         return None
-    for which, words in _NAMES.items():
-        if any(words.fullmatch(word) for word in name.lower().split("_")) and not is_boundary(name):
-            return which if _within(variable, MOST[which]) else None
+    named = place_named(name)
+    for which in PLACES:
+        if named == which and not is_boundary(name) and _within(variable, MOST[which]):
+            return which
     return None
 
 
@@ -57,18 +53,11 @@ def any_along(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> bool:
     )
 
 
-def is_boundary(name: str) -> bool:
-    """Whether a name is that of boundaries or corners."""
-    return any(_BOUNDARIES.fullmatch(word) for word in name.lower().split("_"))
-
-
 def is_place_like(name: str, variable: xr.Variable | xr.DataArray) -> bool:
     """Whether a variable holds latitudes, longitudes, or corners of cells by its name."""
     if place_of(variable, name) is not None:
         return True
-    words = name.lower().split("_")
-    known = any(pattern.fullmatch(word) for pattern in _NAMES.values() for word in words)
-    return known and is_boundary(name)
+    return place_named(name) is not None and is_boundary(name)
 
 
 def _within(variable: xr.Variable | xr.DataArray, most: float) -> bool:
@@ -104,7 +93,7 @@ def _likeness(latitude: str, longitude: str) -> float:
 
 def degrees_of(variable: xr.DataArray, name: str) -> Place | None:
     """Whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
-    for which in _NAMES:
+    for which in PLACES:
         if variable.attrs.get("standard_name") == f"grid_{which}":
             return which
     return place_of(variable, name)

@@ -145,7 +145,7 @@ def refine(
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
         derived = name in made
         roles[name] = Role.DERIVED if derived else _role(dataset, name, variable, grid, wanted, quantities.get(name))
-    _say(dataset, roles, quantities, everything=wanted is None)
+    _say(roles, quantities, everything=wanted is None)
     return Refinement(grid, factor, roles, quantities, made, fine_dataset_attrs(dataset.attrs, factor))
 
 
@@ -171,12 +171,10 @@ def _of_all(quantities: Sequence[Quantity]) -> Quantity | None:
     return quantities[0] if alike else Quantity(Kind.FIELD, "bands of several kinds")
 
 
-def _say(
-    dataset: xr.Dataset, roles: Mapping[str, Role], quantities: Mapping[str, Quantity], *, everything: bool
-) -> None:
+def _say(roles: Mapping[str, Role], quantities: Mapping[str, Quantity], *, everything: bool) -> None:
     """Say what is not made finer as a field is, where that was guessed or loses something."""
     omitted = [name for name, role in roles.items() if role is Role.OMITTED]
-    unplaced = [name for name in omitted if everything and is_place_like(name, dataset.variables[name])]
+    unplaced = [n for n in omitted if everything or quantities[n].kind is Kind.PLACE]
     if unplaced:
         warn("W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {listed(unplaced)}")
     repeats = [name for name, role in roles.items() if role is Role.REPEATED]
@@ -220,7 +218,9 @@ def _role(
         return Role.OMITTED
     if variable.dtype.kind == "c":
         raise InputError(f"variable {printable(name)} is complex: take its real and imaginary part, or its modulus")
-    if name not in grid.variables and variable.ndim > 1 and is_place_like(name, variable):
+    asked = wanted is not None and name in grid.variables
+    place = quantity.kind is Kind.PLACE and len(across) == 2
+    if not asked and (place or (variable.ndim > 1 and is_place_like(name, variable))):
         return Role.OMITTED
     if len(across) < 2 or variable.dtype.kind not in "iufm" or counts_time(variable):
         return Role.REPEATED

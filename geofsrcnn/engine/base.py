@@ -67,6 +67,8 @@ class Rule:
         Of the numbers that values are stored in; 0 if these are fine.
     key : str
         What a user calls the band in ``--as``.
+    numbered : bool
+        The key is the number of a band.
     taken : str
         What it is taken for, and why.
     """
@@ -80,6 +82,7 @@ class Rule:
     watched: bool = False
     step: float = 0.0
     key: str = ""
+    numbered: bool = False
     taken: str = ""
 
     @property

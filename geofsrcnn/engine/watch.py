@@ -40,7 +40,7 @@ class Watch:
         """See coarse cells: the first outside the bounds that fine ones keep is said."""
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
-                self._seen.setdefault(band, _Seen(rule.key)).coarse(values[valid])
+                self._seen.setdefault(band, _Seen(rule.key, rule.numbered)).coarse(values[valid])
             if rule != NO_RULE and not self._said and (said := _beyond(values, valid, rule)):
                 self._said = True
                 warn("W-RANGE", f"{self._name} holds values {said}")
@@ -61,7 +61,7 @@ class Watch:
         key = seen.key or self._name
         share = f"{100 * seen.negative / seen.cells:.2g} % of the fine ones are (smallest {seen.smallest:.3g})"
         words = f"no coarse cell is below 0, {share if all_of_it else 'some fine ones are'}"
-        where = f"{self._name}, band {key}" if key.isdigit() else self._name
+        where = f"{self._name}, band {key}" if seen.numbered else self._name
         warn("W-NEGATIVE", f"{where}: {words}: if it cannot be negative, add --as {key}=never-negative")
 
 
@@ -70,6 +70,7 @@ class _Seen:
     """Of one band."""
 
     key: str
+    numbered: bool
     least: float = math.inf
     most: float = 0.0
     cells: int = 0

@@ -111,7 +111,7 @@ def columns_around(grid: Grid) -> int:
     if t is None or t.b or t.d or not grid.crs:
         return 0
     turn = math.tau / grid.crs.units_factor[1] if grid.crs.is_geographic else _turn(grid.crs)
-    return columns_of(t.a, grid.shape[1], 1, turn) if turn else 0
+    return columns_of(t.a, grid.shape[1], turn) if turn else 0
 
 
 def _turn(crs: CRS) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geofsrcnn.formats.nodata import COMBINATION
+from geofsrcnn.grids.resolution import states_resolution
 
 STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_", COMBINATION)
 """Beginnings of tags that describe the coarse cells' values or the file's inner form, not the raster."""
@@ -38,13 +38,6 @@ STALE_DOMAINS = frozenset(
     ]
 )
 
-_RESOLUTION = re.compile(
-    r"RESOLUTION|(?<![A-Z])GSD(?![A-Z])|(PIXEL|CELL|BIN)_?SIZE|(PIXEL|LINE|SAMPLE|GRID|COLUMN|ROW)_?SPACING|"
-    r"(DATA|GRID)_?(ROWS|COLUMNS)|TIFFTAG_[XY]RES",
-    re.IGNORECASE,
-)
-_OF_OTHER_KINDS = re.compile(r"TIME|TEMPORAL|SPECTRAL|RADIOMETRIC|VERTICAL|COLO[U]?R|BIT", re.IGNORECASE)
-
 COLOUR_PROFILE = ("SOURCE_ICC_PROFILE", "SOURCE_PRIMARIES_RED", "SOURCE_PRIMARIES_GREEN", "SOURCE_PRIMARIES_BLUE")
 """How colours are meant, as GDAL reads it and as it takes it for creation options; and the white point."""
 
@@ -57,8 +50,7 @@ def is_stale(key: str) -> bool:
     >>> [is_stale(key) for key in ("STATISTICS_MEAN", "geospatial_lat_resolution", "PIXEL_SIZE", "time_resolution")]
     [True, True, True, False]
     """
-    states_cells = _RESOLUTION.search(key) is not None and _OF_OTHER_KINDS.search(key) is None
-    return key.startswith(STALE_TAGS) or states_cells
+    return key.startswith(STALE_TAGS) or states_resolution(key)
 
 
 def tags_of(dataset: Any, index: int = 0, domain: str | None = None) -> dict[str, str]:

@@ -14,9 +14,6 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.longitude import columns_of, near, unwrapped
 
-REPEATED = 2
-"""Last columns that may repeat the first ones on a grid that goes around the globe."""
-
 EVEN = 1e-4
 """Share of a step by which coordinates may leave an even spacing and still count as even."""
 
@@ -161,7 +158,7 @@ def columns_around(axis: Axis) -> int:
     values = axis.values
     if values.size < 3 or not axis.even:
         return 0
-    return columns_of(float(values[-1] - values[0]) / (values.size - 1), values.size, REPEATED)
+    return columns_of(float(values[-1] - values[0]) / (values.size - 1), values.size)
 
 
 def same_places(mine: Array, wanted: Array) -> bool:

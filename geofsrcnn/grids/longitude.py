@@ -10,6 +10,9 @@ from geofsrcnn._types import Array
 TURN = 360.0
 """Degrees around the globe."""
 
+REPEATED = 2
+"""Last columns that may repeat the first ones on a grid that goes around the globe."""
+
 
 def unwrapped(values: Array) -> Array:
     """Longitudes without jumps by a turn: 350, 355, 0, 5 go on to 360, 365."""
@@ -28,14 +31,14 @@ def is_turn(width: float, tolerance: float) -> bool:
     return abs(abs(width) - TURN) < tolerance
 
 
-def columns_of(step: float, columns: int, repeated: int, turn: float = TURN) -> int:
+def columns_of(step: float, columns: int, turn: float = TURN) -> int:
     """How many columns of a step make the whole globe; 0 if those that are there do not.
 
-    Up to `repeated` last columns may repeat the first. A turn is counted in degrees unless it is given.
+    Some last columns may repeat the first. A turn is counted in degrees unless it is given.
     """
     period = round(turn / abs(step))
     whole = abs(period * abs(step) - turn) < 0.01 * abs(step)
-    return period if whole and 0 <= columns - period <= repeated else 0
+    return period if whole and 0 <= columns - period <= REPEATED else 0
 
 
 def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:

@@ -8,8 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.axis import REPEATED
-from geofsrcnn.grids.longitude import near
+from geofsrcnn.grids.longitude import REPEATED, near
 
 
 @dataclass(frozen=True)

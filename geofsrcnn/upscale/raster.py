@@ -115,6 +115,7 @@ def _rule(
         model.factor,
         stored=None if quantity.kind is Kind.TOTAL else stored_range(band, options),
         value_range=options.value_range,
+        numbered=True,
         step=abs(band.scale) if kind in "iu" else 0.0,
         unsigned=kind == "u" and band.scale > 0 and band.offset >= 0,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
@@ -123,13 +124,15 @@ def _rule(
 
 def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
     """Say which bands are not made finer as a field is, where that was guessed."""
-    for kind, code, words in (
-        (Kind.CATEGORY, "W-REPEATED", "not interpolated but repeated, for they are taken for categories"),
-        (Kind.TOTAL, "W-TOTAL", "taken for totals of cells, divided among their parts unless --as NUMBER=field"),
-    ):
-        pairs = zip(source.bands, quantities, strict=True)
-        if found := [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is kind and q.evidence != SAID]:
-            warn(code, f"bands of {printable(source.path.name)} {words}: {', '.join(found)}")
+    pairs = list(zip(source.bands, quantities, strict=True))
+    shown = printable(source.path.name)
+    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and q.evidence != SAID]
+    if classes:
+        warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
+    totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
+    if totals:
+        words = "taken for totals of cells, divided among their parts unless --as NUMBER=field"
+        warn("W-TOTAL", f"bands of {shown} {words}: {', '.join(totals)}")
 
 
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:

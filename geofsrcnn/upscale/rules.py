@@ -29,6 +29,7 @@ def rule_of(
     value_range: Range | None = None,
     step: float = 0.0,
     unsigned: bool = False,
+    numbered: bool = False,
     extremes: Extremes = lambda: None,
 ) -> Rule:
     """What becomes of values, by what they are.
@@ -49,11 +50,13 @@ def rule_of(
         Of the numbers that values are stored in.
     unsigned : bool
         They cannot be stored negative.
+    numbered : bool
+        The key is the number of a band.
     extremes : callable
         Smallest and largest of some values; asked only where units and names leave open how they count.
     """
     taken = f"{quantity.kind.value} ({quantity.evidence})"
-    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, taken=taken)
+    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, numbered=numbered, taken=taken)
     if quantity.kind is Kind.CATEGORY:
         return Rule(repeats=True, key=key, taken=taken)
     if quantity.kind is Kind.DIRECTION and quantity.period:

@@ -110,7 +110,9 @@ def _writer_of(
         from geofsrcnn.formats.raster_cf import GeoTIFFWriter
 
         form, grid = _geotiff(dataset, plan, rows, fields, model, options)
-        return lambda staging: GeoTIFFWriter(staging, dataset, grid.refine(plan.factor), form)
+        finer = dataset.copy()
+        finer.attrs = dict(plan.attrs)
+        return lambda staging: GeoTIFFWriter(staging, finer, grid.refine(plan.factor), form)
     from geofsrcnn.upscale.fields import rest_of
 
     return lambda staging: create_store(

@@ -30,6 +30,8 @@ from geofsrcnn.values.quantity_words import (
     CONTINUOUS,
     Word,
     as_words,
+    is_boundary,
+    place_named,
     words_of,
 )
 
@@ -233,13 +235,8 @@ _GROUND = (
     {"lon", "longitude", "grid_longitude", "rlon", "x", "i", "ni", "nlon", "west_east", "xc", "easting", "xi_rho"},
 )
 
-_PLACE_NAMES = re.compile(
-    r"(?:x|nav_|c|g|geo|[a-z]{1,3}_|grid_|cell_|center_|centre_|corner_|precise_|r|t|u|v)?"
-    r"(?:(?:lats?|lons?|latitudes?|longitudes?)(?:_?(?:m|u|v|t|c|d|psi|rho|w|f|b|uv))?|long(?:_[muvtcd])?|latixy|longxy|gphi[tuvf]|glam[tuvf])"
-    r"(?:_(?:bnds|bounds|vertices|vert|corners?|deg|degrees))?\d*"
-)
-
-_BOUNDS_NAMES = re.compile(r".*_(?:bnds|bounds|vertices)|(?:bounds|vertices|bnds)_.*|bounds")
+_ROTATED = re.compile(r"r(lat|lon)s?")
+"""Rotated latitudes and longitudes, of two dimensions as well."""
 
 _PLACE_STANDARD = re.compile(r"(?:grid_)?(?:latitude|longitude)|projection_[xy](?:_angular)?_coordinate")
 
@@ -290,13 +287,11 @@ def _of_place(header: Header) -> Quantity | None:
         return Quantity(Kind.PLACE, f"units {_quoted(header.units)}")
     if _PLACE_STANDARD.fullmatch(header.standard_name):
         return Quantity(Kind.PLACE, f"standard_name {_quoted(header.standard_name)}")
-    if (_PLACE_NAMES.fullmatch(name) and (units.period or not units.text)) or (
-        units.period and re.match(r"(?:latitude|longitude)_", name)
-    ):
+    if (place_named(name) or _ROTATED.fullmatch(name)) and (units.period or not units.text):
         return Quantity(Kind.PLACE, f"name {_quoted(header.name)}")
     if as_words(header.long_name) in {"latitude", "longitude"} and (units.period or not units.text):
         return Quantity(Kind.PLACE, f"long_name {_quoted(header.long_name)}")
-    if _BOUNDS_NAMES.fullmatch(name):
+    if is_boundary(name):
         near = re.search(r"lat|lon|(?:^|_)[xy](?:_|$)", name)
         return Quantity(Kind.PLACE if near else Kind.OTHER, f"name {_quoted(header.name)}")
     return None

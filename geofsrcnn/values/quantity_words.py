@@ -27,6 +27,33 @@ class Word(Enum):
     AMOUNT = "a quantity of 0 or more"
 
 
+PLACES = {
+    "latitude": re.compile(r"(x|t|u|v|f|q|c|g|geo|grid)?lat(itude)?s?[muvtc]?\d*|latixy|gphi[tuvf]"),
+    "longitude": re.compile(r"(x|t|u|v|f|q|c|g|geo|grid)?lon(g|gitude)?s?[muvtc]?\d*|longxy|glam[tuvf]"),
+}
+"""Words of names of places: `lat`, `XLAT_M`, `nav_lat`, `TLAT`, `geolat_c`, `gphit`."""
+
+BOUNDARIES = re.compile(r"bnds?|bounds?|boundar(y|ies)|vert(ex|ices)?|corners?|edges")
+"""Words of names of boundaries and corners of cells."""
+
+
+def place_named(name: str) -> str | None:
+    """Whether a name is that of latitudes or longitudes, or of their boundaries.
+
+    Examples
+    --------
+    >>> place_named("XLAT_M"), place_named("vertices_longitude"), place_named("plateau")
+    ('latitude', 'longitude', None)
+    """
+    words = name.lower().split("_")
+    return next((which for which, known in PLACES.items() if any(map(known.fullmatch, words))), None)
+
+
+def is_boundary(name: str) -> bool:
+    """Whether a name is that of boundaries or corners."""
+    return any(map(BOUNDARIES.fullmatch, name.lower().split("_")))
+
+
 def as_words(text: str) -> str:
     """A text as lower-case words with ``_`` between them.
 

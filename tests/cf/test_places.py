@@ -30,6 +30,7 @@ def made(values: object = 45.0, **attrs: object) -> xr.Variable:
         ("a", made(units="degreeN"), "latitude"),
         ("TLAT", made(units="degree"), "latitude"),
         ("gphit", made(), "latitude"),
+        ("LATIXY", made(units="degrees"), "latitude"),
         ("glamt", made(), "longitude"),
         ("geolon_c", made(units="deg"), "longitude"),
         ("lat", made(400.0), None),
@@ -159,7 +160,7 @@ def test_what_states_a_resolution_follows_or_goes():
         "spatial_resolution": "1 degree",
         "StructMetadata.0": "XDim=30",
         "title": "kept",
-        "resolution_independent": "kept",
+        "temporal_resolution": "kept",
     }
     attrs = upscale_dataset(dataset, 3, "bilinear").attrs
     attrs.pop("history")
@@ -168,6 +169,6 @@ def test_what_states_a_resolution_follows_or_goes():
         "DY": 3000.0,
         "WEST-EAST_GRID_DIMENSION": 91,
         "title": "kept",
-        "resolution_independent": "kept",
+        "temporal_resolution": "kept",
     }
     assert attrs["DX"].dtype == np.float32

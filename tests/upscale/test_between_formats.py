@@ -346,3 +346,14 @@ def test_grib_through_gdal(shared, tmp_path):
         assert np.allclose(reopened(tmp_path / "fine.nc")["band_data"], d.read(1), atol=1e-3)
     with pytest.raises(InputError, match=r"GRIB, not a GeoTIFF: .*: read it with --driver GRIB"):
         upscale_file(path, tmp_path / "none.nc", 3, MODEL)
+
+
+def test_a_stated_resolution_does_not_reach_a_geotiff(tmp_path):
+    """Attributes that state the coarse grid's resolution are left out on the way to a GeoTIFF as to NetCDF."""
+    dataset = projected()
+    dataset.attrs = {"geospatial_lat_resolution": "1 degree", "resolution": "10 m", "title": "kept"}
+    dataset.to_netcdf(tmp_path / "in.nc")
+    upscale_file(tmp_path / "in.nc", tmp_path / "out.tif", 3, MODEL)
+    with rasterio.open(tmp_path / "out.tif") as d:
+        assert d.tags()["title"] == "kept"
+        assert not any("resolution" in key.lower() for key in d.tags() if not key.startswith("TIFFTAG"))
