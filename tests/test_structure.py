@@ -196,6 +196,13 @@ def test_imports_load_nothing_heavy(module):
     assert done.stdout.strip() == "[]"
 
 
+def test_a_model_is_loaded_without_the_compiler_of_torch():
+    """Which takes longer to import than all else together, and is never used."""
+    code = "import geofsrcnn, sys; geofsrcnn.load_checkpoint('small', 3); print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["train", "--help"], ["--version"]])
 def test_help_loads_no_torch(arguments):
     """``python -m geofsrcnn --help`` answers without loading torch, rasterio or numpy."""
