@@ -26,9 +26,9 @@ NOTHING = "import geofsrcnn.engine.run; geofsrcnn.engine.run.upscale_tile = None
 
 
 @pytest.fixture
-def work(tmp_path) -> Work:
+def work(tmp_path, undisturbed) -> Work:
     """A fresh `Work` with GeoTIFF."""
-    return Work(tmp_path, ".tif")
+    return Work(tmp_path, undisturbed(".tif"))
 
 
 # ---------------------------------------------------------------------------------------------------- full disk

@@ -19,9 +19,9 @@ from tests.support.faults import Work
 
 
 @pytest.fixture(params=[".nc", ".zarr"])
-def work(request, tmp_path) -> Work:
+def work(request, tmp_path, undisturbed) -> Work:
     """A fresh `Work` with each format."""
-    return Work(tmp_path, request.param)
+    return Work(tmp_path, undisturbed(request.param))
 
 
 # ---------------------------------------------------------------------------------------------------- full disk

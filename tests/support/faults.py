@@ -114,14 +114,12 @@ def values(path: Path) -> np.ndarray:
         return dataset["tas"].to_numpy()
 
 
-class Work:
-    """An input, an output name in an empty folder, and what a run without faults gives."""
+class Undisturbed:
+    """An input, what a run gives that nothing happens to, and an older output: made once for all that begin so."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
-        for name in ("in", "out"):
-            (folder / name).mkdir()
-        self.folder, self.gates = folder, 0
-        self.source, self.output = folder / "in" / f"coarse{suffix}", folder / "out" / f"fine{suffix}"
+        self.source, self.output = folder / f"coarse{suffix}", folder / f"fine{suffix}"
+        self.older = folder / "older" / f"fine{suffix}"
         if suffix == ".tif":
             write(self.source, terrain((96, 112)).astype("float32"))
         else:
@@ -133,15 +131,39 @@ class Work:
                 dataset.to_zarr(self.source, zarr_format=2)
         tile = 16 if suffix == ".tif" else 12
         self.options = ("-m", "bilinear", "--tile-size", tile, "--threads", 1, "-q")
-        self.before = facts(self.source)
-        gate = self.gate()
-        done = self.run(prelude=gate.prelude)
+        gate = Gate(folder / "gate")
+        done = processes.run("upscale", self.source, self.output, *self.options, prelude=gate.prelude, end=True)
         assert (done.code, done.err) == (0, "")
         self.writes = gate.begun
         assert self.writes >= 12
         self.expected = values(self.output)
         self.sizes = [p.stat().st_size for p in [self.output, *self.output.rglob("*")] if p.is_file()]
-        self.clear()
+        self.older.parent.mkdir()
+        done = processes.run("upscale", self.source, self.older, "-f", 2, "-m", "nearest", "-q")
+        assert done.code == 0, done
+
+
+def copied(path: Path, to: Path) -> None:
+    """A copy of a file or a store."""
+    if path.is_dir():
+        shutil.copytree(path, to)
+    else:
+        shutil.copy(path, to)
+
+
+class Work:
+    """An input and an output name in an empty folder, beside what a run without faults gives."""
+
+    def __init__(self, folder: Path, undisturbed: Undisturbed) -> None:
+        for name in ("in", "out"):
+            (folder / name).mkdir()
+        self.folder, self.gates = folder, 0
+        self.source = folder / "in" / undisturbed.source.name
+        self.output = folder / "out" / undisturbed.output.name
+        copied(undisturbed.source, self.source)
+        self.before = facts(self.source)
+        self.older, self.options, self.writes = undisturbed.older, undisturbed.options, undisturbed.writes
+        self.expected, self.sizes = undisturbed.expected, undisturbed.sizes
 
     def gate(self, at: int = 0) -> Gate:
         """A new gate."""
@@ -172,8 +194,8 @@ class Work:
 
     def put_old(self) -> dict[str, tuple[str, int, int]]:
         """An older output of the same kind; what it is."""
-        done = processes.run("upscale", self.source, self.output, "-f", 2, "-m", "nearest", "-q", "--overwrite")
-        assert done.code == 0, done
+        self.clear()
+        copied(self.older, self.output)
         return facts(self.output)
 
     def left(self) -> list[str]:
@@ -190,7 +212,7 @@ class Work:
     def check_next_run(self) -> None:
         """The next run is as good as the first and cleans up; the input never changed."""
         assert facts(self.source) == self.before
-        done = self.run("--overwrite", end=True)
+        done = self.run("--overwrite")  # an end of the interpreter as that of every run that nothing happens to
         assert (done.code, done.err) == (0, "")
         assert self.check_output()
         assert self.left() == []
