@@ -57,6 +57,46 @@ for place in {places!r}:
 """Calls are counted, and the process waits before one of them until the gate is open."""
 
 
+FULL = """
+import ctypes, os, sys
+from pathlib import Path
+
+folder, size = {folder!r}, {size!r}
+of_c, ids = ctypes.CDLL(None, use_errno=True), (os.getuid(), os.getgid())
+user_and_mounts, private, recursive = 0x10020000, 0x40000, 0x4000
+
+def done(result):
+    if result:
+        raise OSError(ctypes.get_errno(), "refused")
+
+try:
+    done(of_c.unshare(user_and_mounts))
+    Path("/proc/self/setgroups").write_text("deny")
+    for kind, own in zip(("uid", "gid"), ids):
+        Path("/proc/self/" + kind + "_map").write_text("0 " + str(own) + " 1")
+    done(of_c.mount(b"none", b"/", None, recursive | private, None))
+    done(of_c.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, b"size=" + size.encode()))
+except OSError as error:
+    print(error, flush=True)
+    os._exit({none})
+{more}
+if pid := os.fork():
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(*sorted(os.listdir(folder)), sep="\\n", flush=True)
+    os._exit(code)
+"""
+"""The process goes on with a file system of its own in a folder; when it has ended, what lies there is printed."""
+
+NO_FULL = 77
+"""The exit code where the kernel gives none."""
+
+
+def full(folder: Path, size: str, more: str = "") -> str:
+    """A prelude: a file system of so many bytes, that only this process sees, and what is done there first."""
+    folder.mkdir()
+    return FULL.format(folder=str(folder), size=size, more=more, none=NO_FULL)
+
+
 def until(condition: Callable[[], object], run: processes.Run | None = None, patience: float = 300) -> None:
     """Wait until something is so; the test fails, with what the run said, if it never is."""
     deadline = time.monotonic() + patience
