@@ -73,11 +73,11 @@ def weights(path: Path) -> torch.Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in load_checkpoint(path).model.state_dict().values()])
 
 
-def ranks(*line: object, count: int = 2, **setup: object) -> list[processes.Run]:
-    """The processes of one training, or of a script, as torchrun starts them."""
+def ranks(*line: object, count: int = 2) -> list[processes.Run]:
+    """The processes of one training, as torchrun starts them."""
     there = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
-        processes.start(*line, env={"RANK": str(rank), **there} if count > 1 else {}, prelude=THREAD, **setup)
+        processes.start("train", *line, env={"RANK": str(rank), **there} if count > 1 else {}, prelude=THREAD)
         for rank in range(count)
     ]
 
@@ -99,7 +99,7 @@ def test_two_processes_train_as_one(arguments, tmp_path, kind):
     found = []
     for count in (1, 2):
         out = tmp_path / f"{count}.safetensors"
-        runs = ranks("train", *arguments[kind], "--out", out, "--log", tmp_path / f"{count}.jsonl", count=count)
+        runs = ranks(*arguments[kind], "--out", out, "--log", tmp_path / f"{count}.jsonl", count=count)
         done = [run.wait() for run in runs]
         assert [each.code for each in done] == [0] * count, done
         assert "".join(each.out for each in done).count(f"{out}: ") == 1
@@ -114,7 +114,7 @@ def test_torchrun_starts_them(arguments, tmp_path):
     done = subprocess.run(torchrun(*line), env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"{out[2]}: ") == 1
-    (one,) = ranks("train", *arguments["rasters"], "--out", out[1], "--log", tmp_path / "1.jsonl", count=1)
+    (one,) = ranks(*arguments["rasters"], "--out", out[1], "--log", tmp_path / "1.jsonl", count=1)
     assert one.wait().code == 0
     check_two([weights(out[1]), weights(out[2])], tmp_path)
 
@@ -178,5 +178,10 @@ assert sys.getrefcount(group) == 2, sys.getrefcount(group)
 
 def test_the_process_group_ends_with_the_training():
     """Or its thread lives on, and aborts the process at the interpreter's end in most trainings."""
-    done = [run.wait() for run in ranks(script=LEAVES, end=True)]
-    assert [each.code for each in done] == [0, 0], done
+    there = {**ALONE, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [  # not forked: what holds the group has been imported there before it
+        subprocess.Popen([sys.executable, "-c", LEAVES], env={**there, "RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    said = [each.communicate()[1] for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
