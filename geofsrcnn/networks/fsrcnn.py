@@ -407,6 +407,14 @@ def cut(x: Tensor, cells: int) -> Tensor:
     return x[..., cells : x.shape[-2] - cells, cells : x.shape[-1] - cells] if cells else x
 
 
+class _Convolution(nn.Conv2d):
+    """One that draws no weights where there are shapes only: torch would import its compiler for that."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class FSRCNN(nn.Module):
     """The trainable network.
 
@@ -422,7 +430,7 @@ class FSRCNN(nn.Module):
         c, d, s, f = config.channels, config.d, config.s, config.factor
 
         def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-            return nn.Conv2d(inputs, outputs, kernel, bias=config.bias)
+            return _Convolution(inputs, outputs, kernel, bias=config.bias)
 
         def slopes(outputs: int) -> nn.PReLU:
             return nn.PReLU(1 if config.prelu == "layer" else outputs)
@@ -443,6 +451,8 @@ class FSRCNN(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights (He et al. 2015); the deconvolution starts small, so training starts at the skip."""
+        if self.feature.weight.is_meta:
+            return
         for layer in (self.feature, self.shrink, *self.mapping, self.expand, self.deconvolution):
             assert isinstance(layer, nn.Conv2d)
             nn.init.kaiming_normal_(layer.weight, a=0.25, nonlinearity="leaky_relu")

@@ -435,7 +435,7 @@ def test_the_command(archive, tmp_path):
     """With processes of its own: a table of failures, exit code 9, a journal, JSON; and again with nothing to do."""
     out = tmp_path / "out"
     common = ("batch", archive, "-o", out, "--factor", 3, "-m", "bilinear", "--workers", 2)
-    run = processes.run(*common)
+    run = processes.run(*common, prelude=FORKED)
     assert run.code == 9, run
     assert run.errors == ["geofsrcnn: error: 2 of 6 files failed"]
     assert f"failed: {archive}/text.tif: " in run.out
@@ -452,7 +452,7 @@ def test_the_command(archive, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
+def test_a_signal_ends_it_clean_and_resume_finishes(number, cluster, tmp_path):
     """No unfinished file stays, what is done is kept, the next run does the rest."""
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -477,7 +477,8 @@ def test_a_signal_ends_it_clean_and_resume_finishes(number, tmp_path):
     assert not list(out.rglob(".*"))
     assert gate.begun == 4  # what was done, and nothing after the signal
     assert 4 <= len(list(out.glob("*.tif"))) < 20
-    assert processes.run(*common, prelude=FORKED).code == 0
+    result = upscale_files([folder], out, 3, address=cluster, resume=True)
+    assert (len(result.done), len(result.failed)) == (20, 0)
     assert len(list(out.glob("*.tif"))) == 20
 
 

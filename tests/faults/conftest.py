@@ -1,13 +1,26 @@
-"""A run that faults happen to, with each format."""
+"""Runs that faults happen to, with each format."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import Work
+from tests.support.faults import Undisturbed, Work
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
+    """What a run gives that nothing happens to, by the suffix of its files."""
+
+    @cache
+    def made(suffix: str) -> Undisturbed:
+        return Undisturbed(tmp_path_factory.mktemp("undisturbed"), suffix)
+
+    return made
 
 
 @pytest.fixture(params=[".tif", ".nc", ".zarr"])
-def work(request: pytest.FixtureRequest, tmp_path: Path) -> Work:
+def work(request: pytest.FixtureRequest, tmp_path: Path, undisturbed: Callable[[str], Undisturbed]) -> Work:
     """A fresh `Work` with each format."""
-    return Work(tmp_path, request.param)
+    return Work(tmp_path, undisturbed(request.param))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -257,27 +255,42 @@ def test_a_full_disk_on_a_worker(archive, cluster, tmp_path):
     assert equal(out, expected)
 
 
+DASK = """
+import importlib, os, sys
+
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+os.dup2(1, 2)
+sys.argv = ["dask", *args[1:]]
+importlib.import_module("distributed.cli.dask_" + args[0]).main()
+"""
+"""What its own commands do, in silence."""
+
+
 class Scheduler:
     """A scheduler and two workers as processes of their own."""
 
     def __init__(self, folder: Path, *secure: str) -> None:
         self.file = folder / "scheduler.json"
-        start = (sys.executable, "-m", "distributed.cli.dask_scheduler", *secure, "--host", "127.0.0.1", "--port", "0")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-        self.process = subprocess.Popen([*start, "--no-dashboard", "--scheduler-file", str(self.file)], **quiet)
-        worker = (sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(self.file))
-        options = (*secure, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "300")
-        self.workers = [subprocess.Popen([*worker, *options], **quiet) for _ in range(2)]
+        quiet = (*secure, "--no-dashboard", "--scheduler-file", self.file)
+        address = ("--host", "127.0.0.1", "--port", "0")
+        self.process = processes.start("scheduler", *quiet, *address, script=DASK, cwd=str(folder))
         until(self.file.exists)
+        options = ("--nthreads", "1", "--no-nanny", "--death-timeout", "300")
+        self.workers = [processes.start("worker", *quiet, *options, script=DASK, cwd=str(folder)) for _ in range(2)]
 
     def wait(self) -> None:
         """Until both workers are there."""
         with distributed.Client(scheduler_file=str(self.file), timeout=300) as client:
             client.wait_for_workers(2, timeout=300)
 
+    def kill(self) -> None:
+        """The scheduler alone."""
+        self.process.send(signal.SIGKILL)
+        until(lambda: self.process.ended)
+
     def stop(self) -> None:
         for each in (self.process, *self.workers):
-            each.kill()
+            each.send(signal.SIGKILL)
             each.wait()
 
 
@@ -295,9 +308,8 @@ def test_the_scheduler_is_lost(scheduler, cluster, archive, tmp_path):
     out = tmp_path / "out"
 
     def progress(tally) -> None:
-        if tally.done >= 3 and scheduler.process.poll() is None:
-            scheduler.process.kill()
-            scheduler.process.wait()
+        if tally.done >= 3 and not scheduler.process.ended:
+            scheduler.kill()
 
     with pytest.raises(BatchError, match="the scheduler is lost; what is finished is kept: run again with --resume"):
         upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=10**6, progress=progress, **PLAIN)
@@ -346,7 +358,7 @@ def test_all_workers_are_lost(scheduler, archive, tmp_path):
     def progress(tally) -> None:
         if tally.done >= 2:
             for each in scheduler.workers:
-                each.kill()
+                each.send(signal.SIGKILL)
 
     with pytest.raises(BatchError, match="there have been no workers for 2 s"):
         upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=2, progress=progress, **PLAIN)

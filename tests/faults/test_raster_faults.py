@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.support import processes
-from tests.support.faults import Work
+from tests.support.faults import NO_FULL, Work, full
 from tests.support.rasters import read, state, terrain, write
 
 NOTHING = "import geofsrcnn.engine.run; geofsrcnn.engine.run.upscale_tile = None"
@@ -26,9 +24,9 @@ NOTHING = "import geofsrcnn.engine.run; geofsrcnn.engine.run.upscale_tile = None
 
 
 @pytest.fixture
-def work(tmp_path) -> Work:
+def work(tmp_path, undisturbed) -> Work:
     """A fresh `Work` with GeoTIFF."""
-    return Work(tmp_path, ".tif")
+    return Work(tmp_path, undisturbed(".tif"))
 
 
 # ---------------------------------------------------------------------------------------------------- full disk
@@ -89,34 +87,22 @@ def test_full_disk_at_every_size_and_each_of_the_last_bytes(work, form):
     work.check_next_run()
 
 
-TMPFS = """
-import sys
-sys.argv = ["geofsrcnn", *sys.argv[1:]]
-import geofsrcnn.upscale.task
-if "--cog" in sys.argv:
-    geofsrcnn.upscale.task.free_bytes = lambda _: 2**40  # another process takes the space after the check
-from geofsrcnn.cli.main import main
-main()
-"""
+PLENTY = "import geofsrcnn.upscale.task; geofsrcnn.upscale.task.free_bytes = lambda _: 2**40\n"
+"""Of space, while it is checked: another process takes it after that."""
 
 
 @pytest.mark.parametrize(("option", "code"), [("--cog", 5), ("-q", 6)])
-def test_a_real_full_file_system(work, tmp_path, option, code):
+def test_a_real_full_file_system(tmp_path, option, code):
     """On a file system of 1 MiB, space is checked before the start, and running out of it on the way is exit 5."""
-    small = tmp_path / "small"
-    small.mkdir()
     noise = np.random.default_rng(0).normal(size=(260, 260)).astype("float32")
-    source = write(tmp_path / "noise.tif", noise)
-    mount = f"mount -t tmpfs -o size=1m tmpfs {small} && "
-    tried = subprocess.run(["unshare", "-rm", "sh", "-c", mount + "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"no user namespace with a tmpfs here: {tried.stderr.strip()[:80]}")
-    command = [sys.executable, "-c", TMPFS, "upscale", source, small / "out.tif", "-f", "2", "-m", "nearest", option]
-    line = mount + " ".join(f"'{part}'" for part in command) + f"; code=$?; ls -A {small}; exit $code"
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", line], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    errors = [text for text in done.stderr.splitlines() if not text.startswith("_tiff")]
+    source, output = write(tmp_path / "noise.tif", noise), tmp_path / "small" / "out.tif"
+    prelude = full(output.parent, "1m") + (PLENTY if code == 5 else "")
+    done = processes.run("upscale", source, output, "-f", 2, "-m", "nearest", option, prelude=prelude, end=True)
+    if done.code == NO_FULL:
+        pytest.skip(f"no user namespace with a tmpfs here: {done.out.strip()[:80]}")
+    assert done.code == code, done.err
+    assert done.out.strip() == ""
+    errors = [text for text in done.err.splitlines() if not text.startswith("_tiff")]
     assert len(errors) == 1
     assert errors[0].startswith("geofsrcnn: error: ")
     assert ("is the disk full?" if code == 5 else "are free where it goes") in errors[0]

@@ -7,21 +7,19 @@ stated one; the next run succeeds and leaves nothing beside its output. Each tes
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from tests.support import processes
-from tests.support.faults import Work
+from tests.support.faults import NO_FULL, Work, full
 
 
 @pytest.fixture(params=[".nc", ".zarr"])
-def work(request, tmp_path) -> Work:
+def work(request, tmp_path, undisturbed) -> Work:
     """A fresh `Work` with each format."""
-    return Work(tmp_path, request.param)
+    return Work(tmp_path, undisturbed(request.param))
 
 
 # ---------------------------------------------------------------------------------------------------- full disk
@@ -97,31 +95,26 @@ def test_full_disk_at_many_sizes_and_each_of_the_last_bytes(work):
     work.check_next_run()
 
 
+PLENTY = "import geofsrcnn.upscale.task; geofsrcnn.upscale.task.free_bytes = lambda _: 2**40\n"
+"""Of space, while it is checked."""
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_real_full_file_system(work, tmp_path, old):
     """On a file system of 60 KiB: exit 5, one line, nothing left, the old output kept."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = f"mount -t tmpfs -o size=60k tmpfs {small} && "
-    tried = subprocess.run(["unshare", "-rm", "sh", "-c", mount + "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"no user namespace with a tmpfs here: {tried.stderr.strip()[:80]}")
-    script = (
-        "import sys; import geofsrcnn.upscale.task; geofsrcnn.upscale.task.free_bytes = lambda _: 2**40;"
-        "from geofsrcnn.cli.main import main; main()"
+    output = tmp_path / "small" / work.output.name
+    lies = f"Path({str(output)!r})"
+    empty = (
+        f"{lies}.mkdir(); ({lies} / '.zgroup').write_text('{{}}')" if output.suffix == ".zarr" else f"{lies}.touch()"
     )
-    output = small / work.output.name
-    command = [sys.executable, "-c", script, "upscale", work.source, output, *work.options, "--dtype", "float64"]
-    if old:
-        command.append("--overwrite")
-        store = f"mkdir {output} && echo '{{}}' > {output}/.zgroup"
-        mount += f"{store if output.suffix == '.zarr' else f'touch {output}'} && "
-    line = mount + " ".join(f"'{part}'" for part in command) + f"; code=$?; ls -A {small}; exit $code"
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", line], capture_output=True, text=True)
-    assert done.returncode == 5, done.stderr
-    assert done.stdout.split() == ([output.name] if old else [])
-    errors = [text for text in done.stderr.splitlines() if text.startswith("geofsrcnn: error: ")]
-    assert len(errors) == 1
+    prelude = full(output.parent, "60k", empty if old else "") + PLENTY
+    options = (*work.options, "--dtype", "float64", *(["--overwrite"] if old else []))
+    done = processes.run("upscale", work.source, output, *options, prelude=prelude, end=True)
+    if done.code == NO_FULL:
+        pytest.skip(f"no user namespace with a tmpfs here: {done.out.strip()[:80]}")
+    assert done.code == 5, done.err
+    assert done.out.split() == ([output.name] if old else [])
+    assert len(done.errors) == 1
 
 
 # ------------------------------------------------------------------------------------------------------ results

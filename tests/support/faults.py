@@ -57,6 +57,46 @@ for place in {places!r}:
 """Calls are counted, and the process waits before one of them until the gate is open."""
 
 
+FULL = """
+import ctypes, os, sys
+from pathlib import Path
+
+folder, size = {folder!r}, {size!r}
+of_c, ids = ctypes.CDLL(None, use_errno=True), (os.getuid(), os.getgid())
+user_and_mounts, private, recursive = 0x10020000, 0x40000, 0x4000
+
+def done(result):
+    if result:
+        raise OSError(ctypes.get_errno(), "refused")
+
+try:
+    done(of_c.unshare(user_and_mounts))
+    Path("/proc/self/setgroups").write_text("deny")
+    for kind, own in zip(("uid", "gid"), ids):
+        Path("/proc/self/" + kind + "_map").write_text("0 " + str(own) + " 1")
+    done(of_c.mount(b"none", b"/", None, recursive | private, None))
+    done(of_c.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, b"size=" + size.encode()))
+except OSError as error:
+    print(error, flush=True)
+    os._exit({none})
+{more}
+if pid := os.fork():
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(*sorted(os.listdir(folder)), sep="\\n", flush=True)
+    os._exit(code)
+"""
+"""The process goes on with a file system of its own in a folder; when it has ended, what lies there is printed."""
+
+NO_FULL = 77
+"""The exit code where the kernel gives none."""
+
+
+def full(folder: Path, size: str, more: str = "") -> str:
+    """A prelude: a file system of so many bytes, that only this process sees, and what is done there first."""
+    folder.mkdir()
+    return FULL.format(folder=str(folder), size=size, more=more, none=NO_FULL)
+
+
 def until(condition: Callable[[], object], run: processes.Run | None = None, patience: float = 300) -> None:
     """Wait until something is so; the test fails, with what the run said, if it never is."""
     deadline = time.monotonic() + patience
@@ -114,14 +154,12 @@ def values(path: Path) -> np.ndarray:
         return dataset["tas"].to_numpy()
 
 
-class Work:
-    """An input, an output name in an empty folder, and what a run without faults gives."""
+class Undisturbed:
+    """An input, what a run gives that nothing happens to, and an older output: made once for all that begin so."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
-        for name in ("in", "out"):
-            (folder / name).mkdir()
-        self.folder, self.gates = folder, 0
-        self.source, self.output = folder / "in" / f"coarse{suffix}", folder / "out" / f"fine{suffix}"
+        self.source, self.output = folder / f"coarse{suffix}", folder / f"fine{suffix}"
+        self.older = folder / "older" / f"fine{suffix}"
         if suffix == ".tif":
             write(self.source, terrain((96, 112)).astype("float32"))
         else:
@@ -133,15 +171,39 @@ class Work:
                 dataset.to_zarr(self.source, zarr_format=2)
         tile = 16 if suffix == ".tif" else 12
         self.options = ("-m", "bilinear", "--tile-size", tile, "--threads", 1, "-q")
-        self.before = facts(self.source)
-        gate = self.gate()
-        done = self.run(prelude=gate.prelude)
+        gate = Gate(folder / "gate")
+        done = processes.run("upscale", self.source, self.output, *self.options, prelude=gate.prelude, end=True)
         assert (done.code, done.err) == (0, "")
         self.writes = gate.begun
         assert self.writes >= 12
         self.expected = values(self.output)
         self.sizes = [p.stat().st_size for p in [self.output, *self.output.rglob("*")] if p.is_file()]
-        self.clear()
+        self.older.parent.mkdir()
+        done = processes.run("upscale", self.source, self.older, "-f", 2, "-m", "nearest", "-q")
+        assert done.code == 0, done
+
+
+def copied(path: Path, to: Path) -> None:
+    """A copy of a file or a store."""
+    if path.is_dir():
+        shutil.copytree(path, to)
+    else:
+        shutil.copy(path, to)
+
+
+class Work:
+    """An input and an output name in an empty folder, beside what a run without faults gives."""
+
+    def __init__(self, folder: Path, undisturbed: Undisturbed) -> None:
+        for name in ("in", "out"):
+            (folder / name).mkdir()
+        self.folder, self.gates = folder, 0
+        self.source = folder / "in" / undisturbed.source.name
+        self.output = folder / "out" / undisturbed.output.name
+        copied(undisturbed.source, self.source)
+        self.before = facts(self.source)
+        self.older, self.options, self.writes = undisturbed.older, undisturbed.options, undisturbed.writes
+        self.expected, self.sizes = undisturbed.expected, undisturbed.sizes
 
     def gate(self, at: int = 0) -> Gate:
         """A new gate."""
@@ -172,8 +234,8 @@ class Work:
 
     def put_old(self) -> dict[str, tuple[str, int, int]]:
         """An older output of the same kind; what it is."""
-        done = processes.run("upscale", self.source, self.output, "-f", 2, "-m", "nearest", "-q", "--overwrite")
-        assert done.code == 0, done
+        self.clear()
+        copied(self.older, self.output)
         return facts(self.output)
 
     def left(self) -> list[str]:
@@ -190,7 +252,7 @@ class Work:
     def check_next_run(self) -> None:
         """The next run is as good as the first and cleans up; the input never changed."""
         assert facts(self.source) == self.before
-        done = self.run("--overwrite", end=True)
+        done = self.run("--overwrite")  # an end of the interpreter as that of every run that nothing happens to
         assert (done.code, done.err) == (0, "")
         assert self.check_output()
         assert self.left() == []

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ PRELOADED = (
         "formats.netcdf",
         "formats.raster",
     ),
-    *("formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference", "training.rasters"),
+    *("formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference"),
     *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.via_cf"),
+    *("batch.run", "evaluation.rasters", "pairs.train", "training.rasters"),
 )
+OTHERS = ("torch._dynamo", "distributed")
+"""What optimisers import, and what clusters are made with."""
 
 PATIENCE = 300
 """Seconds: only what hangs is ended, however busy the machine is."""
@@ -129,6 +133,9 @@ def _serve(connection: socket.socket) -> None:
     sys.path[0] = str(SELF.parents[2])
     for name in PRELOADED:
         __import__(f"geofsrcnn.{name}")
+    for name in OTHERS:
+        with suppress(ImportError):
+            __import__(name)
     gc.freeze()  # children need not copy what is never collected
     while True:
         data, fds, *_ = socket.recv_fds(connection, 65536, 2)
