@@ -6,13 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from geofsrcnn.values.quantity_words import Word, as_words, words_of
 from geofsrcnn.values.units import conversion
-
-_DIFFERENCE = re.compile(
-    r"anomal|difference|departure|increment|\btendency|_range\b|\brange\b|\bdtr\b|standard.deviation|\bbias\b|"
-    r"change_over_time|\bchange of\b",
-    re.IGNORECASE,
-)
 
 _RAIN = re.compile(r"precipitation|rain|\bprecip\b|\bprcp\b|shower", re.IGNORECASE)
 
@@ -37,9 +32,41 @@ def converted(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> t
 
 
 def is_difference(name: str, attrs: Mapping[str, Any]) -> bool:
-    """Whether values are differences, such as anomalies and ranges, whose zero is that of any unit."""
-    keys = ("standard_name", "long_name", "cell_methods", "units_metadata")
-    return any(_DIFFERENCE.search(text) for text in (name, *(str(attrs.get(key, "")) for key in keys)))
+    """Whether values are differences, such as anomalies, residuals and ranges, whose zero is that of any unit.
+
+    What ``units_metadata`` says of temperatures (CF 1.11, 3.1.2) goes before all words.
+    """
+    stated = _STATED.search(str(attrs.get("units_metadata", "")))
+    if stated is not None:
+        return stated[1] == "difference"
+    if _METHODS.search(re.sub(r"\([^)]*\)", "", str(attrs.get("cell_methods", "")))):
+        return True
+    texts = (name, str(attrs.get("standard_name", "")), str(attrs.get("long_name", "")))
+    return any(map(_says_difference, texts))
+
+
+def _says_difference(text: str) -> bool:
+    words = _NO_DIFFERENCE.sub("_", as_words(text))
+    return bool({Word.DIFFERENCE, Word.SPREAD}.intersection(words_of(words))) or _RANGE.search(words) is not None
+
+
+_STATED = re.compile(r"temperature:\s*(difference|on_scale)")
+
+_METHODS = re.compile(r":\s*(?:range|standard_deviation)\b")
+"""Cell methods that leave differences; the middle of a range (``mid_range``) is none."""
+
+_RANGE = re.compile(
+    r"(?:^|_)(?:(?<!mid_)(?<!long_)(?<!medium_)(?<!short_)range|dtr|depression|excess|deficit|lifted_index)(?:_|$)"
+)
+"""Differences of two values of one quantity, besides those of `values.quantity_words`."""
+
+_NO_DIFFERENCE = re.compile(
+    r"(?<![a-z0-9])(?:"
+    r"(?:bias|error|trend)s?_(?:adjust(?:ed)?|correct(?:ed)?|(?:adjustment|correction)(?=_method)|preserving|free)"
+    r"|(?:after|with|by|using)_(?:[a-z0-9]+_){0,3}(?:correction|adjustment)s?"
+    r"|net|zonal(?:ly)?|meridional(?:ly)?|forcings?|nudging|relaxation)(?![a-z0-9])"
+)
+"""Words that stand beside whole values too: of how they were made, along which way, and what for."""
 
 
 def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
