@@ -6,14 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from geofsrcnn.values.quantity import Header, is_precipitation
 from geofsrcnn.values.quantity_words import Word, as_words, words_of
 from geofsrcnn.values.units import conversion
-
-_RAIN = re.compile(r"precipitation|rain|\bprecip\b|\bprcp\b|shower", re.IGNORECASE)
-
-_NO_RAIN = re.compile(r"precipitable|minus|evap", re.IGNORECASE)
-
-_RAIN_NAMES = re.compile(r"pre?c?|precip|prcp|ppt|tp|mtpr|tprate|rr|rr24|apcp|rain\w*|precipitation\w*")
 
 _OTHER_WATER = re.compile(
     r"evap|transpir|runoff|discharge|melt|flow|recharge|infiltrat|irrigat|snow|dew|flux", re.IGNORECASE
@@ -70,7 +65,7 @@ _NO_DIFFERENCE = re.compile(
 
 
 def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
-    """The amount from which on a value is wet, 1 mm a day, in the field's unit; None for what is no rain.
+    """The amount from which on a value is wet, 1 mm a day, in the field's unit; None for what is no rain, as anomalies.
 
     Parameters
     ----------
@@ -87,11 +82,13 @@ def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
     (0.001, 0.001)
     >>> wet_from("wind", {"units": "m/s"}, 1)
     """
-    units = str(attrs.get("units", ""))
-    words = " ".join(str(attrs.get(key, "")) for key in ("standard_name", "long_name"))
-    named = bool(_RAIN.search(words) or _RAIN_NAMES.fullmatch(name.lower())) and not _NO_RAIN.search(words)
+    if is_difference(name, attrs):
+        return None
+    units, words = (str(attrs.get(key, "")) for key in ("units", "long_name"))
+    standard = str(attrs.get("standard_name", ""))
+    named = is_precipitation(Header(name, units=units, standard_name=standard, long_name=words))
     rate, amount = (conversion(one, units) if units else None for one in ("mm/day", "mm"))
     if rate is not None:
-        unsaid = "mm" in units and not _OTHER_WATER.search(f"{name} {words}")
+        unsaid = "mm" in units and not _OTHER_WATER.search(f"{name} {standard} {words}")
         return rate[0] if named or unsaid else None
     return amount[0] * days if amount is not None and named else None
