@@ -45,20 +45,23 @@ def refuse_packed(path: Path, kind: Signature) -> None:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         listed = ", ".join(map(printable, names[:_SHOWN])) + more
         one = f", or read one of its files with --inside {printable(names[0])}" if names else ""
-        raise InputError(f"a ZIP archive, of {listed or 'nothing'}: {shown}: unpack it first (unzip){one}")
-    if kind in _OPENERS:
-        one = f", or read it with --inside {printable(_single(path))}"
-        tool = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz"}[kind]
-        raise InputError(f"a {kind} file: {shown}: unpack it first ({tool}){one}")
+        words = f"{PACKED[kind]}, of {listed or 'nothing'}: {shown}: {_INSTEAD[kind]}"
+        raise InputError(f"{words}{one}")
     if kind in PACKED:
-        raise InputError(f"{PACKED[kind]}: {shown}: {_INSTEAD.get(kind, 'unpack it first')}")
+        one = f", or read it with --inside {printable(_single(path))}" if kind in _OPENERS else ""
+        raise InputError(f"{PACKED[kind]}: {shown}: {_INSTEAD.get(kind, 'unpack it first')}{one}")
 
 
 _INSTEAD = {
+    "archive": "unpack it first (unzip)",
+    "gzip": "unpack it first (gunzip)",
+    "bzip2": "unpack it first (bunzip2)",
+    "xz": "unpack it first (unxz)",
     "kerchunk": 'open it with xarray.open_dataset(..., engine="kerchunk") and use ds.fsrcnn.upscale',
     "web page": "the download went wrong, perhaps for want of a log-in",
     "Git LFS pointer": "fetch the data with git lfs pull",
 }
+"""What to do, by kind."""
 
 
 @contextmanager

@@ -17,13 +17,12 @@ import rasterio.crs
 import xarray as xr
 from affine import Affine
 from pyproj import CRS
-from pyproj.database import get_units_map
-from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, mapping_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along
 from geofsrcnn.errors import InputError, UsageError, printable, warn
@@ -151,19 +150,8 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
 def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:
     """Places of rows and columns, and the grid mapping."""
     rows, columns = shape
-    if crs is not None and crs.is_geographic:
-        about = (
-            {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
-            {"units": "degrees_east", "standard_name": "longitude", "axis": "X"},
-        )
-    else:
-        unit = "m" if crs is None or not crs.axis_info else crs.axis_info[0].unit_name
-        unit = {"metre": "m"}.get(unit, unit)
-        about = (
-            {"units": unit, "standard_name": "projection_y_coordinate", "axis": "Y"},
-            {"units": unit, "standard_name": "projection_x_coordinate", "axis": "X"},
-        )
-    mapping = {} if crs is None else {**crs.to_cf(), "spatial_ref": crs.to_wkt("WKT1_GDAL")}
+    about = axes_of(crs)
+    mapping = {} if crs is None else mapping_of(crs)
     mapping["GeoTransform"] = " ".join(repr(float(n)) for n in (t.c, t.a, t.b, t.f, t.d, t.e))
     return {
         "y": xr.Variable("y", t.f + t.e * (np.arange(rows) + 0.5), about[0]),
@@ -385,61 +373,3 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
     with rasterio.Env():  # which tells PROJ where its database is
         known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
     return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
-
-
-def in_units_of(crs: CRS, text: str, name: str) -> float:
-    """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
-
-    Raises
-    ------
-    InputError
-        If its units do not fit the CRS.
-    """
-    own = crs.axis_info[0] if crs.axis_info else None
-    if own is None or text in ("", "1"):
-        return 1.0
-    found = _unit(text)
-    if found is not None:
-        size, angular = found
-        height = crs.to_cf().get("perspective_point_height") if angular and not crs.is_geographic else None
-        if height is not None:
-            return size * float(height) / own.unit_conversion_factor
-        if angular == crs.is_geographic:
-            return 1.0 if size == own.unit_conversion_factor else size / own.unit_conversion_factor
-    words = f"coordinate {name} counts in {printable(text)}, the CRS of the grid mapping in {own.unit_name}"
-    raise InputError(f"{words}: mend the units, or write NetCDF or Zarr")
-
-
-def _unit(text: str) -> tuple[float, bool] | None:
-    """Metres or radians in a unit, and whether it is an angle; by EPSG's names."""
-    name = text.strip().lower().replace("_", " ").replace("meter", "metre").replace("feet", "foot")
-    name = _SHORT.get(name, name.removesuffix("s"))
-    for angular, category in enumerate(("linear", "angular")):
-        for known, unit in get_units_map(category=category).items():
-            if known.lower() == name:
-                return unit.conv_factor, bool(angular)
-    return None
-
-
-_SHORT = {
-    "m": "metre",
-    "km": "kilometre",
-    "cm": "centimetre",
-    "ft": "foot",
-    "us-ft": "us survey foot",
-    "rad": "radian",
-    "deg": "degree",
-    "urad": "microradian",
-}
-
-
-def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
-    """The CRS that the grid mapping states, if there is one."""
-    if grid.mapping is None:
-        return None
-    attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
-    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    try:
-        return CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
-    except (CRSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error

@@ -31,7 +31,7 @@ from geofsrcnn.pairs.dimensions import levels_apart
 from geofsrcnn.pairs.interpolate import brought, share_outside
 from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
-from geofsrcnn.pairs.places import Place
+from geofsrcnn.pairs.places import Frame
 from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.read import NOWHERE, check_crs, day_of_year, members_of
 from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_of, joined
@@ -58,14 +58,14 @@ class Source:
     ----------
     grid : CFGrid
         Of the field.
-    place : Place
+    place : Frame
         What its coordinates count.
     line : tuple of float
         Scale and offset.
     """
 
     grid: CFGrid
-    place: Place
+    place: Frame
     line: tuple[float, float] = (1.0, 0.0)
 
     def values(self, field: xr.DataArray) -> xr.DataArray:

@@ -15,7 +15,7 @@ from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.grids.longitude import columns_near, near, unwrapped
-from geofsrcnn.pairs.places import Place, carried, moved_to, vectors_of
+from geofsrcnn.pairs.places import Frame, carried, moved_to, vectors_of
 from geofsrcnn.pairs.times import Fields
 
 
@@ -46,7 +46,7 @@ def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
     return grid.y_coordinate, grid.x_coordinate
 
 
-def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Place, Place], y: Array, x: Array) -> Array:
+def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Array, x: Array) -> Array:
     """A field ``(..., y, x)`` at rows and columns of another place; see `interpolated`.
 
     Parameters
@@ -55,7 +55,7 @@ def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Place, Place], y: A
         Its last two dimensions are the grid's.
     grid : CFGrid
         Of the field.
-    places : tuple of Place
+    places : tuple of Frame
         Of the field, and of what is wanted.
     y, x : ndarray
         Where it is wanted.
@@ -188,7 +188,7 @@ class _Line:
         return result
 
 
-def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Place, Place] | None = None) -> Array:
+def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame] | None = None) -> Array:
     """A field ``(y, x)`` as means over the cells of the padded fine grid; interpolated where it is the coarser one.
 
     A cell counts where its middle lies.
@@ -201,10 +201,10 @@ def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Pl
         Of the field.
     domain : Domain
         The fine grid.
-    places : tuple of Place, optional
+    places : tuple of Frame, optional
         Of the field and of the fine grid; the same if not given.
     """
-    places = places or (Place(), Place())
+    places = places or (Frame(), Frame())
     if carried(domain.y, domain.x, places[1], places[0]) is not None:
         return _averaged_elsewhere(field, grid, domain, places)
     near = domain.pad(interpolated(field, grid, domain.y, domain.x, turning=domain.turning))
@@ -236,7 +236,7 @@ FINER = 0.5
 """Share of the fine cells with a cell of a static field in them from which on that is taken for the finer one."""
 
 
-def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Place, Place]) -> Array:
+def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame]) -> Array:
     """As `averaged`, of a field in another CRS; some rows after the other."""
     inside = brought(field, grid, places, domain.y, domain.x)
     moved = carried(domain.y, domain.x, places[1], places[0])
@@ -289,7 +289,7 @@ def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, turnin
     return result
 
 
-def share_outside(fields: Fields, domain: Domain, place: Place) -> float:
+def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
     """Share of a domain's cells, which are of some place, whose middles lie beyond the cells of a grid."""
     rows, columns = (fields.dataset[name].to_numpy().astype(np.float64) for name in axes_of(fields.grid, fields.shown))
     moved = carried(domain.y, domain.x, place, fields.place)
@@ -303,7 +303,7 @@ def share_outside(fields: Fields, domain: Domain, place: Place) -> float:
     return float(1 - (1 - shares[0]) * (1 - shares[1]))
 
 
-def steps_over(fields: Fields, domain: Domain, place: Place) -> tuple[float, float]:
+def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, float]:
     """Cells of a grid from a fine row to the next and from a fine column to the next, at the middle."""
     moved = carried(domain.y, domain.x, place, fields.place)
     own = fields.spacing

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
-from geofsrcnn.pairs.places import GLOBE, Place
+from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.statistics import unshuffle, with_means
 from geofsrcnn.values.normalize import Normalizer
@@ -133,7 +133,7 @@ class Pairing:
         First and last day that was fitted on, ``YYYY-MM-DD``.
     members : int
         Networks whose mean is the result.
-    place : Place
+    place : Frame
         What the coordinates of the fine grid count.
     """
 
@@ -145,7 +145,7 @@ class Pairing:
     names: Sequence[str] = field(default_factory=tuple)
     fitted: tuple[str, str] = ("", "")
     members: int = 1
-    place: Place = field(default_factory=Place)
+    place: Frame = field(default_factory=Frame)
 
     @property
     def factor(self) -> int:
@@ -347,14 +347,14 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
     first, last = map(str, words["fitted"])
     members = member_count(words)
     calendar = bool(words["calendar"])
-    place = Place(GLOBE)
+    place = Frame(GLOBE)
     if "crs" in words:
         y, x = (float(each) for each in words["scale"])
-        place = Place(str(words["crs"]), (y, x))
+        place = Frame(str(words["crs"]), (y, x))
         if not place.is_valid:
             raise ConfigError("a CRS that cannot be")
     elif not words["turning"]:
-        place = Place()
+        place = Frame()
     statics = arrays["statics"]
     return Pairing(_domain(words), predictors, targets, statics, calendar, names, (first, last), members, place)
 

@@ -12,9 +12,9 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, is_rotated, mapping_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.errors import InputError
-from geofsrcnn.formats.raster_cf import crs_of, in_units_of
 
 GLOBE = "EPSG:4326"
 
@@ -26,7 +26,7 @@ POINTS = 40
 
 
 @dataclass(frozen=True)
-class Place:
+class Frame:
     """What the coordinates of a grid count.
 
     Parameters
@@ -61,32 +61,13 @@ class Place:
 
     def axes(self) -> tuple[dict[str, str], dict[str, str]]:
         """Attributes of the coordinates of rows and columns (CF 4.1, 4.2, 5.6)."""
-        if self.is_globe:
-            return (
-                {"units": "degrees_north", "standard_name": "latitude"},
-                {"units": "degrees_east", "standard_name": "longitude"},
-            )
-        if not self.crs:
-            return {"axis": "Y"}, {"axis": "X"}
-        if self.is_geographic:
-            return tuple(  # type: ignore[return-value]
-                {"units": "degrees", "standard_name": f"grid_{name}", "axis": axis}
-                for name, axis in (("latitude", "Y"), ("longitude", "X"))
-            )
-        names = (f"projection_{axis}_coordinate" for axis in "yx")
-        units = (_unit_of(CRS.from_user_input(self.crs), scale) for scale in self.scale)
-        y, x = (
-            {"standard_name": name, "axis": axis, **({"units": unit} if unit else {})}
-            for name, axis, unit in zip(names, "YX", units, strict=True)
-        )
-        return y, x
+        return axes_of(CRS.from_user_input(self.crs) if self.crs else None, self.scale)
 
     def mapping(self) -> dict[str, Any] | None:
         """Attributes of a grid mapping; none for latitudes and longitudes, and where no CRS is known."""
         if self.is_globe or not self.crs:
             return None
-        found: dict[str, Any] = CRS.from_user_input(self.crs).to_cf()
-        return found
+        return mapping_of(CRS.from_user_input(self.crs))
 
     def __str__(self) -> str:
         if self.is_globe:
@@ -94,36 +75,30 @@ class Place:
         if not self.crs:
             return "of no stated CRS"
         crs = CRS.from_user_input(self.crs)
-        if crs.is_geographic:
+        if is_rotated(crs):
             return "on a rotated pole"
         way = crs.coordinate_operation
         unnamed = crs.name in ("undefined", "unknown")
         return f"projected ({way.method_name})" if unnamed and way is not None else str(crs.name)
 
 
-def _unit_of(crs: CRS, scale: float) -> str:
-    """The unit of a coordinate that is multiplied to count in the CRS's; "" where it has no short name."""
-    metres = scale * (crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0)
-    return {1.0: "m", 1000.0: "km"}.get(metres, "")
-
-
-def place_of(dataset: xr.Dataset, grid: CFGrid) -> Place:
+def frame_of(dataset: xr.Dataset, grid: CFGrid) -> Frame:
     """What a grid's coordinates count: by its grid mapping, its latitudes and longitudes, or its axes.
 
     Latitudes and longitudes of two dimensions overrule axes that only look like them.
     """
     if grid.y_coordinate is None or grid.x_coordinate is None:
-        return Place()
+        return Frame()
     stated = _stated(dataset, grid)
-    if stated is not None and not (stated.is_geographic and not stated.is_derived):
+    if stated is not None and (is_rotated(stated) or not stated.is_geographic):
         names = (grid.y_coordinate, grid.x_coordinate)
         units = ["" if stated.is_geographic else str(dataset[name].attrs.get("units", "")) for name in names]
         y, x = (in_units_of(stated, text, name) for text, name in zip(units, names, strict=True))
-        return Place(stated.to_wkt(), (y, x))
+        return Frame(stated.to_wkt(), (y, x))
     if (found := _by_latitudes(dataset, grid)) is not None:
         return found
     globe = grid.kind == "latitude-longitude" or (stated is not None and grid.kind != "rotated")
-    return Place(GLOBE) if globe else Place()
+    return Frame(GLOBE) if globe else Frame()
 
 
 def _stated(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
@@ -134,7 +109,7 @@ def _stated(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
         return None
 
 
-def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Place | None:
+def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
     """What latitudes and longitudes of two dimensions tell of a grid's axes; None where there are none.
 
     Axes in degrees turn into them by a rotation of the globe, which is found by least squares (Kabsch 1976); axes of a
@@ -148,7 +123,7 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Place | None:
     places = (some[name].transpose(grid.y, grid.x).to_numpy() for name in (grid.latitude, grid.longitude))
     latitude, longitude = (values.astype(np.float64).ravel() for values in places)
     if np.abs(y).max() > 90 or np.abs(x).max() > 540:
-        return Place()
+        return Frame()
     rows, columns = (each.ravel() for each in np.meshgrid(y, x, indexing="ij"))
     known = np.isfinite(latitude) & np.isfinite(longitude)
     own, true = (vectors_of(a[known], b[known]) for a, b in ((rows, columns), (latitude, longitude)))
@@ -156,11 +131,11 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Place | None:
         return None
     cell = max(float(np.abs(np.diff(each)).max()) if len(each) > 1 else 0.0 for each in (y, x))
     if _apart(own, true) < (cell if grid.kind == "latitude-longitude" else SAME_PLACE):
-        return Place(GLOBE)
+        return Frame(GLOBE)
     u, _, vt = np.linalg.svd(true.T @ own)
     turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
     if _apart(own @ turn.T, true) > SAME_PLACE:
-        return Place()
+        return Frame()
     (pole, meridian), (_, origin) = _degrees(turn[:, 2]), _degrees(turn[2])
     words = {
         "grid_mapping_name": "rotated_latitude_longitude",
@@ -168,7 +143,7 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Place | None:
         "grid_north_pole_longitude": meridian,
         "north_pole_grid_longitude": origin,
     }
-    return Place(CRS.from_cf(words).to_wkt())
+    return Frame(CRS.from_cf(words).to_wkt())
 
 
 def vectors_of(latitude: Array, longitude: Array) -> Array:
@@ -188,14 +163,14 @@ def _apart(one: Array, other: Array) -> float:
     return float(np.rad2deg(2 * np.arcsin(np.clip(np.linalg.norm(one - other, axis=1) / 2, 0, 1)).max()))
 
 
-def carried(y: Array, x: Array, here: Place, there: Place) -> tuple[Array, Array] | None:
+def carried(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array] | None:
     """Rows and columns of one place in the coordinates of another; None where these are the same.
 
     Parameters
     ----------
     y, x : ndarray (rows,), (columns,)
         Coordinates.
-    here, there : Place
+    here, there : Frame
         What they count, and what is wanted.
 
     Returns
@@ -209,7 +184,7 @@ def carried(y: Array, x: Array, here: Place, there: Place) -> tuple[Array, Array
 
 
 @lru_cache(maxsize=16)
-def _carried(rows: bytes, columns: bytes, here: Place, there: Place) -> tuple[Array, Array] | None:
+def _carried(rows: bytes, columns: bytes, here: Frame, there: Frame) -> tuple[Array, Array] | None:
     y, x = (np.frombuffer(each, np.float64) for each in (rows, columns))
     whole = np.meshgrid(y, x, indexing="ij")
     moved = moved_to(whole[0], whole[1], here, there)
@@ -220,7 +195,7 @@ def _carried(rows: bytes, columns: bytes, here: Place, there: Place) -> tuple[Ar
     return None if same else moved
 
 
-def moved_to(y: Array, x: Array, here: Place, there: Place) -> tuple[Array, Array]:
+def moved_to(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array]:
     """Points of one place in the coordinates of another; NaN where its CRS does not reach."""
     columns, rows = _transformer(here.crs, there.crs).transform(x * here.scale[1], y * here.scale[0])
     found = (np.asarray(rows) / there.scale[0], np.asarray(columns) / there.scale[1])

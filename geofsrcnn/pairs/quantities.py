@@ -6,19 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from geofsrcnn.values.quantity import Header, is_precipitation
+from geofsrcnn.values.quantity_words import Word, as_words, words_of
 from geofsrcnn.values.units import conversion
-
-_DIFFERENCE = re.compile(
-    r"anomal|difference|departure|increment|\btendency|_range\b|\brange\b|\bdtr\b|standard.deviation|\bbias\b|"
-    r"change_over_time|\bchange of\b",
-    re.IGNORECASE,
-)
-
-_RAIN = re.compile(r"precipitation|rain|\bprecip\b|\bprcp\b|shower", re.IGNORECASE)
-
-_NO_RAIN = re.compile(r"precipitable|minus|evap", re.IGNORECASE)
-
-_RAIN_NAMES = re.compile(r"pre?c?|precip|prcp|ppt|tp|mtpr|tprate|rr|rr24|apcp|rain\w*|precipitation\w*")
 
 _OTHER_WATER = re.compile(
     r"evap|transpir|runoff|discharge|melt|flow|recharge|infiltrat|irrigat|snow|dew|flux", re.IGNORECASE
@@ -37,13 +27,45 @@ def converted(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> t
 
 
 def is_difference(name: str, attrs: Mapping[str, Any]) -> bool:
-    """Whether values are differences, such as anomalies and ranges, whose zero is that of any unit."""
-    keys = ("standard_name", "long_name", "cell_methods", "units_metadata")
-    return any(_DIFFERENCE.search(text) for text in (name, *(str(attrs.get(key, "")) for key in keys)))
+    """Whether values are differences, such as anomalies, residuals and ranges, whose zero is that of any unit.
+
+    What ``units_metadata`` says of temperatures (CF 1.11, 3.1.2) goes before all words.
+    """
+    stated = _STATED.search(str(attrs.get("units_metadata", "")))
+    if stated is not None:
+        return stated[1] == "difference"
+    if _METHODS.search(re.sub(r"\([^)]*\)", "", str(attrs.get("cell_methods", "")))):
+        return True
+    texts = (name, str(attrs.get("standard_name", "")), str(attrs.get("long_name", "")))
+    return any(map(_says_difference, texts))
+
+
+def _says_difference(text: str) -> bool:
+    words = _NO_DIFFERENCE.sub("_", as_words(text))
+    return bool({Word.DIFFERENCE, Word.SPREAD}.intersection(words_of(words))) or _RANGE.search(words) is not None
+
+
+_STATED = re.compile(r"temperature:\s*(difference|on_scale)")
+
+_METHODS = re.compile(r":\s*(?:range|standard_deviation)\b")
+"""Cell methods that leave differences; the middle of a range (``mid_range``) is none."""
+
+_RANGE = re.compile(
+    r"(?:^|_)(?:(?<!mid_)(?<!long_)(?<!medium_)(?<!short_)range|dtr|depression|excess|deficit|lifted_index)(?:_|$)"
+)
+"""Differences of two values of one quantity, besides those of `values.quantity_words`."""
+
+_NO_DIFFERENCE = re.compile(
+    r"(?<![a-z0-9])(?:"
+    r"(?:bias|error|trend)s?_(?:adjust(?:ed)?|correct(?:ed)?|(?:adjustment|correction)(?=_method)|preserving|free)"
+    r"|(?:after|with|by|using)_(?:[a-z0-9]+_){0,3}(?:correction|adjustment)s?"
+    r"|net|zonal(?:ly)?|meridional(?:ly)?|forcings?|nudging|relaxation)(?![a-z0-9])"
+)
+"""Words that stand beside whole values too: of how they were made, along which way, and what for."""
 
 
 def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
-    """The amount from which on a value is wet, 1 mm a day, in the field's unit; None for what is no rain.
+    """The amount from which on a value is wet, 1 mm a day, in the field's unit; None for what is no rain, as anomalies.
 
     Parameters
     ----------
@@ -60,11 +82,13 @@ def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
     (0.001, 0.001)
     >>> wet_from("wind", {"units": "m/s"}, 1)
     """
-    units = str(attrs.get("units", ""))
-    words = " ".join(str(attrs.get(key, "")) for key in ("standard_name", "long_name"))
-    named = bool(_RAIN.search(words) or _RAIN_NAMES.fullmatch(name.lower())) and not _NO_RAIN.search(words)
+    if is_difference(name, attrs):
+        return None
+    units, words = (str(attrs.get(key, "")) for key in ("units", "long_name"))
+    standard = str(attrs.get("standard_name", ""))
+    named = is_precipitation(Header(name, units=units, standard_name=standard, long_name=words))
     rate, amount = (conversion(one, units) if units else None for one in ("mm/day", "mm"))
     if rate is not None:
-        unsaid = "mm" in units and not _OTHER_WATER.search(f"{name} {words}")
+        unsaid = "mm" in units and not _OTHER_WATER.search(f"{name} {standard} {words}")
         return rate[0] if named or unsaid else None
     return amount[0] * days if amount is not None and named else None

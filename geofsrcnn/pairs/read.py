@@ -25,7 +25,7 @@ from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.dimensions import chosen
 from geofsrcnn.pairs.interpolate import averaged, brought, degrees_apart, domain_of, share_outside, steps_over
-from geofsrcnn.pairs.places import Place, carried
+from geofsrcnn.pairs.places import Frame, carried
 from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.times import TOGETHER, Fields, Stamp, Step, common_step, common_times, fields_of, joined
 
@@ -59,7 +59,7 @@ class Pairs:
         Place of each target's partner among the predictors.
     margin : int
         Coarse cells around the grid in `coarse`.
-    place : Place
+    place : Frame
         What the coordinates of the fine grid count.
     outside : dict of str to float
         Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
@@ -79,7 +79,7 @@ class Pairs:
     targets: list[xr.DataArray]
     partner: list[int | None]
     margin: int
-    place: Place = field(default_factory=Place)
+    place: Frame = field(default_factory=Frame)
     outside: dict[str, float] = field(default_factory=dict)
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
     step: Step = ""
@@ -306,7 +306,7 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
 
 
-def check_crs(coarse: Fields, place: Place, shown: str) -> None:
+def check_crs(coarse: Fields, place: Frame, shown: str) -> None:
     """Refuse fields whose CRS is not known beside those of a known one, or the other way round.
 
     Raises
@@ -356,7 +356,7 @@ def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> No
             raise InputError(f"{words} ({what} at {mine[off]:g} and {wanted[off]:g}): bring them onto one")
 
 
-def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Place) -> tuple[Array, list[str]]:
+def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Frame) -> tuple[Array, list[str]]:
     """Fields without times as means over the cells of the padded fine grid ``(k, Y, X)``, and their names.
 
     Those of another CRS are brought to where they are; bilinearly where the fine grid is the finer one.
@@ -367,7 +367,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
         NetCDF, Zarr or GeoTIFF; names may be patterns.
     domain : Domain
         The fine grid.
-    place : Place
+    place : Frame
         What its coordinates count.
 
     Raises

@@ -16,7 +16,7 @@ from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.pairs.dimensions import is_member, levels_apart
-from geofsrcnn.pairs.places import Place, carried, place_of
+from geofsrcnn.pairs.places import Frame, carried, frame_of
 from geofsrcnn.pairs.quantities import converted
 
 TOGETHER = 64
@@ -44,7 +44,7 @@ class Fields:
         Dimension of times.
     shown : str
         Where it comes from, for messages.
-    place : Place
+    place : Frame
         What its coordinates count.
     member : str, optional
         Dimension of the members of an ensemble.
@@ -56,7 +56,7 @@ class Fields:
     grid: CFGrid
     time: str | None
     shown: str
-    place: Place = field(default_factory=Place)
+    place: Frame = field(default_factory=Frame)
     member: str | None = None
     parents: dict[str, str] = field(default_factory=dict)
 
@@ -176,7 +176,7 @@ def fields_of(dataset: xr.Dataset, shown: str, variables: Sequence[str] | None =
     spare = {dim for dim in left if dim not in members}
     if spare or len(times) > 1 or len(members) > 1:
         raise InputError(_spare_dimensions(dataset, shown, sorted(spare or set(times if len(times) > 1 else members))))
-    place = place_of(dataset, grid)
+    place = frame_of(dataset, grid)
     dataset = dataset.isel({dim: 0 for dim in others if dim not in (*times, *members)}, drop=True)
     return Fields(dataset, grid, times[0] if times else None, shown, place, members[0] if members else None, parents)
 

@@ -162,6 +162,24 @@ limits=(0.0, inf), period=None)
     return _of_words(header)
 
 
+def is_precipitation(header: Header) -> bool:
+    """Whether a variable is precipitation, an amount or a rate: by its words, or as such variables are called.
+
+    Examples
+    --------
+    >>> is_precipitation(Header("lsp")), is_precipitation(Header("tcwv", long_name="precipitable water"))
+    (True, False)
+    """
+    texts = [text for _, text in _titles(header)]
+    return any(map(_PRECIPITATION.search, texts)) and not any(map(_OTHER_WATER.search, texts))
+
+
+_PRECIPITATION = re.compile(r"(?:^|_)(?:precip|prcp|rain|shower)")
+
+_OTHER_WATER = re.compile(r"precipitable|evap|(?:^|_)(?:minus|due_to|rain_?fed|runoff)")
+"""Water besides precipitation, or a balance with it, whose words may name precipitation too."""
+
+
 def quantity_as(kind: str, header: Header) -> Quantity:
     """What a variable is by the word of the user, with limits and period as its units tell.
 
@@ -484,7 +502,8 @@ def _quoted(text: object) -> str:
 SHORT_NAMES = {
     name: words
     for words, names in {
-        "precipitation": "tp cp lsp pr prc ppt precip prcp rr rf rainc rainnc pcp apcp prate tprate chirps imerg",
+        "precipitation": "tp cp lsp pr prc ppt precip prcp rr rf rainc rainnc pcp apcp prate tprate chirps imerg"
+        " mtpr rr24 prec pre",
         "snow": "swe sd snd snw snod sf prsn scd",
         "runoff": "ro sro mrro mrros qtot",
         "soil_moisture": "swvl1 swvl2 swvl3 swvl4 mrso mrsos smois ssm sm_surface",

@@ -14,8 +14,8 @@ import pytest
 
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import InputError, UsageError
-from geofsrcnn.files.archives import unpacked
-from geofsrcnn.files.kinds import driver_of, sniff
+from geofsrcnn.files.archives import refuse_packed, unpacked
+from geofsrcnn.files.kinds import PACKED, driver_of, sniff
 from tests.support import processes
 from tests.support.rasters import read, state, terrain, write
 
@@ -55,6 +55,20 @@ def test_what_is_packed_is_said_and_can_be_read(tmp_path, dem, name):
     upscale_file(dem, tmp_path / "out" / "expected.tif", 3, "bilinear")
     assert np.array_equal(read(tmp_path / "out" / "out.tif"), read(tmp_path / "out" / "expected.tif"))
     assert state(path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("dem.zip", "a ZIP archive, of "), ("dem.tif.gz", "a gzip file: "), ("dem.tif.bz2", "a bzip2 file: "),
+     ("dem.tif.xz", "an xz file: ")],
+)  # fmt: skip
+def test_a_packed_file_is_called_what_its_kind_is_called(tmp_path, dem, name, words):
+    """By one table of names, `files.kinds.PACKED`."""
+    path = packed(tmp_path / name, dem)
+    assert words.startswith(PACKED[sniff(path)])
+    with pytest.raises(InputError) as caught:
+        refuse_packed(path, sniff(path))
+    assert str(caught.value).startswith(words)
 
 
 def test_the_commands_read_what_is_packed(tmp_path, dem):

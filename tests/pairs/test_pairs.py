@@ -30,7 +30,7 @@ from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.interpolate import averaged, interpolated
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.places import GLOBE, Place
+from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.read import read_statics
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
 from geofsrcnn.pairs.times import common_times, fields_of
@@ -626,13 +626,13 @@ def test_statics_of_another_crs_are_warped(files, tmp_path):
         )
     write(tmp_path / "utm.tif", warped[None], crs="EPSG:32632", transform=to, nodata=-9999)
     domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), turning=True)
-    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, Place(GLOBE))
+    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, Frame(GLOBE))
     assert names == ["utm"]
     off = (domain.crop(layer) - field.to_numpy())[2:-2, 2:-2]
     assert np.nanstd(off) < 0.25 * float(field.std())
     assert np.corrcoef(domain.crop(layer)[2:-2, 2:-2].ravel(), field.to_numpy()[2:-2, 2:-2].ravel())[0, 1] > 0.98
     with pytest.raises(InputError, match=r"utm\.tif states a CRS, the fine grid none"):
-        read_statics([tmp_path / "utm.tif"], domain, Place())
+        read_statics([tmp_path / "utm.tif"], domain, Frame())
 
 
 def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.interpolate import averaged, brought, share_outside
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.places import GLOBE, Place, carried
+from geofsrcnn.pairs.places import GLOBE, Frame, carried
 from geofsrcnn.pairs.read import read_statics
 from geofsrcnn.pairs.times import fields_of
 from geofsrcnn.pairs.train import PairOptions, train_pairs
@@ -235,7 +235,7 @@ def test_a_rotated_pole_is_found_from_latitudes_and_longitudes(pole, at):
         },
     )
     fields = fields_of(dataset, "a.nc", ["t"])
-    moved = carried(y, x, fields.place, Place(GLOBE))
+    moved = carried(y, x, fields.place, Frame(GLOBE))
     assert moved is not None
     assert np.allclose(moved[0], latitude, atol=1e-3)
     off = (moved[1] - longitude + 180) % 360 - 180
@@ -248,7 +248,7 @@ def test_points_are_interpolated_across_the_date_line():
     fields = fields_of(coarse, "a.nc")
     for origin in (0.0, 180.0):
         pole = {**POLE, "grid_north_pole_latitude": 30.0, "grid_north_pole_longitude": origin + 180}
-        place = Place(CRS.from_cf(pole).to_wkt())
+        place = Frame(CRS.from_cf(pole).to_wkt())
         y, x = np.arange(-5, 6.0), np.arange(-10, 11.0)
         latitude, longitude = true_places(pole, y, x)
         assert np.abs((longitude - origin + 180) % 360 - 180).max() < 40
@@ -286,7 +286,7 @@ def test_statics_of_another_crs_are_where_they_belong(tmp_path, step):
     affine = rasterio.Affine(step, 0, 3.6e6, 0, -step, 4.2e6)
     write(tmp_path / "north.tif", north[None].astype("f4"), crs="EPSG:3035", transform=affine)
     domain = Domain(y, x, 4, ("ry", "rx"), turning=True)
-    (layer,), names = read_statics([tmp_path / "north.tif"], domain, Place(CRS.from_cf(POLE).to_wkt()))
+    (layer,), names = read_statics([tmp_path / "north.tif"], domain, Frame(CRS.from_cf(POLE).to_wkt()))
     assert names == ["north"]
     assert np.allclose(domain.crop(layer), latitude, atol=0.03)
 
@@ -297,7 +297,7 @@ def test_statics_that_end_within_the_grid_have_no_value_beyond():
     field = globe(0.1)["tas"].isel(time=0).sel(lon=slice(0, 18))
     fields = fields_of(field.to_dataset(), "a.nc")
     latitude, longitude = true_places(POLE, y, x)
-    domain, place = Domain(y, x, 4, ("ry", "rx"), turning=True), Place(CRS.from_cf(POLE).to_wkt())
+    domain, place = Domain(y, x, 4, ("ry", "rx"), turning=True), Frame(CRS.from_cf(POLE).to_wkt())
     found = domain.crop(averaged(field, fields.grid, domain, (fields.place, place)))
     assert np.array_equal(np.isfinite(found), longitude < 18.05)
     assert np.allclose(found[np.isfinite(found)], weather(latitude, longitude)[0][np.isfinite(found)], atol=0.02)

@@ -1,0 +1,168 @@
+"""Coordinate reference systems after CF: the one that a grid mapping states, its grid mapping, axes and units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+from pyproj import CRS
+from pyproj.database import get_units_map
+from pyproj.exceptions import CRSError
+
+from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.errors import InputError, printable
+
+_SHORT = {
+    "m": "metre",
+    "km": "kilometre",
+    "cm": "centimetre",
+    "ft": "foot",
+    "us-ft": "us survey foot",
+    "rad": "radian",
+    "deg": "degree",
+    "urad": "microradian",
+}
+"""Short names of units, and EPSG's."""
+
+
+def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
+    """The CRS that the grid mapping states, if there is one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if grid.mapping is None:
+        return None
+    attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
+    text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+    try:
+        return CRS.from_wkt(str(text)) if text else CRS.from_cf({str(k): v for k, v in attrs.items()})
+    except (CRSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"grid mapping {printable(grid.mapping)} states no CRS ({printable(error)})") from error
+
+
+def mapping_of(crs: CRS) -> dict[str, Any]:
+    """Attributes of a grid mapping (CF 5.6): parameters, ``crs_wkt``, and ``spatial_ref`` for GDAL.
+
+    What WKT 1 has no words for, such as rotated poles, is said to GDAL in WKT 2, which it reads too.
+    """
+    try:
+        text = crs.to_wkt("WKT1_GDAL")
+    except CRSError:
+        text = crs.to_wkt()
+    return {**crs.to_cf(), "spatial_ref": text}
+
+
+def is_rotated(crs: CRS) -> bool:
+    """Whether coordinates are latitudes and longitudes about another pole than the globe's."""
+    return bool(crs.is_geographic and _horizontal(crs).is_derived)
+
+
+def _horizontal(crs: CRS) -> CRS:
+    """Without heights, and without a way to another datum."""
+    if crs.is_compound and crs.sub_crs_list:
+        return _horizontal(crs.sub_crs_list[0])
+    return _horizontal(crs.source_crs) if crs.is_bound and crs.source_crs is not None else crs
+
+
+def axes_of(crs: CRS | None, scale: tuple[float, float] = (1.0, 1.0)) -> tuple[dict[str, str], dict[str, str]]:
+    """Attributes of the coordinates of rows and of columns (CF 4.1, 4.2, 5.6).
+
+    Parameters
+    ----------
+    crs : CRS, optional
+        That they count in, if it is known.
+    scale : tuple of float
+        What coordinates of rows and of columns are multiplied by to count in units of the CRS.
+    """
+    if crs is None:
+        return {"axis": "Y"}, {"axis": "X"}
+    if crs.is_geographic:
+        rotated = is_rotated(crs)
+        names = ("grid_latitude", "grid_longitude") if rotated else ("latitude", "longitude")
+        units = ("degrees", "degrees") if rotated else ("degrees_north", "degrees_east")
+        own = _unit_name(_size(crs), angular=True)
+        units = units if own in ("deg", "") else (own, own)
+    else:
+        found = [_unit_along(crs, each) for each in scale]
+        angular = "_angular" if any(is_angle for _, is_angle in found) else ""
+        names = (f"projection_y{angular}_coordinate", f"projection_x{angular}_coordinate")
+        units = (found[0][0], found[1][0])
+    y, x = (
+        {**({"units": unit} if unit else {}), "standard_name": name, "axis": axis}
+        for name, unit, axis in zip(names, units, "YX", strict=True)
+    )
+    return y, x
+
+
+def _unit_along(crs: CRS, scale: float) -> tuple[str, bool]:
+    """The unit of a coordinate of a projection, "" where it has no name, and whether it is an angle of an image."""
+    metres = scale * _size(crs)
+    if name := _unit_name(metres, angular=False):
+        return name, False
+    height = crs.to_cf().get("perspective_point_height")
+    angle = "" if height is None else _unit_name(metres / float(height), angular=True)
+    return angle, bool(angle)
+
+
+def _size(crs: CRS) -> float:
+    """Metres or radians in the unit of a CRS."""
+    return float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+
+
+def _unit_name(size: float, *, angular: bool) -> str:
+    """The name of a unit of so many metres or radians, as UDUNITS reads it; "" where it has none."""
+    units = get_units_map(category="angular" if angular else "linear")
+    names = {unit.name: short for short, long in _SHORT.items() for unit in units.values() if unit.name.lower() == long}
+    for name in (*names, *units):
+        if math.isclose(units[name].conv_factor, size, rel_tol=1e-9):
+            short = names.get(name, name)
+            return short if short in ("m", "km", "cm", "rad", "deg") else name.replace(" ", "_")
+    return ""
+
+
+def in_units_of(crs: CRS, text: str, name: str) -> float:
+    """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
+
+    Parameters
+    ----------
+    crs : CRS
+        Of the grid mapping.
+    text : str
+        Units of the coordinate.
+    name : str
+        Of the coordinate, for messages.
+
+    Raises
+    ------
+    InputError
+        If its units do not fit the CRS.
+    """
+    own = crs.axis_info[0] if crs.axis_info else None
+    if own is None or text in ("", "1"):
+        return 1.0
+    found = _unit(text)
+    if found is not None:
+        size, angular = found
+        height = crs.to_cf().get("perspective_point_height") if angular and not crs.is_geographic else None
+        if height is not None:
+            return size * float(height) / own.unit_conversion_factor
+        if angular == crs.is_geographic:
+            return 1.0 if size == own.unit_conversion_factor else size / own.unit_conversion_factor
+    words = f"coordinate {name} counts in {printable(text)}, the CRS of the grid mapping in {own.unit_name}"
+    raise InputError(f"{words}: mend the units, or write NetCDF or Zarr")
+
+
+def _unit(text: str) -> tuple[float, bool] | None:
+    """Metres or radians in a unit, and whether it is an angle; by EPSG's names."""
+    name = text.strip().lower().replace("_", " ").replace("meter", "metre").replace("feet", "foot")
+    name = _SHORT.get(name, name.removesuffix("s"))
+    for angular, category in enumerate(("linear", "angular")):
+        for known, unit in get_units_map(category=category).items():
+            if known.lower() == name:
+                return unit.conv_factor, bool(angular)
+    return None
