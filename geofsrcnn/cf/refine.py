@@ -26,6 +26,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     listed,
 )
+from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
     axis_along,
@@ -366,15 +367,24 @@ def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.
             heights = np.abs(np.diff(np.sin(np.radians(fine.edges)), axis=1))[:, 0].reshape(-1, factor)
             shares = (heights / heights.sum(1, keepdims=True)).ravel()
         part = xr.Variable((grid.y,), shares / factor)
-        fine_area = repeated(variable, grid, factor) * part
-        attrs = {k: v for k, v in variable.attrs.items() if k != "actual_range"}
-        made[str(name)] = xr.Variable(
-            variable.dims,
-            fine_area.transpose(*variable.dims).data.astype(variable.dtype),
-            attrs,
-            fine_encoding(variable),
-        )
+        made[str(name)] = _shared_out(repeated(variable, grid, factor), part)
     return made
+
+
+def _shared_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
+    """Areas times a share, decoded or not: in floats, since parts of whole numbers are none; missing ones NaN."""
+    storage = storage_of(area, total=True)
+    packed = storage.coarse.dtype.kind in "iu" or not storage.coarse.plain
+    numbers = area.to_numpy()
+    numbers = numbers.view(storage.coarse.dtype.newbyteorder("=")) if numbers.dtype.kind in "iu" else numbers
+    values = np.where(storage.coarse.missing.valid(numbers), storage.coarse.decode(numbers), np.nan)
+    shared = (xr.Variable(area.dims, values) * part).transpose(*area.dims).data
+    stale = {"actual_range", *PACKED_ATTRS, "valid_min", "valid_max", "valid_range"}
+    attrs = {k: v for k, v in area.attrs.items() if k not in stale}
+    dtype = np.dtype(np.float64) if packed else area.dtype
+    encoding = {k: v for k, v in area.encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
+    mark = np.nan if np.isnan(values).any() else None
+    return xr.Variable(area.dims, shared.astype(dtype), attrs, encoding | {"_FillValue": mark})
 
 
 def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:

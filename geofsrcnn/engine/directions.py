@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.engine.base import Rule
+from geofsrcnn.engine.base import FREE, Rule
 from geofsrcnn.grids.windows import Margin
 from geofsrcnn.values.blocks import block_mean, repeat
 
@@ -40,9 +40,15 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     Returns
     -------
     ndarray (band, factor * y, factor * x), the type of `values`
-        From the start to one period above it. With models that keep means, the mean unit vector of a block points where
-        the coarse cell does (Mardia and Jupp 2000, 2.2).
+        From the start to one period above it; cells beyond stand for no direction, and keep what they hold. With models
+        that keep means, the mean unit vector of a block points where the coarse cell does (Mardia and Jupp 2000, 2.2).
     """
+    start = rule.start
+    if start is None:
+        start = -rule.period / 2 if (values < 0).any(where=valid) else 0.0
+    if rule.natural != FREE or rule.start is None:
+        with np.errstate(invalid="ignore"):
+            valid = valid & (values >= start) & (values <= start + rule.period)  # others stand for no direction
     radians = values * values.dtype.type(2 * math.pi / rule.period)
     sine: Array = np.zeros(1)
     cosine: Array = np.zeros(1)
@@ -52,15 +58,13 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
         sine = sine + sines * math.cos(turn) - cosines * math.sin(turn)
         cosine = cosine + cosines * math.cos(turn) + sines * math.sin(turn)
     angle = np.arctan2(sine, cosine)
+    core = (slice(None), *(slice(a, n - b) for a, b, n in zip(*_sides(margin), values.shape[1:], strict=True)))
     if model.conserving:
-        rows, columns = (slice(a, n - b) for a, b, n in zip(*_sides(margin), values.shape[1:], strict=True))
-        angle = _kept_on_average(angle, radians[:, rows, columns], model.factor)
+        angle = _kept_on_average(angle, radians[core], model.factor)
     angle *= rule.period / (2 * math.pi)
-    start = rule.start
-    if start is None:
-        start = -rule.period / 2 if (values < 0).any(where=valid) else 0.0
     fine: Array = ((angle - start) % rule.period + start).astype(values.dtype)
-    return np.where(fine < start + rule.period, fine, values.dtype.type(start))  # rounded up
+    fine = np.where(fine < start + rule.period, fine, values.dtype.type(start))  # rounded up
+    return np.where(repeat(valid[core], model.factor), fine, repeat(values[core], model.factor))
 
 
 def _sides(margin: Margin) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -62,7 +62,11 @@ class Watch:
         share = f"{100 * seen.negative / seen.cells:.2g} % of the fine ones are (smallest {seen.smallest:.3g})"
         words = f"no coarse cell is below 0, {share if all_of_it else 'some fine ones are'}"
         where = f"{self._name}, band {key}" if seen.numbered else self._name
-        warn("W-NEGATIVE", f"{where}: {words}: if it cannot be negative, add --as {key}=never-negative")
+        warn(
+            "W-NEGATIVE",
+            f"{where}: {words}: if it cannot be negative, say what it is: --as {key}=never-negative "
+            "(or fraction, category, direction)",
+        )
 
 
 @dataclass
@@ -144,7 +148,8 @@ def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
         return f"{said}: they come out at its bounds, and their cells' means with them"
     trace = TRACE * float(np.abs(values).max(initial=0, where=valid)) if rule.natural != FREE else 0.0
     if said := _outside(values, valid, rule.natural, trace):
-        return f"{said}: such cells keep their value; it is taken for {rule.taken}, unless --as {rule.key}=field"
+        meant = f"it is taken for {rule.taken}, unless --as {rule.key}=field"
+        return f"{said}: such cells keep their value, the others stay within; {meant}"
     return ""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.formats.raster import RasterSource
-from geofsrcnn.values.quantity import Quantity, header_of_band, quantity_as, quantity_of
+from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 
 def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
@@ -17,9 +17,9 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
     UsageError
         If a band is named that is not there.
     """
+    name = source.path.stem if source.count == 1 else ""  # that of a file of several bands is none of theirs
     headers = [
-        header_of_band(band.description, band.unit, band.dtype, name=source.path.stem, tags=band.tags)
-        for band in source.bands
+        header_of_band(band.description, band.unit, band.dtype, name=name, tags=band.tags) for band in source.bands
     ]
     names = [{str(band.index), band.description or ""} for band in source.bands]
     if unknown := [name for name in kinds if not any(name in own for own in names)]:
@@ -30,3 +30,16 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
         said = [kind for name, kind in kinds.items() if name in own]
         found.append(quantity_as(said[0], header) if said else quantity_of(header))
     return found
+
+
+def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity]) -> None:
+    """Say which bands are not made finer as a field is, where that was guessed."""
+    pairs = list(zip(source.bands, quantities, strict=True))
+    shown = printable(source.path.name)
+    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and q.evidence != SAID]
+    if classes:
+        warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
+    totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
+    if totals:
+        words = "taken for totals of cells, divided among their parts unless --as NUMBER=field"
+        warn("W-TOTAL", f"bands of {shown} {words}: {', '.join(totals)}")

@@ -70,7 +70,7 @@ def open_dataset(
         with netcdf.opened(path, options.group) as dataset:
             yield dataset
     elif isinstance(path, Path):
-        from geofsrcnn.formats.bands import quantities_of
+        from geofsrcnn.formats.bands import quantities_of, warn_of_guesses
         from geofsrcnn.formats.raster import RasterSource
         from geofsrcnn.formats.raster_cf import dataset_of
         from geofsrcnn.formats.sample import warn_of_values
@@ -83,6 +83,8 @@ def open_dataset(
         ) as source:
             source.check_georeference()
             quantities = quantities_of(source, options.kinds or {})
+            if not raw and len(source.bands) > 1:  # one band is a variable, of which `cf.refine` says it
+                warn_of_guesses(source, quantities)
             warn_of_values(source, quantities, rounded=options.dtype is None)
             with source.block_cache():
                 yield dataset_of(source, quantities)

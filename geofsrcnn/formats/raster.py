@@ -382,6 +382,11 @@ class RasterSource:
         return any(d.get_tag_item(name, "TIFF", bidx=1) in (None, "0") for name in names)
 
     @property
+    def count(self) -> int:
+        """Bands of the file, chosen or not."""
+        return int(self._dataset.count)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Bands to upscale, rows, columns."""
         return len(self.bands), *self.grid.shape

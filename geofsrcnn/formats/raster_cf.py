@@ -113,6 +113,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         ),
         "tags of other domains": bool(source.domains),
         "a coordinate epoch": source.grid.epoch is not None,
+        "units that differ between bands": len({band.unit for band in source.bands}) > 1,
     }
     if any(left_out.values()):
         words = " and ".join(what for what, there in left_out.items() if there)
@@ -123,7 +124,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         attrs["_FillValue"] = first.dtype.type(mark)
     if not first.packing.plain:
         attrs |= {"scale_factor": first.scale, "add_offset": first.offset}
-    if first.unit:
+    if first.unit and len({band.unit for band in source.bands}) == 1:
         attrs["units"] = first.unit
     if first.description:
         attrs["long_name"] = first.description if len(source.bands) == 1 else shown

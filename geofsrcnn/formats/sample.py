@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -28,6 +27,8 @@ SMOOTH = 30
 ELEVATION = re.compile(r"elev|height|altitude|terrain|topo|bathy|depth|\bd[est]m\b", re.IGNORECASE)
 
 METRES = ("m", "metre", "meter", "metres", "meters")
+
+COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 BANDS = 3
 """Bands that are looked at."""
@@ -96,9 +97,8 @@ def _warn_of_alpha(source: RasterSource) -> None:
 
 def _warn_of_classes(source: RasterSource, bands: Sequence[Band]) -> None:
     """Say which band, of integers without colours, units or packing, holds what look like classes."""
-    colours = ColorInterp.red, ColorInterp.green, ColorInterp.blue
     for band in bands[:16]:
-        plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in colours
+        plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in COLOURS
         if not plain or (values := source.middle(band.index)) is None:
             continue
         if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
@@ -112,7 +112,7 @@ def _warn_of_missing(source: RasterSource, seen: list[list[Glimpse]]) -> None:
     """Say which value looks like that of missing cells, though nothing declares it."""
     declared = source.has_mask or source.alpha_as_mask or any(source.alpha)
     for band, own in zip(source.bands, seen, strict=False):
-        found = sentinel(own)
+        found = None if band.colour in COLOURS else sentinel(own)
         if found is None and not declared and band.nodata is None:
             found = collar(own)
         if found is not None:
@@ -130,7 +130,7 @@ def _is_smooth(band: Band, seen: list[Glimpse]) -> bool:
     if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or told):
         return False
     apart = steps(seen)
-    return apart is not None and 0 < apart * abs(band.scale) <= (math.inf if told else SMOOTH)
+    return apart is not None and 0 < apart <= SMOOTH
 
 
 def _places(size: int) -> list[tuple[int, int]]:

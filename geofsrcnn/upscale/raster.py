@@ -15,7 +15,7 @@ from geofsrcnn._types import Range
 from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.sources import AroundGlobe
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import UsageError, printable, warn
+from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
@@ -23,7 +23,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
 from geofsrcnn.values.encoding import stored_limits
-from geofsrcnn.values.quantity import SAID, Kind, Quantity
+from geofsrcnn.values.quantity import Kind, Quantity
 
 if TYPE_CHECKING:
     from geofsrcnn.formats.geotiff import Format, GeoTiffSink
@@ -93,6 +93,8 @@ def band_rules(
     UsageError
         If whole numbers would be divided.
     """
+    from geofsrcnn.formats.bands import warn_of_guesses
+
     if model.upsampler is None:  # stored numbers are repeated, whatever they mean
         return [Rule(stored_limits(np.dtype(options.dtype or band.dtype)) or FREE) for band in source.bands]
     for band, quantity in zip(source.bands, quantities, strict=True):
@@ -100,7 +102,7 @@ def band_rules(
             what = f"band {band.index} of {printable(source.path.name)} holds totals of cells ({quantity.evidence})"
             remedy = f"add --dtype float32, or --as {band.index}=field"
             raise UsageError(f"{what}, whose parts are no whole numbers: {remedy}")
-    _say(source, quantities)
+    warn_of_guesses(source, quantities)
     pairs = zip(source.bands, quantities, strict=True)
     return [_rule(source, number, band, quantity, model, options) for number, (band, quantity) in enumerate(pairs)]
 
@@ -120,19 +122,6 @@ def _rule(
         unsigned=kind == "u" and band.scale > 0 and band.offset >= 0,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
     )
-
-
-def _say(source: RasterSource, quantities: Sequence[Quantity]) -> None:
-    """Say which bands are not made finer as a field is, where that was guessed."""
-    pairs = list(zip(source.bands, quantities, strict=True))
-    shown = printable(source.path.name)
-    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and q.evidence != SAID]
-    if classes:
-        warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
-    totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
-    if totals:
-        words = "taken for totals of cells, divided among their parts unless --as NUMBER=field"
-        warn("W-TOTAL", f"bands of {shown} {words}: {', '.join(totals)}")
 
 
 def stored_range(band: Band, options: UpscaleOptions) -> Range | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from geofsrcnn._types import Range
 from geofsrcnn.engine.base import FREE, Rule, Source
+from geofsrcnn.errors import UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.encoding import within
 from geofsrcnn.values.quantity import Kind, Quantity
@@ -60,15 +61,35 @@ def rule_of(
     if quantity.kind is Kind.CATEGORY:
         return Rule(repeats=True, key=key, taken=taken)
     if quantity.kind is Kind.DIRECTION and quantity.period:
-        seen = extremes()
-        start = None if seen is None else -quantity.period / 2 if seen[0] < 0 else 0.0
-        return Rule(period=quantity.period, start=start, key=key, taken=taken)
+        start = _start(quantity.period, value_range, extremes)
+        turn = FREE if start is None or value_range is not None else (start, start + quantity.period)
+        return Rule(natural=turn, period=quantity.period, start=start, key=key, numbered=numbered, taken=taken)
     if quantity.kind is Kind.TOTAL:
         rule = replace(rule, parts=factor**2)
     if value_range is not None:
         return rule
     unsigned |= stored is not None and stored[0] >= 0
     return replace(rule, natural=_natural(quantity, extremes), watched=quantity.untold and not unsigned)
+
+
+def _start(period: float, value_range: Range | None, extremes: Extremes) -> float | None:
+    """Where directions start to count: where was asked for, or by their values, of which -1 often stands for none.
+
+    Raises
+    ------
+    UsageError
+        If the range that was asked for is not one turn.
+    """
+    if value_range is not None:
+        if abs(value_range[1] - value_range[0] - period) > 1e-6 * period:
+            low, high = value_range
+            raise UsageError(f"--range {low:g} {high:g}: directions keep to one turn, such as 0 {period:g}")
+        return value_range[0]
+    seen = extremes()
+    if seen is None:
+        return None
+    both = seen[0] < -period / 300 and seen[1] <= period / 2 * (1 + 1e-6)
+    return -period / 2 if both and seen[0] >= -period / 2 * (1 + 1e-6) else 0.0
 
 
 def _natural(quantity: Quantity, extremes: Extremes) -> Range:

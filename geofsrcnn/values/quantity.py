@@ -228,9 +228,9 @@ def header_of_band(
     """
     given = {str(k).rpartition("#")[2].lower(): v for k, v in (tags or {}).items()}
     words = description or str(given.pop("grib_comment", ""))
-    in_file = _FILE_WORDS.search(as_words(name))
+    in_file = "" if description else _word_of_file(name)
     return Header(
-        name=str(given.pop("netcdf_varname", "") or given.pop("grib_element", "")) or (in_file[1] if in_file else ""),
+        name=str(given.pop("netcdf_varname", "") or given.pop("grib_element", "")) or in_file,
         dtype=dtype,
         units=unit or str(given.pop("units", "") or given.pop("grib_unit", "")).strip("[]"),
         standard_name=str(given.pop("standard_name", "")),
@@ -240,12 +240,43 @@ def header_of_band(
     )
 
 
-_FILE_WORDS = re.compile(
-    r"(?:^|_)(qa_pixel|qa_radsat|scl|fmask|cloud_?mask|land_?cover|land_?use|lulc|nlcd|corine|clc|worldcover|globcover"
-    r"|mcd12q1|aspect|precipitation|precip|prcp|ppt|rainfall|chirps|imerg|swe|snow_depth|population_(?:count|density)"
-    r"|wind_?(?:speed|dir(?:ection)?))(?=_|\d|$)"
+_FILE_WORDS = (
+    re.compile(
+        r"qa_pixel|qa_radsat|scl|fmask|cloud_?mask|land_?cover|land_?use|lulc|nlcd|corine|clc|worldcover|globcover|mcd12q1"
+    ),
+    re.compile(r"aspect|wind_?dir(?:ection)?"),
+    re.compile(r"precipitation|precip|prcp|ppt|rainfall|chirps|imerg"),
+    re.compile(r"swe|snow_depth"),
+    re.compile(r"population_(?:count|density)|ghs_pop|ppp|landscan"),
+    re.compile(r"wind_?speed"),
 )
-"""Words of the names of files that say what is in them, whatever stands beside."""
+"""Words of the names of files of one band that say what is in them, by what they mean."""
+
+_BESIDE = re.compile(
+    r"(?:^|_)(?:dem|dsm|dtm|slope|ratio|mask|hillshade|t2m|temp|temperature|tcc|canopy|impervious|percent|pct|fraction|frac"
+    r"|cropland|sine?|cos(?:ine)?|std|index|b\d+)(?=_|\d|$)"
+)
+"""Words beside them with which they may mean something else."""
+
+
+def _word_of_file(name: str) -> str:
+    """The word of a file's name that says what its one band is; none where another word speaks of something else.
+
+    Examples
+    --------
+    >>> _word_of_file("LC08_L2SP_QA_PIXEL"), _word_of_file("dem_slope_aspect"), _word_of_file("precipitation_anomaly")
+    ('qa_pixel', '', '')
+    """
+    text = as_words(name)
+    found = [
+        (known, match) for known in _FILE_WORDS for match in re.finditer(rf"(?:^|_)({known.pattern})(?=_|\d|$)", text)
+    ]
+    if len({known for known, _ in found}) != 1:
+        return ""
+    match = found[0][1]
+    rest = re.sub(rf"(?:^|_)(?:{found[0][0].pattern})(?=_|\d|$)", "", text)
+    return "" if words_of(rest.strip("_")) or _BESIDE.search(rest) else match[1]
+
 
 _GROUND = (
     {"area"},
@@ -454,15 +485,23 @@ def _is_share(units: Units, text: str) -> bool:
 
 
 def _of_direction(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
-    """A direction, if it is stated in an angle, or in nothing and no integer."""
-    if not units.period and (units.text or _integer(header) or not _HEADS.search(text)):
+    """A direction, if it is stated in an angle, or in nothing and named plainly; no function of one."""
+    if _FUNCTION.search(text):
         return None
-    period = units.period or 360.0
+    if not units.period and (units.text or not _HEADS.search(text)):
+        return None
+    if _integer(header) and "flow" in text:  # codes of eight neighbours
+        return None
+    period = units.period or (2 * math.pi if "radian" in text else 360.0)
     axis = "angle_of_sub_gridscale_orography" in text
     return Quantity(Kind.DIRECTION, evidence, period=period / 2 if axis else period)
 
 
-_HEADS = re.compile(r"(?:^|_)(?:direction|w(?:ind_?)?dir|azimuth|azimuth_angle|aspect)(?:_(?:from|to))?$")
+_FUNCTION = re.compile(r"(?:^|_)(?:sine?|cos(?:ine)?|tan(?:gent)?|std|ratio)(?=_|$)")
+
+_HEADS = re.compile(
+    r"(?:^|_)(?:direction|w(?:ind_?)?dir|azimuth(?:_angles?)?|aspect)(?:_(?:from|to|deg|degrees?|rad|radians?|true|\d+m?))*$"
+)
 """How names of directions end that state no units."""
 
 
@@ -517,7 +556,7 @@ SHORT_NAMES = {
         "cloud_cover": "tcc lcc mcc hcc clt",
         "sea_ice_concentration": "siconc sic ci",
         "land_mask": "lsm landmask lsmask",
-        "population_count": "popcount",
+        "population_count": "popcount ghs_pop ppp landscan",
     }.items()
     for name in names.split()
 }

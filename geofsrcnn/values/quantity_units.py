@@ -83,7 +83,13 @@ def read_units(units: str) -> Units:
 
 _TIME = r"(?:yr|year|month|mon|day|d|hour|hr|h|s|a)"
 
-_WEIGHT = r"(?:[kmgtp]?g|kilograms?|tons?|tonnes?|t|mt|kt|k?mol|moles?)(?:c|n)?(?:o?2|eq)*"
+_MANY = r"(?:(?:10\^?\d+|1[0-9]{3,}|thousands?|millions?|billions?)(?: of)? )?"
+
+_WEIGHT = (
+    rf"{_MANY}(?:[kmgtp]?g|kilograms?|(?:kilo|mega|giga|metric )?tons?|(?:metric )?tonnes?|t|[mkg]t|kton(?:ne)?s?"
+    r"|k?mol|moles?)"
+    r" ?(?:c|n)?(?:o?2|eq)*"
+)
 
 _POWER = r"(?:\*\*|\^)?"
 
@@ -96,7 +102,8 @@ _SPELLINGS = {
         ),
         Measure.CODE: (
             r"\(?code table.*|category|categories|categorical|\d+ ?categories|class(?:es)?|classification|codes?",
-            r"flags?|ids?|index|type|mask|bool|boolean|bits?|bit ?field|enum.*|see .*|index number|pft",
+            r"flags?|ids?|index|basin index|region index|type|mask|bool|boolean|bits?|bit ?field|enum.*|see .*",
+            r"index number|pft",
         ),
         Measure.PART: (
             r"[(\[]?\s*0(?:\.0?)?\s*(?:-|to|\.\.|,)\s*1(?:\.0?)?\s*[)\]]?",
@@ -104,25 +111,34 @@ _SPELLINGS = {
         ),
         Measure.PERCENT: (r"%|percent(?:age)?s?|pct|per ?cent|[(\[]?\s*0\s*(?:-|to)\s*100\s*[)\]]?",),
         Measure.DEGREES: (
-            r"(?:arc_?|angular_?)?(?:degrees?|degs?|°)(?:[ _](?:true|t|magnetic|clockwise.*|from.*|cw.*))?",
+            (
+                r"(?:arc_?|angular_?|compass )?(?:degrees?|degs?|°|º)\.?t?(?: \(.*\))?"
+                r"(?:[ _](?:true|t|magnetic|clockwise.*|from.*|cw.*))?"
+            ),
         ),
         Measure.RADIANS: (r"rad(?:ian)?s?",),
         Measure.PLACE: (r"deg(?:ree)?s?[ _]?(?:n|e|s|w|north|east|south|west|latitude|longitude|lat|lon)",),
         Measure.TEMPERATURE: (r"k|kelvin|degk|(?:deg(?:ree)?s?|°)?[ _]?(?:c|celsius|f|fahrenheit|kelvin)",),
         Measure.LOGARITHM: (r"db[a-z]?|db .*|decibels?|log.*|ln.*|.*\(re .*|lg\(.*",),
         Measure.CONCENTRATION: (
-            rf"(?:[mµu]?g|kg|mol|mmol) ?(?:/|per)? ?(?:kg|mol|g){_POWER}(?:-1)?|pp[mbt][vm]?|psu|pss.*|dobsons?|du",
+            rf"(?:[mµu]?g|kg|mol|mmol)(?: ?(?:/|per) ?| )(?:kg|mol|g){_POWER}(?:-1)?",
+            r"pp[mbt][vm]?|psu|pss.*|dobsons?|du",
             rf"(?:µg|ug|mg|ng|micrograms?|milligrams?|[mµu]mol) ?(?:/|per)? ?[ml]{_POWER}(?:-?3|-1)?",
             rf"molec(?:ules?)?\.? ?(?:/ ?cm2|cm{_POWER}-2)|w ?[/m].*sr.*",
         ),
         Measure.PERSONS: (
-            r"(?:number of )?(?:persons?|people|inhabitants?|residents?|capita|heads?|individuals?|households?)",
+            rf"{_MANY}(?:number of )?(?:persons?|people|inhabitants?|residents?|capita|heads?|individuals?)",
+            rf"{_MANY}(?:number of )?households?",
             r"animals?|pop(?:ulation)?(?: count)?",
         ),
         Measure.MASS: (_WEIGHT,),
         Measure.MASS_RATE: (rf"{_WEIGHT} ?(?:/|per) ?{_TIME}", rf"{_WEIGHT} {_TIME}{_POWER}-1"),
-        Measure.VOLUME: (rf"k?m{_POWER}3|cubic k?m.*|lit(?:re|er)s?|mcm|bcm",),
-        Measure.AREA: (rf"k?m{_POWER}2|sq\.? ?k?m|ha|hectares?|acres?|degrees?2",),
+        Measure.VOLUME: (rf"{_MANY}[ck]?m(?:eters?|etres?)?{_POWER}3|cubic k?m.*|lit(?:re|er)s?|mcm|bcm",),
+        Measure.AREA: (
+            rf"{_MANY}(?:k|c|kilo|centi)?m(?:eters?|etres?)?{_POWER}2",
+            r"sq(?:uare)?\.? ?(?:k|kilo)?m(?:eters?|etres?)?|acres?|degrees?2",
+            rf"{_MANY}(?:ha|hectares?)",
+        ),
     }.items()
 }
 """Spellings of units, read in lower case."""

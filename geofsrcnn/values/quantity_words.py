@@ -94,7 +94,8 @@ SOURCES = re.compile(
 """Standard names of sources, sinks and coefficients of 0 or more that hold a word with a sign."""
 
 DIFFERENCES = _words("""
-    anom, anomal*, difference*, diff, change, changes, delta, trend, trends, tendency, tend, bias, biases
+    anom, anomal*, ano, of normal, isotope ratio, radial, vertical wind, along x, along y
+    difference*, diff, change, changes, delta, trend, trends, tendency, tend, bias, biases
     residual(?!_frac), residuals, increment*, correction*, departure*, deviation*, perturbation*, pert, error, errors
     minus, net, imbalance, balance, budget, adjustment*, offset, feedback, forcing*, effect, effects, nudging
     relaxation, advection, convergence, divergence, gradient*, derivative, curl, acceleration
@@ -117,8 +118,9 @@ FLAGS = _words("""
 """)
 
 CLASSES = _words("""
-    type, types, category, categories, *categ, class, classes, classification, landcover, land cover, landuse, land use
-    lulc, lu index, lccs, lithology, biome, biomes, ecoregion*, koppen, koeppen, dominant cat*, dominant veg*
+    identifier, identifiers, index of deepest, hydrologic* soil group, continent, igbp
+    type, types, category, categories, *categ, class, classes, classification, landcover, land cover, landuse
+    land use, lulc, lu index, lccs, lithology, biome, biomes, ecoregion*, koppen, koeppen, dominant cat*, dominant veg*
     dominant soil, cloud phase, thermodynamic phase
 """)
 
@@ -131,6 +133,7 @@ LABELS = _words("""
 """)
 
 CONTINUOUS = _words("""
+    elevation, height, altitude, dem, dsm, dtm, reflectance, radiance, temperature, backscatter
     vegetation index, ndvi, evi, savi, ndwi, ndsi, area index, uv index, weather index, fire .. index, heat index
     drought index, standardi* .. index, wetness index, moisture index, lifted index, refractive index, comfort index
     spread index, buildup index, burning index, precipitation index, snow index, water index, chill index, stress index
@@ -139,7 +142,8 @@ CONTINUOUS = _words("""
 """Indices that are measures, in integers too."""
 
 SHARES = _words("""
-    *frac, frac*, percent*, pct, probab*, proportion*, likelihood, relative frequency, occurrence, of at least, exceed*
+    *frac, frac*, percent, percents, percentage*, pct
+    probab*, proportion*, likelihood, relative frequency, occurrence, of at least, exceed*
     albedo*, emissivity, transmissi*, transmittance, hemispherical reflectance, limitation, porosity, saturation degree
     reliability, confidence, certainty, fpar, fapar, fvc, moisture availability, available moisture
     cloud cover, cloud area, cloud amount, cloudiness, total cloud, sea ice concentration, ice concentration, ice conc

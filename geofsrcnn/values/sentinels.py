@@ -16,6 +16,9 @@ NINES = re.compile(r"-9{2,}(\.9*)?|9{4,}(\.9*)?")
 ENDS = {-(2**15), -(2**15) + 1, 2**15 - 1, -(2**31), -(2**31) + 1, 2**31 - 1}
 """Ends of integer types, which programs write for them; those of bytes and unsigned types are values as well."""
 
+UNSIGNED_ENDS = {2**8 - 1, 2**16 - 1, 2**32 - 1}
+"""Ends of unsigned types, marks only where all others are a third of them at most."""
+
 BEYOND = 1e6
 """A float so many times larger than all others is no value either."""
 
@@ -73,7 +76,9 @@ def _apart(end: np.generic, cells: Array) -> bool:
     others = cells[~same]
     if same.sum() < 2:
         return False
-    usual = end in ENDS or NINES.fullmatch(_spelt(end)) is not None
+    unsigned = end.dtype.kind == "u" and int(end) in UNSIGNED_ENDS
+    top = unsigned and float(end) > 3 * max(others.max(initial=0.0), 1.0)
+    usual = top or end in ENDS or NINES.fullmatch(_spelt(end)) is not None
     if not others.size:
         return usual
     gap = np.abs(others - float(end)).min()

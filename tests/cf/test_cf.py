@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.cf.encoding import limits_of, packing_of
 from geofsrcnn.cf.grid import find_grid
 from geofsrcnn.cf.refine import Role, refine
@@ -290,3 +291,28 @@ def test_packing():
             packing_of(variable({key: value}, dtype="int16"))
     signed = packing_of(variable({"_Unsigned": "false", "valid_range": np.array([-90, 90], "int8")}, dtype="uint8"))
     assert (signed.dtype, signed.missing.limits) == (np.int8, (-90, 90))
+
+
+@pytest.mark.parametrize("way", ["float", "packed", "integer", "undecoded"])
+def test_areas_are_shared_out_in_floats(tmp_path, way):
+    """Missing ones stay missing, packed and whole ones lose nothing; sums are those of the coarse cells."""
+    areas = np.round(1000 + 500 * np.random.default_rng(0).random((12, 14))) + 5
+    known = np.ones(areas.shape, bool)
+    if way != "integer":
+        known[3:5, 4:7] = False
+    dataset = regular(rows=12, columns=14)[["tas"]]
+    values = areas.astype("int32") if way == "integer" else np.where(known, areas, np.nan)
+    dataset["area"] = (("lat", "lon"), values, {"units": "m2", "standard_name": "cell_area"})
+    encoding = {
+        "packed": {"dtype": "int16", "scale_factor": 1.0, "add_offset": 5.0, "_FillValue": np.int16(-1)},
+        "integer": {"dtype": "int32"},
+    }.get(way, {"dtype": "float32", "_FillValue": np.float32(1e20)})
+    dataset.to_netcdf(tmp_path / "in.nc", encoding={"area": encoding})
+    with xr.open_dataset(tmp_path / "in.nc", mask_and_scale=way != "undecoded") as opened:
+        fine = xr.decode_cf(upscale_dataset(opened, 2, "bilinear"))["area"].to_numpy()
+    upscale_file(tmp_path / "in.nc", tmp_path / "out.nc", 2, "bilinear")
+    with xr.open_dataset(tmp_path / "out.nc") as stored:
+        np.testing.assert_allclose(stored["area"], fine, rtol=1e-6)
+    assert np.isnan(fine).sum() == 4 * (~known).sum()
+    sums = fine.reshape(12, 2, 14, 2).sum((1, 3))
+    np.testing.assert_allclose(sums[known], areas[known], rtol=1e-6)

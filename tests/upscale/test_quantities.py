@@ -5,14 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofsrcnn import upscale_dataset, upscale_file
-from geofsrcnn.cli.info import info
-from geofsrcnn.cli.upscale import upscale
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, UsageError
+from tests.support import processes
 from tests.support.grids import regular
 from tests.support.rasters import read, terrain, write
 
@@ -122,10 +120,8 @@ def test_the_user_overrules_the_header(tmp_path):
     assert fine_of(anomaly, "pr", options={"kinds": {"pr": "field"}}, units="mm").min() < -0.5
     turning = (340 + 2 * np.arange(30)) % 360.0 * np.ones((24, 1))
     dataset_of(turning, "a", units="1").to_netcdf(tmp_path / "in.nc")
-    run = CliRunner().invoke(
-        upscale, [str(tmp_path / "in.nc"), str(tmp_path / "out.nc"), "-m", "small", "--as", "a=direction"]
-    )
-    assert run.exit_code == 0
+    run = processes.run("upscale", tmp_path / "in.nc", tmp_path / "out.nc", "-m", "small", "--as", "a=direction")
+    assert run.code == 0
     fine = xr.open_dataset(tmp_path / "out.nc")["a"].to_numpy()
     assert np.abs((fine[:, 3:-3] - 340 - 2 * ((np.arange(90) - 1) / 3)[3:-3] + 180) % 360 - 180).max() < 0.5
     for kinds, words in (({"b": "field"}, "--as: no variable b"), ({"a": "colour"}, "colour is no kind of variable")):
@@ -183,8 +179,8 @@ def test_bands_of_rasters_are_told_alike(tmp_path):
     assert fine[0].min() == 0
     assert np.abs((fine[1] - 340 - 2 * ((np.arange(90) - 1) / 3) + 180) % 360 - 180)[:, 3:-3].max() < 0.5
     assert np.array_equal(fine[2], classes.repeat(3, 0).repeat(3, 1))
-    run = CliRunner().invoke(info, [str(path)])
-    assert "never-negative" in run.output
+    run = processes.run("info", path)
+    assert "never-negative" in run.out
     with pytest.raises(UsageError, match=r"--as: no band 7: there are 1, 2, 3"):
         upscale_file(path, tmp_path / "no.tif", 3, "small", kinds={"7": "field"})
 
@@ -224,3 +220,41 @@ def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
     assert both[1].min() == 0
     with pytest.raises(InputError, match=r"some bands of in.tif are totals \(1 total, 2 never-negative\)"):
         upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"1": "total"})
+
+
+def test_marks_among_directions_stay_and_are_said(tmp_path):
+    """-1 of flat cells among aspects from 0 to 360: the convention stays, the marks too, nothing mixes with them."""
+    import rasterio
+
+    aspect = ((340 + 2 * np.arange(30)) % 360.0 * np.ones((24, 1))).astype("float32")
+    flat = aspect.copy()
+    flat[8:12, 10:15] = -1
+    path = write(tmp_path / "aspect.tif", flat[None])
+    with pytest.warns(GeofsrcnnWarning, match=r"W-RANGE: aspect.tif holds values outside .* 0 to 360, such as -1"):
+        upscale_file(path, tmp_path / "out.tif", 3, "small")
+    fine = read(tmp_path / "out.tif")[0]
+    marked = np.kron(flat == -1, np.ones((3, 3), bool))
+    assert np.array_equal(fine == -1, marked)
+    true = (340 + 2 * ((np.arange(90) - 1) / 3)) * np.ones((72, 1))
+    off = np.abs((fine - true + 180) % 360 - 180)
+    assert off[:, 3:-3][~marked[:, 3:-3]].max() < 1
+    assert fine[~marked].min() >= 0
+    upscale_file(path, tmp_path / "asked.tif", 3, "small", value_range=(-180, 180), nodata=-1)
+    asked = read(tmp_path / "asked.tif")[0]
+    assert -180 <= asked[~marked].min() < -5
+    with pytest.raises(UsageError, match=r"--range 0 100: directions keep to one turn, such as 0 360"):
+        upscale_file(path, tmp_path / "no.tif", 3, "small", value_range=(0, 100))
+    with rasterio.open(path) as d:
+        assert d.descriptions == (None,)
+
+
+def test_units_that_differ_between_bands_are_not_made_one(tmp_path):
+    """NetCDF has one unit a variable: none is better than the first band's, and it is said."""
+    import rasterio
+
+    path = write(tmp_path / "in.tif", terrain((2, 24, 30), low=5, high=9))
+    with rasterio.open(path, "r+") as d:
+        d.units = ("m/s", "K")
+    with pytest.warns(GeofsrcnnWarning, match=r"W-LEFT-OUT: .*units that differ between bands"):
+        upscale_file(path, tmp_path / "out.nc", 3, "small")
+    assert "units" not in xr.open_dataset(tmp_path / "out.nc")["band_data"].attrs

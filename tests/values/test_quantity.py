@@ -400,3 +400,89 @@ def test_any_header_has_a_kind(name, units, standard, long, methods, coordinate)
 def test_units_are_read(units, measure):
     """As far as they tell kinds apart."""
     assert read_units(units).measure is measure
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("aspect", "direction"),
+        ("aspect_30m", "direction"),
+        ("LC08_L2SP_QA_PIXEL", "category"),
+        ("prism_ppt_us_30s_2020", "never-negative"),
+        ("chirps_rainfall_2020", "never-negative"),
+        ("GHS_POP_E2020_GLOBE_R2023A", "total"),
+        ("ken_ppp_2020_UNadj", "total"),
+        ("dem_slope_aspect", "field"),
+        ("aspect_ratio", "field"),
+        ("cos_aspect", "field"),
+        ("terrain_aspect_dem", "field"),
+        ("era5_wind_direction_mask_dem", "field"),
+        ("wind_speed_direction_10m", "field"),
+        ("chirps_era5_t2m", "field"),
+        ("T32TPR_B04_B08_SCL_20m", "field"),
+        ("nlcd_tcc_conus_2021", "field"),
+        ("nlcd_2019_impervious_l48", "field"),
+        ("precipitation_anomaly", "field"),
+        ("rainfall_change_2050", "field"),
+    ],
+)
+def test_a_file_name_tells_only_what_nothing_beside_it_doubts(stem, expected):
+    """One word of a quantity counts; several, or one that turns it into something else, tell nothing."""
+    dtype = "uint16" if expected == "category" else "float32"
+    assert quantity_of(header_of_band(None, None, dtype, name=stem)).kind.value == expected
+    assert quantity_of(header_of_band("height", "m", "float32", name=stem)).kind is Kind.FIELD
+
+
+@pytest.mark.parametrize(
+    ("said", "dtype", "period"),
+    [
+        ("Wind direction (deg)", "float32", 360),
+        ("Wind Direction [degrees]", "uint16", 360),
+        ("wind_direction_10m", "int16", 360),
+        ("aspect (radians)", "float32", 2 * math.pi),
+        ("sunAzimuthAngles", "float32", 360),
+        ("flow direction", "uint8", None),
+        ("sin_aspect", "float32", None),
+        ("cosine of aspect", "float32", None),
+        ("cos azimuth", "float32", None),
+    ],
+)
+def test_directions_in_all_spellings_and_no_function_of_one(said, dtype, period):
+    """Without a unit, in whole numbers too; sines and cosines are none."""
+    assert quantity_of(header_of_band(said, None, dtype)).period == period
+
+
+@pytest.mark.parametrize("said", ["Elevation (source: SRTM)", "DEM UTM zone 33", "reflectance tile T32"])
+def test_measures_in_whole_numbers_are_no_labels(said):
+    """Though a word of labels stands beside."""
+    assert quantity_of(header_of_band(said, None, "int16")).kind is not Kind.CATEGORY
+
+
+@pytest.mark.parametrize(
+    ("units", "long_name", "expected"),
+    [
+        ("Gg", "NOx emissions", "total"),
+        ("kton", "NOx emissions", "total"),
+        ("metric tons", "SO2 emissions", "total"),
+        ("t CO2", "emissions", "total"),
+        ("kg C", "carbon stock", "total"),
+        ("cm^2", "cell area", "total"),
+        ("centimeter^2", "area of T cells", "total"),
+        ("square km", "cell area", "total"),
+        ("thousand persons", "population", "total"),
+        ("1000 ha", "harvested area", "total"),
+        ("g kg-1", "mixing ratio", "never-negative"),
+        ("degT", "wind direction", "direction"),
+        ("degrees (0 to 360)", "wind direction", "direction"),
+        ("deg.", "wind direction", "direction"),
+        ("compass degrees", "wind direction", "direction"),
+        ("Basin Index", "basin index number (signed integers)", "category"),
+        ("", "mascon identifier", "category"),
+        ("1", "95th percentile of leaf area index", "never-negative"),
+        ("m s-1", "radial wind speed", "field"),
+        ("degC", "temperature", "field"),
+    ],
+)
+def test_units_and_words_as_they_are_found(units, long_name, expected):
+    """Spellings of real files."""
+    assert kind("v", units, long_name=long_name) == expected
