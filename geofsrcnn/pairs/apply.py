@@ -31,9 +31,9 @@ from geofsrcnn.pairs.dimensions import levels_apart
 from geofsrcnn.pairs.interpolate import brought, share_outside
 from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
-from geofsrcnn.pairs.places import Frame
+from geofsrcnn.pairs.places import Frame, check_known
 from geofsrcnn.pairs.quantities import converted
-from geofsrcnn.pairs.read import NOWHERE, check_crs, day_of_year, members_of
+from geofsrcnn.pairs.read import NOWHERE, day_of_year, members_of
 from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_of, joined
 from geofsrcnn.values.cells import Cells
 
@@ -483,7 +483,7 @@ def _found(
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
-        check_crs(fields, pairing.place, "the model's grid")
+        check_known((fields.place, pairing.place), (fields.shown, "the model's grid"))
         check_spacing(predictor, fields.spacing)
         check_place(predictor, share_outside(fields, pairing.domain, pairing.place))
         found.append((fields, predictor.name))

@@ -209,7 +209,7 @@ def _joined(group: list[Fields]) -> Fields:
     if any(fields.time is None for fields in group):
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
-        if bool(fields.place.crs) != bool(first.place.crs) or carried(*places_of(first), first.place, fields.place):
+        if carried(*places_of(first), first.place, fields.place, (first.shown, fields.shown)) is not None:
             raise InputError(f"{fields.shown} and {first.shown} have {names} in other CRS: bring them onto one grid")
         for mine, its in zip(places_of(fields), places_of(first), strict=True):
             if not same_places(mine, its):
