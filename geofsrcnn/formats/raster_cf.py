@@ -25,6 +25,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, mapping_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along
+from geofsrcnn.cf.times import decoded
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import Format, GeoTiffSink
@@ -294,8 +295,8 @@ def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
         return [f"{dim} {i}" for i in range(size)]
     alone = dataset[[dim]]
     try:
-        values = xr.decode_cf(alone)[dim]
-    except (ValueError, OverflowError, KeyError):
+        values = decoded(alone, "the dataset")[dim]
+    except (InputError, ValueError, OverflowError, KeyError):
         values = alone[dim]
     unit = values.attrs.get("units", "")
     if values.dtype.kind == "M":

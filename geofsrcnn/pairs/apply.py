@@ -31,10 +31,10 @@ from geofsrcnn.pairs.dimensions import levels_apart
 from geofsrcnn.pairs.interpolate import brought, share_outside
 from geofsrcnn.pairs.network import downscaled, pairing_of
 from geofsrcnn.pairs.pairing import Pairing, Predictor
-from geofsrcnn.pairs.places import Frame
+from geofsrcnn.pairs.places import Frame, check_known
 from geofsrcnn.pairs.quantities import converted
-from geofsrcnn.pairs.read import NOWHERE, check_crs, day_of_year, members_of
-from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_of, joined
+from geofsrcnn.pairs.read import NOWHERE, day_of_year, members_of
+from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_without_levels, joined
 from geofsrcnn.values.cells import Cells
 
 MANY = 0.001
@@ -353,7 +353,7 @@ class Outside:
 def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = None) -> Downscaling:
     """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
     pairing = pairing_of(model)
-    fields, lines = _found([decoded(source, "the coarse fields") for source in sources], pairing)
+    fields, lines = _found(sources, pairing)
     return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), lines, threads)
 
 
@@ -382,7 +382,8 @@ def downscale_dataset(
     InputError, UsageError, ModelError
         If a predictor is not there or in other units, there is no common time, or the model is no such one.
     """
-    task = prepare([coarse] if isinstance(coarse, xr.Dataset) else list(coarse), load_model(model), threads)
+    given = [coarse] if isinstance(coarse, xr.Dataset) else coarse
+    task = prepare([decoded(each, "the coarse fields") for each in given], load_model(model), threads)
     fine = _lazy(task) if any(_is_lazy(each.dataset[name]) for each, name in task.fields) else _eager(task)
     dims = (*task.lead, *task.pairing.domain.names)
     shape = *task.lead.values(), *task.shapes[1]
@@ -475,7 +476,9 @@ def _found(
             names = ", ".join(str(name) for each in apart for name in each.data_vars)
             words = f"no variable {printable(predictor.name)}, which the model needs"
             raise InputError(f"{words}: there are {printable(names)}; give the file that has it with --also")
-        (fields,) = joined([fields_of(each, printable(predictor.name), [predictor.name]) for each in having])
+        (fields,) = joined(
+            [fields_without_levels(each, printable(predictor.name), [predictor.name]) for each in having]
+        )
         field = fields.dataset[predictor.name]
         units = str(field.attrs.get("units", ""))
         if (line := converted(predictor.name, field.attrs, units, predictor.units)) is None:
@@ -483,7 +486,7 @@ def _found(
                 f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
                 f"{printable(predictor.units)}: convert it first"
             )
-        check_crs(fields, pairing.place, "the model's grid")
+        check_known((fields.place, pairing.place), (fields.shown, "the model's grid"))
         check_spacing(predictor, fields.spacing)
         check_place(predictor, share_outside(fields, pairing.domain, pairing.place))
         found.append((fields, predictor.name))

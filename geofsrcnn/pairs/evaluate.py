@@ -160,8 +160,8 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
                 f"{shown} is for {name} from {mine[0]:g} to {mine[-1]:g} ({len(mine)}), the fine files have "
                 f"{there[0]:g} to {there[-1]:g} ({len(there)})"
             )
-    alike = bool(pairing.place.crs) == bool(pairs.place.crs)
-    if not alike or carried(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place) is not None:
+    called = "the fine files' grid", f"the grid of {shown}"
+    if carried(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place, called) is not None:
         words = f"{shown} is for a grid {pairing.place}, the fine files are {pairs.place}"
         raise InputError(f"{words}, or another one: give files of the CRS that it was trained on")
     if pairing.factor != first.factor:

@@ -163,8 +163,32 @@ def _apart(one: Array, other: Array) -> float:
     return float(np.rad2deg(2 * np.arcsin(np.clip(np.linalg.norm(one - other, axis=1) / 2, 0, 1)).max()))
 
 
-def carried(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array] | None:
-    """Rows and columns of one place in the coordinates of another; None where these are the same.
+def check_known(frames: tuple[Frame, Frame], shown: tuple[str, str]) -> None:
+    """Refuse two grids of which one states a CRS and the other none: numbers alone say not where that is.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+        What their coordinates count.
+    shown : tuple of str
+        What they are called in messages.
+
+    Raises
+    ------
+    InputError
+    """
+    if bool(frames[0].crs) == bool(frames[1].crs):
+        return
+    first = bool(frames[0].crs)
+    known, silent, frame = (*shown, frames[0]) if first else (*reversed(shown), frames[1])
+    words = f"{known} is {frame}, {silent} states no CRS"
+    raise InputError(f"{words}: give it a grid_mapping, a raster its CRS, or warp one to the other's CRS first")
+
+
+def carried(
+    y: Array, x: Array, here: Frame, there: Frame, shown: tuple[str, str] = ("one grid", "the other grid")
+) -> tuple[Array, Array] | None:
+    """Rows and columns of one grid in the coordinates of another; None where these are the same.
 
     Parameters
     ----------
@@ -172,13 +196,21 @@ def carried(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array
         Coordinates.
     here, there : Frame
         What they count, and what is wanted.
+    shown : tuple of str
+        What the two grids are called in messages.
 
     Returns
     -------
     tuple of ndarray (rows, columns), or None
         NaN where the other CRS does not reach; longitudes as they come.
+
+    Raises
+    ------
+    InputError
+        If one states a CRS and the other none.
     """
-    if here == there:
+    check_known((here, there), shown)
+    if here == there or not there.crs:
         return None
     return _carried(np.asarray(y, np.float64).tobytes(), np.asarray(x, np.float64).tobytes(), here, there)
 

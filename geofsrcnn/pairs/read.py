@@ -25,7 +25,7 @@ from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.dimensions import chosen
 from geofsrcnn.pairs.interpolate import averaged, brought, degrees_apart, domain_of, share_outside, steps_over
-from geofsrcnn.pairs.places import Frame, carried
+from geofsrcnn.pairs.places import Frame, carried, check_known
 from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.times import TOGETHER, Fields, Stamp, Step, common_step, common_times, fields_of, joined
 
@@ -286,7 +286,7 @@ def members_of(every: Sequence[Fields]) -> list[Any]:
 
 def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
     """Refuse coarse fields of another place, of an unknown CRS, or no coarser than the fine ones."""
-    check_crs(coarse, fine.place, fine.shown)
+    check_known((coarse.place, fine.place), (coarse.shown, fine.shown))
     if not fine.place.crs:
         _check_latitudes(coarse, fine)
     if share_outside(coarse, domain, fine.place) > NOWHERE:
@@ -304,19 +304,6 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
     if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.place)):
         words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
-
-
-def check_crs(coarse: Fields, place: Frame, shown: str) -> None:
-    """Refuse fields whose CRS is not known beside those of a known one, or the other way round.
-
-    Raises
-    ------
-    InputError
-    """
-    if bool(coarse.place.crs) != bool(place.crs):
-        known, silent = (coarse.shown, shown) if coarse.place.crs else (shown, coarse.shown)
-        words = f"{known} is {coarse.place if coarse.place.crs else place}, {silent} states no CRS"
-        raise InputError(f"{words}: give it a grid_mapping, or warp one to the other's CRS first")
 
 
 def _check_latitudes(coarse: Fields, fine: Fields) -> None:
@@ -344,7 +331,7 @@ NOWHERE = 0.9
 def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:
     """Refuse fine fields on another grid."""
     own = domain_of(fields, factor)
-    if carried(domain.y, domain.x, other.place, fields.place) is not None:
+    if carried(domain.y, domain.x, other.place, fields.place, (other.shown, fields.shown)) is not None:
         words = f"{fields.shown} is {fields.place}, {other.shown} {other.place}"
         raise InputError(f"{words}, or another one: bring fine fields onto one grid")
     for mine, wanted, what in ((own.y, domain.y, "rows"), (own.x, domain.x, "columns")):
@@ -380,9 +367,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
         with open_dataset(path) as stored:
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))
-            if bool(fields.place.crs) != bool(place.crs):
-                known, other = (fields.shown, "the fine grid") if fields.place.crs else ("the fine grid", fields.shown)
-                raise InputError(f"{known} states a CRS, {other} none: give it one, or warp {fields.shown} first")
+            check_known((fields.place, place), (fields.shown, "the fine grid"))
             for name in fields.names:
                 layer = fields.dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
                 layers.append(averaged(layer, fields.grid, domain, (fields.place, place)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -168,6 +168,22 @@ def fields_of(dataset: xr.Dataset, shown: str, variables: Sequence[str] | None =
     if variables:
         levels = [level for level, parent in parents.items() if parent in variables]
         variables = [*(name for name in variables if name in dataset.variables), *levels]
+    return fields_without_levels(dataset, shown, variables, parents)
+
+
+def fields_without_levels(
+    dataset: xr.Dataset,
+    shown: str,
+    variables: Sequence[str] | None = None,
+    parents: Mapping[str, str] | None = None,
+) -> Fields:
+    """The fields of a dataset whose levels are apart, by `levels_apart`, and of which variables they are levels.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `fields_of`.
+    """
     grid = find_grid(dataset, variables=variables or None)
     others = {str(dim) for name in grid.variables for dim in dataset[name].dims} - {grid.y, grid.x}
     times = [dim for dim in others if dim in dataset.indexes and _is_time(dataset.indexes[dim])]
@@ -178,7 +194,9 @@ def fields_of(dataset: xr.Dataset, shown: str, variables: Sequence[str] | None =
         raise InputError(_spare_dimensions(dataset, shown, sorted(spare or set(times if len(times) > 1 else members))))
     place = frame_of(dataset, grid)
     dataset = dataset.isel({dim: 0 for dim in others if dim not in (*times, *members)}, drop=True)
-    return Fields(dataset, grid, times[0] if times else None, shown, place, members[0] if members else None, parents)
+    return Fields(
+        dataset, grid, times[0] if times else None, shown, place, members[0] if members else None, dict(parents or {})
+    )
 
 
 def _spare_dimensions(dataset: xr.Dataset, shown: str, dims: Sequence[str]) -> str:
@@ -209,7 +227,7 @@ def _joined(group: list[Fields]) -> Fields:
     if any(fields.time is None for fields in group):
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
-        if bool(fields.place.crs) != bool(first.place.crs) or carried(*places_of(first), first.place, fields.place):
+        if carried(*places_of(first), first.place, fields.place, (first.shown, fields.shown)) is not None:
             raise InputError(f"{fields.shown} and {first.shown} have {names} in other CRS: bring them onto one grid")
         for mine, its in zip(places_of(fields), places_of(first), strict=True):
             if not same_places(mine, its):

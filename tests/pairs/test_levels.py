@@ -12,12 +12,14 @@ import xarray as xr
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.pairs import apply, times
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.dimensions import levels_apart
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.times import fields_of
 from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.upscale import pairs as upscale_pairs
 from tests.support import processes
 from tests.support.pairfiles import SMALL, made
 
@@ -239,3 +241,23 @@ def test_the_command_says_what_was_matched(tmp_path, files):
     done = processes.run("train", tmp_path / "f.nc", *line)
     assert done.code == 0, done.err
     assert "fitted on 120 months (matched by year and month), RMSE on the 120 after them" in done.out
+
+
+def test_files_are_decoded_once_and_their_levels_taken_apart_once(files, tmp_path, monkeypatch):
+    """Each coarse file of a model of pairs, from the file to the fields."""
+    train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
+    counts: dict[str, int] = {"decoded": 0, "levels_apart": 0}
+
+    def counted(name, function):
+        def called(*given):
+            counts[name] += 1
+            return function(*given)
+
+        return called
+
+    for module in (apply, times, upscale_pairs):
+        for name in counts:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    upscale_file(files["coarse"], tmp_path / "out.nc", None, tmp_path / "m.safetensors")
+    assert counts == {"decoded": 1, "levels_apart": 1}

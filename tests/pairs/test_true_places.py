@@ -185,6 +185,26 @@ def test_a_grid_of_no_stated_crs_is_refused_beside_the_globe(tmp_path, fine, coa
         train(tmp_path, fine, coarse)
 
 
+@pytest.mark.parametrize("frames", [(Frame(GLOBE), Frame()), (Frame(), Frame(GLOBE))])
+def test_points_are_not_carried_to_a_grid_of_no_stated_crs(frames):
+    """Nor from one: a line says it. Two such grids have the same numbers, of which others see to."""
+    with pytest.raises(InputError, match="a is latitude-longitude, b states no CRS: give it a grid_mapping"):
+        carried(np.arange(3.0), np.arange(3.0), *frames, ("a", "b") if frames[0].crs else ("b", "a"))
+    assert carried(np.arange(3.0), np.arange(3.0), Frame(), Frame()) is None
+
+
+def test_of_fine_files_one_of_which_states_no_crs_that_is_named(tmp_path):
+    """Of the same fields at other times, and of other fields."""
+    silent = without_mapping(without_latitudes(PROJECTED))
+    for other in (silent.isel(time=slice(30, None)), silent.rename(tas="pr")):
+        PROJECTED.isel(time=slice(None, None if "pr" in other else 30)).to_netcdf(tmp_path / "a.nc")
+        other.to_netcdf(tmp_path / "b.nc")
+        globe().to_netcdf(tmp_path / "coarse.nc")
+        fine = [tmp_path / "a.nc", tmp_path / "b.nc"]
+        with pytest.raises(InputError, match=r"a\.nc is .*, b\.nc states no CRS: give it a grid_mapping"):
+            train_pairs([tmp_path / "coarse.nc"], fine, 4, tmp_path / "m.safetensors", until="2000-02-10")
+
+
 def test_grids_of_no_stated_crs_are_told_apart_by_their_latitudes(tmp_path):
     """The same numbers and other latitudes are refused, the same ones are not; without latitudes a warning says it."""
     y, x = 2.0e6 + 2e5 * np.arange(-1, 6), 3.6e6 + 2e5 * np.arange(-1, 7)
