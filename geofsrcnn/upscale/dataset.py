@@ -18,6 +18,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, UpscaleOptions
 from geofsrcnn.upscale.fields import field_attrs, field_of
+from geofsrcnn.upscale.look import warn_of_values
 
 
 def upscale_dataset(
@@ -175,6 +176,8 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
     parts = field.factor**2 if field.total else 1
     rule = Rule(parts=parts) if model.upsampler is None else field.rule(options.value_range)
     if isinstance(data, np.ndarray):
+        if model.upsampler is not None and duration is None:
+            warn_of_values(field)
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
         task = ArrayTask(model, [field.storage], rule, grid.around, tile_size, printable(name))
         done = task.upscale(coarse, Window(0, grid.shape[0], 0, grid.shape[1]), options.workers)

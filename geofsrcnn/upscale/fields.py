@@ -210,16 +210,16 @@ class FieldSource:
         """The cells of a window of one block, in physical units."""
         field = self._field
         try:
-            stored = self._stored(field.blocks.lead(bands), window)
+            stored = self.stored(bands, window)
         except GeofsrcnnError:
             raise
         except Exception as error:  # codecs and HDF5 raise anything
             raise InputError(f"cannot read {printable(field.name)} at {window} ({printable(error)})") from error
         return field.storage.decode(stored, printable(field.name))
 
-    def _stored(self, lead: Lead, window: Window) -> Array:
-        """Stored values ``(band, y, x)``, as many whole grids at once as a stored chunk has."""
-        field = self._field
+    def stored(self, bands: slice, window: Window) -> Array:
+        """Stored values ``(band, y, x)`` of one block; as many whole grids are read at once as a stored chunk has."""
+        field, lead = self._field, self._field.blocks.lead(bands)
         if not self._holds:
             return field.read(lead, window)
         along, length = field.along, field.chunk

@@ -44,6 +44,7 @@ def open_via_cf(
     from geofsrcnn.cf.refine import refine
     from geofsrcnn.upscale.dataset import check_bands
     from geofsrcnn.upscale.fields import field_stream, fields_of, tiled
+    from geofsrcnn.upscale.look import warn_of_values
 
     check_bands(model)
     check_unchanged = watch([path] if isinstance(path, Path) else [])
@@ -60,6 +61,9 @@ def open_via_cf(
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
         rows = _rows_of(dataset, plan, formats[1])
+        if formats[0] != "GeoTIFF" and model.upsampler is not None:  # of rasters `open_dataset` has said it
+            for each in fields:
+                warn_of_values(each)
         check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
         side = tile_size_of(options.tile_size, model, plan.grid.shape)
         fields = [tiled(each, side, plan.grid.shape) for each in fields]

@@ -395,7 +395,7 @@ for limit in [*range(0, size, 997), *range(size - 64, size)]:
     try:
         save_checkpoint(target, model, Card(name="other"), overwrite=True)
     except OutputError as error:
-        failed += "free space?" in str(error)
+        failed += "(ulimit -f)?" in str(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert load_checkpoint(target).card.name == "new", limit
     assert os.listdir(target.parent) == [target.name]
