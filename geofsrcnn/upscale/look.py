@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofsrcnn.errors import printable, warn
+from geofsrcnn.errors import GeofsrcnnError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.upscale.fields import Field, FieldSource
 from geofsrcnn.values.classes import count_classes
@@ -31,7 +31,7 @@ def warn_of_values(field: Field) -> None:
     window = Window(y, min(rows, y + SIDE), x, min(columns, x + SIDE))
     try:
         stored = FieldSource(field).stored(field.blocks.slices[0], window)[0]
-    except Exception:  # codecs and HDF5 raise anything; the run says it where it matters
+    except (GeofsrcnnError, OSError, RuntimeError, ValueError, KeyError):  # the run says it where it matters
         return
     if loses_digits(stored, np.ones(stored.shape, bool)):  # which is refused
         return
