@@ -254,7 +254,7 @@ _FILE_WORDS = (
 
 _BESIDE = re.compile(
     r"(?:^|_)(?:dem|dsm|dtm|slope|ratio|mask|hillshade|t2m|temp|temperature|tcc|canopy|impervious|percent|pct|fraction|frac"
-    r"|cropland|sine?|cos(?:ine)?|std|index|b\d+)(?=_|\d|$)"
+    r"|cropland|sin|sine|cos|cosine|std|index|b\d+)(?=_|\d|$)"
 )
 """Words beside them with which they may mean something else."""
 
@@ -497,7 +497,7 @@ def _of_direction(header: Header, units: Units, evidence: str, text: str) -> Qua
     return Quantity(Kind.DIRECTION, evidence, period=period / 2 if axis else period)
 
 
-_FUNCTION = re.compile(r"(?:^|_)(?:sine?|cos(?:ine)?|tan(?:gent)?|std|ratio)(?=_|$)")
+_FUNCTION = re.compile(r"(?:^|_)(?:sin|sine|cos|cosine|tan(?:gent)?|std|ratio)(?=_|$)")
 
 _HEADS = re.compile(
     r"(?:^|_)(?:direction|w(?:ind_?)?dir|azimuth(?:_angles?)?|aspect)(?:_(?:from|to|deg|degrees?|rad|radians?|true|\d+m?))*$"
