@@ -88,6 +88,12 @@ class Field:
         """How its numbers become cells, and fine cells numbers."""
         return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked)
 
+    @property
+    def some_blocks(self) -> list[slice]:
+        """The first block, the last, and those at quarters between: seasons differ."""
+        every = self.blocks.slices
+        return [every[i] for i in sorted({round(k * (len(every) - 1) / 4) for k in range(5)})]
+
     def rules(self, value_range: Range | None) -> list[Rule]:
         """What becomes of each band's values."""
         if len(self.each) != self.bands:
@@ -100,7 +106,7 @@ class Field:
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
             stored = self.storage.coarse.limits if value_range is not None else limits_of(self.variable)
-        lazy = self.variable.chunks is not None
+        lazy, single = self.variable.chunks is not None, replace(self, together=1)  # whatever goes together
         return rule_of(
             self.quantity,
             printable(self.name),
@@ -108,7 +114,7 @@ class Field:
             stored=stored,
             value_range=value_range,
             step=abs(packing.scale) if packing.dtype.kind in "iu" else 0.0,
-            extremes=lambda: None if lazy else extremes_of(FieldSource(self), self.blocks.slices[0]),
+            extremes=lambda: None if lazy else extremes_of(FieldSource(single), *single.some_blocks),
         )
 
     @property

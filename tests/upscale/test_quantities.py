@@ -21,7 +21,8 @@ RAIN_LIKE = np.maximum(terrain((2, 24, 30), low=-1, high=1), 0).astype("float32"
 
 def dataset_of(values: np.ndarray, name: str = "v", **attrs: object) -> xr.Dataset:
     """A dataset with one field."""
-    dataset = regular()[["tas"]].rename(tas=name)
+    times = values.shape[0] if values.ndim == 3 else 2
+    dataset = regular(times=times)[["tas"]].rename(tas=name)
     dataset[name] = (DIMS[-values.ndim :], values, attrs)
     return dataset
 
@@ -258,3 +259,16 @@ def test_units_that_differ_between_bands_are_not_made_one(tmp_path):
     with pytest.warns(GeofsrcnnWarning, match=r"W-LEFT-OUT: .*units that differ between bands"):
         upscale_file(path, tmp_path / "out.nc", 3, "small")
     assert "units" not in xr.open_dataset(tmp_path / "out.nc")["band_data"].attrs
+
+
+def test_a_fraction_is_judged_by_all_seasons(tmp_path):
+    """Snow cover without units, of 0 to 1 % in summer and 0 to 100 in winter: within 100, in memory as in a file."""
+    cover = np.clip(terrain((9, 24, 30), low=-100, high=200), 0, 100)
+    cover[:4] /= 150
+    dataset = dataset_of(cover, "snc", long_name="snow cover fraction")
+    dataset.to_netcdf(tmp_path / "in.nc")
+    upscale_file(tmp_path / "in.nc", tmp_path / "out.nc", 3, "small")
+    fine = upscale_dataset(dataset, 3, "small")["snc"].to_numpy()
+    right = upscale_dataset(dataset, 3, "small", value_range=(0, 100))["snc"].to_numpy()
+    np.testing.assert_allclose(fine, right, atol=1e-4)
+    np.testing.assert_allclose(xr.open_dataset(tmp_path / "out.nc")["snc"], right, atol=1e-4)
