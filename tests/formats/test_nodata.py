@@ -33,6 +33,17 @@ TYPES = {
     "float64": "Float64",
 }
 
+DRIVERS = {
+    ".vrt": "VRT",
+    ".img": "HFA",
+    ".asc": "AAIGrid",
+    ".bil": "EHdr",
+    ".grb": "GRIB",
+    ".grib": "GRIB",
+    ".jp2": "JP2OpenJPEG",
+}
+"""GDAL's drivers of rasters that are no GeoTIFF."""
+
 HOLE = (slice(4, 7), slice(3, 8))
 SHAPE = {"width": 14, "height": 12, "count": 1, "dtype": "uint8"}
 FINE_HOLE = (slice(8, 14), slice(6, 16))
@@ -392,10 +403,18 @@ def test_cells_are_missing_where_gdal_masks_them(tmp_path, made):
 
 
 @pytest.mark.skipif(not ODD.exists(), reason="needs the odd files")
-@pytest.mark.parametrize("path", sorted(ODD.glob("*.tif")) + sorted(ODD.glob("*.vrt")), ids=lambda path: path.stem[:40])
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for pattern in ("*.tif", "*.tiff", *(f"*{suffix}" for suffix in DRIVERS))
+        for path in sorted(ODD.glob(pattern))
+    ],
+    ids=lambda path: path.name[:40],
+)
 def test_odd_files_are_masked_as_gdal_masks_them(path):
     """Every odd raster that opens: missing cells are those of GDAL's masks, less NaN, infinite and huge ones."""
-    driver = "VRT" if path.suffix == ".vrt" else None
+    driver = DRIVERS.get(path.suffix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
