@@ -37,15 +37,21 @@ BOUNDARIES = re.compile(r"bnds?|bounds?|boundar(y|ies)|vert(ex|ices)?|corners?|e
 """Words of names of boundaries and corners of cells."""
 
 
+_NO_PLACE = {"delta", "diff", "difference", "error", "err", "std", "offset", "shift", "uncertainty"}
+"""Words beside them with which names mean no places."""
+
+
 def place_named(name: str) -> str | None:
     """Whether a name is that of latitudes or longitudes, or of their boundaries.
 
     Examples
     --------
-    >>> place_named("XLAT_M"), place_named("vertices_longitude"), place_named("plateau")
-    ('latitude', 'longitude', None)
+    >>> place_named("XLAT_M"), place_named("vertices_longitude"), place_named("delta_lat"), place_named("plateau")
+    ('latitude', 'longitude', None, None)
     """
     words = name.lower().split("_")
+    if not _NO_PLACE.isdisjoint(words):
+        return None
     return next((which for which, known in PLACES.items() if any(map(known.fullmatch, words))), None)
 
 
