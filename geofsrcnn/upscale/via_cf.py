@@ -186,6 +186,11 @@ class _Store:
         attrs = without_dangling(field_attrs(self.dataset, field), self.plan)
         if field.unpacked is not None:
             attrs["_FillValue"] = field.unpacked.type("nan")
+        marks = field.storage.coarse.missing.marks
+        if (
+            self.folder and marks and not {"_FillValue", "missing_value"} & set(attrs)
+        ):  # NetCDF's own, which Zarr has not
+            attrs["_FillValue"] = field.dtype.type(marks[0])
         encoding = field.variable.encoding
         writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
 

@@ -112,3 +112,10 @@ def test_into_a_geotiff(tmp_path, dtype):
     with rasterio.open(tmp_path / "out.tif") as d:
         assert (d.read_masks(1) == 0).sum() == 16
         assert np.isnan(d.nodata) if dtype == "f4" else d.nodata == -32767
+
+
+def test_zarr_is_told_which_cells_the_netcdf_library_filled(tmp_path):
+    """Zarr has no default fill value of NetCDF's: readers see the missing cells by a stated one."""
+    upscale_file(unwritten(tmp_path / "in.nc", "f4"), tmp_path / "out.zarr", 2, "bilinear")
+    with xr.open_zarr(tmp_path / "out.zarr") as fine:
+        assert int(np.isnan(fine["tas"]).sum()) == 16
