@@ -123,6 +123,8 @@ def same_numbers(expected: xr.Dataset, fine: xr.Dataset) -> None:
         packing = packing_of(b)
         step = abs(packing.scale) if packing.dtype.kind in "iu" else 0.0
         x, y = a.to_numpy().astype("f8"), b.to_numpy().astype("f8")
+        for values in (x, y):  # what the NetCDF library fills with; Zarr is told that it is missing
+            values[np.abs(values) > 9e36] = np.nan
         assert np.array_equal(np.isnan(x), np.isnan(y))
         span = np.nanmax(x, initial=0) - np.nanmin(x, initial=0)
         assert np.nanmax(np.abs(x - y), initial=0) <= step * 0.501 + 1e-5 * span
