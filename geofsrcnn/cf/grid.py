@@ -121,6 +121,7 @@ def find_grid(
     if strange := [name for name in (*dataset.variables, *dataset.dims) if not isinstance(name, str)]:
         raise UsageError(f"names must be text, which {listed(strange)} is not: rename first")
     names = _chosen(dataset, variables)
+    positions = positions_of(dataset)  # once: names alone are believed after a look at the values
     if (x is None) != (y is None):
         raise UsageError("give both dimensions of the grid, --x and --y, or none")
     if x is not None and x == y:
@@ -137,12 +138,12 @@ def find_grid(
     else:
         pairs = {}
         for name in names:
-            pair = _pair(dataset, name, [str(dim) for dim in dataset[name].dims])
+            pair = _pair(dataset, name, [str(dim) for dim in dataset[name].dims], positions)
             if pair is not None:
                 pairs.setdefault(pair, []).append(name)
     fields = {pair: found for pair, found in pairs.items() if found}
     if not fields and not dataset.data_vars and variables is None:  # coordinates alone, as at the root of a tree
-        pair = _pair(dataset, "", [str(dim) for dim in dataset.dims])
+        pair = _pair(dataset, "", [str(dim) for dim in dataset.dims], positions)
         fields = {} if pair is None else {pair: []}
     if not fields:
         raise _no_grid(dataset, names)
@@ -150,7 +151,7 @@ def find_grid(
         found = "; ".join(f"({a}, {b}): {listed(members)}" for (a, b), members in fields.items())
         raise UsageError(f"several grids: {found}: choose with --variables, or with --y and --x")
     ((pair, members),) = fields.items()
-    return _described(dataset, *pair, tuple(members))
+    return _described(dataset, *pair, tuple(members), positions)
 
 
 def _chosen(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
@@ -177,7 +178,9 @@ def _helpers(dataset: xr.Dataset) -> set[str]:
     return found & {str(name) for name in dataset.variables}
 
 
-def _pair(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> tuple[str, str] | None:
+def _pair(
+    dataset: xr.Dataset, name: str, dims: Sequence[str], positions: Sequence[tuple[str, str]]
+) -> tuple[str, str] | None:
     """The horizontal dimensions ``(y, x)`` among those of a variable."""
     rows = [dim for dim in dims if any_along(dataset, dim, ("Y", "latitude"))]
     columns = [dim for dim in dims if any_along(dataset, dim, ("X", "longitude"))]
@@ -185,7 +188,7 @@ def _pair(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> tuple[str, str
         return None
     if len(rows) == len(columns) == 1:
         return rows[0], columns[0]
-    for latitude, longitude in positions_of(dataset):
+    for latitude, longitude in positions:
         around = dataset[latitude].dims[-2:]
         if set(around) <= set(dims) and set(around) == set(dataset[longitude].dims[-2:]):
             return str(around[0]), str(around[1])
@@ -221,13 +224,15 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
     return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with --y and --x")
 
 
-def _described(dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...]) -> CFGrid:
+def _described(
+    dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...], positions: Sequence[tuple[str, str]]
+) -> CFGrid:
     """Everything about a grid whose dimensions are known."""
     shape = int(dataset.sizes[y]), int(dataset.sizes[x])
     if 0 in shape:
         raise InputError(f"grid without cells: {printable(y)} has {shape[0]}, {printable(x)} has {shape[1]}")
     rows, columns = _coordinate(dataset, y, ("Y", "latitude")), _coordinate(dataset, x, ("X", "longitude"))
-    place = next((pair for pair in positions_of(dataset) if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
+    place = next((pair for pair in positions if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
     if place[0] is not None:  # which say it better than rows that are not numbered in order
         rows, columns = (n if n is not None and is_monotonic(dataset[n]) else None for n in (rows, columns))
     kind: Kind

@@ -187,9 +187,8 @@ class _Store:
         if field.unpacked is not None:
             attrs["_FillValue"] = field.unpacked.type("nan")
         marks = field.storage.coarse.missing.marks
-        if (
-            self.folder and marks and not {"_FillValue", "missing_value"} & set(attrs)
-        ):  # NetCDF's own, which Zarr has not
+        stated = not {"_FillValue", "missing_value"}.isdisjoint(attrs)
+        if self.folder and marks and not stated:  # NetCDF's own fill value, which Zarr has not
             attrs["_FillValue"] = field.dtype.type(marks[0])
         encoding = field.variable.encoding
         writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
