@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import xarray as xr
 
@@ -11,7 +13,13 @@ from geofsrcnn.values.quantity import Header
 _OWN = ("units", "standard_name", "long_name", "cell_methods")
 
 
-def header_of(dataset: xr.Dataset, name: str, horizontal: tuple[str, ...] = ()) -> Header:
+def coordinates_of(dataset: xr.Dataset) -> set[str]:
+    """Variables that stand among the coordinates of others, decoded or not."""
+    stated = (str(attribute(each, "coordinates") or "").split() for each in dataset.variables.values())
+    return set(map(str, dataset.coords)).union(*stated)
+
+
+def header_of(dataset: xr.Dataset, name: str, coordinates: Collection[str], horizontal: tuple[str, ...] = ()) -> Header:
     """The header of a variable, decoded or not.
 
     Parameters
@@ -20,6 +28,8 @@ def header_of(dataset: xr.Dataset, name: str, horizontal: tuple[str, ...] = ()) 
         That it stands in.
     name : str
         Its name.
+    coordinates : collection of str
+        Those of `coordinates_of`.
     horizontal : tuple of str
         Dimensions that lie along the ground.
     """
@@ -30,6 +40,5 @@ def header_of(dataset: xr.Dataset, name: str, horizontal: tuple[str, ...] = ()) 
         attrs["flag_values"] = list(names.values())
     own = {key: str(attrs.pop(key, "")) for key in _OWN}
     dtype = variable.dtype if variable.dtype.kind in "mM" else variable.encoding.get("dtype", variable.dtype)
-    among = (str(attribute(each, "coordinates") or "").split() for each in dataset.variables.values())
-    coordinate = name in dataset.coords or any(name in words for words in among)
+    coordinate = name in coordinates
     return Header(name, np.dtype(dtype), **own, attrs=attrs, coordinate=coordinate, horizontal=horizontal)

@@ -35,7 +35,7 @@ from geofsrcnn.cf.grid import (
     is_monotonic,
     numbers_cells,
 )
-from geofsrcnn.cf.header import header_of
+from geofsrcnn.cf.header import coordinates_of, header_of
 from geofsrcnn.cf.places import bounds_name, degrees_of, is_place_like, plays, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
@@ -154,11 +154,12 @@ def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> 
     """What each variable along the grid is, or is said to be."""
     if unknown := [name for name in kinds if name not in dataset.variables]:
         raise UsageError(f"--as: no variable {listed(unknown)}: there are {listed(dataset.data_vars)}")
+    coordinates = coordinates_of(dataset)
     known = dataset.encoding.get("quantities", {})  # of a raster's bands, which say more than a variable can
     found = {}
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
         if {grid.y, grid.x} & set(variable.dims):
-            header = header_of(dataset, name, (grid.y, grid.x))
+            header = header_of(dataset, name, coordinates, (grid.y, grid.x))
             told = quantity_as(kinds[name], header) if name in kinds else _of_all(known.get(name, ()))
             found[name] = quantity_of(header) if told is None else told
     return found
