@@ -25,7 +25,7 @@ def main() -> None:
     given = f"--coarse {surface} --coarse {levels} --static {elevation} --factor 4 --until 1993-06-01"
     for command in (
         f"train {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
-        f"evaluate iberia.safetensors --fine {fine} --coarse {surface} --coarse {levels} --report report --overwrite",
+        f"evaluate-pairs iberia.safetensors --fine {fine} {given} --report report --overwrite",
         f"upscale {surface} iberia.nc --also {levels} --factor 4 --model iberia.safetensors --overwrite",
     ):
         print(f"$ geofsrcnn {command}", flush=True)

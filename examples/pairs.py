@@ -34,7 +34,7 @@ def main() -> None:
     options = f"--factor {FACTOR} --until 2000-01-01 --base correction --no-calendar"
     for command in (
         f"train fine.nc --coarse coarse.nc {options} --out model.safetensors",
-        "evaluate model.safetensors --fine fine.nc --coarse coarse.nc --report report",
+        "evaluate-pairs model.safetensors --fine fine.nc --coarse coarse.nc --report report",
         f"upscale coarse.nc result.nc --factor {FACTOR} --model model.safetensors",
     ):
         print(f"$ geofsrcnn {command}", flush=True)

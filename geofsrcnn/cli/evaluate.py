@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.evaluate_pairs import run_evaluate_pairs
 from geofsrcnn.cli.params import Factor, Indexes, Nodata, refuse_given
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import echo_json, guarded, stops
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import InputError, printable
 from geofsrcnn.options import PRECISIONS
 from geofsrcnn.process import harden_gdal
 
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("names", nargs=-1, required=True, metavar="RASTER... | MODEL...")
-@click.option(
-    "--fine",
-    multiple=True,
-    metavar="FILE",
-    help="True fine fields, several times; what stands before are then MODELs.",
-)
-@click.option("--coarse", multiple=True, metavar="FILE", help="Pairs: coarse fields of the same times; several times.")
-@click.option("--since", default=None, metavar="YYYY-MM-DD", help="Pairs: first day; after all that was fitted on.")
+@click.argument("rasters", nargs=-1, required=True, metavar="RASTER...")
 @click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
 @click.option("--overwrite", is_flag=True, help="Replace the report.")
 @click.option(
@@ -58,10 +49,7 @@ if TYPE_CHECKING:
 @guarded
 def evaluate(
     *,
-    names: tuple[str, ...],
-    fine: tuple[str, ...],
-    coarse: tuple[str, ...],
-    since: str | None,
+    rasters: tuple[str, ...],
     report: str | None,
     overwrite: bool,
     factor: int | None,
@@ -75,23 +63,10 @@ def evaluate(
 
     Beside the models stand all classical methods: nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each
     plain, with conservation (-c) and with back-projection (-bp). RMSE, MAE and bias are in the raster's units.
-
-    With --fine and --coarse, MODELs that were trained on pairs are compared with the truth on later times, beside
-    interpolations, each cell's mean, mean correction and regression. --report writes all measures, maps, spectra.
+    --report writes all measures, maps and spectra of a part.
     """
     if report is None:
         refuse_given(["overwrite"], "is for --report")
-    if coarse:
-        refuse_given(["factor", "models", "bidx", "nodata", "driver", "precision"], "is not for pairs (--coarse)")
-        if not fine:
-            raise UsageError("pairs need --fine: the true fields")
-        run_evaluate_pairs(names, fine, coarse, since, report, options["device"], overwrite=overwrite, as_json=as_json)
-        return
-    refuse_given(["since"], "is for pairs: it needs --coarse")
-    rasters = fine or names
-    if fine:
-        refuse_given(["models"], "is what stands before --fine: leave it out")
-        models = names
     harden_gdal(driver)
     if report is not None:
         _report_rasters(

@@ -1,33 +1,56 @@
-"""`geofsrcnn evaluate` of models that were trained on pairs."""
+"""`geofsrcnn evaluate-pairs`."""
 
 from __future__ import annotations
 
+import click
+
+from geofsrcnn.cli.params import refuse_given
 from geofsrcnn.cli.show import file_names, show_comparisons
-from geofsrcnn.cli.signals import stops
+from geofsrcnn.cli.signals import guarded, stops
 
 
-def run_evaluate_pairs(
+@click.command("evaluate-pairs")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--fine", multiple=True, required=True, metavar="FILE", help="True fine fields; several times.")
+@click.option(
+    "--coarse", multiple=True, required=True, metavar="FILE", help="Coarse fields of the same times; several times."
+)
+@click.option("--since", default=None, metavar="YYYY-MM-DD", help="First day.  [default: after all that was fitted on]")
+@click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
+@click.option("--overwrite", is_flag=True, help="Replace the report.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
+@click.option("--strict", is_flag=True, help="Take warnings as errors.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@guarded
+def evaluate_pairs(
+    *,
     models: tuple[str, ...],
     fine: tuple[str, ...],
     coarse: tuple[str, ...],
     since: str | None,
     report: str | None,
-    device: str,
-    *,
     overwrite: bool,
+    device: str,
     as_json: bool,
 ) -> None:
-    """Compare models of pairs with simple methods on later times, and print it."""
+    """Compare MODELs that were trained on pairs with the truth on later times.
+
+    Beside them stand interpolations, each cell's mean, mean correction and regression. --report writes all measures,
+    maps and spectra.
+    """
+    if report is None:
+        refuse_given(["overwrite"], "is for --report")
     from geofsrcnn.evaluation.page import check_report
     from geofsrcnn.networks.checkpoint import load_checkpoint
-    from geofsrcnn.pairs.evaluate import evaluate_pairs
+    from geofsrcnn.pairs.evaluate import evaluate_pairs as compare
     from geofsrcnn.pairs.network import pairing_of
 
     if report is not None:
         check_report(report, overwrite=overwrite)
     loaded = [load_checkpoint(model) for model in models]
     with stops() as check:
-        found = evaluate_pairs(loaded, coarse, fine, since=since, device=device, each_part=check)
+        found = compare(loaded, coarse, fine, since=since, device=device, each_part=check)
     facts = {}
     for name, checkpoint in zip(found[0].models, loaded, strict=True):
         fitted = " to ".join(pairing_of(checkpoint).fitted)

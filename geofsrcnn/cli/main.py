@@ -10,6 +10,7 @@ import click
 from geofsrcnn._version import __version__
 from geofsrcnn.cli.batch import batch
 from geofsrcnn.cli.evaluate import evaluate
+from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
 from geofsrcnn.cli.info import info, models
 from geofsrcnn.cli.signals import fail
 from geofsrcnn.cli.train import train
@@ -46,5 +47,5 @@ def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
 
 
-for command in (upscale, batch, info, models, evaluate, train):
+for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train):
     cli.add_command(command)

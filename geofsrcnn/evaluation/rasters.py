@@ -395,7 +395,7 @@ def _named(
     named: dict[str, Model] = {}
     for model in models:
         loaded = load_model(model, factor, device=device, precision=precision)
-        refuse_pairs(loaded, "evaluate it on coarse and fine fields of the same times (--coarse)")
+        refuse_pairs(loaded, "evaluate it on coarse and fine fields of the same times (evaluate-pairs)")
         factor = loaded.factor
         name, number = printable(loaded.name), 2
         while name in named or name == "truth":  # which has its own place in reports

@@ -30,7 +30,7 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
     """
     name, checkpoint = (model.name, model.checkpoint) if isinstance(model, Model) else (model.card.name, model)
     if checkpoint is None or PAIRING not in checkpoint.sections:
-        raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters, without --coarse")
+        raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters (evaluate)")
     shown = printable(checkpoint.path.name)
     try:
         pairing = _decoded(checkpoint.sections[PAIRING], len(checkpoint.members))

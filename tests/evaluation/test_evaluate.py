@@ -215,7 +215,7 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),
         (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
-        ((), 2, "Missing argument 'RASTER... | MODEL...'"),
+        ((), 2, "Missing argument 'RASTER...'"),
     ],
 )
 def test_refusals(tmp_path, arguments, code, words):
@@ -300,9 +300,9 @@ def test_what_cannot_be_compared_is_left_out(tmp_path):
 
 
 def test_a_report_of_rasters_is_written(tmp_path):
-    """Models before --fine or by --model: the same report, strict JSON, and what there is is not replaced."""
+    """Models by --model: the report, strict JSON, and what there is is not replaced."""
     path = write(tmp_path / "a.tif", smooth().astype("float32"))
-    done = processes.run("evaluate", "default", "bilinear", "--fine", path, "--report", tmp_path / "r", "--json")
+    done = processes.run("evaluate", path, "-m", "default", "-m", "bilinear", "--report", tmp_path / "r", "--json")
     assert done.code == 0, done.err
     assert sorted(each.name for each in (tmp_path / "r").iterdir()) == sorted(NAMES)
     printed = json.loads(done.out, parse_constant=pytest.fail)
@@ -311,5 +311,3 @@ def test_a_report_of_rasters_is_written(tmp_path):
     assert set(printed["facts"]) == {"model default-x3", "rasters", "factor", "geofsrcnn"}
     assert "exists" in processes.run("evaluate", path, "--report", tmp_path / "r").refused(5)
     assert "--overwrite is for --report" in processes.run("evaluate", path, "--overwrite").refused(2)
-    both = processes.run("evaluate", "default", "--fine", path, "-m", "default")
-    assert "--model is what stands before --fine" in both.refused(2)

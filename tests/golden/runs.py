@@ -646,7 +646,7 @@ def evaluate_rasters(folder: Path) -> Items:
 def evaluate_report(folder: Path) -> Items:
     """All measures of a report."""
     a = tif(folder / "a.tif", terrain(60, 66, high=800).astype("float32"))
-    command("evaluate", "small", "--fine", a, "-f", 2, "--device", "cpu", "--report", folder / "report", "--json")
+    command("evaluate", a, "-m", "small", "-f", 2, "--device", "cpu", "--report", folder / "report", "--json")
     items = of_json(json.loads((folder / "report" / "report.json").read_text()))
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     return _masked({**items, "files": names}, folder, [])
@@ -690,7 +690,7 @@ def train_pairs(folder: Path) -> Items:
     with xr.open_dataset(later) as dataset:
         items |= under("accessor", of_dataset(dataset.fsrcnn.upscale(4, str(path), device="cpu")))
     score = ("--coarse", files["coarse"], "--fine", files["fine"], "--device", "cpu", "--json")
-    items |= under("scores", of_json(json.loads(command("evaluate", path, *score)[0])))
+    items |= under("scores", of_json(json.loads(command("evaluate-pairs", path, *score)[0])))
     return _masked(items, folder, secret)
 
 

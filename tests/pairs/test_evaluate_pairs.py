@@ -372,7 +372,7 @@ def test_the_command_shows_and_writes(case, tmp_path):
     models = case.folder / "a.safetensors", case.folder / "b.safetensors"
     line = ("--fine", case.files["fine"], "--coarse", case.files["coarse"])
     line += ("--since", "2000-08-20")
-    done = processes.run("evaluate", *models, *line)
+    done = processes.run("evaluate-pairs", *models, *line)
     assert done.code == 0, done.err
     found = case.evaluated("a", "b", since="2000-08-20")
     assert f"tas (degC), x4: {found.cells:,} values, 8 times, 2000-08-20 to 2000-08-27" in done.out
@@ -380,10 +380,10 @@ def test_the_command_shows_and_writes(case, tmp_path):
     order = sorted(found.scores, key=lambda name: found.scores[name]["rmse"])
     assert [row[0] for row in rows] == [name.split()[0] for name in order]
     assert f"{found.scores['a']['rmse']:.4g}" in next(row for row in rows if row[0] == "a")
-    done = processes.run("evaluate", *models, *line, "--report", tmp_path / "r", "--json")
+    done = processes.run("evaluate-pairs", *models, *line, "--report", tmp_path / "r", "--json")
     assert done.code == 0, done.err
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == sorted(NAMES)
-    assert "exists" in processes.run("evaluate", *models, *line, "--report", tmp_path / "r").refused(5)
+    assert "exists" in processes.run("evaluate-pairs", *models, *line, "--report", tmp_path / "r").refused(5)
 
     def never(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")
@@ -401,13 +401,10 @@ def test_the_command_shows_and_writes(case, tmp_path):
     [
         (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "--since", "2000-01-05"), 3, "since must be later"),
         (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "--overwrite"), 2, "--overwrite is for --report"),
-        (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "-f", "4"), 2, "--factor is not for pairs (--coarse)"),
-        (("{a}", "--coarse", "{coarse}"), 2, "pairs need --fine"),
-        (("{a}", "--fine", "{fine}", "--since", "2000-07-01"), 2, "--since is for pairs: it needs --coarse"),
+        (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "-f", "4"), 2, "No such option"),
+        (("{a}", "--coarse", "{coarse}"), 2, "Missing option '--fine'"),
+        (("{a}", "--fine", "{fine}"), 2, "Missing option '--coarse'"),
         (("default", "--fine", "{fine}", "--coarse", "{coarse}"), 4, "was not trained on pairs"),
-        (("{a}", "--fine", "{raster}", "-f", "3"), 4, "model a is for factor 4, not 3"),
-        (("{a}", "--fine", "{raster}"), 4, "evaluate it on coarse and fine fields of the same times (--coarse)"),
-        (("{a}", "--fine", "{raster}", "--report", "r"), 4, "model a was trained on pairs"),
         (("{a}", "--fine", "no.nc", "--coarse", "{coarse}"), 3, "no.nc"),
     ],
 )
@@ -415,5 +412,20 @@ def test_wrong_arguments_are_one_line(case, tmp_path, arguments, code, words):
     """Each with its exit code, and nothing is written."""
     names = {**case.files, "a": case.folder / "a.safetensors", "raster": tmp_path / "none.tif"}
     filled = [each.format(**names) for each in arguments]
-    assert words in processes.run("evaluate", *filled, cwd=str(tmp_path)).refused(code)
+    assert words in processes.run("evaluate-pairs", *filled, cwd=str(tmp_path)).refused(code)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-f", "3"), "model a is for factor 4, not 3"),
+        ((), "evaluate it on coarse and fine fields of the same times (evaluate-pairs)"),
+        (("--report", "r"), "model a was trained on pairs"),
+    ],
+)
+def test_rasters_take_no_model_of_pairs(case, tmp_path, options, words):
+    """`evaluate` names the command that takes it, before the raster is read."""
+    line = (tmp_path / "none.tif", "--model", case.folder / "a.safetensors", *options)
+    assert words in processes.run("evaluate", *line, cwd=str(tmp_path)).refused(4)
     assert not list(tmp_path.iterdir())
