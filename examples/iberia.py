@@ -22,10 +22,11 @@ def main() -> None:
     surface, levels, fine = (pair / name for name in ("ncep_surface.nc", "ncep_levels.nc", "eobs_fine.nc"))
     targets = "--partner tg=tas --partner rr=pr --transform pr=sqrt --limits rr=0:inf"
     began = time.monotonic()
-    given = f"--coarse {surface} --coarse {levels} --static {elevation} --factor 4 --until 1993-06-01"
+    coarse = f"--coarse {surface} --coarse {levels}"
+    given = f"{coarse} --static {elevation} --factor 4 --until 1993-06-01"
     for command in (
         f"train {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
-        f"evaluate-pairs iberia.safetensors --fine {fine} {given} --report report --overwrite",
+        f"evaluate-pairs iberia.safetensors --fine {fine} {coarse} --report report --overwrite",
         f"upscale {surface} iberia.nc --also {levels} --factor 4 --model iberia.safetensors --overwrite",
     ):
         print(f"$ geofsrcnn {command}", flush=True)
