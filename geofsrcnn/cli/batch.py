@@ -11,7 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, with_options
+from geofsrcnn.cli.flags import with_flags
+from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.params import (
+    BIDX,
+    BOUNDS,
+    FACTOR,
+    INPUT_OPTIONS,
+    KINDS,
+    MESSAGE_OPTIONS,
+    MODEL,
+    NODATA,
+    OUTPUT_OPTIONS,
+    PERFORMANCE_OPTIONS,
+    RANGE,
+    SAFETY_OPTIONS,
+    VARIABLES,
+    Names,
+)
 from geofsrcnn.cli.show import duration_text, files_text, how_far, size_text
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.errors import BatchError, UsageError, printable
@@ -21,67 +38,97 @@ if TYPE_CHECKING:
     from geofsrcnn.batch.run import BatchResult, FileResult, Tally
 
 
-@click.command("batch")
+@click.command("batch", cls=Command, example="'coarse/*.tif' --output-dir fine --factor 3 --resume")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option("--output-dir", "-o", required=True, metavar="DIR", help="Folder of the outputs, or s3://.")
-@click.option(
-    "--pattern",
-    default="{stem}_x{factor}{suffix}",
-    show_default=True,
-    help="Names of the outputs; their suffix says what they are.",
+@section(
+    "Most used",
+    click.option("--output-dir", "-o", required=True, metavar="DIR", help="Folder of the outputs, or s3://."),
+    *(FACTOR, MODEL, VARIABLES, BIDX, RANGE, KINDS),
+    click.option("--resume", is_flag=True, help="Continue from the journal of an earlier run, if there is one."),
+    click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace outputs that no run in the journal made; begin anew without --resume, or with other options.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Print what is done and what would be; nothing is opened or written."),
 )
-@click.option(
-    "--scheduler",
-    "address",
-    default="local",
-    show_default=True,
-    metavar="local|ADDRESS",
-    help="Processes of this machine, or a dask scheduler (tls://HOST:8786) whose workers see the same paths.",
+@section("Input", BOUNDS, NODATA, *INPUT_OPTIONS)
+@section(
+    "Output",
+    click.option(
+        "--pattern",
+        default="{stem}_x{factor}{suffix}",
+        show_default=True,
+        metavar="TEXT",
+        help="Names of the outputs; their suffix says what they are.",
+    ),
+    *OUTPUT_OPTIONS,
+    click.option("--journal", metavar="FILE", help="Where the journal is, if not in the folder of outputs."),
+    click.option("--report", metavar="FILE", help="Write a page with throughput, failures and thumbnails (.html)."),
 )
-@click.option("--scheduler-file", metavar="F", help="File of a dask scheduler, instead of its address.")
-@click.option("--workers", type=click.IntRange(1), help="Processes of this machine.  [default: cores, or GPUs]")
-@click.option("--resume", is_flag=True, help="Carry on from the journal of an earlier run, if there is one.")
-@click.option(
-    "--overwrite",
-    is_flag=True,
-    help="Replace outputs that no run in the journal made; begin anew without --resume, or with other options.",
+@section(
+    "Workers",
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Processes of this machine.  [default: cores, or GPUs]",
+    ),
+    click.option(
+        "--scheduler",
+        "address",
+        default="local",
+        show_default=True,
+        metavar="local|ADDRESS",
+        help="Processes of this machine, or a dask scheduler (tls://HOST:8786) whose workers see the same paths.",
+    ),
+    click.option("--scheduler-file", metavar="FILE", help="File of a dask scheduler, instead of its address."),
+    click.option(
+        "--timeout",
+        "patience",
+        type=click.FloatRange(0, min_open=True),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up after so long without scheduler or workers.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=None,
+        show_default="2",
+        metavar="N",
+        help="Tries more for a file whose worker died; of the local cluster.",
+    ),
+    click.option(
+        "--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason."
+    ),
+    click.option("--dashboard", is_flag=True, help="Start dask's dashboard, on this machine only."),
 )
-@click.option(
-    "--retries",
-    type=click.IntRange(0),
-    default=None,
-    show_default="2",
-    help="Tries more for a file whose worker died; of the local cluster.",
+@section(
+    "Performance",
+    *PERFORMANCE_OPTIONS,
+    click.option(
+        "--split",
+        type=click.IntRange(0),
+        default=2048**2,
+        show_default=True,
+        metavar="CELLS",
+        help="Coarse cells of the parts in which larger inputs are shared among workers; 0: none is.",
+    ),
 )
-@click.option("--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason.")
-@click.option(
-    "--split",
-    type=click.IntRange(0),
-    default=2048**2,
-    show_default=True,
-    metavar="CELLS",
-    help="Coarse cells of the parts in which larger inputs are shared among workers; 0: none is.",
+@section(
+    "Safety",
+    *SAFETY_OPTIONS,
+    click.option(
+        "--allow-remote",
+        type=Names(),
+        default=(),
+        metavar="HOST[,HOST]",
+        help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
+    ),
 )
-@click.option("--journal", metavar="FILE", help="Where the journal is, if not in the folder of outputs.")
-@click.option(
-    "--timeout",
-    "patience",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Give up after so many seconds without scheduler or workers.",
-)
-@click.option("--report", metavar="FILE", help="Write a page with throughput, failures and thumbnails (.html).")
-@click.option("--dashboard", is_flag=True, help="Start dask's dashboard, on this machine only.")
-@click.option("--dry-run", is_flag=True, help="Print what is done and what would be; nothing is opened or written.")
-@click.option(
-    "--allow-remote",
-    type=Names(),
-    default=(),
-    metavar="HOST[,HOST]",
-    help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
-)
-@with_options(*FILE_OPTIONS, *SAID_OPTIONS)
+@section("Messages", *MESSAGE_OPTIONS)
 @guarded
 def batch(
     *,
@@ -95,7 +142,7 @@ def batch(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run is carried on.
+    """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run resumes.
 
     INPUTS are files, globs, folders, URLs, @LIST (a name a line, # for comments) or manifests (.jsonl: input, output,
     variables); names in them start from the current folder.
@@ -183,7 +230,9 @@ class _PlainProgress:
         if tally.last is not self._last:
             self._last = tally.last
             if tally.last is not None and tally.last.state == "failed":
-                click.echo(f"failed: {printable(tally.last.source)}: {printable(tally.last.reason)}", err=True)
+                click.echo(
+                    f"failed: {printable(tally.last.source)}: {with_flags(printable(tally.last.reason))}", err=True
+                )
         elif ended == tally.total or now - self._said < self.every:
             return
         if ended == tally.total or now - self._said >= self.every:
@@ -202,13 +251,13 @@ def _show_batch(result: BatchResult, page: Path | None) -> None:
             click.echo(f"{printable(each.source)} -> {printable(each.output)}")
     for each in result.failed:
         when = "failed before (--retry-failed tries again)" if each.before else "failed"
-        click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
+        click.echo(f"{when}: {printable(each.source)}: {with_flags(printable(each.reason))}")
     heard: dict[str, list[str]] = {}
     for each in result.files:
         for text in each.warnings:
             heard.setdefault(text.partition(":")[0], []).append(text)
     for kind, texts in sorted(heard.items()):
-        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {printable(texts[0])}")
+        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {with_flags(printable(texts[0]))}")
     done = [each for each in result.done if not each.before]
     before = sum(each.before for each in result.files)
     words = [f"{files_text(len(result.files))}: {len(result.done)} done"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from geofsrcnn.cli.params import Factor
+from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor
 from geofsrcnn.cli.show import bands_text, plain_text, show_facts, show_table, show_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.errors import InputError, ModelError, printable
@@ -18,15 +19,13 @@ from geofsrcnn.files.paths import local_path
 from geofsrcnn.process import harden_gdal
 
 
-@click.command("info")
+@click.command("info", cls=Command, example="dem.tif")
 @click.argument("name", metavar="FILE|MODEL")
-@click.option("--factor", "-f", type=Factor(), default=None, help="Which of the models of a name.")
-@click.option("--driver", default=None, help="GDAL driver of a raster that is no GeoTIFF.")
-@click.option("--inside", default=None, metavar="NAME", help="The file to read within a ZIP, gzip, bzip2 or xz file.")
-@click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--strict", is_flag=True, help="Take warnings as errors.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@section(
+    "Options",
+    click.option("--factor", "-f", type=Factor(), default=None, help="Which of the models of a name."),
+    *(GROUP, DRIVER, INSIDE, JSON, STRICT, DEBUG),
+)
 @guarded
 def info(
     *, name: str, factor: int | None, driver: str | None, inside: str | None, group: str | None, as_json: bool
@@ -177,9 +176,8 @@ def _show_card(facts: dict[str, Any]) -> None:
 _RATIOS = {"of_bicubic": 12, "of_best_classical": 9}
 
 
-@click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.command("models", cls=Command, example="")
+@section("Options", JSON, DEBUG)
 @guarded
 def models(*, as_json: bool) -> None:
     """List the models in the package and the classical methods."""

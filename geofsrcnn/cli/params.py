@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -99,89 +99,98 @@ class Day(click.ParamType[str]):
         return str(value)
 
 
-def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """All of them on a command, in this order."""
+FACTOR = click.option(
+    "--factor",
+    "-f",
+    type=Factor(),
+    default=None,
+    show_default="that of a model's file, else 3",
+    help="How many times finer, 2-8.",
+)
+MODEL = click.option(
+    "--model",
+    "-m",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
+)
+VARIABLES = click.option(
+    "--variables", type=Names(), default=None, help="Fields of a NetCDF or Zarr, such as tas,pr.  [default: all]"
+)
+BIDX = click.option("--bidx", "-b", type=Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]")
+BOUNDS = click.option(
+    "--bounds",
+    type=float,
+    nargs=4,
+    default=None,
+    metavar="W S E N",
+    help="Only the coarse cells that meet these bounds, in the raster's CRS.",
+)
+NODATA = click.option(
+    "--nodata",
+    type=Nodata(),
+    default=None,
+    metavar="NUMBER",
+    help="Stored value of missing cells, instead of the file's.",
+)
+RANGE = click.option(
+    "--range",
+    "value_range",
+    type=float,
+    nargs=2,
+    default=None,
+    metavar="MIN MAX",
+    help="Bounds that the result keeps, in physical units; cell means are kept within them.",
+)
+KINDS = click.option(
+    "--as",
+    "kinds",
+    type=Option("NAME=KIND"),
+    multiple=True,
+    help="What a variable, or a band by its number, is: field, never-negative, fraction, direction, category or "
+    "total, instead of what its header tells (geofsrcnn info). May be given several times.",
+)
+DRIVER = click.option(
+    "--driver",
+    default=None,
+    metavar="NAME",
+    help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT).",
+)
+INSIDE = click.option(
+    "--inside", default=None, metavar="NAME", help="The file to read within a ZIP, gzip, bzip2 or xz file."
+)
+GROUP = click.option("--group", default=None, metavar="NAME", help="Group of a NetCDF or Zarr that has several.")
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the network's arithmetic.",
+)
+STRICT = click.option("--strict", is_flag=True, help="Take warnings as errors.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
+DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-FILE_OPTIONS = (
+INPUT_OPTIONS = (
+    GROUP,
     click.option(
-        "--factor",
-        "-f",
-        type=Factor(),
-        default=None,
-        show_default="that of a model's file, else 3",
-        help="How many times finer, 2-8.",
+        "--x", default=None, metavar="NAME", help="Horizontal dimension of a NetCDF or Zarr, where it is not found."
     ),
-    click.option(
-        "--model",
-        "-m",
-        default="default",
-        show_default=True,
-        help="A shipped model or a classical method (geofsrcnn models lists them), or a .safetensors file.",
-    ),
-    click.option("--bidx", "-b", type=Indexes(), default=None, help="Bands, such as 1,2,3.  [default: all]"),
-    click.option("--variables", type=Names(), default=None, help="Fields of a NetCDF or Zarr, such as tas,pr.  [all]"),
-    click.option("--group", default=None, help="Group of a NetCDF or Zarr that has several."),
-    click.option("--x", default=None, help="Horizontal dimension of a NetCDF or Zarr, where it is not found."),
-    click.option("--y", default=None, help="The other one."),
-    click.option(
-        "--bounds",
-        type=float,
-        nargs=4,
-        default=None,
-        metavar="W S E N",
-        help="Only the coarse cells that meet these bounds, in the raster's CRS.",
-    ),
-    click.option("--nodata", type=Nodata(), default=None, help="Stored value of missing cells, instead of the file's."),
-    click.option(
-        "--range",
-        "value_range",
-        type=float,
-        nargs=2,
-        default=None,
-        metavar="MIN MAX",
-        help="Bounds that the result keeps, in physical units; cell means are kept within them.",
-    ),
-    click.option(
-        "--as",
-        "kinds",
-        type=Option("NAME=KIND"),
-        multiple=True,
-        help="What a variable, or a band by its number, is: field, never-negative, fraction, direction, category or "
-        "total, instead of what its header tells (geofsrcnn info). May be given several times.",
-    ),
-    click.option(
-        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
-    ),
-    click.option("--tile-size", type=click.IntRange(1), default=None, help="Coarse cells along one side of a tile."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="float32",
-        show_default=True,
-        help="Of the network's arithmetic.",
-    ),
-    click.option("--dtype", default=None, help="Type of the output.  [default: the input's, and its packing]"),
-    click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
-    click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times."),
-    click.option("--strict", is_flag=True, help="Take warnings as errors."),
-    click.option("--max-pixels", type=click.IntRange(1), default=None, help="Refuse an output of more cells."),
-    click.option(
-        "--driver", default=None, help="GDAL driver of the input, if it is no GeoTIFF (HFA, JP2OpenJPEG, VRT)."
-    ),
-    click.option(
-        "--inside", default=None, metavar="NAME", help="The file to read within a ZIP, gzip, bzip2 or xz file."
-    ),
+    click.option("--y", default=None, metavar="NAME", help="The other one."),
+    DRIVER,
+    INSIDE,
     click.option("--subdataset", default=None, metavar="NAME", help="Page or subdataset, by name or number from 1."),
-    click.option("--crs", default=None, help="CRS of a raster that states none, or a wrong one, such as EPSG:32633."),
+    click.option(
+        "--crs",
+        default=None,
+        metavar="CRS",
+        help="CRS of a raster that states none, or a wrong one, such as EPSG:32633.",
+    ),
     click.option(
         "--alpha",
         type=click.Choice(["auto", "none"]),
@@ -190,15 +199,33 @@ FILE_OPTIONS = (
         help="none: a band that is tagged as alpha holds values, such as infrared.",
     ),
     click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
+    click.option(
+        "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
+    ),
+)
+OUTPUT_OPTIONS = (
+    click.option(
+        "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
+    ),
+    click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
+    click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times."),
+)
+PERFORMANCE_OPTIONS = (
+    DEVICE,
+    PRECISION,
+    click.option(
+        "--tile-size", type=click.IntRange(1), default=None, metavar="N", help="Coarse cells along one side of a tile."
+    ),
+)
+SAFETY_OPTIONS = (
+    STRICT,
+    click.option(
+        "--max-pixels", type=click.IntRange(1), default=None, metavar="N", help="Refuse an output of more cells."
+    ),
     click.option("--allow-lossy", is_flag=True, help="Accept 64-bit integers beyond 2**53."),
     click.option("--allow-sparse", is_flag=True, help="Accept files that declare a thousand times their size."),
 )
-
-SAID_OPTIONS = (
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
-    click.option("--debug", is_flag=True, help="Show tracebacks."),
-)
+MESSAGE_OPTIONS = (JSON, QUIET, DEBUG)
 
 
 def parse_weight(name: str, text: str) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geofsrcnn.cli.flags import with_flags
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, InternalError, OutputError, printable
 from geofsrcnn.files.staging import FULL
 
@@ -94,7 +95,7 @@ def shown_warnings(*, strict: bool) -> Iterator[None]:
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = str(message)
+        text = with_flags(str(message))
         if isinstance(message, GeofsrcnnWarning) and text not in shown:
             shown.add(text)
             click.echo(f"geofsrcnn: warning: {text}", err=True)
@@ -110,7 +111,7 @@ def fail(error: BaseException, code: int, *, debug: bool) -> int:
     """Print an error as one line, all of it with ``--debug``; its exit code."""
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    click.echo(f"geofsrcnn: error: {error}", err=True)
+    click.echo(f"geofsrcnn: error: {with_flags(str(error))}", err=True)
     return code
 
 

@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from geofsrcnn.cli.params import FILE_OPTIONS, SAID_OPTIONS, Names, with_options
+from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.params import (
+    BIDX,
+    BOUNDS,
+    FACTOR,
+    INPUT_OPTIONS,
+    KINDS,
+    MESSAGE_OPTIONS,
+    MODEL,
+    NODATA,
+    OUTPUT_OPTIONS,
+    PERFORMANCE_OPTIONS,
+    RANGE,
+    SAFETY_OPTIONS,
+    VARIABLES,
+    Names,
+)
 from geofsrcnn.cli.show import progress_bar, show_estimate, show_summary
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.process import harden_gdal
 
-upscale_options = with_options(
-    click.argument("source", metavar="INPUT"),
-    click.argument("target", metavar="OUTPUT"),
-    *FILE_OPTIONS,
-    click.option("--threads", type=click.IntRange(1), default=None, help="Threads that compute.  [default: cores]"),
-    click.option("--overwrite", is_flag=True, help="Replace an existing output."),
-    click.option(
-        "--allow-remote",
-        type=Names(),
-        default=(),
-        metavar="HOST[,HOST]",
-        help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
+_SECTIONS = (
+    section(
+        "Most used",
+        *(FACTOR, MODEL, VARIABLES, BIDX, BOUNDS, NODATA, RANGE, KINDS),
+        click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+        click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
     ),
-    click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
-    *SAID_OPTIONS,
+    section("Input", *INPUT_OPTIONS),
+    section("Output", *OUTPUT_OPTIONS),
+    section(
+        "Performance",
+        *PERFORMANCE_OPTIONS,
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            default=None,
+            metavar="N",
+            help="Threads that compute.  [default: cores]",
+        ),
+    ),
+    section(
+        "Safety",
+        *SAFETY_OPTIONS,
+        click.option(
+            "--allow-remote",
+            type=Names(),
+            default=(),
+            metavar="HOST[,HOST]",
+            help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
+        ),
+    ),
+    section("Messages", *MESSAGE_OPTIONS),
 )
+
+
+def _as_command(function: Callable[..., None]) -> click.Command:
+    """Give a function the arguments and options of upscaling, and make it a command."""
+    arguments = click.argument("source", metavar="INPUT"), click.argument("target", metavar="OUTPUT")
+    for decorator in reversed((*arguments, *_SECTIONS)):
+        function = decorator(function)
+    return click.command("upscale", cls=Command, example="dem.tif dem_x3.tif --factor 3")(function)
 
 
 def _upscale(
@@ -61,16 +103,14 @@ def _upscale(
         show_summary(summary)
 
 
-@click.command("upscale")
-@upscale_options
+@_as_command
 @guarded
 def upscale(**options: Any) -> None:
     """Make the raster or dataset INPUT (GeoTIFF, NetCDF, Zarr) finer and write it to OUTPUT (.tif, .nc, .zarr)."""
     _upscale(**options)
 
 
-@click.command("upscale")
-@upscale_options
+@_as_command
 def rio_upscale(**options: Any) -> None:
     """Make the raster INPUT finer and write it to OUTPUT, a .tif, .nc or .zarr (geofsrcnn)."""
     guarded(_upscale)(**options)

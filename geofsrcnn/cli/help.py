@@ -1,0 +1,67 @@
+"""Help of a command: options in named sections, and an example at the end.
+
+A command is declared so, the options that people need first in the first section::
+
+    @click.command("upscale", cls=Command, example="dem.tif dem_x3.tif --factor 3")
+    @click.argument("source", metavar="INPUT")
+    @section("Most used", FACTOR, MODEL)
+    @section("Messages", JSON, QUIET, DEBUG)
+    @guarded
+    def upscale(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+WIDTH = 100
+"""Columns that help takes at most, on a wider terminal too."""
+
+_COLUMN = 30
+"""Of the flags; click's own."""
+
+
+def section(title: str, *options: Decorator) -> Decorator:
+    """Give a command these options, which its help lists under `title` in this order."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        before = len(getattr(function, "__click_params__", ()))
+        for option in reversed(options):
+            function = option(function)
+        for param in getattr(function, "__click_params__")[before:]:  # noqa: B009  where click's decorators gather them
+            param.section = title
+        return function
+
+    return add
+
+
+class Command(click.Command):
+    """A command whose help has sections and an example, which is given without the command's name."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = {"max_content_width": WIDTH, **self.context_settings}
+        self.example = example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write options by section; those of none, such as ``--help``, join the last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        title = "Options"
+        for param in self.get_params(ctx):
+            title = getattr(param, "section", title)
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:
+                sections.setdefault(title, []).append(record)
+        width = max(len(flag) for records in sections.values() for flag, _ in records)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(flag.ljust(min(width, _COLUMN)), text) for flag, text in records])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example as it is to be typed."""
+        with formatter.section("Example"):
+            formatter.write(f"{'':{formatter.current_indent}}{ctx.command_path} {self.example}".rstrip() + "\n")

@@ -1,0 +1,66 @@
+"""Help of the commands: sections, an example that runs as it stands, and lines that fit."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+import pytest
+
+from geofsrcnn.cli.help import Command
+from geofsrcnn.cli.main import cli
+
+COMMANDS = {name: command for name, command in cli.commands.items() if isinstance(command, Command)}
+
+
+def help_of(name: str) -> str:
+    """Text of ``--help``."""
+    parent = click.Context(cli, info_name="geofsrcnn")
+    return click.Context(COMMANDS[name], parent=parent, info_name=name, **COMMANDS[name].context_settings).get_help()
+
+
+def sections_of(name: str) -> dict[str, list[str]]:
+    """Flags under each heading."""
+    found: dict[str, list[str]] = {}
+    heading = ""
+    for line in help_of(name).splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            heading = line.rstrip(":")
+        elif line.startswith("  -"):
+            found.setdefault(heading, []).append(next(w for w in line.split() if w.startswith("--")))
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_listed_once(name):
+    """Whatever section it is in."""
+    listed = sorted(flag for flags in sections_of(name).values() for flag in flags)
+    options = [param for param in COMMANDS[name].params if isinstance(param, click.Option)]
+    longest = sorted(["--help", *(max(param.opts, key=len) for param in options)])
+    assert [flag.partition("/")[0].rstrip(",") for flag in listed] == longest
+
+
+@pytest.mark.parametrize("name", ["upscale", "batch"])
+def test_what_people_need_first_comes_first(name):
+    """Ten options in the first section, and no section that is too long to be read."""
+    sections = sections_of(name)
+    assert next(iter(sections)) == "Most used"
+    assert len(sections["Most used"]) == 10
+    assert max(map(len, sections.values())) <= 12
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_is_a_command(name):
+    """It has the command's name, and options and values that the command takes."""
+    line = help_of(name).splitlines()[-1]
+    words = shlex.split(line)
+    assert words[:2] == ["geofsrcnn", name]
+    COMMANDS[name].make_context(name, words[2:])
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lines_fit_the_terminal(monkeypatch, name, width):
+    """No line is longer than a narrow terminal, nor than can be read on a wide one."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert max(map(len, help_of(name).splitlines())) <= min(width, 100)
