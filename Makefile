@@ -17,6 +17,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell geofsrcnn tests examples benchmarks docs *.md
+	$(BIN)/python -m tests.support.docstrings
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -21,7 +21,8 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from geofsrcnn.batch.run import Tally, upscale_files
+from geofsrcnn.batch.results import Tally
+from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.upscale.file import upscale_file
 
 

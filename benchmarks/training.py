@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from geofsrcnn.formats.raster import RasterSource
-from geofsrcnn.networks.fsrcnn import FSRCNN, PRESETS, FSRCNNConfig
+from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.process import keep_freed_memory
 from geofsrcnn.training.loop import Run, penalty
 from geofsrcnn.training.patches import Patches, made_ahead, split

@@ -54,7 +54,7 @@ from rasterio.transform import Affine, from_origin
 
 from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, domain_scores, evaluate_raster
 from geofsrcnn.networks.checkpoint import load_checkpoint, save_checkpoint
-from geofsrcnn.networks.fsrcnn import PRESETS, FSRCNNConfig
+from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.training.log import json_lines
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import TrainOptions

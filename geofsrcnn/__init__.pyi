@@ -1,5 +1,5 @@
 from ._version import __version__ as __version__
-from .batch.run import BatchResult as BatchResult
+from .batch.results import BatchResult as BatchResult
 from .batch.run import upscale_files as upscale_files
 from .engine.arrays import upscale_array as upscale_array
 from .errors import BatchError as BatchError
@@ -22,8 +22,8 @@ from .networks.checkpoint import Card as Card
 from .networks.checkpoint import Checkpoint as Checkpoint
 from .networks.checkpoint import load_checkpoint as load_checkpoint
 from .networks.checkpoint import save_checkpoint as save_checkpoint
+from .networks.config import FSRCNNConfig as FSRCNNConfig
 from .networks.fsrcnn import FSRCNN as FSRCNN
-from .networks.fsrcnn import FSRCNNConfig as FSRCNNConfig
 from .options import UpscaleOptions as UpscaleOptions
 from .pairs.evaluate import evaluate_pairs as evaluate_pairs
 from .pairs.train import PairOptions as PairOptions

@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 
 @xr.register_dataset_accessor("fsrcnn")
 class DatasetAccessor:
-    """Upscale a Dataset: ``ds.fsrcnn.upscale(3)``."""
+    """Upscale a Dataset: ``ds.fsrcnn.upscale(3)``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Fields of any dimensions besides the horizontal ones, in memory or of dask chunks.
+    """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
     @property
     def grid(self) -> CFGrid:
-        """The horizontal grid that was found."""
+        """Horizontal grid that was found (`CFGrid`): its dimensions, coordinates and CRS."""
         from geofsrcnn.cf.grid import find_grid
 
         return find_grid(self._dataset)
@@ -39,12 +45,30 @@ class DatasetAccessor:
         variables: Iterable[str] | None = None,
         **options: Unpack[FieldOptions],
     ) -> xr.Dataset:
-        """The same fields on a finer grid; arguments as for `geofsrcnn.upscale_dataset`.
+        """Upscale the fields, as `geofsrcnn.upscale_dataset` does.
+
+        Parameters
+        ----------
+        factor : int, optional
+            Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+        model : str, path, Checkpoint or Model
+            As for `geofsrcnn.load_model`. One that was trained on pairs finds its predictors by name.
+        variables : iterable of str, optional
+            Fields to upscale; the others on the grid are left out. All if not given.
+        **options
+            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+            `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
         Dataset
-            Lazy where the input was. With a model that was trained on pairs, its targets on its fine grid.
+            Fields and coordinates on the finer grid, in their own types and units; lazy where the input was. With a
+            model that was trained on pairs, its targets on its fine grid.
+
+        Raises
+        ------
+        InputError, UsageError, ModelError
+            If there is no grid, an argument is wrong, or there is no such model.
         """
         from geofsrcnn.upscale.dataset import upscale_dataset
 
@@ -53,7 +77,13 @@ class DatasetAccessor:
 
 @xr.register_datatree_accessor("fsrcnn")
 class DataTreeAccessor:
-    """Upscale a DataTree: ``dt.fsrcnn.upscale(3)``."""
+    """Upscale a DataTree: ``dt.fsrcnn.upscale(3)``.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Nodes may take their coordinates from nodes above.
+    """
 
     def __init__(self, tree: xr.DataTree) -> None:
         self._tree = tree
@@ -66,12 +96,29 @@ class DataTreeAccessor:
         variables: Iterable[str] | None = None,
         **options: Unpack[FieldOptions],
     ) -> xr.DataTree:
-        """The same tree on a finer grid; arguments as for `geofsrcnn.upscale_datatree`.
+        """Upscale the fields of every node, as `geofsrcnn.upscale_datatree` does.
+
+        Parameters
+        ----------
+        factor : int, optional
+            Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+        model : str, path, Checkpoint or Model
+            As for `geofsrcnn.load_model`.
+        variables : iterable of str, optional
+            Fields to upscale, where a node has them; the others on the grid are left out. All if not given.
+        **options
+            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+            `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
         DataTree
-            Lazy where the input was.
+            The same nodes, those with fields on the finer grid; lazy where the input was.
+
+        Raises
+        ------
+        InputError, UsageError, ModelError
+            If no node has fields, an argument is wrong, or there is no such model.
         """
         from geofsrcnn.upscale.tree import upscale_datatree
 
@@ -80,14 +127,20 @@ class DataTreeAccessor:
 
 @xr.register_dataarray_accessor("fsrcnn")
 class DataArrayAccessor:
-    """Upscale a DataArray: ``da.fsrcnn.upscale(3)``."""
+    """Upscale a DataArray: ``da.fsrcnn.upscale(3)``.
+
+    Parameters
+    ----------
+    array : DataArray
+        One field of any dimensions besides the horizontal ones, in memory or of dask chunks.
+    """
 
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
     @property
     def grid(self) -> CFGrid:
-        """The horizontal grid that was found."""
+        """Horizontal grid that was found (`CFGrid`): its dimensions, coordinates and CRS."""
         from geofsrcnn.cf.grid import find_grid
         from geofsrcnn.upscale.dataset import as_dataset
 
@@ -96,12 +149,27 @@ class DataArrayAccessor:
     def upscale(
         self, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
     ) -> xr.DataArray:
-        """The same field on a finer grid; arguments as for `geofsrcnn.upscale_dataarray`.
+        """Upscale the field, as `geofsrcnn.upscale_dataarray` does.
+
+        Parameters
+        ----------
+        factor : int, optional
+            Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+        model : str, path, Checkpoint or Model
+            As for `geofsrcnn.load_model`; none that was trained on pairs.
+        **options
+            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+            `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
         DataArray
-            Lazy where the input was.
+            The field on the finer grid with its coordinates, in its own type and units; lazy where the input was.
+
+        Raises
+        ------
+        InputError, UsageError, ModelError
+            If there is no grid, an argument is wrong, or there is no such model.
         """
         from geofsrcnn.upscale.dataset import upscale_dataarray
 

@@ -57,7 +57,13 @@ class ModelError(GeofsrcnnError, ValueError):
 
 
 class OutputError(GeofsrcnnError, OSError):
-    """The output exists, cannot be written, or failed its verification."""
+    """The output exists, cannot be written, or failed its verification.
+
+    Parameters
+    ----------
+    *args : object
+        The message.
+    """
 
     exit_code = 5
 

@@ -204,7 +204,17 @@ class UpscaleOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> UpscaleOptions:
-        """Of keyword arguments.
+        """Build options from keyword arguments.
+
+        Parameters
+        ----------
+        options : mapping of str
+            Values by the names of parameters.
+
+        Returns
+        -------
+        UpscaleOptions
+            Checked.
 
         Raises
         ------
@@ -218,16 +228,28 @@ class UpscaleOptions:
 
     @property
     def workers(self) -> int:
-        """Threads that compute."""
+        """Threads that compute, one for each core if their number is not given."""
         return workers_of(self.threads)
 
     def of_raster(self) -> dict[str, Any]:
-        """Keyword arguments of `geofsrcnn.formats.raster.RasterSource`, but for limits."""
+        """Return the keyword arguments of `geofsrcnn.formats.raster.RasterSource`, but for limits.
+
+        Returns
+        -------
+        dict
+            Values by the names of its parameters.
+        """
         names = ("nodata", "bidx", "driver", "subdataset", "crs", "sidecars")
         return {**{name: getattr(self, name) for name in names}, "alpha": self.alpha != "none"}
 
     def given(self) -> dict[str, Any]:
-        """The options that differ from their defaults; an empty sequence or mapping does not."""
+        """Return the options that differ from their defaults; an empty sequence or mapping does not.
+
+        Returns
+        -------
+        dict
+            Their values by name.
+        """
         values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default and not _is_empty(value)}
 
@@ -255,6 +277,11 @@ class UpscaleOptions:
 
     def refuse_pairs(self, *, of_pairs: bool) -> None:
         """Refuse options that have no meaning for a model that was trained on pairs, or for any other.
+
+        Parameters
+        ----------
+        of_pairs : bool
+            True for a model that was trained on pairs.
 
         Raises
         ------

@@ -54,10 +54,16 @@ def test_an_import_of_what_stands_higher_is_found(module):
         ("cli.show", "from .signals import fail", "relatively"),
         ("values", "LIMIT = 1", "holds more than a paragraph"),
         ("values.cells", "\n" * structure.LONGEST, "lines"),
+        (
+            "values.cells",
+            "class A:\n    def f():" + "\n" * structure.LONGEST_FUNCTION + "        pass",
+            "A.f has 81 lines",
+        ),
+        ("process", "def f():\n    'Whether it is.'", "begins with 'Whether'"),
     ],
 )
 def test_other_breaches_are_found(module, line, words):
-    """A circle, the root, a sibling, libraries where they do not belong, a package that does something, length."""
+    """Circles, the root, siblings, libraries where they do not belong, packages that do something, length, words."""
     assert any(words in found for found in broken(module, line))
 
 

@@ -270,13 +270,13 @@ class Window:
     client: Client
     patience: float = 60.0
     check: Check = lambda: None
-    _pending: dict[Any, tuple[Task, Future[Any]]] = field(default_factory=dict)
-    _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
-    _number: int = 0
-    _run: str = field(default_factory=lambda: secrets.token_hex(4))
-    _threads: int = 0
-    _looked: float = -1.0
-    _lonely: float | None = None
+    _pending: dict[Any, tuple[Task, Future[Any]]] = field(default_factory=dict, init=False)
+    _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue, init=False)
+    _number: int = field(default=0, init=False)
+    _run: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
+    _threads: int = field(default=0, init=False)
+    _looked: float = field(default=-1.0, init=False)
+    _lonely: float | None = field(default=None, init=False)
 
     def run(self, tasks: Iterable[Task], done: Callable[[Task, Any], Iterable[Task]]) -> None:
         """All tasks, and those that `done` gives for a result or a `Failure`; they go first.

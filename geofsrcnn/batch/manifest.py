@@ -101,6 +101,8 @@ def read_items(
         If two inputs have the same output, an output is an input or leaves the folder, or the pattern is wrong.
     InputError
         If a list or manifest cannot be read, or there are no inputs.
+    OutputError
+        If no input can have an output, or the name of one is too long.
     """
     name_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}

@@ -20,7 +20,7 @@ from geofsrcnn.files.staging import staged
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geofsrcnn.batch.run import BatchResult, FileResult
+    from geofsrcnn.batch.results import BatchResult, FileResult
     from geofsrcnn.cf.grid import CFGrid
 
 THUMBNAILS = 24

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,6 +22,7 @@ from geofsrcnn._version import __version__
 from geofsrcnn.batch.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
 from geofsrcnn.batch.journal import NAME, Earlier, Journal, read_journal
 from geofsrcnn.batch.manifest import PATTERN, Item, endings_of, read_items
+from geofsrcnn.batch.results import BatchResult, FileResult, Tally
 from geofsrcnn.errors import (
     BatchError,
     GeofsrcnnError,
@@ -54,118 +55,6 @@ PLANNERS = 16
 
 PERMANENT = (2, 3, 4)
 """Exit codes of failures that the same input meets again."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """What became of one input.
-
-    Parameters
-    ----------
-    source, output : str
-        The input, and the output relative to the folder of outputs.
-    state : {"done", "failed", "waiting"}
-        Whether the output is there; ``"waiting"`` only where nothing was run.
-    before : bool
-        It was so before this run.
-    code : int
-        Exit code that the failure would have as a run of its own; 0 if done.
-    reason : str
-        Of a failure, in one line.
-    warnings : tuple of str
-        One line each.
-    sha256 : str
-        Of the output.
-    size, cells : int
-        Bytes of the output, and its cells.
-    seconds : float
-        Of a worker.
-    """
-
-    source: str
-    output: str
-    state: str
-    before: bool = False
-    code: int = 0
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    sha256: str = ""
-    size: int = 0
-    cells: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What became of all inputs.
-
-    Parameters
-    ----------
-    files : tuple of FileResult
-        In the order of the inputs.
-    folder, journal : str
-        Of the outputs, and the file that says what was done.
-    seconds : float
-        From the first task to the last, without the start of a cluster.
-    workers : int
-        Threads of the cluster at the start; 0 if nothing was left to do.
-    """
-
-    files: tuple[FileResult, ...]
-    folder: str
-    journal: str
-    seconds: float
-    workers: int
-
-    @property
-    def done(self) -> list[FileResult]:
-        """With their outputs."""
-        return [each for each in self.files if each.state == "done"]
-
-    @property
-    def failed(self) -> list[FileResult]:
-        """Without."""
-        return [each for each in self.files if each.state == "failed"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
-        return asdict(self)
-
-
-@dataclass
-class Tally:
-    """How far a run is.
-
-    Parameters
-    ----------
-    total, done, failed : int
-        Files of this run.
-    cells : int
-        Of the outputs that were finished.
-    parts, parts_done : int
-        Of files that were split and are not finished.
-    last : FileResult, optional
-        The file that ended last.
-    begun : float, optional
-        When the first task was given, by ``time.monotonic``.
-    dashboard : str
-        Address of dask's, if it was asked for.
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    cells: int = 0
-    parts: int = 0
-    parts_done: int = 0
-    last: FileResult | None = None
-    begun: float | None = None
-    dashboard: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """Since the first task was given."""
-        return 0.0 if self.begun is None else time.monotonic() - self.begun
 
 
 def upscale_files(
@@ -205,7 +94,9 @@ def upscale_files(
         ``variables``.
     output_dir : str or path
         Folder or URL (``s3://``) of the outputs; a folder is made if it is not there.
-    factor, model
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+    model : str, path, Checkpoint or Model
         As for `geofsrcnn.load_model`.
     pattern : str
         Names of the outputs, of ``{stem}``, ``{factor}`` and ``{suffix}``.
@@ -249,12 +140,16 @@ def upscale_files(
     Returns
     -------
     BatchResult
+        Each input with its output, or the reason why it has none.
 
     Raises
     ------
-    GeofsrcnnError
-        UsageError, InputError or ModelError before any work; OutputError if the journal cannot be written; BatchError
-        if the cluster is lost, or has no workers for too long.
+    UsageError, InputError, ModelError
+        Before any work: if an argument is wrong, a list cannot be read, or there is no such model.
+    OutputError
+        If the folder of outputs cannot be made, or the journal not be written.
+    BatchError
+        If the cluster is lost, or has no workers for too long.
     """
     _check(address, scheduler_file, workers, retries, split, patience, dashboard=dashboard)
     if "threads" in options:

@@ -35,7 +35,7 @@ from geofsrcnn.errors import BatchError, UsageError, printable
 from geofsrcnn.process import harden_gdal
 
 if TYPE_CHECKING:
-    from geofsrcnn.batch.run import BatchResult, FileResult, Tally
+    from geofsrcnn.batch.results import BatchResult, FileResult, Tally
 
 
 @click.command("batch", cls=Command, example="'coarse/*.tif' --output-dir fine --factor 3 --resume")

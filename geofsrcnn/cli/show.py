@@ -18,7 +18,7 @@ from geofsrcnn.cli.signals import echo_json
 from geofsrcnn.errors import printable
 
 if TYPE_CHECKING:
-    from geofsrcnn.batch.run import Tally
+    from geofsrcnn.batch.results import Tally
     from geofsrcnn.evaluation.comparison import Comparison
     from geofsrcnn.upscale.task import Estimate, Summary
 

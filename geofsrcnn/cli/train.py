@@ -297,7 +297,7 @@ def train(
         run_train_pairs(coarse, fine, pairs, session)
         return
     refuse_given([*PAIRS], "is for pairs: it needs --coarse")
-    from geofsrcnn.networks.fsrcnn import PRESETS, FSRCNNConfig
+    from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 
     sizes = {"factor": session.factor, **PRESETS[size], "prelu": prelu, "conserving": conserving}
     config = FSRCNNConfig.from_dict(sizes)

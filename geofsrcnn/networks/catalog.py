@@ -131,11 +131,14 @@ def load_model(
     Returns
     -------
     Model
+        Ready to run; its own factor is the default of whatever it is used for.
 
     Raises
     ------
-    UsageError, ModelError
-        If an argument is wrong, there is no such model, or it has another factor.
+    UsageError
+        If an argument is wrong, or there is no such device.
+    ModelError
+        If there is no such model, its file is refused, or it is for another factor.
 
     Examples
     --------

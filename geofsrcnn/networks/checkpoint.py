@@ -28,7 +28,8 @@ from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, is_checkpoint_name
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.files.staging import staged
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 
 FORMAT_VERSION = 1
 
@@ -147,6 +148,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = N
     Returns
     -------
     Checkpoint
+        The network, on the CPU, its card, and the file's digest.
 
     Raises
     ------

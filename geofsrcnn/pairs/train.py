@@ -24,7 +24,8 @@ from geofsrcnn.files.paths import expanded, refuse_same, size_of
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig, Weights, run_layers
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
 from geofsrcnn.pairs.network import downscaled, section_of

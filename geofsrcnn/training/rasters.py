@@ -29,7 +29,8 @@ from geofsrcnn.files.staging import check_target
 from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, Teacher, batch_loss, deterministic_torch, fit

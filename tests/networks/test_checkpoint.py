@@ -382,7 +382,8 @@ import os, resource, signal
 from pathlib import Path
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint, load_checkpoint
 from geofsrcnn.errors import OutputError
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 
 target = Path(args[0])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

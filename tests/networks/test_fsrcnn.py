@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from geofsrcnn.errors import ConfigError
+from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
-    PRESETS,
-    FSRCNNConfig,
     conserve,
     deconvolution_to_subpixel,
     differences,

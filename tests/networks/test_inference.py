@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.networks.fsrcnn import PRESETS, deconvolution_to_subpixel
+from geofsrcnn.networks.config import PRESETS
+from geofsrcnn.networks.fsrcnn import deconvolution_to_subpixel
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.kernels import CLASSICAL, resample
 from tests.support.networks import TINY, random_model

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from geofsrcnn import upscale_array
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.networks.fsrcnn import PRESETS
+from geofsrcnn.networks.config import PRESETS
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.kernels import CLASSICAL
 from tests.support.strategies import RUBBISH, factors, fields, magnitudes, masks, seeds, shapes, tile_sizes

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
-from geofsrcnn.networks.fsrcnn import PRESETS
+from geofsrcnn.networks.config import PRESETS
 from geofsrcnn.networks.inference import Network
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.kernels import CLASSICAL

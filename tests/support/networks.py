@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 
 TINY = {"d": 8, "s": 4, "m": 1}
 

@@ -35,6 +35,43 @@ HEAVY = {
 }
 """Packages and modules that may import a heavy library, wherever the import stands."""
 
+LONGEST_FUNCTION = 80
+"""Lines of a function, its docstring included."""
+
+LONG_FUNCTIONS = {
+    "batch.run.upscale_files",
+    "cli.train_session.each_seed",
+    "engine.arrays.upscale_array",
+    "pairs.fit.fit",
+    "pairs.read.read_pairs",
+    "pairs.train.train_pairs",
+    "training.loop.fit",
+    "training.rasters.train_model",
+    "upscale.dataset.upscale_dataset",
+}
+"""Functions that are longer still, to be split."""
+
+FRAGMENTS = ("What", "Of", "Whether")
+"""Words that no docstring begins with: it is a sentence, or names what the thing is."""
+
+FRAGMENTED = {
+    "batch",
+    "cf",
+    "cli",
+    "engine",
+    "errors",
+    "evaluation",
+    "files",
+    "formats",
+    "grids",
+    "networks",
+    "pairs",
+    "training",
+    "upscale",
+    "values",
+}
+"""Packages whose docstrings begin with such words still."""
+
 NO_NUMPY = {"errors", "process", "_version", "files"}
 """What loads no numpy either."""
 
@@ -115,6 +152,7 @@ def breaches(modules: Mapping[str, str], lines: Mapping[str, int] | None = None)
         *_heavy(modules),
         *_circles(modules),
         *_forms(modules),
+        *_functions(modules),
     ]
 
 
@@ -183,6 +221,44 @@ def _forms(modules: Mapping[str, str]) -> Iterator[str]:
         is_package = any(other.startswith(f"{module}.") for other in modules) and module
         if is_package and module != "formats" and statements > 1:
             yield f"{module}/__init__ holds more than a paragraph"
+
+
+def _functions(modules: Mapping[str, str]) -> Iterator[str]:
+    """Functions that are too long, docstrings that begin in the middle of a sentence, and what no longer is exempt."""
+    long, fragmented = set(), set()
+    for module, text in modules.items():
+        for name, length, first in definitions(text):
+            path = f"{module}.{name}" if name else module
+            if length > LONGEST_FUNCTION:
+                long.add(path)
+                if path not in LONG_FUNCTIONS:
+                    yield f"{path} has {length} lines"
+            if first in FRAGMENTS:
+                fragmented |= {each for each in FRAGMENTED if within(module, {each})}
+                if not within(module, FRAGMENTED):
+                    yield f"{path}: its docstring begins with {first!r}"
+    yield from (f"{path} is no longer long: take it out of LONG_FUNCTIONS" for path in sorted(LONG_FUNCTIONS - long))
+    yield from (
+        f"{path} has no fragments any more: take it out of FRAGMENTED" for path in sorted(FRAGMENTED - fragmented)
+    )
+
+
+@cache
+def definitions(text: str) -> tuple[tuple[str, int, str], ...]:
+    """The name, lines (0 of a class or the module) and first word of the docstring of all that a module defines."""
+
+    def walk(node: ast.AST, owner: str) -> Iterator[tuple[str, int, str]]:
+        name, is_function = owner, isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = f"{owner}.{node.name}" if owner else node.name
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)):
+            words = (ast.get_docstring(node) or "").split()
+            length = (node.end_lineno or 0) - node.lineno + 1 if is_function else 0
+            yield name, length, words[0] if words else ""
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, name)
+
+    return tuple(walk(ast.parse(text), ""))
 
 
 TESTS = ROOT / "tests"

@@ -17,7 +17,7 @@ import rasterio
 from affine import Affine
 
 from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
-from geofsrcnn.networks.fsrcnn import PRESETS
+from geofsrcnn.networks.config import PRESETS
 from tests.support.places import ROOT
 from tests.support.rasters import read, terrain, write
 

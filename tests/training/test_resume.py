@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from geofsrcnn.errors import GeofsrcnnWarning, OutputError, TrainError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
-from geofsrcnn.networks.fsrcnn import FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import Result, TrainOptions
 from geofsrcnn.training.states import State, folder_of, load_state, save_state

@@ -22,7 +22,8 @@ from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
 from geofsrcnn.evaluation.scores import rmse, scored_mask
 from geofsrcnn.networks.checkpoint import load_checkpoint
-from geofsrcnn.networks.fsrcnn import FSRCNN, FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training import branches, loop
 from geofsrcnn.training.loop import Run
 from geofsrcnn.training.rasters import train_model

@@ -1,0 +1,125 @@
+"""Results of a batch run, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one input.
+
+    Parameters
+    ----------
+    source, output : str
+        The input, and the output relative to the folder of outputs.
+    state : {"done", "failed", "waiting"}
+        Whether the output is there; ``"waiting"`` only where nothing was run.
+    before : bool
+        It was so before this run.
+    code : int
+        Exit code that the failure would have as a run of its own; 0 if done.
+    reason : str
+        Of a failure, in one line.
+    warnings : tuple of str
+        One line each.
+    sha256 : str
+        Of the output.
+    size, cells : int
+        Bytes of the output, and its cells.
+    seconds : float
+        Of a worker.
+    """
+
+    source: str
+    output: str
+    state: str
+    before: bool = False
+    code: int = 0
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    sha256: str = ""
+    size: int = 0
+    cells: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of all inputs.
+
+    Parameters
+    ----------
+    files : tuple of FileResult
+        In the order of the inputs.
+    folder, journal : str
+        Of the outputs, and the file that says what was done.
+    seconds : float
+        From the first task to the last, without the start of a cluster.
+    workers : int
+        Threads of the cluster at the start; 0 if nothing was left to do.
+    """
+
+    files: tuple[FileResult, ...]
+    folder: str
+    journal: str
+    seconds: float
+    workers: int
+
+    @property
+    def done(self) -> list[FileResult]:
+        """With their outputs."""
+        return [each for each in self.files if each.state == "done"]
+
+    @property
+    def failed(self) -> list[FileResult]:
+        """Without."""
+        return [each for each in self.files if each.state == "failed"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The value of each parameter, by its name.
+        """
+        return asdict(self)
+
+
+@dataclass
+class Tally:
+    """How far a run is.
+
+    Parameters
+    ----------
+    total, done, failed : int
+        Files of this run.
+    cells : int
+        Of the outputs that were finished.
+    parts, parts_done : int
+        Of files that were split and are not finished.
+    last : FileResult, optional
+        The file that ended last.
+    begun : float, optional
+        When the first task was given, by ``time.monotonic``.
+    dashboard : str
+        Address of dask's, if it was asked for.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    cells: int = 0
+    parts: int = 0
+    parts_done: int = 0
+    last: FileResult | None = None
+    begun: float | None = None
+    dashboard: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Since the first task was given."""
+        return 0.0 if self.begun is None else time.monotonic() - self.begun

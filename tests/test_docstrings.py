@@ -1,0 +1,80 @@
+"""Public names are described in full, and what docstrings say of parameters and errors is true."""
+
+from __future__ import annotations
+
+import pytest
+
+from geofsrcnn.errors import InputError, OutputError
+from tests.support import docstrings, structure
+
+
+def test_docstrings_are_complete_and_true():
+    """As ``make check`` finds; what is exempt exists."""
+    assert docstrings.breaches() == []
+    assert {each.split(".")[0] for each in docstrings.EXEMPT} <= {name.split(".")[0] for name in structure.sources()}
+
+
+def test_public_names_are_looked_at():
+    """Functions, classes, methods and properties of the stub, and the accessor's."""
+    paths = {path for path, _ in docstrings.public_objects()}
+    assert {
+        "geofsrcnn.engine.arrays.upscale_array",
+        "geofsrcnn.errors.InputError",
+        "geofsrcnn.options.UpscaleOptions.refuse_formats",
+        "geofsrcnn.networks.fsrcnn.FSRCNN.halo",
+        "geofsrcnn.accessor.DataArrayAccessor.upscale",
+    } <= paths
+
+
+def complete(first: int, second: str) -> float:
+    """Add.
+
+    Parameters
+    ----------
+    first : int
+        Metres.
+    second : str
+        Seconds.
+
+    Returns
+    -------
+    float
+        Their sum.
+
+    Raises
+    ------
+    OutputError
+        If there is none.
+    """
+    if second:
+        raise OutputError
+    return first
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("    first : int\n        Metres.\n", ""), "PR01"),
+        (("second : str", "third : str"), "PR02"),
+        (
+            (
+                "    first : int\n        Metres.\n    second : str\n",
+                "    second : str\n        Metres.\n    first : int\n",
+            ),
+            "PR03",
+        ),
+        (("    -------\n    float\n        Their sum.\n", ""), "RT01"),
+        (("    -------\n    float\n        Their sum.\n", "    -------\n    float\n"), "RT03"),
+        (("OutputError\n        If", "InputError\n        If"), "raises OutputError without a word"),
+        (("OutputError\n        If", "OutputEror\n        If"), "OutputEror is no error"),
+    ],
+)
+def test_breaches_are_found(monkeypatch, change, words):
+    """A parameter that is missing, unknown or out of order, nothing of what is returned or raised, an unknown error."""
+    path = f"{__name__}.complete"
+    assert InputError is not OutputError
+    assert list(docstrings.judged(path, complete, docstrings.COMPLETE)) == []
+    changed = complete.__doc__.replace(*change)
+    assert changed != complete.__doc__
+    monkeypatch.setattr(complete, "__doc__", changed)
+    assert any(words in line for line in docstrings.judged(path, complete, docstrings.COMPLETE))
