@@ -1,6 +1,6 @@
 """How fast is a step of training, beside the machine's matrix product?
 
-    python benchmarks/training.py [--patch 48] [--batch 16] [--rounds 9] [--threads 2] [--device cpu]
+    python benchmarks/training.py [--patch 48] [--batch-size 16] [--rounds 9] [--threads 2] [--device cpu]
 
 Rounds are interleaved; figures are medians of ratios to `torch.mm` (2048 x 2048, float32) timed in the same round.
 Counted are the multiply-adds that the network does for a patch and its halo: forward, and backward for weights and
@@ -44,7 +44,7 @@ def operations(config: FSRCNNConfig, patch: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in {"patch": 48, "batch": 16, "rounds": 9, "threads": 2, "factor": 3}.items():
+    for name, value in {"patch": 48, "batch-size": 16, "rounds": 9, "threads": 2, "factor": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
@@ -67,13 +67,13 @@ def main() -> None:
         return 2048**3 / (time.perf_counter() - start)
 
     config = FSRCNNConfig(factor=chosen.factor, **PRESETS["default"])
-    options = TrainOptions(patch=chosen.patch, batch=chosen.batch, precision=chosen.precision)
+    options = TrainOptions(patch=chosen.patch, batch_size=chosen.batch_size, precision=chosen.precision)
     run = Run(FSRCNN(config).to(device), options)
     with tempfile.TemporaryDirectory() as folder:
         fields = split([_raster(Path(folder))], [], chosen.factor, hold_out=0.15, seed=0)[0]
     patches = Patches(
-        fields, chosen.factor, config.halo, patch=chosen.patch, batch=chosen.batch, balance=0.5, coarser=0, blur=0.0,
-        mix=0.0, seed=0,
+        fields, chosen.factor, config.halo, patch=chosen.patch, batch_size=chosen.batch_size, balance=0.5,
+        pyramid_levels=0, blur=0.0, mix=0.0, seed=0,
     )  # fmt: skip
     batches = made_ahead(patches.draw, 0)
     spent: list[float] = []
@@ -94,11 +94,13 @@ def main() -> None:
         settle()
         took = time.perf_counter() - began
         if number:  # the first round warms up
-            ratios.append(operations(config, chosen.patch) * chosen.batch * steps / took / limit)
+            ratios.append(operations(config, chosen.patch) * chosen.batch_size * steps / took / limit)
             spent.append(took / steps)
             waited.append(waiting / took)
     useful = 3 * config.operations * chosen.patch**2 / operations(config, chosen.patch)
-    print(f"default x{chosen.factor}, patch {chosen.patch}, batch {chosen.batch}, {chosen.threads} threads, {device}")
+    print(
+        f"default x{chosen.factor}, patch {chosen.patch}, batch {chosen.batch_size}, {chosen.threads} threads, {device}"
+    )
     print(
         f"of torch.mm: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds)"
     )

@@ -134,7 +134,7 @@ def _refuse_nameless() -> None:
 @click.option(
     "--members", type=click.IntRange(1), default=1, show_default=True, help="Pairs: networks whose mean is the result."
 )
-@click.option("--decay", type=float, default=0.0, show_default="0; 0.01 for pairs", help="Weight decay.")
+@click.option("--weight-decay", type=float, default=0.0, show_default="0; 0.01 for pairs", help="Weight decay.")
 @click.option("--factor", "-f", type=Factor(), required=True, help="How many times finer, 2-8.")
 @click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 @click.option(
@@ -163,10 +163,14 @@ def _refuse_nameless() -> None:
 )
 @click.option("--minutes", type=float, default=None, help="End after this time instead; not reproducible to the bit.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=16, show_default="16; 32 for pairs", help="Patches, or times, in a step."
+    "--batch-size",
+    type=click.IntRange(1),
+    default=16,
+    show_default="16; 32 for pairs",
+    help="Patches, or times, in a step.",
 )
 @click.option("--patch", type=click.IntRange(4), default=32, show_default=True, help="Coarse cells along a patch.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak learning rate.")
 @click.option(
     "--loss",
     type=click.Choice(["charbonnier", "l1", "mse"]),
@@ -174,12 +178,22 @@ def _refuse_nameless() -> None:
     show_default="charbonnier; mse for pairs",
     help="Of errors in units of a patch's roughness, or of what a cell's regression leaves.",
 )
-@click.option("--softness", type=float, default=0.3, show_default=True, help="Of the Charbonnier loss.")
+@click.option(
+    "--charbonnier-eps",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Epsilon of the Charbonnier loss sqrt(e^2 + eps^2).",
+)
 @click.option(
     "--balance", type=float, default=0.5, show_default=True, help="Draw files by their number of cells to this power."
 )
 @click.option(
-    "--coarser", type=click.IntRange(0, 6), default=0, show_default=True, help="Halve fields so often for more fields."
+    "--pyramid-levels",
+    type=click.IntRange(0, 6),
+    default=0,
+    show_default=True,
+    help="Halve fields so often for more fields.",
 )
 @click.option("--blur", type=float, default=0.0, show_default=True, help="Share of patches that are smoothed first.")
 @click.option("--mix", type=float, default=0.0, show_default=True, help="Share of patches with part of another added.")
@@ -188,9 +202,15 @@ def _refuse_nameless() -> None:
     "--frozen", type=click.IntRange(0), default=0, show_default=True, help="First steps of the last layer only."
 )
 @click.option("--freeze", type=Names(), default=(), metavar="STAGES", help="Never trained, such as feature,shrink.")
-@click.option("--last-rate", type=float, default=1.0, show_default=True, help="The last layer's share of the rate.")
 @click.option(
-    "--course",
+    "--last-layer-lr-ratio",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="The last layer's learning rate over the others'.",
+)
+@click.option(
+    "--lr-schedule",
     type=click.Choice(["cosine", "constant"]),
     default="cosine",
     show_default=True,

@@ -22,8 +22,9 @@ PAIRS = (
 
 
 SCHEDULE = (
-    *("steps", "minutes", "batch", "rate", "decay", "loss", "softness", "keep", "seed", "save_minutes"),
-    *("frozen", "freeze", "last_rate", "course", "patience", "precision", "dropout", "members"),
+    *("steps", "minutes", "batch_size", "learning_rate", "weight_decay"),
+    *("loss", "charbonnier_eps", "keep", "seed", "save_minutes"),
+    *("frozen", "freeze", "last_layer_lr_ratio", "lr_schedule", "patience", "precision", "dropout", "members"),
 )
 """Options of its schedule that are passed on where they are given."""
 
@@ -107,7 +108,7 @@ def each_seed(
     timed = loud and schedule.minutes is None
     scores: list[dict[str, float]] = []
     results: list[dict[str, Any]] = []
-    together = joined(check_device(session.device), schedule.batch, timed=schedule.minutes is not None)
+    together = joined(check_device(session.device), schedule.batch_size, timed=schedule.minutes is not None)
     with stops() as check, resumable(), together, logbook(**kept, resumed=session.resume) as write:
         for target, plan in zip(targets, plans, strict=True):
             if target in ended:

@@ -68,11 +68,11 @@ class PairOptions(Schedule):
     """
 
     steps: int = 1500
-    batch: int = 32
-    decay: float = 0.01
+    batch_size: int = 32
+    weight_decay: float = 0.01
     loss: str = "mse"
-    average: float = 0.99
-    check_every: int = 500
+    ema_decay: float = 0.99
+    validate_every: int = 500
     keep: str = "last"
     dropout: float = 0.2
     members: int = 1
@@ -307,7 +307,7 @@ def train_pairs(
             run.restore(unfinished, identity)
 
         def draw(step: int) -> _Batch:
-            times = drawn(first, own.batch, own.seed, step)
+            times = drawn(first, own.batch_size, own.seed, step)
             return _batch(pairs, pairing, times, ranks.share(len(times)), _left_out(own, step, len(times), config.d))
 
         def loss_of(batch: _Batch) -> tuple[Tensor, list[str]]:
@@ -342,7 +342,7 @@ def train_pairs(
         steps, seconds = steps + result.steps, seconds + result.seconds
         return best
 
-    with joined(device, options.batch, timed=options.minutes is not None) as ranks, deterministic_torch():
+    with joined(device, options.batch_size, timed=options.minutes is not None) as ranks, deterministic_torch():
         start = 0
         if unfinished is not None:
             start, alone = unfinished.values["member"], unfinished.values["alone"]

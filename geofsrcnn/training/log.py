@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 Report = Callable[[Record], None]
 
-SCALARS = ("loss", "score", "rate")
+SCALARS = ("loss", "score", "learning_rate")
 """Figures of a record that are drawn by step."""
 
 
@@ -96,7 +96,8 @@ def logbook(
     Yields
     ------
     callable
-        Takes a record: ``step``, ``loss``, ``score``, ``rate``, and ``seed`` and ``member`` where there are several.
+        Takes a record: ``step``, ``loss``, ``score``, ``learning_rate``, and ``seed`` and ``member`` where there are
+        several.
     """
     with ExitStack() as stack:
         before = read_back(Path(log)) if log is not None and resumed else []

@@ -47,12 +47,12 @@ class Run:
                 "params": [p for p, here in zip(self.parameters.values(), last, strict=True) if here == own],
                 "share": share,
             }
-            for own, share in ((False, 1.0), (True, options.last_rate))
+            for own, share in ((False, 1.0), (True, options.last_layer_lr_ratio))
         ]
         self.optimiser = torch.optim.AdamW(
             [group for group in groups if group["params"]],
-            lr=options.rate,
-            weight_decay=options.decay,
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
             betas=(0.9, 0.99),
         )
         self.step = 0
@@ -80,16 +80,16 @@ class Run:
         return torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16")
 
     @property
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        falling = 0.5 * (1 + math.cos(math.pi * self.done)) if self.options.course == "cosine" else 1.0
-        return self.options.rate * min(1.0, (self.step + 1) / WARM_UP) * falling
+        falling = 0.5 * (1 + math.cos(math.pi * self.done)) if self.options.lr_schedule == "cosine" else 1.0
+        return self.options.learning_rate * min(1.0, (self.step + 1) / WARM_UP) * falling
 
     def take(self, loss: Tensor, batch: list[str]) -> None:
         """One optimiser step; one with a loss or gradient that is not finite changes nothing."""
         options = self.options
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * group["share"]
+            group["lr"] = self.learning_rate * group["share"]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.step < options.frozen:
@@ -106,7 +106,7 @@ class Run:
         self.losses += value
         self.counted += 1
         self.optimiser.step()
-        self._follow(min(options.average, (1 + self.step) / (10 + self.step)))
+        self._follow(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1
 
     def _left_out(self, batch: list[str]) -> None:
@@ -116,7 +116,7 @@ class Run:
         if self.bad_in_a_row > BAD_IN_A_ROW or self.bad > max(BAD_IN_A_ROW, BAD_SHARE * self.step):
             raise TrainError(
                 f"the loss or its gradient is not finite at step {self.step - 1}, {self.bad} steps so far: take a "
-                f"smaller --rate, or look at {printable('; '.join(batch))}"
+                f"smaller learning rate, or look at {printable('; '.join(batch))}"
             )
 
     @torch.no_grad()
@@ -228,7 +228,7 @@ def fit(
     saved = time.monotonic()
     for batch in batches:
         done = run.done
-        if run.checked != run.step and (run.step % options.check_every == 0 or done >= 1):
+        if run.checked != run.step and (run.step % options.validate_every == 0 or done >= 1):
             ratios = validate(run.average) if run.ranks.first else {}
             score = run.ranks.told(geometric_mean(list(ratios.values())) if ratios else 0.0)
             better = score < run.best
@@ -246,7 +246,7 @@ def fit(
                         "step": run.step,
                         "done": done,
                         "seconds": round(run.seconds, 1),
-                        "rate": round(run.rate, 8),
+                        "learning_rate": round(run.learning_rate, 8),
                         "loss": round(run.losses / max(run.counted, 1), 5),
                         "score": round(score, 5),
                         "best": round(run.best, 5),
@@ -301,7 +301,7 @@ def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks
     elif options.loss == "l1":
         each = error.abs()
     else:
-        each = (error.square() + options.softness**2).sqrt() - options.softness
+        each = (error.square() + options.charbonnier_eps**2).sqrt() - options.charbonnier_eps
     if ranks.count > 1:
         count = torch.tensor(float(each.numel()), device=each.device) if valid is None else valid.sum().float()
         kept = each if valid is None else each.where(valid, torch.zeros_like(each))

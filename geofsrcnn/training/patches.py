@@ -231,11 +231,11 @@ class Patches:
         Of the network, in coarse cells.
     patch : int
         Coarse cells along one side of what is scored.
-    batch : int
+    batch_size : int
         Patches in a step.
     balance : float
         Files are drawn in proportion to their number of cells to this power; bands share their file's part.
-    coarser : int
+    pyramid_levels : int
         How many times the fields are halved (2 x 2 block means) to serve as further fields.
     blur : float
         Share of the patches that are smoothed by a random amount first.
@@ -255,18 +255,20 @@ class Patches:
         halo: int,
         *,
         patch: int,
-        batch: int,
+        batch_size: int,
         balance: float,
-        coarser: int,
+        pyramid_levels: int,
         blur: float,
         mix: float,
         seed: int,
         anchored: bool = False,
     ) -> None:
-        self._factor, self._halo, self._batch, self._seed = factor, halo, batch, seed
+        self._factor, self._halo, self._batch, self._seed = factor, halo, batch_size, seed
         self._blur, self._mix, self._anchored = blur, mix, anchored
         self._size = factor * (patch + 2 * halo)
-        self._fields = [g for f in fields for g in _pyramid(f, coarser) if min(g.values.shape) >= factor * SMALLEST]
+        self._fields = [
+            g for f in fields for g in _pyramid(f, pyramid_levels) if min(g.values.shape) >= factor * SMALLEST
+        ]
         if not self._fields:
             raise InputError(f"no raster of {factor * SMALLEST} x {factor * SMALLEST} fine cells or more to train on")
         bands = Counter((f.file, f.values.shape) for f in self._fields)

@@ -112,7 +112,7 @@ def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
         yield ALONE
         return
     if batch < count:
-        raise UsageError(f"a batch of {batch} cannot be divided among {count} processes: take a larger --batch")
+        raise UsageError(f"a batch of {batch} cannot be divided among {count} processes: take a larger batch size")
     if timed:
         raise UsageError("--minutes is for one process: several need --steps, which are the same for all")
     if device == "cuda":

@@ -143,9 +143,9 @@ def train_model(
         factor,
         config.halo,
         patch=options.patch,
-        batch=options.batch,
+        batch_size=options.batch_size,
         balance=options.balance,
-        coarser=options.coarser,
+        pyramid_levels=options.pyramid_levels,
         blur=options.blur,
         mix=options.mix,
         seed=options.seed,
@@ -164,7 +164,7 @@ def train_model(
         "data": digest(training + held_out),
         "teacher": None if guide is None else guide.digest,
     }
-    with joined(device, options.batch, timed=options.minutes is not None) as ranks:
+    with joined(device, options.batch_size, timed=options.minutes is not None) as ranks:
         run = Run(model.to(device), options, ranks)
         if unfinished is not None:
             run.restore(unfinished, identity)
@@ -198,7 +198,7 @@ def train_model(
             save_state(target, run.state(identity))
 
         def loss_of(batch: Batch) -> tuple[Tensor, list[str]]:
-            own = run.ranks.share(options.batch)
+            own = run.ranks.share(options.batch_size)
             coarse, fine = (torch.from_numpy(part[own]).to(device) for part in (batch.coarse, batch.fine))
             valid = None if batch.valid is None else torch.from_numpy(batch.valid[own]).to(device)
             return batch_loss(run, coarse, fine, valid, guide, options), batch.origins

@@ -19,7 +19,7 @@ BAD_SHARE = 0.01
 _CHOICES = {
     "loss": ("charbonnier", "l1", "mse"),
     "keep": ("best", "last"),
-    "course": ("cosine", "constant"),
+    "lr_schedule": ("cosine", "constant"),
     "precision": PRECISIONS,
 }
 
@@ -37,31 +37,31 @@ class Schedule:
         Optimiser steps of the whole schedule.
     minutes : float, optional
         End after this time instead, the schedule stretched to it; not reproducible to the bit.
-    batch : int
+    batch_size : int
         Patches in a step.
-    rate : float
+    learning_rate : float
         Peak learning rate (AdamW), after a warm-up of 200 steps, then a cosine to 0.
-    decay : float
+    weight_decay : float
         Weight decay (AdamW).
     loss : {"charbonnier", "l1", "mse"}
         Of errors in units of a patch's roughness.
-    softness : float
-        Of the Charbonnier loss ``sqrt(e^2 + softness^2)``.
-    average : float
-        Decay of the moving average of the weights, which is what is kept.
+    charbonnier_eps : float
+        Of the Charbonnier loss ``sqrt(e^2 + charbonnier_eps^2)``.
+    ema_decay : float
+        Decay of the exponential moving average (EMA) of the weights, which is what is kept.
     frozen : int
         First steps in which only the last layer and the skip are trained; for `start` from another factor.
     freeze : tuple of str
         Stages that are never trained, of `STAGES`; for `start`.
-    last_rate : float
+    last_layer_lr_ratio : float
         The deconvolution's learning rate as a share of the others' (the paper's: 0.1).
-    course : {"cosine", "constant"}
+    lr_schedule : {"cosine", "constant"}
         Of the learning rate after the warm-up; the paper's is constant.
     patience : int
         End after so many validations without a better score; 0 for never.
     precision : {"float32", "bfloat16"}
         Of the convolutions in training (autocast); weights and the loss stay float32.
-    check_every : int
+    validate_every : int
         Steps between validations.
     keep : {"best", "last"}
         Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
@@ -79,25 +79,25 @@ class Schedule:
 
     steps: int = 20_000
     minutes: float | None = None
-    batch: int = 16
-    rate: float = 1e-3
-    decay: float = 0.0
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
     loss: str = "charbonnier"
-    softness: float = 0.3
-    average: float = 0.999
+    charbonnier_eps: float = 0.3
+    ema_decay: float = 0.999
     frozen: int = 0
     freeze: tuple[str, ...] = ()
-    last_rate: float = 1.0
-    course: str = "cosine"
+    last_layer_lr_ratio: float = 1.0
+    lr_schedule: str = "cosine"
     patience: int = 0
     precision: str = "float32"
-    check_every: int = 500
+    validate_every: int = 500
     keep: str = "best"
     save_minutes: float = 5.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in {"steps": 1, "batch": 1, "check_every": 1, "frozen": 0, "patience": 0}.items():
+        for name, low in {"steps": 1, "batch_size": 1, "validate_every": 1, "frozen": 0, "patience": 0}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -113,12 +113,17 @@ class Schedule:
             raise ConfigError(f"freeze takes {', '.join(STAGES)}, got {printable(', '.join(unknown))}")
         if set(self.freeze) == set(STAGES):
             raise ConfigError("freeze leaves nothing to train: name fewer stages")
-        if not 0 < self.last_rate <= 10:
-            raise ConfigError(f"last_rate must be above 0, at most 10, got {self.last_rate}")
+        if not 0 < self.last_layer_lr_ratio <= 10:
+            raise ConfigError(f"last_layer_lr_ratio must be above 0, at most 10, got {self.last_layer_lr_ratio}")
         if not (
-            0 < self.rate < math.inf and 0 < self.softness < math.inf and 0 <= self.average < 1 and 0 <= self.decay < 1
+            0 < self.learning_rate < math.inf
+            and 0 < self.charbonnier_eps < math.inf
+            and 0 <= self.ema_decay < 1
+            and 0 <= self.weight_decay < 1
         ):
-            raise ConfigError("rate and softness must be positive, average and decay from 0 to below 1")
+            raise ConfigError(
+                "learning_rate and charbonnier_eps must be positive, ema_decay and weight_decay from 0 to below 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,8 @@ class TrainOptions(Schedule):
         Coarse cells along one side of what a patch is scored on.
     balance : float
         Files are drawn in proportion to their number of cells to this power.
-    coarser : int
-        How many times fields are halved (block means) to serve as further fields.
+    pyramid_levels : int
+        Times that fields are halved (block means) to serve as further fields.
     blur : float
         Share of the patches that are smoothed by a random amount.
     mix : float
@@ -148,7 +153,7 @@ class TrainOptions(Schedule):
 
     patch: int = 32
     balance: float = 0.5
-    coarser: int = 0
+    pyramid_levels: int = 0
     blur: float = 0.0
     mix: float = 0.0
     branches: bool = False
@@ -157,7 +162,7 @@ class TrainOptions(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, low in {"patch": 1, "coarser": 0}.items():
+        for name, low in {"patch": 1, "pyramid_levels": 0}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.hold_out < 1:

@@ -65,7 +65,9 @@ def save_state(checkpoint: Path, state: State) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise TrainError(f"{name} is not finite at step {state.step}: the state is not saved; take a smaller rate")
+            raise TrainError(
+                f"{name} is not finite at step {state.step}: the state is not saved; take a smaller learning rate"
+            )
     folder = folder_of(checkpoint)
     try:
         folder.mkdir(exist_ok=True)

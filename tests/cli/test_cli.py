@@ -260,7 +260,11 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     ),
     "train no factor": (2, ("train", IN, "-o", "{folder}/m.safetensors"), "Missing option '--factor'"),
     "train suffix": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.pt"), "must end in .safetensors"),
-    "train rate": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--rate", "nan"), "rate and softness"),
+    "train rate": (
+        2,
+        ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--learning-rate", "nan"),
+        "learning_rate and charbonnier_eps",
+    ),
     "train steps": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--steps", "0"), "not in the range"),
     "train minutes": (
         2,
@@ -336,11 +340,14 @@ def test_options_are_checked_before_any_file(tmp_path):
 
 
 RASTERS = (
-    *("--steps 0", "--steps -1", "--steps 2.5", "--batch 0", "--patch 3", "--rate nan", "--rate inf", "--rate 0"),
-    *("--last-rate nan", "--last-rate 0", "--softness nan", "--decay nan", "--decay 1", "--minutes 0", "--minutes nan"),
+    *("--steps 0", "--steps -1", "--steps 2.5", "--batch-size 0"),
+    *("--patch 3", "--learning-rate nan", "--learning-rate inf", "--learning-rate 0"),
+    *("--last-layer-lr-ratio nan", "--last-layer-lr-ratio 0", "--charbonnier-eps nan", "--weight-decay nan"),
+    *("--weight-decay 1", "--minutes 0", "--minutes nan"),
     *("--minutes inf", "--save-minutes nan", "--save-minutes 0", "--hold-out 0", "--hold-out 1", "--hold-out nan"),
-    *("--blur nan", "--mix 2", "--balance -1", "--teacher-weight nan", "--coarser 7", "--frozen -1", "--patience -1"),
-    *("--freeze top", "--freeze ,", "--freeze feature,shrink,mapping,expand,deconvolution,skip", "--course up"),
+    *("--blur nan", "--mix 2", "--balance -1", "--teacher-weight nan"),
+    *("--pyramid-levels 7", "--frozen -1", "--patience -1"),
+    *("--freeze top", "--freeze ,", "--freeze feature,shrink,mapping,expand,deconvolution,skip", "--lr-schedule up"),
     *("--precision half", "--seeds 0", "--seeds -1", "--seed -1", "--seed 1.5", "--factor nan", "--factor 1000"),
     *("--steps 9 --minutes 1", "--hold-out 0.5 -v nowhere.tif", "--members 2", "--dropout 0.1", "--until 2000-01-01"),
     *("--curves c.jpg", "--out ..", "--log ..", "--curves .", "--tensorboard ..", "--card ..", "--start .."),
@@ -349,7 +356,8 @@ PAIRS = (
     *("--dropout 1", "--dropout nan", "--dropout -0.1", "--members 0", "--members 1000", "--size small", "--blur 0.1"),
     *("--until 2000", "--until 2000-13-01", "--until 2000-01-32", "--until x", "--limits t=1", "--limits t=nan:1"),
     *("--limits t=1:1", "--limits t=2:1", "--limits t", "--limits =0:1", "--targets ,", "--predictors a,,b"),
-    *("--validation nowhere.tif", "--hold-out 0.2", "--start nowhere", "--steps 0", "--minutes nan", "--rate nan"),
+    *("--validation nowhere.tif", "--hold-out 0.2", "--start nowhere"),
+    *("--steps 0", "--minutes nan", "--learning-rate nan"),
     *("--static ..", "--transform t=cube", "--base mean", "--steps 9 --minutes 1"),
 )
 

@@ -178,7 +178,7 @@ def configured(folder: Path, text: str, *line: object) -> processes.Finished:
     return processes.run("train", "--config", "c.toml", *line, cwd=str(folder), prelude=prelude)
 
 
-TRAINING = 'fine = ["a.tif"]\nfactor = 2\nout = "m.safetensors"\nsize = "small"\nsteps = 6\nbatch = 2\npatch = 8\n'
+TRAINING = 'fine = ["a.tif"]\nfactor = 2\nout = "m.safetensors"\nsize = "small"\nsteps = 6\nbatch-size = 2\npatch = 8\n'
 
 
 def test_a_training_from_a_file(tmp_path):
@@ -192,7 +192,7 @@ def test_a_training_from_a_file(tmp_path):
     assert json.loads(done.out)["steps"] == 4
     found = [load_checkpoint(tmp_path / name).card for name in ("m.safetensors", "n.safetensors")]
     assert [[row["name"] for row in card.data] for card in found] == [["a"], ["b"]]
-    assert [card.training["batch"] for card in found] == [2, 2]
+    assert [card.training["batch_size"] for card in found] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_training_from_a_file(tmp_path):
         (TRAINING + "coarse = 'c.nc'\nuntil = 2000-01-01", (), "--size is not for pairs"),
         (TRAINING + "predictors = ['']", (), "is not a list of names"),
         (TRAINING, ("--until", "2000-01-01"), "--until is for pairs"),
-        (TRAINING + "rate = nan", (), "rate and softness must be positive"),
+        (TRAINING + "learning-rate = nan", (), "learning_rate and charbonnier_eps must be positive"),
     ],
 )
 def test_files_are_refused_as_the_command_line_is(tmp_path, text, line, words):

@@ -140,8 +140,8 @@ def test_fields_without_values_are_refused(files, tmp_path, which, words):
 def test_a_loss_that_is_no_number_ends_the_training(files, tmp_path):
     """A rate far too large: exit 8, nothing broken left."""
     out = tmp_path / "m.safetensors"
-    with pytest.raises(TrainError, match="take a smaller --rate"):
-        trained(files, out, rate=1e30, steps=400, check_every=400)
+    with pytest.raises(TrainError, match="take a smaller learning rate"):
+        trained(files, out, learning_rate=1e30, steps=400, validate_every=400)
     assert not out.exists()
 
 
@@ -149,7 +149,7 @@ def test_kills_change_nothing(files, tmp_path):
     """SIGKILL at random steps, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
     rest = [
         *("train", files["fine"], "--coarse", files["coarse"], "--factor", 4, "--until", "2000-06-01"),
-        *("--steps", 40, "--batch", 8, "--save-minutes", "1e-9", "-q"),
+        *("--steps", 40, "--batch-size", 8, "--save-minutes", "1e-9", "-q"),
     ]
     whole, out = tmp_path / "whole.safetensors", tmp_path / "m.safetensors"
     done = processes.run(*rest, "--out", whole, prelude=ALONE)

@@ -662,7 +662,8 @@ def train_rasters(folder: Path) -> Items:
     b = tif(folder / "b.tif", terrain(90, 120, seed=2, high=500).astype("float32"))
     secret: list[str] = []
     path = folder / "m.safetensors"
-    line = ("-f", 2, "--size", "small", "--steps", 12, "--batch", 4, "--patch", 8, "-v", b, "--log", folder / "log")
+    line = ("-f", 2, "--size", "small", "--steps", 12, "--batch-size", 4, "--patch", 8)
+    line += ("-v", b, "--log", folder / "log")
     out = process("train", a, "-o", path, *line, *TRAINED)
     items = under("result", of_json(json.loads(out), without=TIMES))
     items |= under("model", _of_model(path, secret=secret))
@@ -678,7 +679,7 @@ def train_pairs(folder: Path) -> Items:
     files = inputs.pairs(folder)
     path = folder / "m.safetensors"
     secret: list[str] = []
-    line = ("--static", files["height"], "--until", "2000-03-01", "-f", 4, "--steps", 10, "--batch", 8)
+    line = ("--static", files["height"], "--until", "2000-03-01", "-f", 4, "--steps", 10, "--batch-size", 8)
     out = process("train", "--coarse", files["coarse"], "--fine", files["fine"], *line, "-o", path, *TRAINED)
     items = under("result", of_json(json.loads(out), without=TIMES))
     items |= under("model", _of_model(path, secret=secret))

@@ -51,7 +51,7 @@ def case(tmp_path_factory, one_thread) -> Case:
     folder = tmp_path_factory.mktemp("case")
     files = made(folder, lapse=True)
     for name, options in {"a": {"seed": 0}, "b": {"seed": 1}, "both": {"seed": 0, "members": 2}}.items():
-        trained(files, folder / f"{name}.safetensors", steps=20, check_every=20, **options)
+        trained(files, folder / f"{name}.safetensors", steps=20, validate_every=20, **options)
     return Case(folder, files)
 
 
@@ -83,7 +83,7 @@ def weighted(errors: np.ndarray, weights: np.ndarray) -> float:
 def test_the_scores_are_those_of_the_training(tmp_path):
     """On a grid in metres, where all cells are as large: the network and what was fitted."""
     files = made(tmp_path, lapse=True, places=METRES)
-    scores = trained(files, tmp_path / "m.safetensors", steps=20, check_every=20)["tas"]
+    scores = trained(files, tmp_path / "m.safetensors", steps=20, validate_every=20)["tas"]
     found = Case(tmp_path, files).evaluated("m")
     assert (found.times, found.span, found.models) == (88, ("2000-06-01", "2000-08-27"), ("network",))
     assert found.cells == 88 * (20 * 29 - 1)
@@ -191,7 +191,7 @@ def test_several_models_stand_under_their_files_names(case, plain, tmp_path):
 def test_units_are_converted(case, plain, tmp_path):
     """A partner in kelvin, said in the file or known from the training: scores of degrees."""
     kelvin = changed(case.files["coarse"], tmp_path / "k.nc", t=lambda t: (t + 273.15).assign_attrs(units="K"))
-    trained({**case.files, "coarse": kelvin}, tmp_path / "a.safetensors", steps=20, check_every=20)
+    trained({**case.files, "coarse": kelvin}, tmp_path / "a.safetensors", steps=20, validate_every=20)
     with xr.open_dataset(kelvin) as dataset:
         bare = dataset.load()
     del bare["t"].attrs["units"]
@@ -232,7 +232,12 @@ def test_a_network_that_was_taught_nothing_is_no_better(rain, tmp_path, limits, 
     """Limits and block means are no skill of the network: the best simple method has them too."""
     folder, fine = rain
     out, given = tmp_path / "m.safetensors", [folder / f"{coarse}.nc"]
-    line = {"until": "2000-05-01", "sizes": SMALL, "options": PairOptions(steps=1, rate=1e-9), "calendar": False}
+    line = {
+        "until": "2000-05-01",
+        "sizes": SMALL,
+        "options": PairOptions(steps=1, learning_rate=1e-9),
+        "calendar": False,
+    }
     trained_scores = train_pairs(given, [fine], 4, out, **line, limits=limits, conserving=conserving).scores["pr"]
     (found,) = evaluate_pairs([out], given, [fine])
     assert "is no better than" in verdict(found) or "is worse than" in verdict(found)

@@ -199,7 +199,7 @@ def test_a_known_answer(tmp_path):
         until="2000-11-01",
         static=[files["height"]],
         sizes={"d": 32, "s": 16, "m": 1},
-        options=PairOptions(steps=800, batch=16, dropout=0.0, rate=3e-3, check_every=800),
+        options=PairOptions(steps=800, batch_size=16, dropout=0.0, learning_rate=3e-3, validate_every=800),
     ).scores["tas"]
     assert scores["network"] < 0.35 * scores["cell regression"]
     with xr.open_dataset(files["coarse"]) as coarse, xr.open_dataset(files["fine"]) as truth:
@@ -328,7 +328,7 @@ def test_three_commands(files, tmp_path):
 def known(files, tmp_path_factory) -> Path:
     """A folder with a model, what it was trained on, and coarse files that do not fit it."""
     folder = tmp_path_factory.mktemp("known")
-    trained(files, folder / "m.safetensors", steps=2, check_every=2)
+    trained(files, folder / "m.safetensors", steps=2, validate_every=2)
     with xr.open_dataset(files["coarse"]) as dataset:
         coarse = dataset.load()
     coarse.to_netcdf(folder / "coarse.nc")

@@ -11,7 +11,7 @@ from matplotlib import cbook
 from geofsrcnn.pairs.train import PairOptions, train_pairs
 from geofsrcnn.values.blocks import block_mean
 
-QUICK = {"steps": 60, "check_every": 30, "batch": 16}
+QUICK = {"steps": 60, "validate_every": 30, "batch_size": 16}
 SMALL = {"d": 16, "s": 8, "m": 1}
 
 DEGREES = {"units": "degrees_north"}, {"units": "degrees_east"}

@@ -20,12 +20,12 @@ from tests.support.pairfiles import made
 from tests.support.rasters import state, terrain, write
 
 ALONE = "import torch; torch.set_num_threads(1)\n"
-LINE = ("-f", 2, "--size", "small", "--steps", 6, "--patch", 8, "--batch", 2, "-q")
+LINE = ("-f", 2, "--size", "small", "--steps", 6, "--patch", 8, "--batch-size", 2, "-q")
 
 
 def record(step: int, score: float = 1.0, **more: int) -> dict[str, float]:
     """A record of a made training."""
-    return {"step": step, "loss": 0.1, "score": score, "rate": 1e-3, **more}
+    return {"step": step, "loss": 0.1, "score": score, "learning_rate": 1e-3, **more}
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +170,29 @@ def test_a_training_keeps_what_is_asked_for(fine, tmp_path):
     """Lines, curves and events beside the checkpoint; none of them in a process that is not the first."""
     pytest.importorskip("tensorboard")
     kept = ("--log", "log.jsonl", "--curves", "c.png", "--tensorboard", "events")
-    line = ("train", fine, *LINE, *kept, "--freeze", "feature,shrink", "--last-rate", 0.1, "--course", "constant")
+    line = (
+        "train",
+        fine,
+        *LINE,
+        *kept,
+        "--freeze",
+        "feature,shrink",
+        "--last-layer-lr-ratio",
+        0.1,
+        "--lr-schedule",
+        "constant",
+    )
     done = processes.run(*line, "-o", "m.safetensors", cwd=str(tmp_path), prelude=ALONE)
     assert (done.code, done.err) == (0, "")
     assert steps(tmp_path / "log.jsonl") == [0, 6]
     assert matplotlib.image.imread(tmp_path / "c.png").shape[:2] == (768, 768)
     assert list((tmp_path / "events").glob("events*"))
     training = load_checkpoint(tmp_path / "m.safetensors").card.training
-    assert (training["freeze"], training["last_rate"], training["course"]) == (["feature", "shrink"], 0.1, "constant")
+    assert (training["freeze"], training["last_layer_lr_ratio"], training["lr_schedule"]) == (
+        ["feature", "shrink"],
+        0.1,
+        "constant",
+    )
     assert "output exists: " in processes.run(*line, "-o", "n.safetensors", cwd=str(tmp_path)).refused(5)
     (tmp_path / "other").mkdir()
     done = processes.run(
@@ -225,8 +240,8 @@ def test_seeds_of_rasters(fine, tmp_path):
     assert [state(tmp_path / name)[:3] for name in ("m.safetensors", "m-seed1.safetensors")] == before
     assert resumed["results"][2]["score"] == scores[2]
     assert resumed["spread"]["score"]["mean"] == pytest.approx(mean, abs=1e-4)
-    other = processes.run(*again, "--resume", "--rate", 0.5, **setup)
-    assert "of a training with another rate: give it the same" in other.refused(2)
+    other = processes.run(*again, "--resume", "--learning-rate", 0.5, **setup)
+    assert "of a training with another learning_rate: give it the same" in other.refused(2)
     (tmp_path / "m-seed1.training").mkdir()  # as of one that was killed before its first state
     resumed = json.loads(processes.run(*again, "--resume", **setup).out)
     assert [each.get("steps") for each in resumed["results"]] == [None, 6, None]
@@ -236,7 +251,7 @@ def test_members_and_seeds_of_pairs(files, tmp_path):
     """Members alone with their spread, and the spread of seeds, on the screen; records say which they are of."""
     kept = ("--log", tmp_path / "log.jsonl", "--curves", tmp_path / "c.png")
     line = ("train", files["fine"], "--coarse", files["coarse"], "-f", 4, "--until", "2000-06-01", "--steps", 5)
-    several = ("--members", 2, "--seeds", 2, "--batch", 4)
+    several = ("--members", 2, "--seeds", 2, "--batch-size", 4)
     done = processes.run(*line, *several, *kept, "-o", tmp_path / "m.safetensors", prelude=ALONE)
     assert done.code == 0, done.err
     assert done.out.count("its members alone: ") == 2

@@ -138,7 +138,16 @@ def patches(values: np.ndarray | list[np.ndarray], factor: int = 2, **options: o
     """Patches of fields given as arrays."""
     arrays = values if isinstance(values, list) else [values]
     fields = [Field(f"f{i}#1", Grid(v.shape, None, None), v) for i, v in enumerate(arrays)]
-    plain = {"patch": 8, "batch": 3, "balance": 0.5, "coarser": 0, "blur": 0.0, "mix": 0.0, "seed": 0, "halo": 4}
+    plain = {
+        "patch": 8,
+        "batch_size": 3,
+        "balance": 0.5,
+        "pyramid_levels": 0,
+        "blur": 0.0,
+        "mix": 0.0,
+        "seed": 0,
+        "halo": 4,
+    }
     return Patches(fields, factor, **{**plain, **options})
 
 
@@ -184,7 +193,9 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_mixed_patches_are_sums_of_two():
     """The first is wholly in it, the next one of the step at most as much; what it is made of is named."""
     y, x = np.mgrid[0:60, 0:60]
-    made = [patches([np.sin(3.0 * x * x), 1e6 * np.cos(2.0 * y * y)], patch=8, mix=mix, batch=6) for mix in (0.0, 1.0)]
+    made = [
+        patches([np.sin(3.0 * x * x), 1e6 * np.cos(2.0 * y * y)], patch=8, mix=mix, batch_size=6) for mix in (0.0, 1.0)
+    ]
     plain, mixed = (m.draw(2) for m in made)
     assert mixed.origins == [f"{a} + {b}" for a, b in zip(plain.origins, np.roll(plain.origins, -1), strict=True)]
     for i, both in enumerate(mixed.fine[:, 0]):
@@ -199,7 +210,7 @@ def test_a_patch_is_not_mixed_with_one_that_has_too_few_cells():
     rng = np.random.default_rng(0)
     values = terrain((60, 120))
     values[:, 60:][rng.random((60, 60)) < 0.6] = np.nan
-    made = patches(values, patch=8, mix=1.0, batch=6)
+    made = patches(values, patch=8, mix=1.0, batch_size=6)
     origins = [origin for step in range(20) for origin in made.draw(step).origins]
     shares = [" + " in origin for origin in origins]
     assert any(shares)
@@ -211,7 +222,7 @@ def test_smoothing_that_leaves_no_cell_says_nothing():
     values = np.full((60, 120), np.nan)
     values[:, :60] = terrain((60, 60))
     values[::2, 60::2] = 1.0
-    made = patches(values, patch=8, halo=4, blur=1.0, batch=6)
+    made = patches(values, patch=8, halo=4, blur=1.0, batch_size=6)
     assert all("f0" in origin for step in range(20) for origin in made.draw(step).origins)
 
 
@@ -231,7 +242,7 @@ def test_what_stands_under_missing_cells_has_no_influence():
     """Missing cells are filled from valid ones and do not count; a coarse cell counts if all its fine cells do."""
     values = terrain((60, 60), seed=2)
     values[20:23, 30:40] = np.nan
-    made = patches(values, patch=16, batch=8)
+    made = patches(values, patch=16, batch_size=8)
     batch = next(b for b in map(made.draw, range(50)) if b.valid is not None and not b.valid.all())
     assert np.isfinite(batch.coarse).all()
     assert np.isfinite(batch.fine).all()
@@ -250,13 +261,16 @@ def test_small_fields_are_trained_on():
 
 
 def test_fields_serve_at_coarser_resolutions_too():
-    """With coarser=1 some patches come from the field's own 2 x 2 block means."""
+    """With pyramid_levels=1 some patches come from the field's own 2 x 2 block means."""
     values = np.kron(np.random.default_rng(0).normal(size=(30, 30)), [[1.0, -1.0], [-1.0, 1.0]]) + terrain((60, 60))
     plain = {b.origins[0].split(" ", 1)[1] for b in map(patches(values, patch=8, halo=2).draw, range(30))}
-    both = {b.origins[0].split(" ", 1)[1] for b in map(patches(values, patch=8, halo=2, coarser=1).draw, range(60))}
+    both = {
+        b.origins[0].split(" ", 1)[1] for b in map(patches(values, patch=8, halo=2, pyramid_levels=1).draw, range(60))
+    }
     assert all(int(o.split("-")[1].split()[0]) >= 24 for o in plain)
     smoothest = min(
-        np.abs(np.diff(b.fine[0, 0])).mean() for b in map(patches(values, patch=8, halo=2, coarser=1).draw, range(60))
+        np.abs(np.diff(b.fine[0, 0])).mean()
+        for b in map(patches(values, patch=8, halo=2, pyramid_levels=1).draw, range(60))
     )
     sharpest = min(np.abs(np.diff(b.fine[0, 0])).mean() for b in map(patches(values, patch=8, halo=2).draw, range(60)))
     assert smoothest < 0.8 * sharpest
@@ -267,7 +281,7 @@ def test_large_files_do_not_drown_small_ones():
     """Files are drawn in proportion to their cells to the power of balance."""
     small, large = terrain((40, 40)), terrain((160, 160), seed=1)
     for balance, share in ((0.0, 0.5), (0.5, 0.8), (1.0, 16 / 17)):
-        made = patches([small, large], balance=balance, batch=8)
+        made = patches([small, large], balance=balance, batch_size=8)
         drawn = [o.split("#")[0] for step in range(60) for o in made.draw(step).origins]
         assert drawn.count("f1") / len(drawn) == pytest.approx(share, abs=0.07)
 

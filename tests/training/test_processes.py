@@ -58,7 +58,7 @@ def arguments(tmp_path_factory) -> dict[str, list[object]]:
     folder = tmp_path_factory.mktemp("ranks")
     files = made(folder, lapse=True)
     raster = surface(folder / "surface.tif")
-    common = ["--steps", 24, "--batch", 6]
+    common = ["--steps", 24, "--batch-size", 6]
     return {
         "rasters": [raster, "--factor", 3, "--size", "small", "--patch", 12, *common],
         "pairs": [
@@ -146,7 +146,10 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--minutes", 1], "--minutes is for one process"), (["--batch", 1], "a batch of 1 cannot be divided among 2")],
+    [
+        (["--minutes", 1], "--minutes is for one process"),
+        (["--batch-size", 1], "a batch of 1 cannot be divided among 2"),
+    ],
 )
 def test_what_several_processes_cannot_do_is_refused(arguments, tmp_path, options, words):
     """By each of them, before they meet."""

@@ -30,12 +30,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits f
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=2)
 OPTIONS = {
     "steps": 24,
-    "batch": 3,
+    "batch_size": 3,
     "patch": 8,
-    "check_every": 5,
+    "validate_every": 5,
     "blur": 0.3,
     "mix": 0.5,
-    "coarser": 1,
+    "pyramid_levels": 1,
     "branches": True,
 }
 ALWAYS = 1e-9
@@ -90,7 +90,7 @@ def test_stopped_and_resumed_is_the_same_file(fine, undisturbed, tmp_path_factor
 
 def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
     """The same for SIGKILL at random moments, on the command line."""
-    line = ("--size", "small", "--steps", 30, "--patch", 8, "--batch", 4, "-q", "--save-minutes", ALWAYS)
+    line = ("--size", "small", "--steps", 30, "--patch", 8, "--batch-size", 4, "-q", "--save-minutes", ALWAYS)
     alone = "import torch; torch.set_num_threads(1)\n"
     whole, out, moments = tmp_path / "whole.safetensors", tmp_path / "m.safetensors", random.Random(7)
     assert processes.run("train", fine, "-f", 2, "-o", whole, *line, prelude=alone).code == 0
@@ -115,7 +115,7 @@ def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
 def test_a_signal_saves_the_state_and_says_how_to_go_on(fine, tmp_path):
     """SIGTERM ends a training after its step with exit 143, its state saved to that very step."""
     out, log = tmp_path / "m.safetensors", tmp_path / "log.jsonl"
-    line = ("--size", "small", "--steps", 100_000, "--patch", 8, "--batch", 4, "-q", "--log", log)
+    line = ("--size", "small", "--steps", 100_000, "--patch", 8, "--batch-size", 4, "-q", "--log", log)
     gate = Gate(tmp_path / "gate", at=5, places=STEPS)
     alone = "import torch; torch.set_num_threads(1)\n"
     run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=alone + gate.prelude)
@@ -184,7 +184,7 @@ def test_resume_of_another_training_is_refused(fine, tmp_path):
     stopped(fine, out)
     other = write(tmp_path / "other.tif", terrain((140, 260), seed=4).astype("float32"))
     for more, words in [
-        ({"rate": 0.5}, "the unfinished training had other options: give it the same"),
+        ({"learning_rate": 0.5}, "the unfinished training had other options: give it the same"),
         ({"config": FSRCNNConfig(factor=2, d=8, s=4, m=1)}, "had other network sizes"),
     ]:
         with pytest.raises(UsageError, match=words):

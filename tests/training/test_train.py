@@ -37,7 +37,7 @@ from tests.support.rasters import digest, read, state, terrain, write
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
 
 TINY = FSRCNNConfig(factor=2, d=8, s=4, m=1)
-QUICK = {"steps": 30, "batch": 4, "patch": 8, "check_every": 15}
+QUICK = {"steps": 30, "batch_size": 4, "patch": 8, "validate_every": 15}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ TrainOptions.__init__.__defaults__ = tuple(5 if d == 500 else d for d in TrainOp
 """
 """Validate every 5 steps."""
 
-LINE = ("--size", "small", "--steps", 40, "--patch", 8, "--batch", 4)
+LINE = ("--size", "small", "--steps", 40, "--patch", 8, "--batch-size", 4)
 
 
 def test_a_training_on_the_command_line_gives_a_model_that_works(fine, tmp_path):
@@ -119,7 +119,7 @@ def test_training_starts_from_a_checkpoint(fine, tmp_path):
     start = tmp_path / "a.safetensors"
     trained(fine, start)
     out = tmp_path / "b.safetensors"
-    train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK, rate=1e-12), start=start)
+    train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK, learning_rate=1e-12), start=start)
     old, new = (load_checkpoint(p).model.state_dict() for p in (start, out))
     assert all(torch.allclose(old[name], new[name], atol=1e-8) for name in old)
     with pytest.raises(UsageError, match="the checkpoint to start from has another configuration"):
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
         *LINE,
         "--steps",
         4000,
-        "--rate",
+        "--learning-rate",
         "1e30",
         "--overwrite",
         "-q",
@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
     )
     message = done.refused(8)
     assert re.fullmatch(
-        r"the loss or its gradient is not finite at step \d+, 4 steps so far: take a smaller --rate, or look at "
+        r"the loss or its gradient is not finite at step \d+, 4 steps so far: take a smaller learning rate, or look at "
         r"site#1 rows \d+-\d+ columns \d+-\d+(; site#1 rows \d+-\d+ columns \d+-\d+)*",
         message,
     )
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_leaves_the_old_checkpoint(fine, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
     new = tmp_path / "new.safetensors"
     with pytest.raises(TrainError, match=r"not finite at step [1-9]"):
-        trained(fine, new, rate=1e30, steps=4000)
+        trained(fine, new, learning_rate=1e30, steps=4000)
     if new.exists():
         assert all(torch.isfinite(t).all() for t in load_checkpoint(new).model.state_dict().values())
 
@@ -220,7 +220,7 @@ def test_sigkill_during_training(fine, tmp_path):
     seen = {digest(out)}
     for seed in range(4):
         gate = Gate(tmp_path / "gates" / str(seed), at=20 + moments.randrange(10), places=STEPS)
-        line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--rate", 0.01, "--seed", seed + 1)
+        line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--learning-rate", 0.01, "--seed", seed + 1)
         run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN + gate.prelude)
         gate.reached(run)
         until(lambda: digest(out) not in seen, run)
@@ -274,7 +274,7 @@ def test_cards_that_are_no_files(fine, tmp_path):
 
 def test_the_last_weights_are_kept_on_request(fine, tmp_path):
     """`keep="last"` gives the weights of the schedule's end, though earlier ones did better on the held-out field."""
-    harmful = {"rate": 3.0, "average": 0.0, "steps": 9, "check_every": 3}
+    harmful = {"learning_rate": 3.0, "ema_decay": 0.0, "steps": 9, "validate_every": 3}
     best, last = tmp_path / "best.safetensors", tmp_path / "last.safetensors"
     assert processes.run("train", "--help").out.count("--keep [best|last]") == 1
     first = trained(fine, best, **harmful)
@@ -314,23 +314,29 @@ def test_rasters_that_are_of_no_use(tmp_path, shape, fill, words):
     [
         *(
             {"steps": 0},
-            {"batch": 0},
+            {"batch_size": 0},
             {"patch": -1},
-            {"check_every": 0},
+            {"validate_every": 0},
             {"seed": -1},
             {"hold_out": 0},
             {"hold_out": 1},
         ),
-        *({"minutes": 0}, {"minutes": math.nan}, {"minutes": math.inf}, {"rate": 0}, {"rate": math.nan}),
         *(
-            {"softness": 0},
-            {"average": 1},
+            {"minutes": 0},
+            {"minutes": math.nan},
+            {"minutes": math.inf},
+            {"learning_rate": 0},
+            {"learning_rate": math.nan},
+        ),
+        *(
+            {"charbonnier_eps": 0},
+            {"ema_decay": 1},
             {"loss": "huber"},
             {"keep": "first"},
             {"balance": 2},
             {"blur": -0.1},
             {"mix": 1.5},
-            {"coarser": -1},
+            {"pyramid_levels": -1},
         ),
         *({"frozen": -1}, {"teacher_weight": 1.5}, {"save_minutes": 0}),
     ],
@@ -372,7 +378,7 @@ def test_the_loss_counts_valid_cells_only():
     """Each loss by hand, over the cells that count."""
     error, valid = torch.tensor([3.0, -4.0, 100.0]), torch.tensor([True, True, False])
     for loss, expected in (("mse", 12.5), ("l1", 3.5), ("charbonnier", (13**0.5 + 20**0.5) / 2 - 2)):
-        options = TrainOptions(loss=loss, softness=2.0)
+        options = TrainOptions(loss=loss, charbonnier_eps=2.0)
         assert float(loop.penalty(error, valid, options)) == pytest.approx(expected)
     assert float(loop.penalty(error[:2], None, TrainOptions(loss="mse"))) == 12.5
 
@@ -506,9 +512,9 @@ def test_frozen_stages_stay_as_they_were(fine, tmp_path):
 
 
 def test_the_deconvolution_has_a_rate_of_its_own():
-    """A tenth of the others', as in the paper; a constant course stays after the warm-up, a cosine falls to 0."""
-    for course, last in (("constant", 1.0), ("cosine", 0.0)):
-        run = Run(FSRCNN(TINY), TrainOptions(steps=1000, last_rate=0.1, course=course))
+    """A tenth of the others', as in the paper; a constant rate stays after the warm-up, a cosine falls to 0."""
+    for shape, last in (("constant", 1.0), ("cosine", 0.0)):
+        run = Run(FSRCNN(TINY), TrainOptions(steps=1000, last_layer_lr_ratio=0.1, lr_schedule=shape))
         run.step = 300
         run.take(sum(p.square().sum() for p in run.model.parameters()), [])
         rates = {
@@ -519,12 +525,12 @@ def test_the_deconvolution_has_a_rate_of_its_own():
         }
         assert rates["deconvolution.weight"] == pytest.approx(0.1 * rates["feature.weight"])
         run.step = 1000
-        assert run.rate == pytest.approx(last * 1e-3, abs=1e-9)
+        assert run.learning_rate == pytest.approx(last * 1e-3, abs=1e-9)
 
 
 def test_patience_ends_a_training_that_no_longer_improves(fine, tmp_path):
     """With a rate that moves nothing, two validations later."""
-    options = TrainOptions(**{**QUICK, "steps": 200, "check_every": 5}, rate=1e-12, patience=2)
+    options = TrainOptions(**{**QUICK, "steps": 200, "validate_every": 5}, learning_rate=1e-12, patience=2)
     result = train_model([fine], 2, tmp_path / "m.safetensors", config=TINY, options=options)
     assert result.steps <= 20
     assert load_checkpoint(tmp_path / "m.safetensors")
@@ -547,8 +553,8 @@ def test_half_the_digits_train_as_well(fine, tmp_path):
     [
         ({"freeze": ("nose",)}, "freeze takes feature, shrink"),
         ({"freeze": STAGES}, "freeze leaves nothing to train"),
-        ({"last_rate": 0.0}, "last_rate must be above 0"),
-        ({"course": "zigzag"}, "course must be one of cosine, constant"),
+        ({"last_layer_lr_ratio": 0.0}, "last_layer_lr_ratio must be above 0"),
+        ({"lr_schedule": "zigzag"}, "lr_schedule must be one of cosine, constant"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
         ({"patience": -1}, "patience must be at least 0"),
     ],
