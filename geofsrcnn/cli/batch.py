@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +26,14 @@ from geofsrcnn.cli.params import (
     VARIABLES,
     Names,
 )
-from geofsrcnn.cli.show import duration_text, files_text, how_far, size_text
-from geofsrcnn.cli.signals import echo_json, guarded, stops
+from geofsrcnn.cli.progress import PROGRESS, Report, State, refuse_quiet, shown_progress
+from geofsrcnn.cli.show import duration_text, files_text, size_text
+from geofsrcnn.cli.signals import echo_json, guarded, stops, tell
 from geofsrcnn.errors import BatchError, UsageError, printable
 from geofsrcnn.process import harden_gdal
 
 if TYPE_CHECKING:
-    from geofsrcnn.batch.results import BatchResult, FileResult, Tally
+    from geofsrcnn.batch.results import BatchResult, Tally
 
 
 @click.command("batch", cls=Command, example="'coarse/*.tif' --output-dir fine --factor 3 --resume")
@@ -128,7 +126,7 @@ if TYPE_CHECKING:
         help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
     ),
 )
-@section("Messages", *MESSAGE_OPTIONS)
+@section("Messages", PROGRESS, *MESSAGE_OPTIONS)
 @guarded
 def batch(
     *,
@@ -140,6 +138,7 @@ def batch(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    progress_mode: str,
     **options: Any,
 ) -> None:
     """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run resumes.
@@ -148,6 +147,7 @@ def batch(
     variables); names in them start from the current folder.
     Files that fail do not stop the others: they are listed in the end, and the exit code is 9.
     """
+    refuse_quiet(progress_mode, quiet=quiet)
     harden_gdal(options["driver"])
     from geofsrcnn.batch.run import upscale_files
 
@@ -159,15 +159,13 @@ def batch(
         from geofsrcnn.evaluation.figures import need_matplotlib
 
         need_matplotlib()
-    said: list[str] = []
-    with _batch_progress(shown=not (quiet or as_json or dry_run)) as show, stops() as check:
+    silent = quiet or as_json or dry_run
+    with shown_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
+        report_tally = _tally_shown(show)
 
         def progress(tally: Tally) -> None:
             check()
-            if tally.dashboard and not said:
-                said.append(tally.dashboard)
-                click.echo(f"dashboard: {tally.dashboard}", err=True)
-            show(tally)
+            report_tally(tally)
 
         result = upscale_files(
             inputs,
@@ -189,60 +187,28 @@ def batch(
         raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
 
 
-@contextmanager
-def _batch_progress(*, shown: bool) -> Iterator[Callable[[Tally], None]]:
-    """A bar on a terminal; in a log, a line for each failure, and one now and then."""
-    if not shown:
-        yield lambda _: None
-        return
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _tally_shown(show: Report) -> Callable[[Tally], None]:
+    """Return what shows the files that have ended, each failure once, and the dashboard's address."""
+    dashboard, last = "", None
 
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("files", total=None)
+    def report(tally: Tally) -> None:
+        nonlocal dashboard, last
+        if tally.dashboard != dashboard:
+            dashboard = tally.dashboard
+            tell(f"dashboard: {dashboard}")
+        event, ended, last = "", last is not tally.last, tally.last
+        if last is not None and ended and last.state == "failed":
+            event = f"failed: {printable(last.source)}: {with_flags(printable(last.reason))}"
+        counts = {"failed": tally.failed}
+        words = [f"{tally.failed} failed"]
+        if tally.parts:
+            counts |= {"parts_done": tally.parts_done, "parts": tally.parts}
+            words.append(f"{tally.parts_done} of {tally.parts} parts")
+        words.append(f"{tally.cells / max(tally.seconds, 1e-9) / 1e6:.2g} million cells a second")
+        if tally.total:
+            show(State(tally.done + tally.failed, tally.total, ", ".join(words), event, counts))
 
-            def show(tally: Tally) -> None:
-                bar.update(
-                    task,
-                    completed=tally.done + tally.failed,
-                    total=tally.total,
-                    description=how_far(tally),
-                )
-
-            yield show
-        return
-    yield _PlainProgress()
-
-
-class _PlainProgress:
-    """Lines for a log: each failure, and how far it is, every half minute and at the end."""
-
-    every = 30.0
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-        self._last: FileResult | None = None
-
-    def __call__(self, tally: Tally) -> None:
-        now, ended = time.monotonic(), tally.done + tally.failed
-        if tally.last is not self._last:
-            self._last = tally.last
-            if tally.last is not None and tally.last.state == "failed":
-                click.echo(
-                    f"failed: {printable(tally.last.source)}: {with_flags(printable(tally.last.reason))}", err=True
-                )
-        elif ended == tally.total or now - self._said < self.every:
-            return
-        if ended == tally.total or now - self._said >= self.every:
-            self._said = now
-            left = (
-                f", {duration_text(tally.seconds / ended * (tally.total - ended))} left"
-                if 0 < ended < tally.total
-                else ""
-            )
-            click.echo(f"{ended} of {files_text(tally.total)}, {how_far(tally)}{left}", err=True)
+    return report
 
 
 def _show_batch(result: BatchResult, page: Path | None) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,35 +16,13 @@ from geofsrcnn.cli.signals import echo_json
 from geofsrcnn.errors import printable
 
 if TYPE_CHECKING:
-    from geofsrcnn.batch.results import Tally
     from geofsrcnn.evaluation.comparison import Comparison
     from geofsrcnn.upscale.task import Estimate, Summary
-
-
-def how_far(tally: Tally) -> str:
-    """Failures, parts and speed so far."""
-    parts = f", {tally.parts_done} of {tally.parts} parts" if tally.parts else ""
-    return f"{tally.failed} failed{parts}, {tally.cells / max(tally.seconds, 1e-9) / 1e6:.2g} million cells a second"
 
 
 def files_text(count: int) -> str:
     """A number of files."""
     return "1 file" if count == 1 else f"{count} files"
-
-
-@contextmanager
-def progress_bar(label: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr if that is a terminal."""
-    if not shown or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def size_text(count: float) -> str:

@@ -89,6 +89,11 @@ def stops() -> Iterator[Callable[[], None]]:
         REQUEST.waits = False
 
 
+def tell(text: str) -> None:
+    """Print a line on stderr, above a progress bar if there is one: rich's stand-in for stderr is not for click."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextmanager
 def shown_warnings(*, strict: bool) -> Iterator[None]:
     """Warnings of the package as one line each on stderr, once a kind and file; or as errors."""
@@ -98,7 +103,7 @@ def shown_warnings(*, strict: bool) -> Iterator[None]:
         text = with_flags(str(message))
         if isinstance(message, GeofsrcnnWarning) and text not in shown:
             shown.add(text)
-            click.echo(f"geofsrcnn: warning: {text}", err=True)
+            tell(f"geofsrcnn: warning: {text}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

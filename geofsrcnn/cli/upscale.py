@@ -24,7 +24,8 @@ from geofsrcnn.cli.params import (
     VARIABLES,
     Names,
 )
-from geofsrcnn.cli.show import progress_bar, show_estimate, show_summary
+from geofsrcnn.cli.progress import PROGRESS, State, refuse_quiet, shown_progress
+from geofsrcnn.cli.show import show_estimate, show_summary
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.process import harden_gdal
 
@@ -59,7 +60,7 @@ _SECTIONS = (
             help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
         ),
     ),
-    section("Messages", *MESSAGE_OPTIONS),
+    section("Messages", PROGRESS, *MESSAGE_OPTIONS),
 )
 
 
@@ -78,10 +79,12 @@ def _upscale(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    progress_mode: str,
     co: tuple[tuple[str, str], ...],
     bidx: tuple[int, ...] | None,
     **options: Any,
 ) -> None:
+    refuse_quiet(progress_mode, quiet=quiet)
     harden_gdal(options["driver"])
     from geofsrcnn.upscale.file import estimate_file, upscale_file
 
@@ -89,12 +92,11 @@ def _upscale(
     if dry_run:
         show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
         return
-    with progress_bar("upscaling", shown=not quiet and not as_json) as show, stops() as check:
+    with shown_progress(progress_mode, "upscaling", "tiles", silent=quiet or as_json) as show, stops() as check:
 
         def progress(done: int, total: int) -> None:
             check()
-            if show is not None:
-                show(done, total)
+            show(State(done, total))
 
         summary = upscale_file(source, target, co=dict(co), progress=progress, **options)
     if as_json:
