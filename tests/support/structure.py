@@ -72,6 +72,20 @@ FRAGMENTED = {
 }
 """Packages whose docstrings begin with such words still."""
 
+FLAGGED = {
+    "batch",
+    "cf",
+    "engine",
+    "evaluation",
+    "files",
+    "formats",
+    "options",
+    "pairs",
+    "training",
+    "upscale",
+}
+"""Packages whose messages name flags of the command line still, instead of parameters."""
+
 NO_NUMPY = {"errors", "process", "_version", "files"}
 """What loads no numpy either."""
 
@@ -153,6 +167,7 @@ def breaches(modules: Mapping[str, str], lines: Mapping[str, int] | None = None)
         *_circles(modules),
         *_forms(modules),
         *_functions(modules),
+        *_flags(modules),
     ]
 
 
@@ -259,6 +274,32 @@ def definitions(text: str) -> tuple[tuple[str, int, str], ...]:
             yield from walk(child, name)
 
     return tuple(walk(ast.parse(text), ""))
+
+
+def _flags(modules: Mapping[str, str]) -> Iterator[str]:
+    """Flags in messages outside the command line, which makes them of parameters; what no longer is exempt."""
+    flagged = set()
+    for module, text in modules.items():
+        if within(module, {"cli"}):
+            continue
+        for line, flag in flags(text):
+            flagged |= {each for each in FLAGGED if within(module, {each})}
+            if not within(module, FLAGGED):
+                yield f"{module}:{line} names the flag {flag}: name the parameter, as in overwrite=True"
+    yield from (f"{path} names no flags any more: take it out of FLAGGED" for path in sorted(FLAGGED - flagged))
+
+
+@cache
+def flags(text: str) -> tuple[tuple[int, str], ...]:
+    """Lines and flags, such as ``--factor``, in the texts of a module; docstrings are no messages."""
+    tree = ast.parse(text)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return tuple(
+        (node.lineno, flag)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", node.value)
+    )
 
 
 TESTS = ROOT / "tests"
