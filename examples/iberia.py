@@ -25,7 +25,7 @@ def main() -> None:
     coarse = f"--coarse {surface} --coarse {levels}"
     given = f"{coarse} --static {elevation} --factor 4 --until 1993-06-01"
     for command in (
-        f"train {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
+        f"train-pairs {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
         f"evaluate-pairs iberia.safetensors --fine {fine} {coarse} --report report --overwrite",
         f"upscale {surface} iberia.nc --also {levels} --factor 4 --model iberia.safetensors --overwrite",
     ):

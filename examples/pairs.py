@@ -33,7 +33,7 @@ def main() -> None:
     coarse.to_netcdf(folder / "coarse.nc")
     options = f"--factor {FACTOR} --until 2000-01-01 --base correction --no-calendar"
     for command in (
-        f"train fine.nc --coarse coarse.nc {options} --out model.safetensors",
+        f"train-pairs fine.nc --coarse coarse.nc {options} --out model.safetensors",
         "evaluate-pairs model.safetensors --fine fine.nc --coarse coarse.nc --report report",
         f"upscale coarse.nc result.nc --factor {FACTOR} --model model.safetensors",
     ):

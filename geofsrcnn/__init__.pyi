@@ -26,7 +26,7 @@ from .networks.config import FSRCNNConfig as FSRCNNConfig
 from .networks.fsrcnn import FSRCNN as FSRCNN
 from .options import UpscaleOptions as UpscaleOptions
 from .pairs.evaluate import evaluate_pairs as evaluate_pairs
-from .pairs.train import PairOptions as PairOptions
+from .pairs.spec import PairOptions as PairOptions
 from .pairs.train import train_pairs as train_pairs
 from .training.rasters import train_model as train_model
 from .training.schedule import TrainOptions as TrainOptions

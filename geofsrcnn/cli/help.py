@@ -62,6 +62,14 @@ class Command(click.Command):
                 formatter.write_dl([(flag.ljust(min(width, _COLUMN)), text) for flag, text in records])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example as it is to be typed."""
+        """Write the example as it is to be typed, on several lines where it is long."""
+        words = f"{ctx.command_path} {self.example}".rstrip().replace(" --", "\n--").split("\n")
+        lines = [words[0]]
+        for word in words[1:]:
+            if len(lines[-1]) + len(word) + 5 > formatter.width:
+                lines.append(f"  {word}")
+            else:
+                lines[-1] += f" {word}"
         with formatter.section("Example"):
-            formatter.write(f"{'':{formatter.current_indent}}{ctx.command_path} {self.example}".rstrip() + "\n")
+            indent = " " * formatter.current_indent
+            formatter.write(indent + f" \\\n{indent}".join(lines) + "\n")

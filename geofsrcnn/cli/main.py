@@ -14,6 +14,7 @@ from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
 from geofsrcnn.cli.info import info, models
 from geofsrcnn.cli.signals import fail
 from geofsrcnn.cli.train import train
+from geofsrcnn.cli.train_pairs import train_pairs
 from geofsrcnn.cli.upscale import upscale
 from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
 
@@ -47,5 +48,5 @@ def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
 
 
-for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train):
+for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train, train_pairs):
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""`geofsrcnn train` on pairs."""
+"""`geofsrcnn train-pairs`."""
 
 from __future__ import annotations
 
@@ -8,57 +8,180 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.params import given_names, parse_range, parse_weight, refuse_given
-from geofsrcnn.cli.train_session import COMMON, OUTPUT, PAIRS, SCHEDULE, Session, each_seed
+from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, QUIET, STRICT, Day, Names, Option, parse_range, parse_weight
+from geofsrcnn.cli.signals import guarded
+from geofsrcnn.cli.train_options import (
+    ALSO_FINE,
+    CONFIG,
+    FACTOR,
+    FINE,
+    OPTIMISER,
+    OUT,
+    OVERWRITE,
+    RECORDS,
+    RESUME,
+    SEEDS,
+    VALIDATION,
+    all_fine,
+    refuse_both,
+    refuse_nameless,
+    schedule_options,
+)
+from geofsrcnn.cli.train_session import each_seed, take_session
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions
+from geofsrcnn.process import harden_gdal, keep_freed_memory
 
 if TYPE_CHECKING:
     from geofsrcnn.pairs.train import PairResult
 
+_DEFAULTS = PairOptions()
 
-def run_train_pairs(coarse: tuple[str, ...], fine: tuple[str, ...], pairs: dict[str, Any], session: Session) -> None:
-    """Train on pairs, once or several times, and print what came of it."""
+_EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --until 2010-01-01 --out here.safetensors"
+
+
+@click.command("train-pairs", cls=Command, example=_EXAMPLE)
+@FINE
+@section(
+    "Most used",
+    click.option(
+        "--coarse", multiple=True, required=True, metavar="FILE", help="Coarse fields of the same times; several times."
+    ),
+    click.option("--static", multiple=True, metavar="FILE", help="Fine fields without times, such as elevation."),
+    click.option(
+        "--until", type=Day(), required=True, metavar="YYYY-MM-DD", help="Fit on the days before, score on the others."
+    ),
+    *(FACTOR, OUT, CONFIG),
+    click.option(
+        "--partner",
+        "partners",
+        type=Option(),
+        multiple=True,
+        metavar="TARGET=PREDICTOR",
+        help="The predictor that is the same quantity; found by names where not given.",
+    ),
+    *schedule_options(_DEFAULTS, "steps"),
+    *(RESUME, OVERWRITE),
+)
+@section(
+    "Data",
+    ALSO_FINE,
+    click.option("--predictors", type=Names(), default=(), help="Coarse variables, separated by commas."),
+    click.option("--targets", type=Names(), default=(), help="Fine variables, separated by commas."),
+    click.option(
+        "--transform",
+        "transforms",
+        type=Option(),
+        multiple=True,
+        metavar="PREDICTOR=sqrt|log1p",
+        help="Taken before a predictor is standardised.",
+    ),
+    click.option(
+        "--limits",
+        type=Option(),
+        multiple=True,
+        metavar="TARGET=LOW:HIGH",
+        help="Smallest and largest value, such as rr=0:inf.",
+    ),
+    click.option(
+        "--weight",
+        "weights",
+        type=Option(),
+        multiple=True,
+        metavar="TARGET=NUMBER",
+        help="How much the errors of a target count; 1 where not given.",
+    ),
+    click.option("--calendar/--no-calendar", default=True, show_default=True, help="Day of the year as predictor."),
+)
+@section(
+    "Network",
+    click.option(
+        "--base",
+        type=click.Choice(BASES),
+        default="regression",
+        show_default=True,
+        help="Each fine cell's regression on its partner, or the partner and a mean correction (changing climates).",
+    ),
+    click.option(
+        "--conserving",
+        type=click.Choice(CONSERVING),
+        default="auto",
+        show_default=True,
+        help="Keep block means: auto where they are the coarse values; area: cells count by their area; positive: "
+        "values stay at or above zero too.",
+    ),
+    *schedule_options(_DEFAULTS, "members", "dropout"),
+)
+@section("Optimiser", *schedule_options(_DEFAULTS, "minutes", *OPTIMISER))
+@section("Validation", *schedule_options(_DEFAULTS, *VALIDATION), SEEDS)
+@section("Records", *RECORDS, *schedule_options(_DEFAULTS, "save_minutes"))
+@section("Performance", DEVICE, *schedule_options(_DEFAULTS, "precision"))
+@section("Messages", JSON, QUIET, STRICT, DEBUG)
+@guarded
+def train_pairs(
+    *,
+    fine: tuple[str, ...],
+    also_fine: tuple[str, ...],
+    coarse: tuple[str, ...],
+    static: tuple[str, ...],
+    until: str,
+    calendar: bool,
+    base: str,
+    conserving: str,
+    predictors: tuple[str, ...],
+    targets: tuple[str, ...],
+    partners: tuple[tuple[str, str], ...],
+    transforms: tuple[tuple[str, str], ...],
+    limits: tuple[tuple[str, str], ...],
+    weights: tuple[tuple[str, str], ...],
+    **options: Any,
+) -> None:
+    """Train a network on coarse and fine fields of the same times.
+
+    FINE are fields of the resolution that is wanted. The network is for that place and those variables; it starts from
+    a regression of each fine cell.
+    """
+    harden_gdal()
+    fine = all_fine(fine, also_fine)
+    refuse_nameless()
+    refuse_both("steps", "minutes")
+    session = take_session(options)
+    schedule = PairOptions(**options)
     from geofsrcnn.files.paths import expanded
-    from geofsrcnn.pairs.train import PairOptions, arguments_of, train_pairs
+    from geofsrcnn.pairs.train import arguments_of
+    from geofsrcnn.pairs.train import train_pairs as train_on_pairs
     from geofsrcnn.values.normalize import TRANSFORMS
 
-    context = click.get_current_context()
-    known = {*COMMON, *OUTPUT, *PAIRS, *SCHEDULE, "conserving"}
-    refuse_given([str(p.name) for p in context.command.params if p.name not in known], "is not for pairs (--coarse)")
-    if pairs["until"] is None:
-        raise UsageError("pairs need --until YYYY-MM-DD: days before are fitted on, the others are scored on")
-    schedule = PairOptions(**{name: context.params[name] for name in SCHEDULE if name in given_names()})
-    limits = {name: parse_range(text) for name, text in pairs["limits"]}
-    weights = {name: parse_weight(name, text) for name, text in pairs["weights"]}
-    for name, transform in pairs["transforms"]:
+    keep_freed_memory()
+    for name, transform in transforms:
         if transform not in TRANSFORMS:
             raise UsageError(f"--transform {printable(name)} must be one of {', '.join(TRANSFORMS)}")
-
-    def said(record: dict[str, Any]) -> str:
-        member = f"member {record['member']}  " if "member" in record else ""
-        loss = f"{record['loss']:.4f}" if record["step"] else "     -"
-        figures = f"loss {loss}  {record['score']:.4f} of the best simple method"
-        return f"{member}step {record['step']:6d}  {figures}"
-
     given: dict[str, Any] = {
-        "until": pairs["until"],
-        "static": pairs["static"],
-        "calendar": pairs["calendar"],
-        "base": pairs["base"],
-        "conserving": context.params["conserving"] if "conserving" in given_names() else "auto",
-        "predictors": pairs["predictors"] or (),
-        "targets": pairs["targets"] or (),
-        "partners": dict(pairs["partners"]),
-        "transforms": dict(pairs["transforms"]),
-        "limits": limits,
-        "weights": weights,
+        "until": until,
+        "static": static,
+        "calendar": calendar,
+        "base": base,
+        "conserving": conserving,
+        "predictors": predictors,
+        "targets": targets,
+        "partners": dict(partners),
+        "transforms": dict(transforms),
+        "limits": {name: parse_range(text) for name, text in limits},
+        "weights": {name: parse_weight(name, text) for name, text in weights},
     }
     train_one = partial(
-        train_pairs, coarse, fine, session.factor, **given, device=session.device, resume=session.resume
+        train_on_pairs, coarse, fine, session.factor, **given, device=session.device, resume=session.resume
     )
-    arguments = arguments_of(coarse, fine, **given)
-    inputs = expanded([*coarse, *fine, *pairs["static"]])
-    each_seed(session, schedule, inputs, train_one, said, _show_pairs, arguments)
+    inputs = expanded([*coarse, *fine, *static])
+    each_seed(session, schedule, inputs, train_one, _progress_text, _show_pairs, arguments_of(coarse, fine, **given))
+
+
+def _progress_text(record: dict[str, Any]) -> str:
+    """A line about how a training stands."""
+    member = f"member {record['member']}  " if "member" in record else ""
+    loss = f"{record['loss']:.4f}" if record["step"] else "     -"
+    return f"{member}step {record['step']:6d}  loss {loss}  {record['score']:.4f} of the best baseline"
 
 
 def _show_pairs(result: PairResult) -> None:
@@ -75,7 +198,7 @@ def _show_pairs(result: PairResult) -> None:
         best = min((value, method) for method, value in scores.items() if method != "network")
         share = scores["network"] / best[0]
         verdict = f"{100 * (1 - share):.1f} % below" if share < 1 else f"{100 * (share - 1):.1f} % above"
-        click.echo(f"  the network is {verdict} the best simple method, {best[1]}")
+        click.echo(f"  the network is {verdict} the best baseline, {best[1]}")
         if len(alone := result.members[name]) > 1:
             mean, std = spread(alone)
             each = ", ".join(f"{value:.4g}" for value in alone)

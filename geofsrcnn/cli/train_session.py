@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,6 @@ import click
 
 from geofsrcnn.cli.signals import Interrupted, echo_json, stops
 from geofsrcnn.errors import printable
-
-PAIRS = (
-    *("static", "until", "predictors", "targets", "partners", "transforms", "limits", "weights"),
-    *("calendar", "base", "dropout", "members"),
-)
-"""Parameters of training on pairs alone."""
-
-
-SCHEDULE = (
-    *("steps", "minutes", "batch_size", "learning_rate", "weight_decay"),
-    *("loss", "charbonnier_eps", "keep", "seed", "save_minutes"),
-    *("frozen", "freeze", "last_layer_lr_ratio", "lr_schedule", "patience", "precision", "dropout", "members"),
-)
-"""Options of its schedule that are passed on where they are given."""
-
-
-COMMON = (
-    *("fine", "also_fine", "coarse", "factor", "out", "seeds", "device", "overwrite", "resume"),
-    *("log", "curves", "tensorboard"),
-)
-
-
-OUTPUT = ("as_json", "quiet", "strict", "debug")
 
 
 @contextmanager
@@ -63,6 +40,11 @@ class Session:
     tensorboard: str | None
     as_json: bool
     quiet: bool
+
+
+def take_session(options: dict[str, Any]) -> Session:
+    """Take the options of a session out of those of a command."""
+    return Session(**{each.name: options.pop(each.name) for each in fields(Session)})
 
 
 def each_seed(

@@ -18,6 +18,7 @@ from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.spec import MAX_MEMBERS
 from geofsrcnn.pairs.statistics import unshuffle, with_means
 from geofsrcnn.values.normalize import Normalizer
 
@@ -281,8 +282,6 @@ _CELLS = {
     "offset": (REGRESSION, 1),
 }
 """Arrays of a checkpoint: of which line they are the slope (0) or offset (1)."""
-
-MAX_MEMBERS = 64
 
 
 def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:

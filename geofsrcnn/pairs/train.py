@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.files.paths import expanded, refuse_same, size_of
 from geofsrcnn.files.staging import check_target
@@ -29,20 +29,16 @@ from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
 from geofsrcnn.pairs.network import downscaled, section_of
-from geofsrcnn.pairs.pairing import MAX_MEMBERS, Pairing, packed
+from geofsrcnn.pairs.pairing import Pairing, packed
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
+from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions
 from geofsrcnn.pairs.times import Stamp
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, deterministic_torch, penalty
 from geofsrcnn.training.loop import fit as train_to_the_end
 from geofsrcnn.training.patches import made_ahead
 from geofsrcnn.training.processes import Ranks, joined
-from geofsrcnn.training.schedule import Schedule
 from geofsrcnn.training.states import State, folder_of, has_states, load_state, remove_states, save_state
-
-BASES = ("regression", "correction")
-
-CONSERVING = ("auto", "mean", "area", "positive", "none")
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -52,37 +48,6 @@ FORM: dict[str, Any] = {
     "conserving": "none",
 }
 """Of networks of pairs: units and places carry meaning, and the regression beside them is the skip."""
-
-
-@dataclass(frozen=True)
-class PairOptions(Schedule):
-    """How to train on pairs: besides a `Schedule`,
-
-    Parameters
-    ----------
-    dropout : float
-        Share of the channels before the deconvolution that are left out at random in each step.
-    members : int
-        Networks that are trained one after the other, from the seed and those that follow it; their mean is the
-        result, their spread says how sure it is.
-    """
-
-    steps: int = 1500
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    loss: str = "mse"
-    ema_decay: float = 0.99
-    validate_every: int = 500
-    keep: str = "last"
-    dropout: float = 0.2
-    members: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
-        if not 1 <= self.members <= MAX_MEMBERS:
-            raise ConfigError(f"members must be from 1 to {MAX_MEMBERS}, got {self.members}")
 
 
 @dataclass(frozen=True)

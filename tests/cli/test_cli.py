@@ -256,7 +256,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "train nothing": (
         2,
         ("train", "-f", "3", "-o", "{folder}/m.safetensors"),
-        "nothing to train on: give FINE rasters",
+        "nothing to train on: give FINE files",
     ),
     "train no factor": (2, ("train", IN, "-o", "{folder}/m.safetensors"), "Missing option '--factor'"),
     "train suffix": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.pt"), "must end in .safetensors"),
@@ -373,14 +373,12 @@ def test_options_of_training_are_checked_before_any_file(tmp_path, more):
 @pytest.mark.parametrize("more", PAIRS)
 def test_options_of_pairs_are_checked_before_any_file(tmp_path, more):
     """The same for pairs."""
-    line = ("train", "nowhere.nc", "--coarse", "no.nc", "-f", "3", "-o", "m.safetensors", "--until", "2000-01-01")
+    line = ("train-pairs", "nowhere.nc", "--coarse", "no.nc", "-f", "3", "-o", "m.safetensors", "--until", "2000-01-01")
     processes.run(*line, *more.split(), cwd=str(tmp_path)).refused(2)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "option", ["--fine", "--out", "--log", "--curves", "--tensorboard", "--card", "--start", "--static"]
-)
+@pytest.mark.parametrize("option", ["--fine", "--out", "--log", "--curves", "--tensorboard", "--card", "--start"])
 def test_empty_names_are_refused(tmp_path, option):
     """An empty name is a usage error that names the option."""
     line = ("train", "nowhere.tif", "-f", "3", "-o", "m.safetensors", option, "")
@@ -581,7 +579,7 @@ def test_models_lists_what_there_is():
     assert "lanczos-bp" in text
 
 
-@pytest.mark.parametrize("command", [(), ("upscale",), ("info",), ("models",), ("train",)])
+@pytest.mark.parametrize("command", [(), ("upscale",), ("info",), ("models",), ("train",), ("train-pairs",)])
 def test_help(command):
     """Every command has help on stdout, exit 0."""
     done = processes.run(*command, "--help")

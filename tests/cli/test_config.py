@@ -205,10 +205,9 @@ def test_a_training_from_a_file(tmp_path):
         (TRAINING.replace("small", "huge"), (), "Invalid value for '--size'"),
         (TRAINING.replace("steps = 6", "steps = 0"), (), "Invalid value for '--steps': 0 is not in the range"),
         ("fine = 'a.tif'", (), "Missing option '--factor'"),
-        (TRAINING + "until = 2000-01-01", (), "--until is for pairs: it needs --coarse"),
-        (TRAINING + "coarse = 'c.nc'\nuntil = 2000-01-01", (), "--size is not for pairs"),
-        (TRAINING + "predictors = ['']", (), "is not a list of names"),
-        (TRAINING, ("--until", "2000-01-01"), "--until is for pairs"),
+        (TRAINING + "until = 2000-01-01", (), "c.toml, line 8: unknown key until"),
+        (TRAINING + "freeze = ['']", (), "is not a list of names"),
+        (TRAINING, ("--until", "2000-01-01"), "No such option '--until'"),
         (TRAINING + "learning-rate = nan", (), "learning_rate and charbonnier_eps must be positive"),
     ],
 )
@@ -216,6 +215,32 @@ def test_files_are_refused_as_the_command_line_is(tmp_path, text, line, words):
     """What is wrong in a file is a usage error of one line, before any raster is opened."""
     assert words in configured(tmp_path, text, *line).refused(2)
     assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+PAIRS = """
+fine = "f.nc"
+coarse = ["c.nc", "d.nc"]
+factor = 4
+out = "m.safetensors"
+until = 2000-06-01
+predictors = ["t", "z"]
+partner = {tas = "t"}
+limits = {tas = "-90:60"}
+calendar = false
+members = 2
+learning-rate = 2e-3
+"""
+
+
+def test_a_training_on_pairs_takes_a_file_too(tmp_path):
+    """Its own options are keys, and those of rasters are not."""
+    for text, code, words in (
+        (PAIRS, 3, "no such file: c.nc"),
+        (PAIRS + "patch = 8", 2, "line 13: unknown key patch"),
+        (PAIRS.replace("2000-06-01", "'June'"), 2, "until must be a day"),
+    ):
+        (tmp_path / "c.toml").write_text(text)
+        assert words in processes.run("train-pairs", "--config", "c.toml", cwd=str(tmp_path)).refused(code)
 
 
 def test_a_missing_file(tmp_path):

@@ -14,7 +14,8 @@ from affine import Affine
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.spec import PairOptions
+from geofsrcnn.pairs.train import train_pairs
 from tests.support import processes
 from tests.support.faults import STEPS, Gate
 from tests.support.pairfiles import QUICK, SMALL, changed, made, trained
@@ -148,7 +149,7 @@ def test_a_loss_that_is_no_number_ends_the_training(files, tmp_path):
 def test_kills_change_nothing(files, tmp_path):
     """SIGKILL at random steps, then --resume: the undisturbed weights, to the bit; the output absent or whole."""
     rest = [
-        *("train", files["fine"], "--coarse", files["coarse"], "--factor", 4, "--until", "2000-06-01"),
+        *("train-pairs", files["fine"], "--coarse", files["coarse"], "--factor", 4, "--until", "2000-06-01"),
         *("--steps", 40, "--batch-size", 8, "--save-minutes", "1e-9", "-q"),
     ]
     whole, out = tmp_path / "whole.safetensors", tmp_path / "m.safetensors"

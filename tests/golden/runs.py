@@ -680,7 +680,7 @@ def train_pairs(folder: Path) -> Items:
     path = folder / "m.safetensors"
     secret: list[str] = []
     line = ("--static", files["height"], "--until", "2000-03-01", "-f", 4, "--steps", 10, "--batch-size", 8)
-    out = process("train", "--coarse", files["coarse"], "--fine", files["fine"], *line, "-o", path, *TRAINED)
+    out = process("train-pairs", "--coarse", files["coarse"], "--fine", files["fine"], *line, "-o", path, *TRAINED)
     items = under("result", of_json(json.loads(out), without=TIMES))
     items |= under("model", _of_model(path, secret=secret))
     later = folder / "later.nc"
@@ -754,7 +754,7 @@ def errors(folder: Path) -> Items:
         "bidx": (2, "upscale", raster, folder / "o.tif", "--bidx", "7"),
         "pixels": (6, "upscale", raster, folder / "o.tif", "--max-pixels", 10),
         "strict": (3, "upscale", dataset, folder / "o.nc", "--strict"),
-        "until": (2, "train", "--coarse", dataset, "--fine", dataset, "-f", 2, "-o", folder / "m.safetensors"),
+        "until": (2, "train-pairs", "--coarse", dataset, "--fine", dataset, "-f", 2, "-o", folder / "m.safetensors"),
         "outputs": (2, "batch", raster, "-o", folder / "out", "--workers", 0),
     }
     items: Items = {}

@@ -20,7 +20,8 @@ from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.report import NAMES, verdict
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.spec import PairOptions
+from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.values.blocks import block_mean
 from tests.support import processes
 from tests.support.pairfiles import DEGREES, METRES, QUICK, SMALL, changed, made, trained

@@ -17,8 +17,9 @@ from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.dimensions import levels_apart
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
+from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.upscale import pairs as upscale_pairs
 from tests.support import processes
 from tests.support.pairfiles import SMALL, made
@@ -238,7 +239,7 @@ def test_the_command_says_what_was_matched(tmp_path, files):
         "-o",
         tmp_path / "m.safetensors",
     )
-    done = processes.run("train", tmp_path / "f.nc", *line)
+    done = processes.run("train-pairs", tmp_path / "f.nc", *line)
     assert done.code == 0, done.err
     assert "fitted on 120 months (matched by year and month), RMSE on the 120 after them" in done.out
 

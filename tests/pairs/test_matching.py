@@ -17,8 +17,9 @@ from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.read import day_of_year
+from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import Fields, common_step, common_times, days_between, fields_of
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.train import train_pairs
 from tests.support.pairfiles import SMALL, made
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -32,9 +32,10 @@ from geofsrcnn.pairs.interpolate import averaged, interpolated
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.read import read_statics
+from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
 from geofsrcnn.pairs.times import common_times, fields_of
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
@@ -306,10 +307,10 @@ def test_three_commands(files, tmp_path):
     out = tmp_path / "m.safetensors"
     before = state(files["fine"])
     line = ("--coarse", files["coarse"], "--static", files["height"], "--until", "2000-06-01", "-f", 4, "-o", out)
-    done = processes.run("train", files["fine"], *line, "--steps", 40)
+    done = processes.run("train-pairs", files["fine"], *line, "--steps", 40)
     assert done.code == 0, done.err
     assert "fitted on 152 times, RMSE on the 88 after them" in done.out
-    assert "the best simple method" in done.out
+    assert "the best baseline" in done.out
     assert state(files["fine"]) == before
     assert "tas from t, stability, x4" in processes.run("info", out).out
     for name in ("fine.nc", "fine.zarr"):
@@ -367,17 +368,17 @@ def test_what_does_not_fit_is_refused(known, monkeypatch, source, output, factor
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--coarse", "coarse.nc"), 2, "pairs need --until"),
+        (("--coarse", "coarse.nc"), 2, "Missing option '--until'"),
+        (("--until", "2000-06-01"), 2, "Missing option '--coarse'"),
         (("--coarse", "coarse.nc", "--until", "1990-01-01"), 3, "no time to fit on before 1990-01-01"),
         (("--coarse", "coarse.nc", "--until", "June"), 2, "until must be a day"),
-        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--blur", 0.5), 2, "--blur is not for pairs"),
-        (("--static", "z.nc"), 2, "--static is for pairs: it needs --coarse"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--blur", 0.5), 2, "No such option '--blur'"),
         (("--coarse", "coarse.nc", "--until", "2000-06-01", "--predictors", "x"), 2, "no coarse variable x"),
     ],
 )
 def test_training_on_what_does_not_fit_is_refused(files, known, tmp_path, options, code, words):
     """In one line, with nothing written."""
-    line = ("train", files["fine"], "-f", 4, "-o", tmp_path / "n.safetensors")
+    line = ("train-pairs", files["fine"], "-f", 4, "-o", tmp_path / "n.safetensors")
     assert words in processes.run(*line, *options, cwd=str(known)).refused(code)
     assert not list(tmp_path.iterdir())
 

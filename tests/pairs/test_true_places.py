@@ -24,8 +24,9 @@ from geofsrcnn.pairs.interpolate import averaged, brought, share_outside
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame, carried
 from geofsrcnn.pairs.read import read_statics
+from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.train import train_pairs
 from tests.support.pairfiles import SMALL
 from tests.support.rasters import write
 
@@ -329,7 +330,7 @@ def test_statics_of_another_crs_from_the_command_line(tmp_path):
     train(tmp_path, fine, globe())
     values = np.random.default_rng(0).random((1, 90, 90)).astype("f4")
     write(tmp_path / "utm.tif", values, crs="EPSG:32633", transform=rasterio.Affine(2e4, 0, -4e5, 0, -2e4, 6.7e6))
-    line = ("train", "fine.nc", "--coarse", "coarse.nc", "-f", "4", "--until", "2000-02-10", "--steps", "2")
+    line = ("train-pairs", "fine.nc", "--coarse", "coarse.nc", "-f", "4", "--until", "2000-02-10", "--steps", "2")
     line = (sys.executable, "-m", "geofsrcnn", *line, "--static", "utm.tif", "-o", "s.safetensors")
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

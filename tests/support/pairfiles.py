@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from matplotlib import cbook
 
-from geofsrcnn.pairs.train import PairOptions, train_pairs
+from geofsrcnn.pairs.spec import PairOptions
+from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.values.blocks import block_mean
 
 QUICK = {"steps": 60, "validate_every": 30, "batch_size": 16}

@@ -250,7 +250,7 @@ def test_seeds_of_rasters(fine, tmp_path):
 def test_members_and_seeds_of_pairs(files, tmp_path):
     """Members alone with their spread, and the spread of seeds, on the screen; records say which they are of."""
     kept = ("--log", tmp_path / "log.jsonl", "--curves", tmp_path / "c.png")
-    line = ("train", files["fine"], "--coarse", files["coarse"], "-f", 4, "--until", "2000-06-01", "--steps", 5)
+    line = ("train-pairs", files["fine"], "--coarse", files["coarse"], "-f", 4, "--until", "2000-06-01", "--steps", 5)
     several = ("--members", 2, "--seeds", 2, "--batch-size", 4)
     done = processes.run(*line, *several, *kept, "-o", tmp_path / "m.safetensors", prelude=ALONE)
     assert done.code == 0, done.err

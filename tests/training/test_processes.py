@@ -40,7 +40,7 @@ def torchrun(*arguments: object) -> list[str]:
     """A training of two processes."""
     port = str(free_port())
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    return [*start, "-m", "--", "geofsrcnn", "train", *map(str, arguments)]
+    return [*start, "-m", "--", "geofsrcnn", *map(str, arguments)]
 
 
 def free_port() -> int:
@@ -54,15 +54,15 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory) -> dict[str, list[object]]:
-    """Of both trainers, without the output."""
+    """The commands of both trainings, without the output."""
     folder = tmp_path_factory.mktemp("ranks")
     files = made(folder, lapse=True)
     raster = surface(folder / "surface.tif")
     common = ["--steps", 24, "--batch-size", 6]
     return {
-        "rasters": [raster, "--factor", 3, "--size", "small", "--patch", 12, *common],
+        "rasters": ["train", raster, "--factor", 3, "--size", "small", "--patch", 12, *common],
         "pairs": [
-            *(files["fine"], "--coarse", files["coarse"], "--static", files["height"]),
+            *("train-pairs", files["fine"], "--coarse", files["coarse"], "--static", files["height"]),
             *("--factor", 4, "--until", "2000-06-01", *common),
         ],
     }
@@ -77,7 +77,7 @@ def ranks(*line: object, count: int = 2) -> list[processes.Run]:
     """The processes of one training, as torchrun starts them."""
     there = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
-        processes.start("train", *line, env={"RANK": str(rank), **there} if count > 1 else {}, prelude=THREAD)
+        processes.start(*line, env={"RANK": str(rank), **there} if count > 1 else {}, prelude=THREAD)
         for rank in range(count)
     ]
 
@@ -126,7 +126,7 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
     gate = Gate(tmp_path / "gate", at=8, places=STEPS)
     there = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     both = [
-        processes.start("train", *rest, env={"RANK": rank, **there}, prelude=THREAD + (gate.prelude if more else ""))
+        processes.start(*rest, env={"RANK": rank, **there}, prelude=THREAD + (gate.prelude if more else ""))
         for rank, more in (("0", False), ("1", True))
     ]
     gate.reached(both[1])
@@ -137,10 +137,10 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
     assert done.code == 8, done
     assert "another process of the training has ended: the same command with --resume goes on" in done.err
     assert "Traceback" not in done.err
-    again = processes.run("train", *rest, "--resume", prelude=THREAD)
+    again = processes.run(*rest, "--resume", prelude=THREAD)
     assert again.code == 0, again
     whole = tmp_path / "whole.safetensors"
-    assert processes.run("train", *rest, "--out", whole, prelude=THREAD).code == 0
+    assert processes.run(*rest, "--out", whole, prelude=THREAD).code == 0
     assert (weights(out) - weights(whole)).abs().max() < 0.01 * weights(whole).abs().max()
 
 
@@ -155,7 +155,7 @@ def test_what_several_processes_cannot_do_is_refused(arguments, tmp_path, option
     """By each of them, before they meet."""
     rest = [each for each in arguments["pairs"] if each not in ("--steps", 24)]
     there = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    line = ("train", *rest, *options, "--out", tmp_path / "m.safetensors")
+    line = (*rest, *options, "--out", tmp_path / "m.safetensors")
     assert words in processes.run(*line, env=there, prelude=THREAD).refused(2)
 
 
