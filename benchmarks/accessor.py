@@ -32,7 +32,7 @@ def main() -> None:
     )
 
     def array() -> np.ndarray:
-        return upscale_array(field, 3, model, around=1440)
+        return upscale_array(field, 3, model, period=1440)
 
     def accessor() -> np.ndarray:
         return dataset.fsrcnn.upscale(3, model)["t"].to_numpy()

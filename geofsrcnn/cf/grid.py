@@ -21,8 +21,8 @@ from geofsrcnn.cf.attributes import (
 from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, is_place_like, plays, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.grids.axis import Axis, axis_of, columns_around
-from geofsrcnn.grids.mesh import mesh_around
+from geofsrcnn.grids.axis import Axis, axis_of, period_along
+from geofsrcnn.grids.mesh import mesh_period
 from geofsrcnn.values.encoding import Missing
 
 Kind = Literal["latitude-longitude", "projected", "rotated", "curvilinear", "index"]
@@ -47,7 +47,7 @@ class CFGrid:
         Variables of two or more dimensions that do.
     mapping : str or None
         Grid mapping variable.
-    around : int
+    period : int
         Columns that make the whole globe, so that the first is the last one's neighbour; 0 if they do not.
     even : bool
         Both axes are evenly spaced.
@@ -64,7 +64,7 @@ class CFGrid:
     latitude: str | None = None
     longitude: str | None = None
     mapping: str | None = None
-    around: int = 0
+    period: int = 0
     even: bool = False
     variables: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class CFGrid:
         }[self.kind]
         notes = [
             "evenly spaced" if self.even else "",
-            "around the globe" if self.around else "",
+            "around the globe" if self.period else "",
             f"grid mapping {self.mapping}" if self.mapping else "",
         ]
         said = ", ".join(note for note in notes if note)
@@ -189,9 +189,9 @@ def _pair(
     if len(rows) == len(columns) == 1:
         return rows[0], columns[0]
     for latitude, longitude in positions:
-        around = dataset[latitude].dims[-2:]
-        if set(around) <= set(dims) and set(around) == set(dataset[longitude].dims[-2:]):
-            return str(around[0]), str(around[1])
+        plane = dataset[latitude].dims[-2:]
+        if set(plane) <= set(dims) and set(plane) == set(dataset[longitude].dims[-2:]):
+            return str(plane[0]), str(plane[1])
     rows = rows or [dim for dim in dims if Y_NAMES.fullmatch(dim.lower())]
     columns = columns or [dim for dim in dims if X_NAMES.fullmatch(dim.lower())]
     if len(rows) == len(columns) == 1 and rows != columns:
@@ -244,18 +244,18 @@ def _described(
             kind = "curvilinear"
     else:
         kind = "curvilinear" if place[0] is not None else "index"
-    around, even = 0, False
+    period, even = 0, False
     if kind in ("latitude-longitude", "projected", "rotated"):
         along_y, along_x = (axis_along(dataset, str(n)) for n in (rows, columns))
         even = along_y.even and along_x.even
-        around = columns_around(along_x) if kind != "projected" else 0
+        period = period_along(along_x) if kind != "projected" else 0
         if kind == "projected" and place[0] is not None:  # x and y may only number the cells
-            around = _turns(dataset, place, (y, x))
+            period = _turns(dataset, place, (y, x))
     elif kind == "curvilinear":
-        around = _turns(dataset, place, (y, x))
+        period = _turns(dataset, place, (y, x))
     named = (_mapping(dataset[n], (rows, columns)) for n in members)
     mapping = next((m for m in named if m in dataset.variables), None)
-    return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, around, even, members)
+    return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, period, even, members)
 
 
 def _turns(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tuple[str, str]) -> int:
@@ -263,7 +263,7 @@ def _turns(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tupl
     if dataset[place[0]].ndim != 2:
         return 0
     latitude, longitude = (coordinate_values(dataset[n].transpose(*dims), marked=True) for n in place)
-    return mesh_around(latitude, longitude)
+    return mesh_period(latitude, longitude)
 
 
 def _mapping(variable: xr.DataArray, coordinates: Sequence[str | None]) -> str | None:

@@ -329,11 +329,11 @@ def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr
         stated = (
             None if corners is None else [coordinate_values(v, marked=True).reshape(-1, *v.shape[-3:]) for v in corners]
         )
-        around = grid.around if dims[-1] == grid.x else 0
+        period = grid.period if dims[-1] == grid.x else 0
         fine, orders = [], []
         for i in range(len(values[0])):
             vertices = None if stated is None else (stated[0][i], stated[1][i])
-            mesh, order = mesh_of(values[0][i], values[1][i], vertices, around=around)
+            mesh, order = mesh_of(values[0][i], values[1][i], vertices, period=period)
             fine.append(mesh.split(factor))
             orders.append(order)
         shape = (*both[0].shape[:-2], *(n * factor for n in both[0].shape[-2:]))

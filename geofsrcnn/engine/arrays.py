@@ -75,7 +75,7 @@ def upscale_array(
     nodata: float | Sequence[float | None] | None = None,
     valid: npt.ArrayLike | None = None,
     value_range: tuple[float, float] | None = None,
-    around: int = 0,
+    period: int = 0,
     tile_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -99,7 +99,7 @@ def upscale_array(
         True where valid, the shape of `array` or ``(y, x)``; together with `nodata`.
     value_range : tuple of float, optional
         Smallest and largest value; results keep to it and blocks keep their means.
-    around : int
+    period : int
         Columns that go around the globe, so that the first is the last one's neighbour: all columns, less last ones
         that repeat the first. 0 for none.
     tile_size : int, optional
@@ -146,9 +146,9 @@ def upscale_array(
         kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
         mask = kept if mask is None else mask & kept
     _warn_of_huge(coarse, values, mask)
-    _check_around(around, coarse.shape[2])
+    _check_period(period, coarse.shape[2])
     rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
-    task = ArrayTask(loaded, storages, rule, around, tile_size)
+    task = ArrayTask(loaded, storages, rule, period, tile_size)
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
     fine = task.upscale(coarse, extent, options.workers, progress, mask)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
@@ -171,7 +171,7 @@ class ArrayTask:
         How the bands are stored: one for all, or one for each.
     rule : Rule
         What values keep to, beside what can be stored.
-    around : int
+    period : int
         Columns around the globe, or 0.
     tile_size : int, optional
         Coarse cells along one side of a tile.
@@ -184,7 +184,7 @@ class ArrayTask:
     model: Model
     storages: Sequence[Storage]
     rule: Rule = NO_RULE
-    around: int = 0
+    period: int = 0
     tile_size: int | None = None
     name: str = "the array"
     watch: Watch | None = None
@@ -213,7 +213,7 @@ class ArrayTask:
             region,
             repeats=self.storages[0].raw,
             rules=_each(rules, coarse),
-            period=self.around,
+            period=self.period,
             tile_size=self.tile_size,
             workers=workers,
             watch=self.watch,
@@ -238,9 +238,9 @@ def _warn_of_huge(array: Array, nodata: Sequence[float | None], mask: Mask | Non
             return
 
 
-def _check_around(around: int, columns: int) -> None:
-    if around and not columns // 2 < around <= columns:
-        raise UsageError(f"around must be 0, or all columns, {columns}, less those that repeat the first, got {around}")
+def _check_period(period: int, columns: int) -> None:
+    if period and not columns // 2 < period <= columns:
+        raise UsageError(f"period must be 0, or all columns, {columns}, less those that repeat the first, got {period}")
 
 
 def as_bands(array: Array) -> tuple[Array, bool]:

@@ -47,7 +47,7 @@ class Recipe:
         How values are stored.
     rule : Rule
         What they keep to; coarse ones that do not are said once by each process that computes.
-    around : int
+    period : int
         Columns around the globe, or 0.
     tile_size : int, optional
         Coarse cells along one side of a tile.
@@ -61,7 +61,7 @@ class Recipe:
     factor: int
     storage: Storage
     rule: Rule = NO_RULE
-    around: int = 0
+    period: int = 0
     tile_size: int | None = None
     device: str = "auto"
     precision: str = "float32"
@@ -71,7 +71,7 @@ class Recipe:
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
-        rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.around, self.tile_size
+        rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.period, self.tile_size
         return model, self.factor, self.device, self.precision, *rest
 
     @property
@@ -121,7 +121,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
         Each chunk from one of the array's (rechunked) chunks.
     """
     reach = read_margin(model.halo)
-    again = array.shape[-1] - recipe.around if recipe.around else 0  # last columns that repeat the first
+    again = array.shape[-1] - recipe.period if recipe.period else 0  # last columns that repeat the first
     rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
     if model.whole:
         rows, columns = array.shape[-2:-1], array.shape[-1:]
@@ -134,10 +134,10 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
         "left": (..., slice(None, reach + again)),
         "right": (..., slice(-reach - again, None)),
     }
-    turning = bool(recipe.around) and len(columns) > 1
+    wraps = bool(recipe.period) and len(columns) > 1
     graph: dict[Key | str, Any] = {plan: recipe}
     neighbours = {
-        (i, j): list(_neighbours(i, j, (len(rows), len(columns)), reach, again, turning=turning)) if reach else []
+        (i, j): list(_neighbours(i, j, (len(rows), len(columns)), reach, again, wraps=wraps)) if reach else []
         for i, j in np.ndindex(len(rows), len(columns))
     }
     for lead in np.ndindex(array.numblocks[:-2]):
@@ -147,7 +147,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
                 if key not in graph:
                     graph[key] = (operator.getitem, (array.name, *lead, *near_.chunk), cuts[near_.side])
             places = tuple((*near_.place, near_.first, near_.last) for near_ in near)
-            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, turning, name)
+            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, wraps, name)
     chunks = (*array.chunks[:-2], *(tuple(n * recipe.factor for n in sizes) for sizes in (rows, columns)))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
     return da.Array(layers, name, chunks, dtype=recipe.storage.dtype.newbyteorder("="))
@@ -167,13 +167,13 @@ class _Neighbour(NamedTuple):
 
 
 def _neighbours(
-    i: int, j: int, blocks: tuple[int, int], reach: int, again: int, *, turning: bool
+    i: int, j: int, blocks: tuple[int, int], reach: int, again: int, *, wraps: bool
 ) -> Iterator[_Neighbour]:
     """The chunks around a chunk; past the date line the first follows the last."""
     for dy, dx in itertools.product((-1, 0, 1), repeat=2):
         row, column = i + dy, j + dx
         seam = not 0 <= column < blocks[1]
-        if dy == dx == 0 or not 0 <= row < blocks[0] or (seam and not turning):
+        if dy == dx == 0 or not 0 <= row < blocks[0] or (seam and not wraps):
             continue
         skip = again if seam else 0
         first, last = {-1: (-reach - skip, -skip or None), 0: (None, None), 1: (skip, skip + reach)}[dx]
@@ -205,7 +205,7 @@ def _upscale(
     centre: Array,
     strips: list[Array],
     places: Sequence[tuple[int, int, int | None, int | None]],
-    turning: bool,
+    wraps: bool,
     name: str,
 ) -> Array:
     """One chunk, from itself and the strips around it; the name is that of the result."""
@@ -217,8 +217,8 @@ def _upscale(
     left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
     rows, columns = centre.shape[-2:]
     bands = whole.reshape(-1, *whole.shape[-2:])
-    around = 0 if turning else recipe.around
+    period = 0 if wraps else recipe.period
     watch = _WATCHES.setdefault(name, Watch(recipe.name))
-    task = ArrayTask(recipe.ready, [recipe.storage], recipe.rule, around, recipe.tile_size, recipe.name, watch)
+    task = ArrayTask(recipe.ready, [recipe.storage], recipe.rule, period, recipe.tile_size, recipe.name, watch)
     fine = task.upscale(bands, Window(top, top + rows, left, left + columns), 1)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

@@ -11,7 +11,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
 
-class AroundGlobe:
+class PeriodicSource:
     """A source whose columns go around the globe, from any column on, and as often as is wanted.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from geofsrcnn._types import Progress
 from geofsrcnn.engine.base import Job, Rule, Sink, Source, band_groups, tile_size_of
-from geofsrcnn.engine.sources import AroundGlobe
+from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.watch import Watch, Watched, WatchedSink
 from geofsrcnn.grids.windows import Plan, Tile, Window
 from geofsrcnn.values.cells import Cells
@@ -132,7 +132,7 @@ class Stream:
             sink = WatchedSink(sink, self.rules, watch)
         if self._goes_around:
             reach = self.job.reach
-            source = AroundGlobe(source, self.period, -reach, self.source.shape[2] + 2 * reach)
+            source = PeriodicSource(source, self.period, -reach, self.source.shape[2] + 2 * reach)
         run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
         watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
 

@@ -23,7 +23,7 @@ from rasterio.io import MemoryFile
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.longitude import columns_of
+from geofsrcnn.grids.longitude import period_of
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
 """Of RPCs; each has 20 coefficients."""
@@ -101,7 +101,7 @@ def _read_rpcs(dataset: Any, shown: str) -> Any:
     return None
 
 
-def columns_around(grid: Grid) -> int:
+def period_along(grid: Grid) -> int:
     """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not.
 
     In degrees or grads, or in any cylindrical projection; the last column may be the first one's place again, as it is
@@ -111,7 +111,7 @@ def columns_around(grid: Grid) -> int:
     if t is None or t.b or t.d or not grid.crs:
         return 0
     turn = math.tau / grid.crs.units_factor[1] if grid.crs.is_geographic else _turn(grid.crs)
-    return columns_of(t.a, grid.shape[1], turn) if turn else 0
+    return period_of(t.a, grid.shape[1], turn) if turn else 0
 
 
 def _turn(crs: CRS) -> float:

@@ -26,7 +26,7 @@ from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
 from geofsrcnn.files.paths import identity, local_path, says_more_than_statistics, sidecars_of
-from geofsrcnn.formats.georeference import columns_around, quiet, read_grid
+from geofsrcnn.formats.georeference import period_along, quiet, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
 from geofsrcnn.formats.nodata import nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
@@ -392,9 +392,9 @@ class RasterSource:
         return len(self.bands), *self.grid.shape
 
     @cached_property
-    def around(self) -> int:
+    def period(self) -> int:
         """Columns that go around the globe, so that the first is the last one's neighbour; 0 if they do not."""
-        return columns_around(self.grid)
+        return period_along(self.grid)
 
     @property
     def working_type(self) -> np.dtype[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import columns_of, near, unwrapped
+from geofsrcnn.grids.longitude import near, period_of, unwrapped
 
 EVEN = 1e-4
 """Share of a step by which coordinates may leave an even spacing and still count as even."""
@@ -119,8 +119,8 @@ def _stated(known: Array, bounds: Array, *, longitude: bool) -> Array | None:
     falling = known.size > 1 and known[1] < known[0]
     edges = np.sort(bounds, axis=1)
     low, high = edges.T
-    around = np.all(low < high) and np.all(low <= known) and np.all(known <= high)
-    if not around:
+    within = np.all(low < high) and np.all(low <= known) and np.all(known <= high)
+    if not within:
         return None
     return edges[:, ::-1] if falling or (known.size == 1 and bounds[0, 0] > bounds[0, 1]) else edges
 
@@ -145,20 +145,20 @@ def _within_poles(edges: Array) -> Array:
     return np.clip(edges, -90.0, 90.0)
 
 
-def columns_around(axis: Axis) -> int:
+def period_along(axis: Axis) -> int:
     """How many columns of longitudes make the whole globe; 0 if they do not.
 
     Up to two last columns that repeat the first do not count.
 
     Examples
     --------
-    >>> columns_around(axis_of(np.arange(0, 360, 2.5), longitude=True))
+    >>> period_along(axis_of(np.arange(0, 360, 2.5), longitude=True))
     144
     """
     values = axis.values
     if values.size < 3 or not axis.even:
         return 0
-    return columns_of(float(values[-1] - values[0]) / (values.size - 1), values.size)
+    return period_of(float(values[-1] - values[0]) / (values.size - 1), values.size)
 
 
 def same_places(mine: Array, wanted: Array) -> bool:

@@ -23,7 +23,7 @@ class Domain:
         Fine cells along one side of a coarse cell.
     names : tuple of str
         Dimensions ``(y, x)``.
-    turning : bool
+    is_longitude : bool
         Columns are longitudes, which jump by 360 degrees.
 
     Examples
@@ -31,7 +31,7 @@ class Domain:
     >>> domain = Domain(np.arange(5.0), np.arange(6.0), 3)
     >>> domain.shape, domain.padded
     ((5, 6), (6, 6))
-    >>> [middles.tolist() for middles in domain.middles(margin=1)]
+    >>> [centers.tolist() for centers in domain.block_centers(margin=1)]
     [[-2.0, 1.0, 4.0, 7.0], [-2.0, 1.0, 4.0, 7.0]]
     """
 
@@ -39,7 +39,7 @@ class Domain:
     x: Array
     factor: int
     names: tuple[str, str] = ("y", "x")
-    turning: bool = False
+    is_longitude: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,22 +56,22 @@ class Domain:
     def areas(self) -> Array:
         """Areas of the cells of each padded row ``(y,)``, relative: on the globe by the sines of its latitudes."""
         rows = self.padded[0]
-        if not self.turning:
+        if not self.is_longitude:
             return np.ones(rows)
         low, high = np.sin(np.deg2rad(axis_of(self.y, latitude=True).edges)).T
         return np.pad(np.abs(high - low), (0, rows - len(low)), mode="edge")
 
     @property
-    def around(self) -> bool:
+    def is_global(self) -> bool:
         """Whether whole blocks of columns go around the globe."""
         width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
-        return self.turning and len(self.x) % self.factor == 0 and is_turn(width, 1e-3)
+        return self.is_longitude and len(self.x) % self.factor == 0 and is_turn(width, 1e-3)
 
-    def middles(self, margin: int) -> tuple[Array, Array]:
+    def block_centers(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""
         return (
             _middles(self.y, self.factor, margin, longitude=False),
-            _middles(self.x, self.factor, margin, longitude=self.turning),
+            _middles(self.x, self.factor, margin, longitude=self.is_longitude),
         )
 
     def pad(self, fine: Array) -> Array:

@@ -31,7 +31,7 @@ def is_turn(width: float, tolerance: float) -> bool:
     return abs(abs(width) - TURN) < tolerance
 
 
-def columns_of(step: float, columns: int, turn: float = TURN) -> int:
+def period_of(step: float, columns: int, turn: float = TURN) -> int:
     """How many columns of a step make the whole globe; 0 if those that are there do not.
 
     Some last columns may repeat the first. A turn is counted in degrees unless it is given.

@@ -44,16 +44,16 @@ class Mesh:
             return latitude, near(longitude, own)
 
         first, last, middle = slice(0, -1, 2), slice(2, None, 2), slice(1, None, 2)
-        around = [degrees(*where) for where in ((first, first), (first, last), (last, last), (last, first))]
+        corner_places = [degrees(*where) for where in ((first, first), (first, last), (last, last), (last, first))]
         return Mesh(
             *degrees(middle, middle),
-            np.stack([latitude for latitude, _ in around], axis=-1),
-            np.stack([longitude for _, longitude in around], axis=-1),
+            np.stack([latitude for latitude, _ in corner_places], axis=-1),
+            np.stack([longitude for _, longitude in corner_places], axis=-1),
         )
 
 
 def mesh_of(
-    latitude: Array, longitude: Array, vertices: tuple[Array, Array] | None = None, *, around: int = 0
+    latitude: Array, longitude: Array, vertices: tuple[Array, Array] | None = None, *, period: int = 0
 ) -> tuple[Mesh, tuple[int, ...]]:
     """The cells of a curvilinear grid.
 
@@ -64,7 +64,7 @@ def mesh_of(
     vertices : tuple of ndarray (y, x, 4), optional
         Stated latitudes and longitudes of corners, in any order around the cell; without them corners lie between
         the centres of four cells.
-    around : int
+    period : int
         Columns that make the whole globe, or 0.
 
     Returns
@@ -77,7 +77,7 @@ def mesh_of(
     if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
         latitude, longitude = _with_middles(latitude, longitude, vertices)
     centres = _vectors(latitude, longitude)
-    guess = _corners(centres, around=around)
+    guess = _corners(centres, period=period)
     order: tuple[int, ...] = (0, 1, 2, 3)
     corners = guess
     if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
@@ -112,20 +112,20 @@ def _degrees(points: Array) -> tuple[Array, Array]:
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def _corners(centres: Array, *, around: int) -> Array:
+def _corners(centres: Array, *, period: int) -> Array:
     """Between four centres each, ``(y, x, 4, 3)`` in index order; beyond the edges by quadratic extrapolation."""
-    grown = _beyond(_beyond(centres, 0), 1, around)
+    grown = _beyond(_beyond(centres, 0), 1, period)
     points = (grown[:-1, :-1] + grown[:-1, 1:] + grown[1:, 1:] + grown[1:, :-1]) / 4
     return np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
 
 
-def _beyond(centres: Array, axis: int, around: int = 0) -> Array:
+def _beyond(centres: Array, axis: int, period: int = 0) -> Array:
     """One more on either side of an axis."""
     c = np.moveaxis(centres, axis, 0)
     if len(c) == 1:
         raise InputError("a curvilinear grid of one row or column has cells of unknown size: add vertices")
-    if around:
-        before, after = c[around - 1], c[len(c) % around]
+    if period:
+        before, after = c[period - 1], c[len(c) % period]
     elif len(c) == 2:
         before, after = 2 * c[0] - c[1], 2 * c[-1] - c[-2]
     else:
@@ -133,8 +133,8 @@ def _beyond(centres: Array, axis: int, around: int = 0) -> Array:
     return np.moveaxis(np.concatenate([before[None], c, after[None]]), 0, axis)
 
 
-def mesh_around(latitude: Array, longitude: Array) -> int:
-    """How many columns of a curvilinear grid make the whole globe, as `columns_around`.
+def mesh_period(latitude: Array, longitude: Array) -> int:
+    """How many columns of a curvilinear grid make the whole globe, as `period_along`.
 
     Parameters
     ----------
@@ -143,12 +143,12 @@ def mesh_around(latitude: Array, longitude: Array) -> int:
     """
     columns = longitude.shape[1]
     centres = _vectors(latitude, longitude)
-    for around in range(columns, max(columns - REPEATED, 8) - 1, -1):
-        last, step = centres[:, around - 1], centres[:, around - 1] - centres[:, around - 2]
+    for period in range(columns, max(columns - REPEATED, 8) - 1, -1):
+        last, step = centres[:, period - 1], centres[:, period - 1] - centres[:, period - 2]
         gap = centres[:, 0] - last
         known = np.isfinite(gap).all(1) & np.isfinite(step).all(1)
         size = np.maximum(np.linalg.norm(step[known], axis=1), 1e-12)
         ratio = (gap[known] * step[known]).sum(1) / size**2  # how many steps on the first column is
         if known.any() and np.mean((ratio > 0.5) & (ratio < 1.5)) > 0.9:
-            return around
+            return period
     return 0

@@ -291,7 +291,7 @@ def downscale_block(
         source = sources[place]
         return brought(coarse[place], source.grid, (source.place, pairing.place), y, x)
 
-    given = np.stack([at(place, *domain.middles(reach)) for place in range(len(sources))], 1)
+    given = np.stack([at(place, *domain.block_centers(reach)) for place in range(len(sources))], 1)
     if outside is not None:
         outside.add(given)
     near = []

@@ -197,7 +197,7 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
 
 def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
     domain, every = pairs.domain, np.ones(len(pairs.stamps), bool)
-    weights = np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.turning else None
+    weights = np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None
     comparers = []
     same = []
     for k, target in enumerate(models[0].pairing.targets):

@@ -27,10 +27,10 @@ def domain_of(fine: Fields, factor: int) -> Domain:
     InputError
         If it has no coordinates of one dimension.
     """
-    grid, turning = fine.grid, fine.place.is_geographic
+    grid, is_longitude = fine.grid, fine.place.is_geographic
     names = axes_of(grid, f"the grid of {fine.shown}")
     y, x = (fine.dataset[name].to_numpy().astype(np.float64) for name in names)
-    return Domain(y, unwrapped(x) if turning else x, factor, (grid.y, grid.x), turning)
+    return Domain(y, unwrapped(x) if is_longitude else x, factor, (grid.y, grid.x), is_longitude)
 
 
 def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
@@ -63,9 +63,9 @@ def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: A
     own, there = places
     moved = carried(y, x, there, own)
     if moved is None:
-        return interpolated(field, grid, y, x, turning=there.is_geographic)
+        return interpolated(field, grid, y, x, is_longitude=there.is_geographic)
     rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
-    down, right, order = _lines_at(rows, columns, *moved, turning=own.is_geographic)
+    down, right, order = _lines_at(rows, columns, *moved, is_longitude=own.is_geographic)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
     valid = np.isfinite(values)
     total = down.among(np.where(valid, values, 0), right)
@@ -77,7 +77,7 @@ def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: A
 
 
 def _lines_at(
-    rows: Array, columns: Array, y: Array, x: Array, *, turning: bool
+    rows: Array, columns: Array, y: Array, x: Array, *, is_longitude: bool
 ) -> tuple[_Line, _Line, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Where points ``(i, j)`` lie between rising rows and columns, and the order that makes these rise."""
     known = np.isfinite(y) & np.isfinite(x)
@@ -86,7 +86,7 @@ def _lines_at(
     y, x = np.where(known, y, y[known][0]), np.where(known, x, x[known][0])
     order = np.argsort(rows), np.argsort(columns)
     places = columns[order[1]]
-    if turning:
+    if is_longitude:
         x = near(x, middle_of(x))
         places, found = columns_near(near(columns, middle_of(x)), x)
         order = order[0], found
@@ -99,7 +99,7 @@ def middle_of(longitudes: Array) -> float:
     return float(np.rad2deg(np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())))
 
 
-def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turning: bool) -> Array:
+def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, is_longitude: bool) -> Array:
     """A field ``(..., y, x)`` at rows and columns of other coordinates, linearly; beyond its edge, that edge's values.
 
     Missing where the nearest cell is; a missing neighbour has no weight.
@@ -112,7 +112,7 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
         Of the field, with coordinates of one dimension.
     y, x : ndarray
         Where it is wanted.
-    turning : bool
+    is_longitude : bool
         Columns are longitudes, which may differ by whole turns.
 
     Raises
@@ -123,7 +123,7 @@ def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, turni
     rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
     order = [np.argsort(rows), np.argsort(columns)]
     known = [rows[order[0]], columns[order[1]]]
-    if turning:
+    if is_longitude:
         known[1], order[1] = columns_near(columns, x)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
     lines = [_Line.at(k, places) for k, places in zip(known, (y, x), strict=True)]
@@ -207,12 +207,12 @@ def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Fr
     places = places or (Frame(), Frame())
     if carried(domain.y, domain.x, places[1], places[0]) is not None:
         return _averaged_elsewhere(field, grid, domain, places)
-    near = domain.pad(interpolated(field, grid, domain.y, domain.x, turning=domain.turning))
+    near = domain.pad(interpolated(field, grid, domain.y, domain.x, is_longitude=domain.is_longitude))
     rows, columns = (
-        _cells(field[str(name)].to_numpy().astype(np.float64), axis, turning=turning)
-        for name, axis, turning in (
+        _cells(field[str(name)].to_numpy().astype(np.float64), axis, is_longitude=is_longitude)
+        for name, axis, is_longitude in (
             (grid.y_coordinate, domain.y, False),
-            (grid.x_coordinate, domain.x, domain.turning),
+            (grid.x_coordinate, domain.x, domain.is_longitude),
         )
     )
     values = field.to_numpy()[np.ix_(rows >= 0, columns >= 0)]
@@ -244,7 +244,7 @@ def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, place
     rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
     used = _reached(rows, moved[0])
     right = np.ones(len(columns), bool) if places[0].is_geographic else _reached(columns, moved[1])
-    beyond = ~_covered(rows, columns, moved, turning=places[0].is_geographic)
+    beyond = ~_covered(rows, columns, moved, is_longitude=places[0].is_geographic)
     total, count = np.zeros(domain.padded), np.zeros(domain.padded)
     columns, values = columns[right], field.to_numpy()
     chosen = np.nonzero(used)[0]
@@ -253,8 +253,8 @@ def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, place
         whole = np.meshgrid(rows[some], columns, indexing="ij")
         y, x = moved_to(whole[0], whole[1], *places)
         known = np.isfinite(y)
-        down = _cells(np.where(known, y, np.inf), domain.y, turning=False)
-        across = _cells(np.where(known, x, domain.x[0]), domain.x, turning=domain.turning)
+        down = _cells(np.where(known, y, np.inf), domain.y, is_longitude=False)
+        across = _cells(np.where(known, x, domain.x[0]), domain.x, is_longitude=domain.is_longitude)
         hit = (down >= 0) & (across >= 0)
         _count(total, count, values[some][:, right][hit], (down[hit], across[hit]))
     near = domain.pad(np.where(beyond, np.nan, inside))
@@ -274,11 +274,11 @@ def _reached(known: Array, wanted: Array) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, turning: bool) -> npt.NDArray[np.bool_]:
+def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, is_longitude: bool) -> npt.NDArray[np.bool_]:
     """Which points lie within the cells of rows and columns."""
     result = np.isfinite(points[0]) & np.isfinite(points[1])
     down, right = points
-    if turning:
+    if is_longitude:
         middle = middle_of(right[np.isfinite(right)])
         columns, right = near(columns, middle), near(right, middle)
     for known, wanted in ((rows, down), (columns, right)):
@@ -294,10 +294,10 @@ def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
     rows, columns = (fields.dataset[name].to_numpy().astype(np.float64) for name in axes_of(fields.grid, fields.shown))
     moved = carried(domain.y, domain.x, place, fields.place)
     if moved is not None:
-        return float(1 - _covered(rows, columns, moved, turning=fields.place.is_geographic).mean())
+        return float(1 - _covered(rows, columns, moved, is_longitude=fields.place.is_geographic).mean())
     shares = []
-    for known, places, turning in ((rows, domain.y, False), (columns, domain.x, domain.turning)):
-        ends = np.sort(near(known, places.mean()) if turning else known)
+    for known, places, is_longitude in ((rows, domain.y, False), (columns, domain.x, domain.is_longitude)):
+        ends = np.sort(near(known, places.mean()) if is_longitude else known)
         half = (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / 2
         shares.append(np.mean((places < ends[0] - half) | (places > ends[-1] + half)))
     return float(1 - (1 - shares[0]) * (1 - shares[1]))
@@ -348,17 +348,17 @@ def degrees_apart(coarse: Fields, fine: Fields) -> float | None:
             ("part", fields.grid.y, fields.grid.x),
             "places",
         )
-        made.append(interpolated(field, fields.grid, y, x, turning=False))
+        made.append(interpolated(field, fields.grid, y, x, is_longitude=False))
     apart = np.linalg.norm(made[0] - made[1], axis=0)
     step = np.linalg.norm(np.diff(vectors[0], axis=0), axis=-1)
     return float(np.nanmax(apart) / np.nanmedian(step)) if np.isfinite(apart).any() and step.size else None
 
 
-def _cells(places: Array, axis: Array, *, turning: bool) -> npt.NDArray[np.int64]:
+def _cells(places: Array, axis: Array, *, is_longitude: bool) -> npt.NDArray[np.int64]:
     """Which fine row or column each place lies in; -1 for none."""
-    if turning:
+    if is_longitude:
         places = near(places, axis.mean())
-    edges = axis_of(axis, longitude=turning).edges
+    edges = axis_of(axis, longitude=is_longitude).edges
     falling = axis[0] > axis[-1]
     lows, highs = (edges[::-1, 1], edges[::-1, 0]) if falling else (edges[:, 0], edges[:, 1])
     index = np.searchsorted(lows, places, side="right") - 1

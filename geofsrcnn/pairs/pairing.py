@@ -214,9 +214,9 @@ class Pairing:
         parts[0] = np.where(np.isfinite(parts[0]), parts[0], 0.0)
         if len(self.statics):
             folded = unshuffle(self.statics, self.factor)
-            around = np.pad(folded, [(0, 0), (halo, halo), (0, 0)], mode="edge")
-            around = np.pad(around, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.around else "edge")
-            parts.append(np.broadcast_to(around, (times, *around.shape)))
+            framed = np.pad(folded, [(0, 0), (halo, halo), (0, 0)], mode="edge")
+            framed = np.pad(framed, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.is_global else "edge")
+            parts.append(np.broadcast_to(framed, (times, *framed.shape)))
         if self.calendar:
             angle = 2 * np.pi * np.asarray(days, np.float64) / YEAR
             season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -232,7 +232,7 @@ def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.f
         "x": domain.x.tolist(),
         "factor": domain.factor,
         "names": list(domain.names),
-        "turning": domain.turning,
+        "turning": domain.is_longitude,
         "predictors": [
             {
                 "name": p.name,

@@ -201,7 +201,7 @@ def read_pairs(
         count = times * members
         low = room((count, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
         high, near = room((count, len(aims), rows, columns)), room((count, len(aims), rows, columns))
-        middles = domain.middles(margin)
+        middles = domain.block_centers(margin)
         for member, start in itertools.product(range(members), range(0, times, TOGETHER)):
             part = slice(start, min(start + TOGETHER, times))
             to = slice(member * times + part.start, member * times + part.stop)

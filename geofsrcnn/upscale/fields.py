@@ -356,7 +356,7 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
         Window(0, rows, 0, columns),
         repeats=repeats,
         rules=rules,
-        period=grid.around,
+        period=grid.period,
         tile_size=options.tile_size,
         workers=options.workers,
         blocks=field.blocks.slices,

@@ -13,7 +13,7 @@ import numpy as np
 
 from geofsrcnn._types import Range
 from geofsrcnn.engine.base import FREE, Rule, Sink, Source
-from geofsrcnn.engine.sources import AroundGlobe
+from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.grids.affine import Grid
@@ -47,7 +47,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
     ) as source:
         rows, columns = source.grid.shape
         whole = Window(0, rows, 0, columns)
-        region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.around)
+        region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.period)
         if not options.allow_sparse:
             source.check_declared(*region.shape)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
@@ -61,7 +61,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             model,
             window,
             rules=band_rules(source, quantities, model, options),
-            period=source.around,
+            period=source.period,
             tile_size=options.tile_size,
             workers=options.workers,
             itemsize=dtype.itemsize * len(source.order) // len(source.bands),
@@ -79,7 +79,7 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
     if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
         return source, region
-    turned = AroundGlobe(source, source.around, region.x0, source.around)
+    turned = PeriodicSource(source, source.period, region.x0, source.period)
     return turned, region.shift(0, -region.x0)
 
 

@@ -27,7 +27,7 @@ def renamed(dataset: xr.Dataset, **attrs: dict[str, str]) -> xr.Dataset:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "dims", "kind", "around"),
+    ("dataset", "dims", "kind", "period"),
     [
         (regular(), ("lat", "lon"), "latitude-longitude", 0),
         (globe(), ("lat", "lon"), "latitude-longitude", 64),
@@ -53,12 +53,12 @@ def renamed(dataset: xr.Dataset, **attrs: dict[str, str]) -> xr.Dataset:
         (xr.Dataset({"z": (("time", "nj", "ni"), np.zeros((2, 4, 5)))}), ("nj", "ni"), "index", 0),
     ],
 )
-def test_grids_are_found(dataset, dims, kind, around):
+def test_grids_are_found(dataset, dims, kind, period):
     """By axis, standard name and units, by places of two dimensions, by names at last; never by names against those."""
     grid = find_grid(dataset)
     assert (grid.y, grid.x) == dims
     assert grid.kind == kind
-    assert grid.around == around
+    assert grid.period == period
     assert grid.shape == tuple(dataset.sizes[dim] for dim in dims)
 
 

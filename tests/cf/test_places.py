@@ -79,7 +79,7 @@ def test_degrees_in_any_words_make_a_globe(south, east):
     for name, units in (("lat", south), ("lon", east)):
         dataset[name].attrs = {"units": units} if units else {}
     fine = upscale_dataset(dataset, 2, "small")
-    assert find_grid(dataset).around
+    assert find_grid(dataset).period
     assert abs(fine["lat"]).max() <= 90
     field = next(iter(dataset.data_vars))
     np.testing.assert_array_equal(fine[field], right[field])
@@ -144,9 +144,9 @@ def test_rows_and_columns_that_only_number_cells_go_around():
     """Nominal x and y beside longitudes of two dimensions: no seam where the columns end."""
     dataset = curvilinear(columns=120)
     grid = find_grid(dataset)
-    assert grid.around == 120
+    assert grid.period == 120
     numbered = dataset.assign_coords({grid.y: 0.5 * np.arange(18), grid.x: 1.5 * np.arange(120)})
-    assert find_grid(numbered).around == 120
+    assert find_grid(numbered).period == 120
 
 
 def test_what_states_a_resolution_follows_or_goes():

@@ -38,23 +38,23 @@ def chunkings(draw: st.DrawFn, size: int) -> tuple[int, ...]:
 
 
 @settings(max_examples=30)
-@given(data=st.data(), around=st.sampled_from([0, 60, 59]), holes=st.booleans())
-def test_any_chunking_gives_the_same_numbers(data, around, holes):
+@given(data=st.data(), period=st.sampled_from([0, 60, 59]), holes=st.booleans())
+def test_any_chunking_gives_the_same_numbers(data, period, holes):
     """Uneven chunks, chunks below the halo, chunks along bands; around the globe; with missing cells at seams."""
     field = terrain((3, 44, 60), seed=data.draw(st.integers(0, 99))).astype("float32")
     if holes:
         field[:, 17:20, 40:] = np.nan
-    if around == 59:
+    if period == 59:
         field[..., -1] = field[..., 0]
     chunks = data.draw(st.sampled_from([(3,), (1, 2), (1, 1, 1)])), data.draw(chunkings(44)), data.draw(chunkings(60))
-    lazy = chunked(field, chunks, around=around)
+    lazy = chunked(field, chunks, period=period)
     result = lazy.compute(scheduler="synchronous")
     assert lazy.shape == result.shape == (3, 132, 180)
     assert lazy.dtype == result.dtype == np.float32
     assert all(
         block.shape == tuple(c[0] for c in lazy.blocks[0, 0, 0].chunks) for block in [lazy.blocks[0, 0, 0].compute()]
     )
-    expected = upscale_array(field, 3, SMALL, around=around, threads=1)
+    expected = upscale_array(field, 3, SMALL, period=period, threads=1)
     assert np.array_equal(np.isnan(result), np.isnan(expected))
     assert np.nanmax(np.abs(result - expected)) < 1e-5
 

@@ -193,8 +193,8 @@ def array_options(_: Path) -> Items:
     return {
         "range": upscale_array(field, 3, value_range=(0, 100), **PLAIN),
         "narrow": upscale_array(field, 3, value_range=(20, 70), **PLAIN),
-        "around": upscale_array(field, 3, around=40, **PLAIN),
-        "again": upscale_array(field[:, np.arange(44) % 40], 2, "lanczos-bp", around=40, **PLAIN),
+        "around": upscale_array(field, 3, period=40, **PLAIN),
+        "again": upscale_array(field[:, np.arange(44) % 40], 2, "lanczos-bp", period=40, **PLAIN),
         "tiles": upscale_array(np.tile(field, (2, 2)), 2, "small", tile_size=16, **PLAIN),
         "threads": upscale_array(np.tile(field, (2, 2)), 2, "small", tile_size=16, device="cpu", threads=2),
     }

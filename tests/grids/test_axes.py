@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.axis import axis_of, columns_around
-from geofsrcnn.grids.mesh import mesh_around, mesh_of
+from geofsrcnn.grids.axis import axis_of, period_along
+from geofsrcnn.grids.mesh import mesh_of, mesh_period
 
 GAUSSIAN_N4 = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(8)[0]))[::-1]
 """Eight Gaussian latitudes, north first."""
@@ -120,7 +120,7 @@ def test_one_cell_with_bounds():
 
 
 @pytest.mark.parametrize(
-    ("values", "around"),
+    ("values", "period"),
     [
         (np.arange(0, 360, 2.5), 144),
         (np.arange(-180, 180, 0.25), 1440),
@@ -132,9 +132,9 @@ def test_one_cell_with_bounds():
         (np.arange(0, 360, 0.1).astype("float32"), 3600),
     ],
 )
-def test_columns_around_the_globe(values, around):
+def test_columns_around_the_globe(values, period):
     """All, all but a repeated one, or none."""
-    assert columns_around(axis_of(values, longitude=True)) == around
+    assert period_along(axis_of(values, longitude=True)) == period
 
 
 def rotated(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,12 +197,12 @@ def test_which_meshes_go_around():
         longitude, latitude = np.meshgrid(columns, rows)
         return latitude, longitude
 
-    assert mesh_around(*mesh(np.arange(0, 360, 5.0))) == 72
-    assert mesh_around(*mesh(np.arange(0, 361, 5.0))) == 72
-    assert mesh_around(*mesh(np.arange(0, 370, 5.0))) == 72
-    assert mesh_around(*mesh(np.arange(0, 380, 5.0))) == 0
-    assert mesh_around(*mesh(np.arange(0, 180, 5.0))) == 0
-    assert mesh_around(*mesh(np.arange(0, 15, 5.0))) == 0
+    assert mesh_period(*mesh(np.arange(0, 360, 5.0))) == 72
+    assert mesh_period(*mesh(np.arange(0, 361, 5.0))) == 72
+    assert mesh_period(*mesh(np.arange(0, 370, 5.0))) == 72
+    assert mesh_period(*mesh(np.arange(0, 380, 5.0))) == 0
+    assert mesh_period(*mesh(np.arange(0, 180, 5.0))) == 0
+    assert mesh_period(*mesh(np.arange(0, 15, 5.0))) == 0
 
 
 def test_missing_places_stay_missing():

@@ -31,7 +31,7 @@ def field(lon: np.ndarray, values: np.ndarray, days: np.ndarray | None = None) -
 
 def at(dataset: xr.Dataset, x: np.ndarray) -> np.ndarray:
     fields = fields_of(dataset, "f")
-    return interpolated(fields.at("t", [0]), fields.grid, LAT, x, turning=True)[0, 1]
+    return interpolated(fields.at("t", [0]), fields.grid, LAT, x, is_longitude=True)[0, 1]
 
 
 @given(

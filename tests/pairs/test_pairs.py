@@ -62,7 +62,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
 def test_coarse_cells_lie_in_the_middle_of_their_blocks(rows, factor, margin, step):
     """Middles of blocks, evenly on beyond the grid; padding makes whole blocks and is cropped again."""
     domain = Domain(3 + step * np.arange(rows), np.arange(6.0), factor)
-    middles, _ = domain.middles(margin)
+    middles, _ = domain.block_centers(margin)
     assert np.allclose(middles[margin], 3 + step * (factor - 1) / 2)
     assert np.allclose(np.diff(middles), step * factor)
     assert len(middles) * factor == domain.padded[0] + 2 * margin * factor
@@ -84,7 +84,9 @@ def test_fields_are_interpolated_linearly_whatever_their_order():
         )
         dataset["lon"].attrs["units"] = "degrees_east"
         fields = fields_of(dataset, "a.nc")
-        found = interpolated(dataset["a"], fields.grid, np.array([44.25, 60]), np.array([-2.5, 0.75]), turning=True)
+        found = interpolated(
+            dataset["a"], fields.grid, np.array([44.25, 60]), np.array([-2.5, 0.75]), is_longitude=True
+        )
         assert np.allclose(found, 2 * np.array([[44.25], [49]]) - 3 * np.array([-2.5, 0.75]))
 
 
@@ -96,7 +98,7 @@ def test_finer_statics_are_averaged_and_coarser_ones_interpolated():
         y, x = ((np.arange(n) + 0.5) * step for n in values.shape)
         return xr.Dataset({"z": (("y", "x"), values)}, {"y": ("y", y, {"axis": "Y"}), "x": ("x", x, {"axis": "X"})})
 
-    domain = Domain(1.5 + 3.0 * np.arange(8), 1.5 + 3.0 * np.arange(10), 4, turning=False)
+    domain = Domain(1.5 + 3.0 * np.arange(8), 1.5 + 3.0 * np.arange(10), 4, is_longitude=False)
     fine = dataset(height, 1.0)
     found = averaged(fine["z"], fields_of(fine, "z.nc").grid, domain)
     assert np.allclose(domain.crop(found), block_mean(height, 3))
@@ -207,7 +209,7 @@ def test_a_known_answer(tmp_path):
         later = slice(310, None)
         found = downscale_dataset(coarse.isel(time=later), out)["tas"].to_numpy()
         wanted = truth["tas"].isel(time=later).to_numpy()
-    domain = Domain(*(truth[name].to_numpy() for name in ("lat", "lon")), 4, turning=True)
+    domain = Domain(*(truth[name].to_numpy() for name in ("lat", "lon")), 4, is_longitude=True)
     blocks = np.nan_to_num(domain.pad(wanted), nan=np.nanmean(wanted))[:, :20, :28]
     bicubic = np.stack([resample(block_mean(each, 4), 4, "cubic-0.75") for each in blocks])
     left, error = wanted[:, :20, :28] - bicubic, wanted[:, :20, :28] - found[:, :20, :28]
@@ -626,7 +628,7 @@ def test_statics_of_another_crs_are_warped(files, tmp_path):
             resampling=Resampling.bilinear,
         )
     write(tmp_path / "utm.tif", warped[None], crs="EPSG:32632", transform=to, nodata=-9999)
-    domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), turning=True)
+    domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), is_longitude=True)
     (layer,), names = read_statics([tmp_path / "utm.tif"], domain, Frame(GLOBE))
     assert names == ["utm"]
     off = (domain.crop(layer) - field.to_numpy())[2:-2, 2:-2]

@@ -275,7 +275,7 @@ def test_points_are_interpolated_across_the_date_line():
         assert np.abs((longitude - origin + 180) % 360 - 180).max() < 40
         found = brought(coarse["tas"], fields.grid, (fields.place, place), y, x)
         assert np.allclose(found, weather(latitude, longitude), atol=0.01)
-        assert share_outside(fields, Domain(y, x, 2, ("y", "x"), turning=True), place) == 0
+        assert share_outside(fields, Domain(y, x, 2, ("y", "x"), is_longitude=True), place) == 0
         gap = coarse["tas"].where(coarse["lat"] < 200).copy()
         gap[:, int(latitude[3, 4] + 90), round(longitude[3, 4]) % 360] = np.nan
         holed = brought(gap, fields.grid, (fields.place, place), y, x)
@@ -306,7 +306,7 @@ def test_statics_of_another_crs_are_where_they_belong(tmp_path, step):
     _, north = move.transform(*np.meshgrid(3.6e6 + middles, 4.2e6 - middles))
     affine = rasterio.Affine(step, 0, 3.6e6, 0, -step, 4.2e6)
     write(tmp_path / "north.tif", north[None].astype("f4"), crs="EPSG:3035", transform=affine)
-    domain = Domain(y, x, 4, ("ry", "rx"), turning=True)
+    domain = Domain(y, x, 4, ("ry", "rx"), is_longitude=True)
     (layer,), names = read_statics([tmp_path / "north.tif"], domain, Frame(CRS.from_cf(POLE).to_wkt()))
     assert names == ["north"]
     assert np.allclose(domain.crop(layer), latitude, atol=0.03)
@@ -318,7 +318,7 @@ def test_statics_that_end_within_the_grid_have_no_value_beyond():
     field = globe(0.1)["tas"].isel(time=0).sel(lon=slice(0, 18))
     fields = fields_of(field.to_dataset(), "a.nc")
     latitude, longitude = true_places(POLE, y, x)
-    domain, place = Domain(y, x, 4, ("ry", "rx"), turning=True), Frame(CRS.from_cf(POLE).to_wkt())
+    domain, place = Domain(y, x, 4, ("ry", "rx"), is_longitude=True), Frame(CRS.from_cf(POLE).to_wkt())
     found = domain.crop(averaged(field, fields.grid, domain, (fields.place, place)))
     assert np.array_equal(np.isfinite(found), longitude < 18.05)
     assert np.allclose(found[np.isfinite(found)], weather(latitude, longitude)[0][np.isfinite(found)], atol=0.02)

@@ -38,7 +38,7 @@ def test_no_seam_where_the_columns_end(tmp_path, crs, repeated):
     """In degrees and in projections whose meridians are parallel, also where the last column is the first again."""
     cells = globe(tmp_path / "in.tif", crs, repeated=repeated)
     upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", **AROUND)
-    expected = upscale_array(cells, **AROUND, around=36)
+    expected = upscale_array(cells, **AROUND, period=36)
     assert np.abs(read(tmp_path / "out.tif", 1) - expected).max() < 1e-5
     assert np.abs(upscale_array(cells, **AROUND) - expected).max() > 1e-3
 
@@ -74,7 +74,7 @@ def test_bounds_over_the_edge_of_the_globe(tmp_path, left, bounds, first, count,
     upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", **AROUND, bounds=bounds)
     with opened(tmp_path / "out.tif") as fine:
         assert fine.bounds == pytest.approx(bounds)
-    rolled = upscale_array(np.roll(cells, -first, axis=1), **AROUND, around=36)
+    rolled = upscale_array(np.roll(cells, -first, axis=1), **AROUND, period=36)
     assert np.abs(read(tmp_path / "out.tif", 1) - rolled[21:33, : 3 * count]).max() < 1e-5
 
 
@@ -93,7 +93,7 @@ def test_more_than_the_globe_is_all_of_it(tmp_path):
     """As it lies in the raster; and what lies beyond the raster's rows is still no part of it."""
     cells = globe(tmp_path / "in.tif", "EPSG:4326", left=0)
     upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", **AROUND, bounds=(-200, -95, 200, 95))
-    assert np.abs(read(tmp_path / "out.tif", 1) - upscale_array(cells, **AROUND, around=36)).max() < 1e-5
+    assert np.abs(read(tmp_path / "out.tif", 1) - upscale_array(cells, **AROUND, period=36)).max() < 1e-5
     with pytest.raises(InputError, match="do not meet"):
         upscale_file(tmp_path / "in.tif", tmp_path / "no.tif", **AROUND, bounds=(-10, 91, 20, 95))
 
