@@ -121,7 +121,7 @@ def warn(code: str, message: str) -> None:
 
 
 def not_installed(error: ImportError, extra: str) -> UsageError:
-    """What to say of a package that an extra brings."""
+    """Return the error that says which extra brings a missing package."""
     return UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[{extra}]'")
 
 

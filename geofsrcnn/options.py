@@ -14,7 +14,7 @@ from geofsrcnn.errors import UsageError, printable
 FACTORS = range(2, 9)
 
 ALPHA = ("auto", "none")
-"""What becomes of bands that are tagged as alpha."""
+"""Ways to take bands that are tagged as alpha."""
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -324,7 +324,7 @@ _INSTEAD = {
     "y": "--x and --y are for NetCDF and Zarr",
     "group": "--group is for NetCDF and Zarr",
 }
-"""What to do instead, where an option has no meaning."""
+"""Remedies, where an option has no meaning."""
 
 
 def _numbers(values: Any, name: str, wanted: str, count: int) -> Any:

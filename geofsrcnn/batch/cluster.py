@@ -169,7 +169,7 @@ def _address_in(file: Path, deadline: float) -> str:
 
 
 def _has_certificates() -> bool:
-    """Whether dask's configuration names them, or a loader of them.
+    """Tell whether dask's configuration names certificates, or a loader of them.
 
     Raises
     ------
@@ -369,7 +369,7 @@ class Window:
         raise BatchError("the scheduler is lost; what is finished is kept: run again with --resume")
 
     def _check_cluster(self) -> None:
-        """Whether the scheduler is there, and has workers."""
+        """Raise an error if the scheduler is lost, or has had no workers for too long."""
         if self.client.status != "running":
             self._lost()
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a batch run has done: one JSON line a file, appended and fsynced, so that a killed run can be carried on."""
+"""The journal of a batch run: one JSON line a file, appended and fsynced, so that a killed run can be resumed."""
 
 from __future__ import annotations
 

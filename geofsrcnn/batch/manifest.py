@@ -1,4 +1,4 @@
-"""What a batch run reads and writes: names only, no file is opened but lists of names.
+"""Inputs and outputs of a batch run: names only, no file is opened but lists of names.
 
 An input is a path, a glob, a folder, a URL, ``@LIST`` or a manifest of JSON lines; each becomes one output under one
 folder, named by a pattern.
@@ -22,7 +22,7 @@ from geofsrcnn.files.remote import is_remote
 PATTERN = "{stem}_x{factor}{suffix}"
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
-"""What is taken from a folder."""
+"""Ends of names that are taken from a folder."""
 
 PACKED_SUFFIXES = (".zip", ".gz", ".bz2", ".xz")
 """Ends of names of packed files."""
@@ -107,11 +107,11 @@ def read_items(
     name_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}
     outputs = None if is_remote(folder) else Path(folder).resolve()
-    for source, below, output, variables in _expanded(inputs, listing, outputs, check, endings):
+    for source, below, output, variables in _expand(inputs, listing, outputs, check, endings):
         check()
         target = output if output is not None else str(PurePosixPath(below) / name_of(source))
         problem = _problem(target) if output is None else ""
-        items[Item(source, target if problem else _inside(target, source), variables, problem)] = None
+        items[Item(source, target if problem else _check_inside(target, source), variables, problem)] = None
     if not items:
         raise InputError("no inputs: give files, folders, globs, @LIST or a manifest (.jsonl)")
     if all(item.problem for item in items):
@@ -121,7 +121,7 @@ def read_items(
 
 
 def endings_of(driver: str | None, inside: str | None) -> tuple[str, ...]:
-    """What is taken from a folder where rasters are read by a driver of GDAL, or from within packed files."""
+    """Return the ends of names that are taken from a folder, with a driver of GDAL or from packed files."""
     if inside is not None:
         return PACKED_SUFFIXES
     return DRIVER_SUFFIXES.get((driver or "").upper(), ENDINGS)
@@ -155,7 +155,7 @@ class _Pattern:
         return self._pattern.format(stem=path.stem, factor=self._factor, suffix=suffix)
 
 
-def _expanded(
+def _expand(
     inputs: Iterable[str | os.PathLike[str]],
     listing: Listing,
     outputs: Path | None,
@@ -172,7 +172,7 @@ def _expanded(
             if own in within:
                 raise InputError(f"the list {printable(text[1:])} lists itself: take that line out")
             named = [line for line in lines if line and not line.startswith("#")]
-            yield from _expanded(named, listing, outputs, check, endings, (*within, own))
+            yield from _expand(named, listing, outputs, check, endings, (*within, own))
         elif text.lower().endswith(MANIFESTS) and not is_remote(text):
             yield from _manifest(Path(text))
         elif is_remote(text):
@@ -189,13 +189,13 @@ def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ..
         fixed = list(path.parts)[: next(i for i, part in enumerate(path.parts) if _MAGIC & set(part))]
         root = Path(*fixed) if fixed else Path()
         found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  a pattern may be absolute
-        found = _without([each for each in found if each.is_file() or _is_store(each)], root, outputs)
+        found = _leave_out([each for each in found if each.is_file() or _is_store(each)], root, outputs)
         if not found:
             raise InputError(f"no file fits {printable(text)}: check the pattern")
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
     elif path.is_dir() and not _is_store(path):
-        found = _without(sorted(_in_folder(path, set(), check, endings)), path, outputs)
+        found = _leave_out(sorted(_in_folder(path, set(), check, endings)), path, outputs)
         if not found:
             raise InputError(f"no {', '.join(endings)} in {printable(text)}: give files or a glob")
         for each in found:
@@ -204,7 +204,7 @@ def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ..
         yield str(path.absolute()), ""
 
 
-def _without(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
+def _leave_out(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
     if outputs is None or root.resolve() not in (outputs, *outputs.parents):
         return found
     if outputs == root.resolve():
@@ -243,7 +243,7 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"cannot read the list {printable(path)} ({words})") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys differ."""
     if twice := [key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i])]:
         raise ValueError(f"{twice[0]} stands there twice")
@@ -256,7 +256,7 @@ def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...
             continue
         where = f"{printable(path)}, line {number}"
         try:
-            entry = json.loads(line, object_pairs_hook=_once)
+            entry = json.loads(line, object_pairs_hook=_unique_keys)
         except ValueError as error:
             raise InputError(f"{where} is no JSON ({printable(error)})") from None
         if not isinstance(entry, dict) or not isinstance(entry.get("input"), str):
@@ -283,7 +283,7 @@ def _problem(target: str) -> str:
     return ""
 
 
-def _inside(target: str, source: str) -> str:
+def _check_inside(target: str, source: str) -> str:
     """The output's name, which must not leave its folder."""
     normal = os.path.normpath(target)
     if not target or normal.startswith(("/", "..")) or normal == "." or any(ord(c) < 32 for c in target):

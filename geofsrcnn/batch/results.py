@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one input.
+    """One input, with its output or the reason why it has none.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class FileResult:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of all inputs.
+    """All inputs of a batch run, with their outputs or the reasons why they have none.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What runs on the workers of a batch: one file, a part of a large one, or its parts put together.
+"""Tasks of the workers of a batch: one file, a part of a large one, or its parts put together.
 
 Nothing is raised but by defects of the cluster: what a task has to say is small and plain, and goes back as a dict.
 """
@@ -57,7 +57,7 @@ KEY = 12
 
 @dataclass(frozen=True)
 class Settings:
-    """What all tasks of a run have in common.
+    """Settings that all tasks of a run have in common.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def prepare(settings: Settings) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that results depend on."""
+    """Return the versions of the packages that results depend on."""
     found = {}
     for name in VERSIONED:
         try:
@@ -166,7 +166,7 @@ def versions() -> dict[str, str]:
 
 
 def _reported(function: Callable[..., Facts]) -> Callable[..., Facts]:
-    """Errors and warnings as facts."""
+    """Wrap a task, so that errors and warnings come back as facts."""
 
     @wraps(function)
     def run(settings: Settings, work: Work, *arguments: Any) -> Facts:
@@ -205,7 +205,7 @@ def _attempt(function: Callable[..., Facts], *arguments: Any) -> Facts:
 
 
 def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = False, also: Sequence[str] = ()) -> str:
-    """What changes when an input does, with what else is read; empty if it is not there."""
+    """Return a text that changes when an input does, or what is read beside it; empty if it is not there."""
     if not is_remote(source):
         beside = [*(sidecars_of(Path(source)) if sidecars else ()), *map(Path, also)]
         return " ".join([fingerprint(Path(source)), *(f"{each.name} {fingerprint(each)}" for each in beside)])
@@ -350,7 +350,7 @@ def _device(device: str) -> str:
 
 
 def _model(settings: Settings) -> Model:
-    """What all tasks run, loaded once in a process for a device and precision."""
+    """Return the model of all tasks, loaded once in a process for a device and precision."""
     device, precision = _device(settings.options.device), settings.options.precision
     key = (settings.digest or settings.model, settings.factor, device, precision)
     if key not in _loaded:
@@ -362,7 +362,7 @@ def _model(settings: Settings) -> Model:
 
 
 def _checkpoint(settings: Settings) -> Checkpoint:
-    """What `Setup` has brought."""
+    """Return the checkpoint that `Setup` has brought."""
     from geofsrcnn.networks.checkpoint import parse_checkpoint
 
     data = _brought.get(settings.digest, b"")

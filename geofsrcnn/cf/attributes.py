@@ -57,7 +57,7 @@ _UNITS = {
 
 
 def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
-    """Whether a variable's attributes say that it is an X, Y, latitude or longitude."""
+    """Tell whether a variable's attributes say that it is an X, Y, latitude or longitude."""
     attrs = variable.attrs
     if any(attrs.get(key) in values for key, values in coordinate_criteria[role].items()):
         return True
@@ -65,7 +65,7 @@ def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
 
 
 def is_time(dataset: xr.Dataset, dim: str) -> bool:
-    """Whether the coordinate along a dimension holds times, decoded or not."""
+    """Tell whether the coordinate along a dimension holds times, decoded or not."""
     if dim not in dataset.variables:
         return False
     variable = dataset.variables[dim]
@@ -73,11 +73,11 @@ def is_time(dataset: xr.Dataset, dim: str) -> bool:
 
 
 def counts_time(variable: xr.Variable | xr.DataArray) -> bool:
-    """Whether a variable counts units of time since a date."""
+    """Tell whether a variable counts units of time since a date."""
     return re.search(r"\bsince\b", str(variable.attrs.get("units", ""))) is not None
 
 
-def listed(names: Iterable[Any]) -> str:
+def join_names(names: Iterable[Any]) -> str:
     """Names, separated by commas."""
     return printable(", ".join(map(str, names))) or "none"
 

@@ -58,7 +58,7 @@ def mapping_of(crs: CRS) -> dict[str, Any]:
 
 
 def is_rotated(crs: CRS) -> bool:
-    """Whether coordinates are latitudes and longitudes about another pole than the globe's."""
+    """Tell whether coordinates are latitudes and longitudes about another pole than the globe's."""
     return bool(crs.is_geographic and _horizontal(crs).is_derived)
 
 
@@ -126,7 +126,7 @@ def _unit_name(size: float, *, angular: bool) -> str:
 
 
 def in_units_of(crs: CRS, text: str, name: str) -> float:
-    """What a coordinate is multiplied by to count in units of the CRS; angles of geostationary images in lengths.
+    """Return the factor that brings a coordinate to units of the CRS; angles of geostationary images in lengths.
 
     Parameters
     ----------

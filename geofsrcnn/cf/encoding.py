@@ -26,7 +26,7 @@ DEFAULT_FILLS = {
     "u8": 2**64 - 2,
     **dict.fromkeys(("f4", "f8"), float.fromhex("0x1.ep+122")),
 }
-"""What the NetCDF library fills cells with that were never written; bytes have no such value by its convention."""
+"""Values of cells that were never written, by the NetCDF library's convention; bytes have none."""
 
 
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
@@ -152,7 +152,7 @@ def storage_of(
 
 
 def is_packed(variable: xr.Variable | xr.DataArray) -> bool:
-    """Whether a variable holds numbers that attributes tell how to unpack."""
+    """Tell whether a variable holds numbers that attributes tell how to unpack."""
     return any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
 
 

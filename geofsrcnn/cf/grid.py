@@ -16,10 +16,10 @@ from geofsrcnn.cf.attributes import (
     Y_NAMES,
     attribute,
     is_time,
-    listed,
+    join_names,
 )
 from geofsrcnn.cf.encoding import missing_of
-from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, is_place_like, plays, positions_of
+from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, has_place_role, is_place_like, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.grids.axis import Axis, axis_of, period_along
 from geofsrcnn.grids.mesh import mesh_period
@@ -119,8 +119,8 @@ def find_grid(
         If a name is not there, or several grids are and none was chosen; the message lists them.
     """
     if strange := [name for name in (*dataset.variables, *dataset.dims) if not isinstance(name, str)]:
-        raise UsageError(f"names must be text, which {listed(strange)} is not: rename first")
-    names = _chosen(dataset, variables)
+        raise UsageError(f"names must be text, which {join_names(strange)} is not: rename first")
+    names = _choose_fields(dataset, variables)
     positions = positions_of(dataset)  # once: names alone are believed after a look at the values
     if (x is None) != (y is None):
         raise UsageError("give both dimensions of the grid, --x and --y, or none")
@@ -129,7 +129,7 @@ def find_grid(
     if x is not None and y is not None:
         for name, option, others in ((y, "--y", ("X", "longitude")), (x, "--x", ("Y", "latitude"))):
             if name not in dataset.dims:
-                raise UsageError(f"no dimension {printable(name)}: there are {listed(dataset.dims)}")
+                raise UsageError(f"no dimension {printable(name)}: there are {join_names(dataset.dims)}")
             if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
                 raise UsageError(
                     f"{option} {printable(name)} is another axis by its metadata: give the right dimension"
@@ -148,26 +148,26 @@ def find_grid(
     if not fields:
         raise _no_grid(dataset, names)
     if len(fields) > 1:
-        found = "; ".join(f"({a}, {b}): {listed(members)}" for (a, b), members in fields.items())
+        found = "; ".join(f"({a}, {b}): {join_names(members)}" for (a, b), members in fields.items())
         raise UsageError(f"several grids: {found}: choose with --variables, or with --y and --x")
     ((pair, members),) = fields.items()
-    return _described(dataset, *pair, tuple(members), positions)
+    return _describe(dataset, *pair, tuple(members), positions)
 
 
-def _chosen(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
+def _choose_fields(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:
     """Variables that may be fields."""
     if variables is not None:
         if not isinstance(variables, Iterable):
             raise UsageError(f"variables must be names, got {variables!r}")
         names = [variables] if isinstance(variables, str) else list(variables)
         if missing := [name for name in names if name not in dataset.variables]:
-            raise UsageError(f"no variable {listed(missing)}: there are {listed(dataset.data_vars)}")
+            raise UsageError(f"no variable {join_names(missing)}: there are {join_names(dataset.data_vars)}")
         return names
-    helpers = _helpers(dataset)
+    helpers = _helper_names(dataset)
     return [str(name) for name in dataset.data_vars if name not in helpers and dataset[name].ndim >= 2]
 
 
-def _helpers(dataset: xr.Dataset) -> set[str]:
+def _helper_names(dataset: xr.Dataset) -> set[str]:
     """Variables that others refer to (bounds, coordinates, grid mappings, cell measures), and latitudes themselves."""
     found: set[str] = set()
     for name, variable in dataset.variables.items():
@@ -198,7 +198,7 @@ def _pair(
         return rows[0], columns[0]
     if len(rows) > 1 or len(columns) > 1:
         raise UsageError(
-            f"variable {printable(name)} has several horizontal dimensions, {listed([*rows, *columns])}: "
+            f"variable {printable(name)} has several horizontal dimensions, {join_names([*rows, *columns])}: "
             "choose with --y and --x"
         )
     return None
@@ -208,7 +208,7 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
     mesh = [
         str(v.dims[0])
         for name, v in dataset.variables.items()
-        if v.ndim == 1 and plays(v, str(name), "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
+        if v.ndim == 1 and has_place_role(v, str(name), "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
     ]
     if mesh:
         return InputError(
@@ -218,13 +218,15 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
     fields = [name for name in names if dataset[name].ndim >= 2]
     if not fields:
         if names and len(names) < len(dataset.data_vars):
-            return InputError(f"no two horizontal dimensions: {listed(names)}; variables: {listed(dataset.variables)}")
-        return InputError(f"no variable with two horizontal dimensions; variables: {listed(dataset.variables)}")
+            return InputError(
+                f"no two horizontal dimensions: {join_names(names)}; variables: {join_names(dataset.variables)}"
+            )
+        return InputError(f"no variable with two horizontal dimensions; variables: {join_names(dataset.variables)}")
     shown = "; ".join(f"{name}({', '.join(map(str, dataset[name].dims))})" for name in fields[:5])
     return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with --y and --x")
 
 
-def _described(
+def _describe(
     dataset: xr.Dataset, y: str, x: str, members: tuple[str, ...], positions: Sequence[tuple[str, str]]
 ) -> CFGrid:
     """Everything about a grid whose dimensions are known."""
@@ -250,15 +252,15 @@ def _described(
         even = along_y.even and along_x.even
         period = period_along(along_x) if kind != "projected" else 0
         if kind == "projected" and place[0] is not None:  # x and y may only number the cells
-            period = _turns(dataset, place, (y, x))
+            period = _period(dataset, place, (y, x))
     elif kind == "curvilinear":
-        period = _turns(dataset, place, (y, x))
+        period = _period(dataset, place, (y, x))
     named = (_mapping(dataset[n], (rows, columns)) for n in members)
     mapping = next((m for m in named if m in dataset.variables), None)
     return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, period, even, members)
 
 
-def _turns(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tuple[str, str]) -> int:
+def _period(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tuple[str, str]) -> int:
     """Columns around the globe by latitude and longitude of two dimensions."""
     if dataset[place[0]].ndim != 2:
         return 0
@@ -286,11 +288,11 @@ def _coordinate(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> str | No
     ]
     if dim in along:
         return dim
-    return next((name for role in roles for name in along if plays(dataset[name], name, role)), None)
+    return next((name for role in roles for name in along if has_place_role(dataset[name], name, role)), None)
 
 
 def numbers_cells(variable: xr.DataArray) -> bool:
-    """Whether a coordinate only numbers the cells."""
+    """Tell whether a coordinate only numbers the cells."""
     if variable.attrs.get("units", "1") not in ("1", "") or variable.size < 2:
         return False
     values = variable.to_numpy().astype(np.float64)
@@ -298,7 +300,7 @@ def numbers_cells(variable: xr.DataArray) -> bool:
 
 
 def is_monotonic(variable: xr.DataArray) -> bool:
-    """Whether a coordinate rises or falls throughout."""
+    """Tell whether a coordinate rises or falls throughout."""
     steps = np.diff(variable.to_numpy().astype(np.float64))
     return bool((steps > 0).all() or (steps < 0).all())
 

@@ -1,4 +1,4 @@
-"""What the header of an xarray variable says, for `values.quantity` to tell what it is."""
+"""Headers of xarray variables, for `values.quantity` to tell what they are."""
 
 from __future__ import annotations
 

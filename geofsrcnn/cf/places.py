@@ -24,7 +24,7 @@ MOST = {"latitude": 90.5, "longitude": 720.5}
 
 
 def place_of(variable: xr.Variable | xr.DataArray, name: str) -> Place | None:
-    """Whether a variable holds latitudes or longitudes: its attributes say so, or its name where they say nothing else.
+    """Tell which place a variable holds: its attributes say so, or its name where they say nothing else.
 
     A variable whose units are plain degrees, or none, is what it is called, if its values can be that.
     """
@@ -41,27 +41,28 @@ def place_of(variable: xr.Variable | xr.DataArray, name: str) -> Place | None:
     return None
 
 
-def plays(variable: xr.Variable | xr.DataArray, name: str, role: str) -> bool:
-    """Whether a variable is an X, Y, latitude or longitude."""
+def has_place_role(variable: xr.Variable | xr.DataArray, name: str, role: str) -> bool:
+    """Tell whether a variable is an X, Y, latitude or longitude."""
     return has_role(variable, role) or place_of(variable, name) == role
 
 
 def any_along(dataset: xr.Dataset, dim: str, roles: Sequence[str]) -> bool:
-    """Whether a variable along this dimension alone has one of the roles."""
+    """Tell whether a variable along this dimension alone has one of the roles."""
     return any(
-        v.dims == (dim,) and any(plays(v, str(name), role) for role in roles) for name, v in dataset.variables.items()
+        v.dims == (dim,) and any(has_place_role(v, str(name), role) for role in roles)
+        for name, v in dataset.variables.items()
     )
 
 
 def is_place_like(name: str, variable: xr.Variable | xr.DataArray) -> bool:
-    """Whether a variable holds latitudes, longitudes, or corners of cells by its name."""
+    """Tell whether a variable holds latitudes, longitudes, or corners of cells by its name."""
     if place_of(variable, name) is not None:
         return True
     return place_named(name) is not None and is_boundary(name)
 
 
 def _within(variable: xr.Variable | xr.DataArray, most: float) -> bool:
-    """Whether finite values are at most so large; only those in memory or along two dimensions are looked at."""
+    """Tell whether finite values are at most so large; only those in memory or along two dimensions are looked at."""
     if variable.ndim > 2 or "scale_factor" in variable.attrs:
         return True
     values = variable.to_numpy()
@@ -92,7 +93,7 @@ def _likeness(latitude: str, longitude: str) -> float:
 
 
 def degrees_of(variable: xr.DataArray, name: str) -> Place | None:
-    """Whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
+    """Tell whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
     for which in PLACES:
         if variable.attrs.get("standard_name") == f"grid_{which}":
             return which
@@ -111,17 +112,17 @@ def bounds_name(dataset: xr.Dataset, variable: xr.DataArray) -> str | None:
 
 
 def _named_after(name: str, coordinate: str) -> bool:
-    """Whether a name is that of a coordinate's boundaries: `lat_bnds`, `vertices_longitude`."""
+    """Tell whether a name is that of a coordinate's boundaries: `lat_bnds`, `vertices_longitude`."""
     return is_boundary(name) and set(coordinate.lower().split("_")) <= set(name.lower().split("_"))
 
 
 def _bounds(stated: xr.Variable, variable: xr.DataArray) -> bool:
-    """Whether a variable has the shape of a coordinate's boundaries."""
+    """Tell whether a variable has the shape of a coordinate's boundaries."""
     return stated.dims[:-1] == variable.dims and (variable.ndim > 1 or stated.shape[-1] == 2)
 
 
 def _encloses(stated: xr.Variable, variable: xr.DataArray) -> bool:
-    """Whether boundaries that nothing refers to lie around the coordinate, but for cells across a date line."""
+    """Tell whether boundaries that nothing refers to lie around the coordinate, but for cells across a date line."""
     edges, values = stated.to_numpy(), variable.to_numpy()
     if edges.dtype.kind not in "iuf" or values.dtype.kind not in "iuf":
         return False

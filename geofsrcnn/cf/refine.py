@@ -1,4 +1,4 @@
-"""What each variable of a dataset becomes on the finer grid (CF 1.11).
+"""The role of each variable of a dataset on the finer grid (CF 1.11).
 
 `refine` looks at the metadata and the coordinates of a dataset, not at its fields, and says of each variable what is
 to be done with it; coordinates, bounds, grid mappings and cell areas of the finer grid it makes itself.
@@ -24,7 +24,7 @@ from geofsrcnn.cf.attributes import (
     counts_time,
     fine_dataset_attrs,
     fine_encoding,
-    listed,
+    join_names,
 )
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
@@ -36,16 +36,16 @@ from geofsrcnn.cf.grid import (
     numbers_cells,
 )
 from geofsrcnn.cf.header import coordinates_of, header_of
-from geofsrcnn.cf.places import bounds_name, degrees_of, is_place_like, plays, positions_of
+from geofsrcnn.cf.places import bounds_name, degrees_of, has_place_role, is_place_like, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
-from geofsrcnn.grids.longitude import unwrapped
+from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.mesh import mesh_of
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
 
 
 class Role(Enum):
-    """What becomes of a variable, in words."""
+    """Role of a variable on the finer grid; its value says it in words."""
 
     FIELD = "upscaled"
     EXTENSIVE = "upscaled, divided among parts"
@@ -57,7 +57,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Refinement:
-    """What a dataset becomes on the grid that is `factor` times finer.
+    """The plan for a dataset on the grid that is `factor` times finer.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Refinement:
             if role is Role.DERIVED:
                 made[name] = self.derived[name]
             elif role is Role.REPEATED:
-                made[name] = repeated(dataset.variables[name], self.grid, self.factor)
+                made[name] = repeat_cells(dataset.variables[name], self.grid, self.factor)
             else:
                 made[name] = dataset.variables[name] if role is Role.COPIED else upscaled(name)
         return made | {name: variable for name, variable in self.derived.items() if name not in made}
@@ -108,7 +108,7 @@ def refine(
     y: str | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> Refinement:
-    """What becomes of each variable on the grid that is `factor` times finer.
+    """Plan what becomes of each variable on the grid that is `factor` times finer.
 
     Each cell is split into ``factor x factor`` parts within its bounds: stated ones, else midway between
     coordinates, latitudes up to the poles.
@@ -146,47 +146,50 @@ def refine(
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
         derived = name in made
         roles[name] = Role.DERIVED if derived else _role(dataset, name, variable, grid, wanted, quantities.get(name))
-    _say(roles, quantities, everything=wanted is None)
+    _warn_of_roles(roles, quantities, everything=wanted is None)
     return Refinement(grid, factor, roles, quantities, made, fine_dataset_attrs(dataset.attrs, factor))
 
 
 def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:
-    """What each variable along the grid is, or is said to be."""
+    """Return the quantity of each variable along the grid, as found or as given."""
     if unknown := [name for name in kinds if name not in dataset.variables]:
-        raise UsageError(f"--as: no variable {listed(unknown)}: there are {listed(dataset.data_vars)}")
+        raise UsageError(f"--as: no variable {join_names(unknown)}: there are {join_names(dataset.data_vars)}")
     coordinates = coordinates_of(dataset)
     known = dataset.encoding.get("quantities", {})  # of a raster's bands, which say more than a variable can
     found = {}
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
         if {grid.y, grid.x} & set(variable.dims):
             header = header_of(dataset, name, coordinates, (grid.y, grid.x))
-            told = quantity_as(kinds[name], header) if name in kinds else _of_all(known.get(name, ()))
+            told = quantity_as(kinds[name], header) if name in kinds else _common_quantity(known.get(name, ()))
             found[name] = quantity_of(header) if told is None else told
     return found
 
 
-def _of_all(quantities: Sequence[Quantity]) -> Quantity | None:
-    """What a variable is whose bands are told one by one: what all of them are, else a field."""
+def _common_quantity(quantities: Sequence[Quantity]) -> Quantity | None:
+    """Return the quantity of a variable whose bands have one each: that of all of them, else a field."""
     if not quantities:
         return None
     alike = len({each.kind for each in quantities}) == 1
     return quantities[0] if alike else Quantity(Kind.FIELD, "bands of several kinds")
 
 
-def _say(roles: Mapping[str, Role], quantities: Mapping[str, Quantity], *, everything: bool) -> None:
+def _warn_of_roles(roles: Mapping[str, Role], quantities: Mapping[str, Quantity], *, everything: bool) -> None:
     """Say what is not made finer as a field is, where that was guessed or loses something."""
     omitted = [name for name, role in roles.items() if role is Role.OMITTED]
     unplaced = [n for n in omitted if everything or quantities[n].kind is Kind.PLACE]
     if unplaced:
-        warn("W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {listed(unplaced)}")
+        warn(
+            "W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {join_names(unplaced)}"
+        )
     repeats = [name for name, role in roles.items() if role is Role.REPEATED]
     if repeats:
         why = [f"{n} ({quantities[n].evidence})" if quantities[n].kind is Kind.CATEGORY else n for n in repeats]
-        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {listed(why)}")
+        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {join_names(why)}")
     totals = [name for name, role in roles.items() if role is Role.EXTENSIVE]
     if guessed := [f"{n} ({quantities[n].evidence})" for n in totals if not quantities[n].stated]:
         warn(
-            "W-TOTAL", f"taken for totals of cells, divided among their parts unless --as NAME=field: {listed(guessed)}"
+            "W-TOTAL",
+            f"taken for totals of cells, divided among their parts unless --as NAME=field: {join_names(guessed)}",
         )
 
 
@@ -234,7 +237,7 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
     made: dict[str, xr.Variable] = {}
     for dim, main in ((grid.y, grid.y_coordinate), (grid.x, grid.x_coordinate)):
         for name, variable in ((str(n), dataset[n]) for n, v in dataset.variables.items() if v.dims == (dim,)):
-            places = any(plays(variable, name, role) for role in HORIZONTAL)
+            places = any(has_place_role(variable, name, role) for role in HORIZONTAL)
             if name in made or not (name == main or places) or variable.dtype.kind not in "iuf":
                 continue
             if name != main and not is_monotonic(variable):
@@ -251,29 +254,29 @@ def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.V
                 shift = np.repeat(coordinate_values(variable).astype(np.float64) - axis.values, factor)
             attrs = _coordinate_attrs(dataset, variable)
             if bounds is None and not fine.even:
-                bounds = _free(f"{name}_bnds", {*dataset.variables, *made})
+                bounds = _free_name(f"{name}_bnds", {*dataset.variables, *made})
                 attrs["bounds"] = bounds
             made[name] = _float64((dim,), fine.values + shift, attrs)
             if bounds is not None and bounds not in made:
                 stated = dataset.variables.get(bounds)
                 other = {str(d) for d, size in dataset.sizes.items() if size != 2}
-                dims = (dim, _free("bnds", other)) if stated is None else stated.dims
+                dims = (dim, _free_name("bnds", other)) if stated is None else stated.dims
                 edges = fine.edges + shift[:, None]
-                if stated is not None and _against(stated.to_numpy(), axis):
+                if stated is not None and _runs_against(stated.to_numpy(), axis):
                     edges = edges[:, ::-1]
                 made[bounds] = _float64(dims, edges, {} if stated is None else _unpacked_attrs(stated))
     return made
 
 
-def _free(name: str, taken: Collection[Any]) -> str:
+def _free_name(name: str, taken: Collection[Any]) -> str:
     """The name, or one like it that is not taken."""
     while name in taken:
         name += "_"
     return name
 
 
-def _against(stated: Array, axis: Axis) -> bool:
-    """Whether stated bounds run against the index."""
+def _runs_against(stated: Array, axis: Axis) -> bool:
+    """Tell whether stated bounds run against the index."""
     return bool((stated[0, 1] - stated[0, 0]) * (axis.edges[0, 1] - axis.edges[0, 0]) < 0)
 
 
@@ -368,11 +371,11 @@ def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.
             heights = np.abs(np.diff(np.sin(np.radians(fine.edges)), axis=1))[:, 0].reshape(-1, factor)
             shares = (heights / heights.sum(1, keepdims=True)).ravel()
         part = xr.Variable((grid.y,), shares / factor)
-        made[str(name)] = _shared_out(repeated(variable, grid, factor), part)
+        made[str(name)] = _share_out(repeat_cells(variable, grid, factor), part)
     return made
 
 
-def _shared_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
+def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     """Areas times a share, decoded or not: in floats, since parts of whole numbers are none; missing ones NaN."""
     storage = storage_of(area, total=True)
     packed = storage.coarse.dtype.kind in "iu" or not storage.coarse.plain
@@ -399,7 +402,7 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Vari
         if grid.even and grid.y_coordinate in made and grid.x_coordinate in made:
             rows, columns = (made[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
             if grid.kind == "latitude-longitude":
-                columns = unwrapped(columns)
+                columns = unwrap(columns)
             if len(rows) > 1 and len(columns) > 1:
                 dy, dx = ((v[-1] - v[0]) / (len(v) - 1) for v in (rows, columns))
                 numbers = columns[0] - dx / 2, dx, 0.0, rows[0] - dy / 2, 0.0, dy
@@ -408,7 +411,7 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Vari
     return found
 
 
-def repeated(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variable:
+def repeat_cells(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variable:
     """Each cell's value for all its parts, lazily if the variable is lazy."""
     index = {dim: np.repeat(np.arange(variable.sizes[dim]), factor) for dim in (grid.y, grid.x) if dim in variable.dims}
     fine: xr.Variable = variable.isel(index)
@@ -416,7 +419,7 @@ def repeated(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variable:
     return fine
 
 
-def without_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
+def drop_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
     """Attributes less the references to variables that are left out."""
     out = {name for name, role in plan.roles.items() if role is Role.OMITTED}
     kept = dict(attrs)

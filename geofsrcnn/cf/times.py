@@ -19,7 +19,7 @@ _CALENDARS = {"360": "360_day", "365": "noleap", "365_days": "noleap", "366": "a
 """Names that files give to calendars besides those of CF 4.4.1."""
 
 
-def decoded(dataset: xr.Dataset, shown: str) -> xr.Dataset:
+def decode_times(dataset: xr.Dataset, shown: str) -> xr.Dataset:
     """A dataset with its values unpacked, missing ones NaN, and its times dates; one that is, stays as it is.
 
     Months and years since a date are those of the calendar: 2.5 months after the first of January it is the middle of

@@ -25,7 +25,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, mapping_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along
-from geofsrcnn.cf.times import decoded
+from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import Format, GeoTiffSink
@@ -33,7 +33,7 @@ from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import Axis
-from geofsrcnn.grids.longitude import unwrapped
+from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing
@@ -295,7 +295,7 @@ def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
         return [f"{dim} {i}" for i in range(size)]
     alone = dataset[[dim]]
     try:
-        values = decoded(alone, "the dataset")[dim]
+        values = decode_times(alone, "the dataset")[dim]
     except (InputError, ValueError, OverflowError, KeyError):
         values = alone[dim]
     unit = values.attrs.get("units", "")
@@ -364,7 +364,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
         values = variable.to_numpy()[which].astype(np.float64)
         values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
         if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
-            values = unwrapped(values)
+            values = unwrap(values)
         if size < 2:
             raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
         step = (values[-1] - values[0]) / (size - 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import near, period_of, unwrapped
+from geofsrcnn.grids.longitude import move_near, period_of, unwrap
 
 EVEN = 1e-4
 """Share of a step by which coordinates may leave an even spacing and still count as even."""
@@ -35,7 +35,7 @@ class Axis:
 
     @property
     def even(self) -> bool:
-        """Whether all cells are equally wide and follow each other."""
+        """True if all cells are equally wide and follow each other."""
         widths = self.edges[:, 1] - self.edges[:, 0]
         tiny = EVEN * abs(widths.mean())
         return bool(
@@ -88,12 +88,12 @@ def axis_of(
     if not np.isfinite(known).all():
         raise InputError(f"coordinate {name} has missing values: give whole coordinates")
     if longitude:
-        known = unwrapped(known)
+        known = unwrap(known)
     steps = np.diff(known)
     if not (np.all(steps > 0) or np.all(steps < 0)):
         remedy = "roll it so that it goes on through 0 or 180 degrees" if longitude and steps.any() else "sort it"
         raise InputError(f"coordinate {name} neither rises nor falls throughout: {remedy}, or take out duplicates")
-    stated = None if bounds is None else _stated(known, np.asarray(bounds, np.float64), longitude=longitude)
+    stated = None if bounds is None else _check_bounds(known, np.asarray(bounds, np.float64), longitude=longitude)
     if known.size == 1 and stated is None:
         raise InputError(f"coordinate {name} has one cell and no bounds, so its size is unknown: add bounds")
     spacing = _even_step(known, np.asarray(values).dtype)
@@ -110,12 +110,12 @@ def axis_of(
     return Axis(known, _within_poles(edges) if latitude else edges)
 
 
-def _stated(known: Array, bounds: Array, *, longitude: bool) -> Array | None:
+def _check_bounds(known: Array, bounds: Array, *, longitude: bool) -> Array | None:
     """Stated bounds in the direction of the index; None if they make no cells around the coordinates."""
     if bounds.shape != (known.size, 2) or not np.isfinite(bounds).all():
         return None
     if longitude:
-        bounds = near(bounds, known[:, None])
+        bounds = move_near(bounds, known[:, None])
     falling = known.size > 1 and known[1] < known[0]
     edges = np.sort(bounds, axis=1)
     low, high = edges.T
@@ -136,7 +136,7 @@ def _even_step(known: Array, dtype: np.dtype[Any]) -> float | None:
 
 
 def _rounding(values: Array) -> float:
-    """What one rounding to the coordinates' type may move them by."""
+    """Return how far one rounding to the coordinates' type may move them."""
     kind = np.asarray(values).dtype
     return float(np.finfo(kind).eps * np.abs(values).max()) if kind.kind == "f" else 0.0
 
@@ -162,7 +162,7 @@ def period_along(axis: Axis) -> int:
 
 
 def same_places(mine: Array, wanted: Array) -> bool:
-    """Whether coordinates of two grids are the same, to a thousandth of a step."""
+    """Tell whether coordinates of two grids are the same, to a thousandth of a step."""
     if len(mine) != len(wanted):
         return False
     return len(wanted) < 2 or bool(np.abs(mine - wanted).max() <= 1e-3 * np.abs(np.diff(wanted)).min())

@@ -63,7 +63,7 @@ class Domain:
 
     @property
     def is_global(self) -> bool:
-        """Whether whole blocks of columns go around the globe."""
+        """True if whole blocks of columns go around the globe."""
         width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
         return self.is_longitude and len(self.x) % self.factor == 0 and is_turn(width, 1e-3)
 

@@ -14,20 +14,20 @@ REPEATED = 2
 """Last columns that may repeat the first ones on a grid that goes around the globe."""
 
 
-def unwrapped(values: Array) -> Array:
+def unwrap(values: Array) -> Array:
     """Longitudes without jumps by a turn: 350, 355, 0, 5 go on to 360, 365."""
     result: Array = np.unwrap(values, period=TURN)
     return result
 
 
-def near(values: Array, parents: Array | float) -> Array:
+def move_near(values: Array, parents: Array | float) -> Array:
     """Longitudes moved by whole turns to within half a turn of others."""
     moved: Array = values - TURN * np.round((values - parents) / TURN)
     return moved
 
 
 def is_turn(width: float, tolerance: float) -> bool:
-    """Whether a width in degrees is that of the globe."""
+    """Tell whether a width in degrees is that of the globe."""
     return abs(abs(width) - TURN) < tolerance
 
 
@@ -46,7 +46,7 @@ def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int
 
     Those that go around the globe go on at both ends, as far as they are wanted.
     """
-    moved = near(known, wanted.mean())
+    moved = move_near(known, wanted.mean())
     order = np.argsort(moved, kind="stable")
     order = order[np.diff(moved[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
     places = moved[order]

@@ -8,7 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import REPEATED, near
+from geofsrcnn.grids.longitude import REPEATED, move_near
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Mesh:
             chosen = points[:, rows][:, :, :, columns]
             y, a, x, b, _ = chosen.shape
             latitude, longitude = _degrees(chosen.reshape(y * a, x * b, 3))
-            return latitude, near(longitude, own)
+            return latitude, move_near(longitude, own)
 
         first, last, middle = slice(0, -1, 2), slice(2, None, 2), slice(1, None, 2)
         corner_places = [degrees(*where) for where in ((first, first), (first, last), (last, last), (last, first))]
@@ -75,7 +75,7 @@ def mesh_of(
         Which corner in index order each stated vertex is.
     """
     if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
-        latitude, longitude = _with_middles(latitude, longitude, vertices)
+        latitude, longitude = _fill_centres(latitude, longitude, vertices)
     centres = _vectors(latitude, longitude)
     guess = _corners(centres, period=period)
     order: tuple[int, ...] = (0, 1, 2, 3)
@@ -88,10 +88,10 @@ def mesh_of(
         corners = stated[..., [order.index(i) for i in range(4)], :]
     latitudes, longitudes = _degrees(corners)
     known = longitude.astype(np.float64)
-    return Mesh(latitude.astype(np.float64), known, latitudes, near(longitudes, known[..., None])), order
+    return Mesh(latitude.astype(np.float64), known, latitudes, move_near(longitudes, known[..., None])), order
 
 
-def _with_middles(latitude: Array, longitude: Array, vertices: tuple[Array, Array]) -> tuple[Array, Array]:
+def _fill_centres(latitude: Array, longitude: Array, vertices: tuple[Array, Array]) -> tuple[Array, Array]:
     """Centres, where they are unknown in the middle of known corners."""
     unknown = np.isnan(latitude) | np.isnan(longitude)
     if not unknown.any():
@@ -114,12 +114,12 @@ def _degrees(points: Array) -> tuple[Array, Array]:
 
 def _corners(centres: Array, *, period: int) -> Array:
     """Between four centres each, ``(y, x, 4, 3)`` in index order; beyond the edges by quadratic extrapolation."""
-    grown = _beyond(_beyond(centres, 0), 1, period)
+    grown = _extend(_extend(centres, 0), 1, period)
     points = (grown[:-1, :-1] + grown[:-1, 1:] + grown[1:, 1:] + grown[1:, :-1]) / 4
     return np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
 
 
-def _beyond(centres: Array, axis: int, period: int = 0) -> Array:
+def _extend(centres: Array, axis: int, period: int = 0) -> Array:
     """One more on either side of an axis."""
     c = np.moveaxis(centres, axis, 0)
     if len(c) == 1:

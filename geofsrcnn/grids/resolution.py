@@ -1,4 +1,4 @@
-"""Which statements of a file speak of the coarse grid's resolution, or of its numbers of cells."""
+"""Statements of a file about the coarse grid's resolution, or of its numbers of cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_OTHER_KINDS = re.compile(r"TIME|TEMPORAL|SPECTRAL|RADIOMETRIC|VERTICAL|COLO[
 
 
 def states_resolution(key: str) -> bool:
-    """Whether an attribute or a tag of this name states the size or the number of horizontal cells.
+    """Tell whether an attribute or a tag of this name states the size or the number of horizontal cells.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What can be run by name: networks in the package or in a file, and classical methods."""
+"""Models that can be run by name: networks in the package or in a file, and classical methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAIRING = "pairing"
 """Name of the section of a checkpoint that holds what stands around a network of pairs."""
 
 DEFAULT_FACTOR = 3
-"""Of models that are there for several factors, where none is asked for."""
+"""Factor of models that are there for several, where none is asked for."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Model:
 
     @property
     def upsampler(self) -> Upsampler | None:
-        """What computes the fine cells; None repeats them."""
+        """The network or method that computes fine cells; None repeats them."""
         return self.members[0] if self.members else None
 
     @property
     def of_pairs(self) -> bool:
-        """Whether it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
+        """True if it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
         return self.checkpoint is not None and PAIRING in self.checkpoint.sections
 
     @property
@@ -73,7 +73,7 @@ class Model:
 
     @property
     def whole(self) -> bool:
-        """Whether it has to see a field at once."""
+        """True if it has to see a field at once."""
         return self.upsampler is not None and self.upsampler.whole
 
 
@@ -148,7 +148,7 @@ def load_model(
     factor = None if factor is None else check_factor(factor)
     if isinstance(model, Model):
         _check_ready(model, device, precision)
-        return _of_factor(model, factor)
+        return _check_factor(model, factor)
     if precision not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if model == "nearest":
@@ -167,7 +167,7 @@ def load_model(
     members = tuple(Network(member, device, precision) for member in checkpoint.members or (checkpoint.model,))
     config = checkpoint.config
     loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
-    return _of_factor(loaded, factor)
+    return _check_factor(loaded, factor)
 
 
 def _check_ready(model: Model, device: str, precision: str) -> None:
@@ -180,7 +180,7 @@ def _check_ready(model: Model, device: str, precision: str) -> None:
             raise UsageError(f"model {model.name} is loaded with {what} {own}, not {wanted}: load it so")
 
 
-def _of_factor(model: Model, factor: int | None) -> Model:
+def _check_factor(model: Model, factor: int | None) -> Model:
     if factor not in (None, model.factor):
         raise ModelError(f"model {model.name} is for factor {model.factor}, not {factor}")
     return model

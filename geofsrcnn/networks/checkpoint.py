@@ -41,7 +41,7 @@ MODELS = Path(__file__).parent / "weights"
 
 
 MEMBER = re.compile(r"member([1-9]\d?)\.")
-"""What names of weights begin with, of all networks after the first."""
+"""Beginnings of the names of weights, of all networks after the first."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says about itself.
+    """The model card: what a checkpoint says about itself.
 
     Parameters
     ----------
@@ -214,11 +214,11 @@ def save_checkpoint(
     _check_finite(tensors, str(path))
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
     with staged(path, overwrite=overwrite) as staging:
-        staging.write_bytes(_ordered(save_tensors(tensors, metadata)))
+        staging.write_bytes(_sort_header(save_tensors(tensors, metadata)))
         return _load(staging).digest
 
 
-def _ordered(data: bytes) -> bytes:
+def _sort_header(data: bytes) -> bytes:
     """A safetensors file with its header in order: the library writes metadata in a random one."""
     (length,) = struct.unpack("<Q", data[:8])
     header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()

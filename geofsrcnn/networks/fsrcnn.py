@@ -200,7 +200,7 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     n, c, rows, columns = x.shape
     blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1).to(x.dtype)
     if conserving != "none":
-        blocks = blocks @ _without_mean(factor**2, blocks)[: blocks.shape[-1]]
+        blocks = blocks @ _mean_remover(factor**2, blocks)[: blocks.shape[-1]]
     parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)
     if not anchored and conserving == "none":
         fine = parts.to(x.dtype)
@@ -215,7 +215,7 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     return fine.reshape(n, c, rows * factor, columns * factor)
 
 
-def _without_mean(count: int, like: Tensor) -> Tensor:
+def _mean_remover(count: int, like: Tensor) -> Tensor:
     """The matrix that takes the mean out of rows of `count` values."""
     eye = torch.eye(count, dtype=like.dtype, device=like.device)
     return eye - 1 / count
@@ -265,7 +265,7 @@ class FSRCNN(nn.Module):
         self.mapping_prelu = nn.ModuleList(slopes(s) for _ in range(count))
         self.expand_prelu = slopes(d)
         if config.skip == "learned":
-            self.skip = nn.Parameter(_skip_start(config))
+            self.skip = nn.Parameter(_initial_skip(config))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -350,7 +350,7 @@ class FSRCNN(nn.Module):
             feature = on_differences(feature)
         skip = self.skip_filters()
         if skip is not None:
-            skip = on_differences(without_centre(skip))
+            skip = on_differences(drop_centre(skip))
         last = config.m - 1
         mapping = []
         for i, layer in enumerate(self.mapping):
@@ -371,7 +371,7 @@ class FSRCNN(nn.Module):
         return Weights(layers, None if skip is None else Layer(skip, None, None))
 
 
-def _skip_start(config: FSRCNNConfig) -> Tensor:
+def _initial_skip(config: FSRCNNConfig) -> Tensor:
     """lanczos3 with back-projection, cut or padded to the skip's kernel, ``(f * f, k, k)``."""
     bank = filter_bank("lanczos-bp", config.factor)
     spare = (bank.shape[-1] - config.skip_kernel) // 2
@@ -379,7 +379,7 @@ def _skip_start(config: FSRCNNConfig) -> Tensor:
     return torch.tensor(bank.reshape(config.factor**2, config.skip_kernel, config.skip_kernel), dtype=torch.float32)
 
 
-def without_centre(filters: Tensor) -> Tensor:
+def drop_centre(filters: Tensor) -> Tensor:
     """Interpolation filters less the coarse cell itself: they sum to zero."""
     centre = torch.zeros_like(filters[0, 0])
     centre[filters.shape[-2] // 2, filters.shape[-1] // 2] = 1

@@ -15,15 +15,15 @@ from geofsrcnn.networks.fsrcnn import (
     assemble,
     cut,
     differences,
+    drop_centre,
     on_differences,
     run_layers,
-    without_centre,
 )
 from geofsrcnn.values.kernels import filter_bank
 
 
 class Upsampler(Protocol):
-    """What the engine needs of a network or a classical method."""
+    """A network or a classical method, as the engine needs it."""
 
     factor: int
     halo: int
@@ -68,7 +68,7 @@ class _FusedLayer:
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self._weight, self._bias, *self._geometry, name, slope, ""
         )
-        return result if self._together == 1 else _apart(result, self._together)[..., :columns]
+        return result if self._together == 1 else _interleave(result, self._together)[..., :columns]
 
 
 def side_by_side(weight: Tensor, count: int) -> Tensor:
@@ -89,7 +89,7 @@ def side_by_side(weight: Tensor, count: int) -> Tensor:
     return torch.cat([F.pad(weight, (j, count - 1 - j)) for j in range(count)])
 
 
-def _apart(x: Tensor, count: int) -> Tensor:
+def _interleave(x: Tensor, count: int) -> Tensor:
     """Columns computed together, one after the other again; no copy if channels are last in memory."""
     n, channels, rows, columns = x.shape
     return x.permute(0, 2, 3, 1).reshape(n, rows, columns * count, channels // count).permute(0, 3, 1, 2)
@@ -109,7 +109,7 @@ class _PlainLayer:
         return x if self._slopes is None else F.prelu(x, self._slopes)
 
 
-def _from_the_last(layer: Layer, channels: int) -> Layer:
+def _count_from_last(layer: Layer, channels: int) -> Layer:
     """Sub-pixels counted from the last one of their block, which is left out: its mean is taken out anyway."""
 
     def rest(values: Tensor) -> Tensor:
@@ -154,8 +154,8 @@ class Network:
         *layers, last = weights.layers
         skip = weights.skip
         if config.conserving != "none":
-            last = _from_the_last(last, config.channels)
-            skip = None if skip is None else _from_the_last(skip, 1)
+            last = _count_from_last(last, config.channels)
+            skip = None if skip is None else _count_from_last(skip, 1)
         self._weights = Weights(
             [self._prepare(layer, dtype) for layer in (*layers, last)],
             None if skip is None else self._prepare(skip, torch.float32),
@@ -195,7 +195,7 @@ class Classical:
         self.method, self.factor, self.device = method, factor, torch.device(device)
         bank = torch.tensor(filter_bank(method, factor))
         self.halo = bank.shape[-1] // 2
-        filters = on_differences(without_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
+        filters = on_differences(drop_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
         self._layer = _PlainLayer(Layer(filters, None, None), torch.float32, self.device)
 
     def __call__(self, x: Tensor) -> Tensor:

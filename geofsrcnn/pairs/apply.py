@@ -19,7 +19,7 @@ from dask.delayed import delayed
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
 from geofsrcnn.cf.grid import CFGrid
-from geofsrcnn.cf.times import decoded
+from geofsrcnn.cf.times import decode_times
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.engine.lazy import ready_model
 from geofsrcnn.engine.run import torch_threads
@@ -383,7 +383,7 @@ def downscale_dataset(
         If a predictor is not there or in other units, there is no common time, or the model is no such one.
     """
     given = [coarse] if isinstance(coarse, xr.Dataset) else coarse
-    task = prepare([decoded(each, "the coarse fields") for each in given], load_model(model), threads)
+    task = prepare([decode_times(each, "the coarse fields") for each in given], load_model(model), threads)
     fine = _lazy(task) if any(_is_lazy(each.dataset[name]) for each, name in task.fields) else _eager(task)
     dims = (*task.lead, *task.pairing.domain.names)
     shape = *task.lead.values(), *task.shapes[1]

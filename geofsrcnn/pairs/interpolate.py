@@ -14,7 +14,7 @@ from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.fine import Domain
-from geofsrcnn.grids.longitude import columns_near, near, unwrapped
+from geofsrcnn.grids.longitude import columns_near, move_near, unwrap
 from geofsrcnn.pairs.places import Frame, carried, moved_to, vectors_of
 from geofsrcnn.pairs.times import Fields
 
@@ -30,7 +30,7 @@ def domain_of(fine: Fields, factor: int) -> Domain:
     grid, is_longitude = fine.grid, fine.place.is_geographic
     names = axes_of(grid, f"the grid of {fine.shown}")
     y, x = (fine.dataset[name].to_numpy().astype(np.float64) for name in names)
-    return Domain(y, unwrapped(x) if is_longitude else x, factor, (grid.y, grid.x), is_longitude)
+    return Domain(y, unwrap(x) if is_longitude else x, factor, (grid.y, grid.x), is_longitude)
 
 
 def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
@@ -87,8 +87,8 @@ def _lines_at(
     order = np.argsort(rows), np.argsort(columns)
     places = columns[order[1]]
     if is_longitude:
-        x = near(x, middle_of(x))
-        places, found = columns_near(near(columns, middle_of(x)), x)
+        x = move_near(x, middle_of(x))
+        places, found = columns_near(move_near(columns, middle_of(x)), x)
         order = order[0], found
     return _Line.at(rows[order[0]], y), _Line.at(places, x), order
 
@@ -280,7 +280,7 @@ def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, is_lon
     down, right = points
     if is_longitude:
         middle = middle_of(right[np.isfinite(right)])
-        columns, right = near(columns, middle), near(right, middle)
+        columns, right = move_near(columns, middle), move_near(right, middle)
     for known, wanted in ((rows, down), (columns, right)):
         ends = np.sort(known)
         half = (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / 2
@@ -297,7 +297,7 @@ def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
         return float(1 - _covered(rows, columns, moved, is_longitude=fields.place.is_geographic).mean())
     shares = []
     for known, places, is_longitude in ((rows, domain.y, False), (columns, domain.x, domain.is_longitude)):
-        ends = np.sort(near(known, places.mean()) if is_longitude else known)
+        ends = np.sort(move_near(known, places.mean()) if is_longitude else known)
         half = (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / 2
         shares.append(np.mean((places < ends[0] - half) | (places > ends[-1] + half)))
     return float(1 - (1 - shares[0]) * (1 - shares[1]))
@@ -357,7 +357,7 @@ def degrees_apart(coarse: Fields, fine: Fields) -> float | None:
 def _cells(places: Array, axis: Array, *, is_longitude: bool) -> npt.NDArray[np.int64]:
     """Which fine row or column each place lies in; -1 for none."""
     if is_longitude:
-        places = near(places, axis.mean())
+        places = move_near(places, axis.mean())
     edges = axis_of(axis, longitude=is_longitude).edges
     falling = axis[0] > axis[-1]
     lows, highs = (edges[::-1, 1], edges[::-1, 0]) if falling else (edges[:, 0], edges[:, 1])

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array
-from geofsrcnn.cf.times import decoded
+from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files.paths import expanded
 from geofsrcnn.formats.open import open_dataset
@@ -166,7 +166,7 @@ def read_pairs(
 
         def read(path: Path, wanted: Sequence[str]) -> Fields:
             shown = printable(path.name)
-            dataset = decoded(held.enter_context(open_dataset(path)), shown)
+            dataset = decode_times(held.enter_context(open_dataset(path)), shown)
             return fields_of(dataset, shown, wanted)
 
         sources = joined([read(path, predictors) for path in expanded(coarse)])

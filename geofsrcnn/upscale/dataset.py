@@ -10,7 +10,7 @@ import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
-from geofsrcnn.cf.refine import Refinement, Role, refine, without_dangling
+from geofsrcnn.cf.refine import Refinement, Role, drop_dangling, refine
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.engine.base import Rule
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
@@ -107,7 +107,7 @@ def upscale_dataset(
     ordered = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     for variable in result.variables.values():
-        variable.attrs = without_dangling(variable.attrs, plan)
+        variable.attrs = drop_dangling(variable.attrs, plan)
     result.attrs = {
         **plan.attrs,
         "history": history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor),

@@ -20,7 +20,7 @@ from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
 from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
 from geofsrcnn.cf.grid import CFGrid
-from geofsrcnn.cf.refine import Refinement, Role, without_dangling
+from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
@@ -311,7 +311,7 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], mode
     made = plan.variables(dataset, dataset.variables.__getitem__, [field.name for field in fields])
     kept = {name: _with_texts(name, variable.copy(deep=False)) for name, variable in made.items()}
     for variable in kept.values():
-        variable.attrs = without_dangling(variable.attrs, plan)
+        variable.attrs = drop_dangling(variable.attrs, plan)
         if variable.dtype.kind == "f" and "_FillValue" not in variable.attrs:
             variable.encoding = {**variable.encoding, "_FillValue": None}  # xarray would add one
         for key in ("_FillValue", "coordinates"):  # stored as they are, in the place where xarray looks

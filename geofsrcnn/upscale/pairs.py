@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn.cf.times import decoded
+from geofsrcnn.cf.times import decode_times
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
@@ -41,7 +41,7 @@ def open_pairs(
         places: list[Path | RemoteZarr] = [*remote, *local]
         stored = [held.enter_context(open_dataset(place)) for place in places]
         names = [printable(place.name if isinstance(place, Path) else place) for place in places]
-        datasets = [decoded(each, name) for each, name in zip(stored, names, strict=True)]
+        datasets = [decode_times(each, name) for each, name in zip(stored, names, strict=True)]
         fields = prepare(datasets, model, options.threads)
         output = _Store(fields, folder=form == "Zarr")
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)

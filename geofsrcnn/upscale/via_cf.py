@@ -172,7 +172,7 @@ class _Store:
 
     def _define(self, writer: Writer, field: Field) -> None:
         """Tell the writer of a field that is to come."""
-        from geofsrcnn.cf.refine import without_dangling
+        from geofsrcnn.cf.refine import drop_dangling
         from geofsrcnn.formats.writer import NewField
         from geofsrcnn.upscale.fields import field_attrs, order_of
 
@@ -183,7 +183,7 @@ class _Store:
         if field.along >= 0:
             chunks[field.dims[field.along]] = field.together
         sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
-        attrs = without_dangling(field_attrs(self.dataset, field), self.plan)
+        attrs = drop_dangling(field_attrs(self.dataset, field), self.plan)
         if field.unpacked is not None:
             attrs["_FillValue"] = field.unpacked.type("nan")
         marks = field.storage.coarse.missing.marks

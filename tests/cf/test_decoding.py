@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.cf.times import decoded
+from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError
 
 
@@ -28,7 +28,7 @@ def test_whole_months_and_years_are_those_of_pandas(start, counts, years):
     """From any day, to the last of a shorter month."""
     units = f"{'years' if years else 'months'} since {start.isoformat()}"
     counts = [count // 12 for count in counts] if years else counts
-    found = decoded(times(counts, units), "a.nc")["time"].to_index()
+    found = decode_times(times(counts, units), "a.nc")["time"].to_index()
     offset = "years" if years else "months"
     assert list(found) == [pd.Timestamp(start) + pd.DateOffset(**{offset: count}) for count in counts]
 
@@ -36,9 +36,9 @@ def test_whole_months_and_years_are_those_of_pandas(start, counts, years):
 @pytest.mark.parametrize("calendar", ["360", "360_day"])
 def test_halves_of_months_are_their_middles(calendar):
     """As IRI's files count, whose calendar is called 360."""
-    found = decoded(times([0.5, 1.5, 12.5], "months since 1960-01-01", calendar), "a.nc")["time"].to_numpy()
+    found = decode_times(times([0.5, 1.5, 12.5], "months since 1960-01-01", calendar), "a.nc")["time"].to_numpy()
     assert [(t.year, t.month, t.day) for t in found] == [(1960, 1, 16), (1960, 2, 16), (1961, 1, 16)]
-    standard = decoded(times([0.5, 1.5, 12.5], "months since 1960-01-01"), "a.nc")["time"].to_index()
+    standard = decode_times(times([0.5, 1.5, 12.5], "months since 1960-01-01"), "a.nc")["time"].to_index()
     assert list(standard) == list(pd.to_datetime(["1960-01-16T12", "1960-02-15T12", "1961-01-16T12"]))
 
 
@@ -47,7 +47,7 @@ def test_bounds_go_with_their_times():
     dataset = times([0, 1, 2], "months since 2001-01-01", None)
     dataset["time"].attrs["bounds"] = "bnds"
     dataset["bnds"] = (("time", "n"), np.stack([np.arange(3), np.arange(1, 4)], 1))
-    found = decoded(dataset, "a.nc")
+    found = decode_times(dataset, "a.nc")
     assert list(pd.to_datetime(found["bnds"].to_numpy()[:, 1])) == list(
         pd.to_datetime(["2001-02-01", "2001-03-01", "2001-04-01"])
     )
@@ -57,8 +57,8 @@ def test_bounds_go_with_their_times():
 def test_others_are_as_xarray_decodes_them():
     """Days and hours, and a dataset that is decoded."""
     dataset = times([0, 31], "days since 2001-01-01", "noleap")
-    assert isinstance(decoded(dataset, "a.nc")["time"].to_numpy()[0], cftime.DatetimeNoLeap)
-    again = decoded(decoded(times([0, 6], "hours since 2001-01-01"), "a.nc"), "a.nc")
+    assert isinstance(decode_times(dataset, "a.nc")["time"].to_numpy()[0], cftime.DatetimeNoLeap)
+    again = decode_times(decode_times(times([0, 6], "hours since 2001-01-01"), "a.nc"), "a.nc")
     assert again["time"].dtype.kind == "M"
 
 
@@ -74,5 +74,5 @@ def test_what_cannot_be_read_is_one_line(units, calendar):
     """The variable, the file, the units, and what to do."""
     words = rf"time of a\.nc counts '{units}', which cannot be read as dates .*: write them as days since a date"
     with pytest.raises(InputError, match=words) as caught:
-        decoded(times([0, 1], units, calendar), "a.nc")
+        decode_times(times([0, 1], units, calendar), "a.nc")
     assert "\n" not in str(caught.value)

@@ -56,15 +56,11 @@ FRAGMENTS = ("What", "Of", "Whether")
 
 FRAGMENTED = {
     "batch",
-    "cf",
     "cli",
     "engine",
-    "errors",
     "evaluation",
     "files",
     "formats",
-    "grids",
-    "networks",
     "pairs",
     "training",
     "upscale",
