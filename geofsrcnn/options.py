@@ -288,11 +288,7 @@ class UpscaleOptions:
         UsageError
             If there is one.
         """
-        names = {each.name: each.name.replace("_", "-") for each in fields(self)} | {
-            "value_range": "range",
-            "kinds": "as",
-        }
-        words = {name: f"--{shown} is not for models that were trained on pairs" for name, shown in names.items()}
+        words = {each.name: f"{each.name}= is not for models that were trained on pairs" for each in fields(self)}
         if of_pairs:
             self._refuse(lambda applies: applies not in ("", "pairs"), words)
         else:
@@ -302,27 +298,26 @@ class UpscaleOptions:
         given = self.given()
         for each in fields(self):
             if each.name in given and meaningless(each.metadata["applies"]):
-                what = f"--{each.name.replace('_', '-')} has no meaning for this input or output"
-                raise UsageError(words.get(each.name, what))
+                raise UsageError(words.get(each.name, f"{each.name}= has no meaning for this input or output"))
 
 
 _INSTEAD = {
-    "also": "--also is for models that were trained on pairs",
-    "bounds": "--bounds cuts rasters: cut a dataset before (xarray's sel, or ncks)",
-    "cog": "--cog needs a GeoTIFF output",
-    "co": "--co needs a GeoTIFF output",
-    "allow_lossy": "--allow-lossy is for rasters",
-    "bidx": "--bidx is for rasters: choose fields with --variables",
-    "nodata": "--nodata is for rasters: a dataset says with _FillValue which cells are missing",
-    "subdataset": "--subdataset is for rasters: choose fields with --variables, groups with --group",
-    "crs": "--crs is for rasters: a dataset says it in its grid mapping",
-    "alpha": "--alpha is for rasters",
-    "sidecars": "--sidecars is for rasters",
-    "allow_sparse": "--allow-sparse is for rasters",
-    "variables": "--variables is for NetCDF and Zarr: choose bands with --bidx",
-    "x": "--x and --y are for NetCDF and Zarr",
-    "y": "--x and --y are for NetCDF and Zarr",
-    "group": "--group is for NetCDF and Zarr",
+    "also": "also= is for models that were trained on pairs",
+    "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",
+    "cog": "cog= needs a GeoTIFF output",
+    "co": "co= needs a GeoTIFF output",
+    "allow_lossy": "allow_lossy= is for rasters",
+    "bidx": "bidx= is for rasters: choose fields with variables=",
+    "nodata": "nodata= is for rasters: a dataset says with _FillValue which cells are missing",
+    "subdataset": "subdataset= is for rasters: choose fields with variables=, groups with group=",
+    "crs": "crs= is for rasters: a dataset says it in its grid mapping",
+    "alpha": "alpha= is for rasters",
+    "sidecars": "sidecars= is for rasters",
+    "allow_sparse": "allow_sparse= is for rasters",
+    "variables": "variables= is for NetCDF and Zarr: choose bands with bidx=",
+    "x": "x= and y= are for NetCDF and Zarr",
+    "y": "x= and y= are for NetCDF and Zarr",
+    "group": "group= is for NetCDF and Zarr",
 }
 """Remedies, where an option has no meaning."""
 

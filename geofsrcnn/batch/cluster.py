@@ -366,7 +366,7 @@ class Window:
         return task, result
 
     def _lost(self) -> NoReturn:
-        raise BatchError("the scheduler is lost; what is finished is kept: run again with --resume")
+        raise BatchError("the scheduler is lost; what is finished is kept: run again with resume=True")
 
     def _check_cluster(self) -> None:
         """Raise an error if the scheduler is lost, or has had no workers for too long."""
@@ -383,7 +383,7 @@ class Window:
             self._lonely = now
         elif now - self._lonely > self.patience:
             raise BatchError(
-                f"there have been no workers for {self.patience:g} s; what is finished is kept: run again with --resume"
+                f"no workers for {self.patience:g} s; what is finished is kept: run again with resume=True"
             )
 
     def _count(self) -> int:

@@ -68,7 +68,9 @@ def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, o
         _take(earlier, line)
     empty = not (earlier.begun or earlier.last)  # of a run that found no cluster
     if not (empty or resume or overwrite):
-        raise OutputError(f"an earlier run has a journal here: {shown}: --resume carries on, --overwrite begins anew")
+        raise OutputError(
+            f"an earlier run has a journal here: {shown}: use resume=True to go on, overwrite=True to begin anew"
+        )
     if head.get("journal") != VERSION or not isinstance(head.get("settings"), dict):
         raise OutputError(f"no journal of this version: {shown}: move it away")
     if empty:
@@ -79,7 +81,7 @@ def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, o
         was, now = (printable(each.get(differing[0], "none")) for each in (before, wanted))
         raise UsageError(
             f"the run to carry on had another {' and '.join(differing)} ({was}, not {now}): give it the same, or begin "
-            "anew with --overwrite"
+            "anew with overwrite=True"
         )
     return None if differing or not resume else earlier
 

@@ -208,7 +208,7 @@ def _leave_out(found: list[Path], root: Path, outputs: Path | None) -> list[Path
     if outputs is None or root.resolve() not in (outputs, *outputs.parents):
         return found
     if outputs == root.resolve():
-        raise UsageError(f"outputs would lie among the inputs in {printable(root)}: choose another --output-dir")
+        raise UsageError(f"outputs would lie among the inputs in {printable(root)}: choose another output_dir=")
     return [each for each in found if outputs not in each.resolve().parents]
 
 
@@ -279,7 +279,7 @@ def _problem(target: str) -> str:
     if any(ord(c) < 32 for c in target):
         return "its name has control characters: rename it"
     if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
-        return f"output name is longer than {LONGEST} bytes: choose a shorter --pattern"
+        return f"output name is longer than {LONGEST} bytes: choose a shorter pattern="
     return ""
 
 
@@ -303,6 +303,6 @@ def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
                 f"{printable(item.target)}: give a folder that holds both, or a manifest with names"
             )
         if target in sources:
-            raise UsageError(f"output is an input: {printable(target)}: choose another --output-dir or --pattern")
+            raise UsageError(f"output is an input: {printable(target)}: choose another output_dir= or pattern=")
         if not remote and not item.problem and len(os.fsencode(Path(target).name)) > LONGEST:
             raise OutputError(f"output name is longer than {LONGEST} bytes: {printable(item.target)[:80]}...")

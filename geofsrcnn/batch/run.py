@@ -235,11 +235,11 @@ def _check(
     dashboard: bool,
 ) -> None:
     if scheduler_file is not None and address != "local":
-        raise UsageError("--scheduler and --scheduler-file exclude each other: give one")
-    local = {"--workers": workers is not None, "--retries": retries is not None, "--dashboard": dashboard}
+        raise UsageError("address= and scheduler_file= exclude each other: give one")
+    local = {"workers": workers is not None, "retries": retries is not None, "dashboard": dashboard}
     if (address != "local" or scheduler_file is not None) and any(local.values()):
         given = next(name for name, there in local.items() if there)
-        raise UsageError(f"{given} is for the local cluster: that of a scheduler has its own")
+        raise UsageError(f"{given}= is for the local cluster: that of a scheduler has its own")
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0), ("split", split, 0)):
         if value is not None and (isinstance(value, bool) or value != int(value) or value < least):
             raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -262,7 +262,7 @@ def _journal_file(journal: StrPath | None, folder: str) -> Path:
             raise UsageError("the journal must be a local file")
         return Path(journal).absolute()
     if is_remote(folder):
-        raise UsageError("outputs at a URL need --journal FILE, a local file that says what is done")
+        raise UsageError("outputs at a URL need journal=, a local file that says what is done")
     return Path(folder) / NAME
 
 
@@ -309,7 +309,11 @@ class _Planning:
                 return _result(item, last, before=True)
         if not self.overwrite and item.target not in log.begun and self._is_there(item, None):
             return FileResult(
-                item.source, item.target, "failed", code=OutputError.exit_code, reason="output exists: use --overwrite"
+                item.source,
+                item.target,
+                "failed",
+                code=OutputError.exit_code,
+                reason="output exists: use overwrite=True",
             )
         return None
 
@@ -447,7 +451,7 @@ class _Batch:
                 raise UsageError(f"the worker {printable(address)} has {words}: install the same versions")
         client.run(prepare, self.settings)
         if max(client.nthreads().values(), default=1) > 1:
-            warn("W-THREADS", "workers have several threads each, which take turns: start them with --nthreads 1")
+            warn("W-THREADS", "workers have several threads each, which take turns: start them with one each")
 
     def _stop(self, client: Any, stop: Callable[[str], None]) -> None:
         """Let tasks under way clean up, for as long as a tile may take."""

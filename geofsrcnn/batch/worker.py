@@ -192,12 +192,12 @@ def _attempt(function: Callable[..., Facts], *arguments: Any) -> Facts:
     except GeofsrcnnError as error:
         return {"state": "failed", "code": error.exit_code, "reason": str(error)}
     except GeofsrcnnWarning as warning:
-        return {"state": "failed", "code": InputError.exit_code, "reason": f"{warning} (--strict)"}
+        return {"state": "failed", "code": InputError.exit_code, "reason": f"{warning} (strict=True)"}
     except MemoryError:
         return {
             "state": "failed",
             "code": LimitError.exit_code,
-            "reason": "not enough memory: take a smaller --tile-size",
+            "reason": "not enough memory: take a smaller tile_size=",
         }
     except Exception as error:  # noqa: BLE001  a defect, in one line
         words = f"internal error: {type(error).__name__}: {printable(error)}"

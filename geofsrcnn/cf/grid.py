@@ -123,16 +123,16 @@ def find_grid(
     names = _choose_fields(dataset, variables)
     positions = positions_of(dataset)  # once: names alone are believed after a look at the values
     if (x is None) != (y is None):
-        raise UsageError("give both dimensions of the grid, --x and --y, or none")
+        raise UsageError("give both dimensions of the grid, x= and y=, or none")
     if x is not None and x == y:
-        raise UsageError(f"--x and --y are both {printable(x)}: they are two dimensions")
+        raise UsageError(f"x= and y= are both {printable(x)}: they are two dimensions")
     if x is not None and y is not None:
-        for name, option, others in ((y, "--y", ("X", "longitude")), (x, "--x", ("Y", "latitude"))):
+        for name, option, others in ((y, "y", ("X", "longitude")), (x, "x", ("Y", "latitude"))):
             if name not in dataset.dims:
                 raise UsageError(f"no dimension {printable(name)}: there are {join_names(dataset.dims)}")
             if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
                 raise UsageError(
-                    f"{option} {printable(name)} is another axis by its metadata: give the right dimension"
+                    f"{option}={printable(name)!r} is another axis by its metadata: give the right dimension"
                 )
         pairs = {(y, x): [n for n in names if {x, y} <= set(dataset[n].dims)]}
     else:
@@ -149,7 +149,7 @@ def find_grid(
         raise _no_grid(dataset, names)
     if len(fields) > 1:
         found = "; ".join(f"({a}, {b}): {join_names(members)}" for (a, b), members in fields.items())
-        raise UsageError(f"several grids: {found}: choose with --variables, or with --y and --x")
+        raise UsageError(f"several grids: {found}: choose with variables=, or with y= and x=")
     ((pair, members),) = fields.items()
     return _describe(dataset, *pair, tuple(members), positions)
 
@@ -199,7 +199,7 @@ def _pair(
     if len(rows) > 1 or len(columns) > 1:
         raise UsageError(
             f"variable {printable(name)} has several horizontal dimensions, {join_names([*rows, *columns])}: "
-            "choose with --y and --x"
+            "choose with y= and x="
         )
     return None
 
@@ -208,7 +208,9 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
     mesh = [
         str(v.dims[0])
         for name, v in dataset.variables.items()
-        if v.ndim == 1 and has_place_role(v, str(name), "latitude") and any_along(dataset, str(v.dims[0]), ("longitude",))
+        if v.ndim == 1
+        and has_place_role(v, str(name), "latitude")
+        and any_along(dataset, str(v.dims[0]), ("longitude",))
     ]
     if mesh:
         return InputError(
@@ -223,7 +225,7 @@ def _no_grid(dataset: xr.Dataset, names: list[str]) -> InputError | UsageError:
             )
         return InputError(f"no variable with two horizontal dimensions; variables: {join_names(dataset.variables)}")
     shown = "; ".join(f"{name}({', '.join(map(str, dataset[name].dims))})" for name in fields[:5])
-    return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with --y and --x")
+    return UsageError(f"cannot tell which dimensions are horizontal: {printable(shown)}: name them with y= and x=")
 
 
 def _describe(

@@ -153,7 +153,7 @@ def refine(
 def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:
     """Return the quantity of each variable along the grid, as found or as given."""
     if unknown := [name for name in kinds if name not in dataset.variables]:
-        raise UsageError(f"--as: no variable {join_names(unknown)}: there are {join_names(dataset.data_vars)}")
+        raise UsageError(f"kinds= names no variable: {join_names(unknown)}: there are {join_names(dataset.data_vars)}")
     coordinates = coordinates_of(dataset)
     known = dataset.encoding.get("quantities", {})  # of a raster's bands, which say more than a variable can
     found = {}
@@ -189,7 +189,8 @@ def _warn_of_roles(roles: Mapping[str, Role], quantities: Mapping[str, Quantity]
     if guessed := [f"{n} ({quantities[n].evidence})" for n in totals if not quantities[n].stated]:
         warn(
             "W-TOTAL",
-            f"taken for totals of cells, divided among their parts unless --as NAME=field: {join_names(guessed)}",
+            "taken for totals of cells, divided among their parts unless kinds={'NAME': 'field'}: "
+            + join_names(guessed),
         )
 
 

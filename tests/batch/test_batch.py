@@ -241,9 +241,9 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
     [
         ({"address": "nonsense"}, UsageError, "scheduler must be local, or an address"),
         ({"address": "tcp://127.0.0.1:8786", "scheduler_file": "x"}, UsageError, "exclude each other"),
-        ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "--workers is for the local cluster"),
-        ({"address": "tcp://127.0.0.1:8786", "retries": 2}, UsageError, "--retries is for the local cluster"),
-        ({"scheduler_file": "x", "dashboard": True}, UsageError, "--dashboard is for the local cluster"),
+        ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "workers= is for the local cluster"),
+        ({"address": "tcp://127.0.0.1:8786", "retries": 2}, UsageError, "retries= is for the local cluster"),
+        ({"scheduler_file": "x", "dashboard": True}, UsageError, "dashboard= is for the local cluster"),
         ({"workers": 0}, UsageError, "workers must be a whole number of at least 1"),
         ({"retries": -1}, UsageError, "retries must be"),
         ({"split": -1}, UsageError, "split must be"),
@@ -256,7 +256,7 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
         ({"scheduler_file": "none.json", "patience": 1}, UsageError, "no scheduler at none.json"),
         ({"scheduler_file": "card.json", "patience": 1}, UsageError, "no scheduler at card.json .it holds no address"),
         ({"address": "tls://127.0.0.1:9"}, UsageError, "tls://127.0.0.1:9 needs certificates"),
-        ({"output_dir": "s3://b/x"}, UsageError, "outputs at a URL need --journal"),
+        ({"output_dir": "s3://b/x"}, UsageError, "outputs at a URL need journal="),
     ],
 )
 def test_wrong_arguments_start_nothing(archive, tmp_path, monkeypatch, options, error, words):

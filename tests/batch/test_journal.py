@@ -76,7 +76,7 @@ def test_damage_elsewhere_is_said(path):
 
 def test_not_resumed_it_is_in_the_way(path):
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="--resume carries on, --overwrite begins anew"):
+    with pytest.raises(OutputError, match="use resume=True to go on, overwrite=True to begin anew"):
         opened(path, resume=False)
     assert path.read_bytes() == before
     with opened(path, resume=False, overwrite=True) as log:

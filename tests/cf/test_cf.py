@@ -73,7 +73,7 @@ def test_dimensions_can_be_named():
     """Where nothing says which they are, the two arguments do."""
     dataset = xr.Dataset({"z": (("down", "across", "band"), np.zeros((4, 5, 3)))})
     with pytest.raises(
-        UsageError, match=r"cannot tell which dimensions are horizontal: z\(down, across, band\): .*--y"
+        UsageError, match=r"cannot tell which dimensions are horizontal: z\(down, across, band\): .*y= and x="
     ):
         find_grid(dataset)
     assert find_grid(dataset, y="down", x="across").shape == (4, 5)
@@ -86,7 +86,7 @@ def test_dimensions_can_be_named():
 def test_several_grids_are_listed():
     """Two grids in a dataset: the message lists them with their fields, and either argument settles it."""
     both = xr.merge([regular(), projected()], compat="no_conflicts", combine_attrs="drop")
-    with pytest.raises(UsageError, match=r"several grids: \(lat, lon\): tas; \(y, x\): dem: choose with --variables"):
+    with pytest.raises(UsageError, match=r"several grids: \(lat, lon\): tas; \(y, x\): dem: choose with variables="):
         find_grid(both)
     assert find_grid(both, variables=["dem"]).y == "y"
     assert find_grid(both, y="lat", x="lon").variables == ("tas",)

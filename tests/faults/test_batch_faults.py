@@ -311,7 +311,7 @@ def test_the_scheduler_is_lost(scheduler, cluster, archive, tmp_path):
         if tally.done >= 3 and not scheduler.process.ended:
             scheduler.kill()
 
-    with pytest.raises(BatchError, match="the scheduler is lost; what is finished is kept: run again with --resume"):
+    with pytest.raises(BatchError, match="the scheduler is lost; what is finished is kept: run again with resume=True"):
         upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=10**6, progress=progress, **PLAIN)
     done = len(list(out.glob("*_x2.tif")))
     assert done >= 3

@@ -349,12 +349,12 @@ def known(files, tmp_path_factory) -> Path:
         ("coarse.nc", "fine.nc", 3, "m", {}, ModelError, "is for factor 4, not 3"),
         (
             *("coarse.nc", "fine.nc", 4, "m", {"value_range": (0, 1)}, UsageError),
-            "--range is not for models that were trained on pairs",
+            "value_range= is not for models that were trained on pairs",
         ),
         ("coarse.nc", "fine.tif", 4, "m", {}, UsageError, r"must end in \.nc or \.zarr"),
         (
             *("coarse.nc", "fine.nc", 3, "small", {"also": ["one.nc"]}, UsageError),
-            "--also is for models that were trained on pairs",
+            "also= is for models that were trained on pairs",
         ),
     ],
 )
@@ -394,7 +394,7 @@ def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
         assert np.array_equal(coarse.fsrcnn.upscale(4, out)["tas"], expected, equal_nan=True)
         with pytest.raises(ModelError, match="is for factor 4, not 3"):
             coarse.fsrcnn.upscale(3, out)
-        with pytest.raises(UsageError, match="--range is not for models that were trained on pairs"):
+        with pytest.raises(UsageError, match="value_range= is not for models that were trained on pairs"):
             coarse.fsrcnn.upscale(4, out, value_range=(0, 1))
     raster = write(tmp_path / "a.tif", np.random.default_rng(0).random((320, 320)).astype("float32"))
     for call in (

@@ -69,13 +69,10 @@ FRAGMENTED = {
 """Packages whose docstrings begin with such words still."""
 
 FLAGGED = {
-    "batch",
-    "cf",
     "engine",
     "evaluation",
     "files",
     "formats",
-    "options",
     "pairs",
     "training",
     "upscale",

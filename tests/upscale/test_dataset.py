@@ -427,7 +427,7 @@ def test_swapped_dimensions_are_refused():
     for wrong in ({"x": "lat", "y": "lon"}, {"x": "time", "y": "lat"}, {"x": "lon", "y": "time"}):
         with pytest.raises(UsageError, match="is another axis by its metadata"):
             upscale_dataset(regular(), 2, MODEL, **wrong)
-    with pytest.raises(UsageError, match="--y x is another axis"):
+    with pytest.raises(UsageError, match="y='x' is another axis"):
         upscale_dataset(projected(), 2, MODEL, x="y", y="x")
 
 
@@ -512,7 +512,7 @@ def test_the_grid_is_shown():
         (lambda: regular().fsrcnn.upscale(9, MODEL), UsageError, "factor must be a whole number from 2 to 8"),
         (lambda: regular().fsrcnn.upscale(3, "nosuch"), ModelError, "no model 'nosuch'"),
         (lambda: regular().fsrcnn.upscale(3, MODEL, x="a", y="lat"), UsageError, "no dimension a"),
-        (lambda: regular().fsrcnn.upscale(3, MODEL, x="lon", y="lon"), UsageError, "--x and --y are both lon"),
+        (lambda: regular().fsrcnn.upscale(3, MODEL, x="lon", y="lon"), UsageError, "x= and y= are both lon"),
         (lambda: regular().fsrcnn.upscale(3, MODEL, value_range=5), UsageError, "range must be .* got 5"),
         (lambda: xr.Dataset({1: regular()["tas"]}).fsrcnn.upscale(3), UsageError, "names must be text, which 1 is not"),
         (lambda: upscale_dataset(regular()["tas"], 3), UsageError, "a Dataset is needed, got DataArray"),

@@ -100,7 +100,7 @@ def test_totals_however_they_are_stated(methods):
 def test_totals_by_their_units_are_said():
     """Persons in cells are divided, and said, for nothing but words and units tell it."""
     people = terrain((2, 24, 30), low=50, high=100)
-    with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: .* unless --as NAME=field: pop \(.*persons"):
+    with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: .* unless kinds=\{'NAME': 'field'\}: pop \(.*persons"):
         fine = fine_of(people, "pop", units="persons", long_name="population")
     np.testing.assert_allclose(fine.reshape(2, 24, 3, 30, 3).sum((2, 4)), people, rtol=1e-5)
 
@@ -125,7 +125,10 @@ def test_the_user_overrules_the_header(tmp_path):
     assert run.code == 0
     fine = xr.open_dataset(tmp_path / "out.nc")["a"].to_numpy()
     assert np.abs((fine[:, 3:-3] - 340 - 2 * ((np.arange(90) - 1) / 3)[3:-3] + 180) % 360 - 180).max() < 0.5
-    for kinds, words in (({"b": "field"}, "--as: no variable b"), ({"a": "colour"}, "colour is no kind of variable")):
+    for kinds, words in (
+        ({"b": "field"}, "kinds= names no variable: b"),
+        ({"a": "colour"}, "colour is no kind of variable"),
+    ):
         with pytest.raises(UsageError, match=words):
             fine_of(turning, "a", options={"kinds": kinds})
 
