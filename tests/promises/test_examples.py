@@ -1,4 +1,4 @@
-"""What the README and the examples show is what happens."""
+"""What the examples show, and what pages show of them, is what happens."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import functools
 import importlib.util
 import re
 import runpy
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
 
-from geofsrcnn.cli.main import cli
 from tests.support import processes
+from tests.support.pages import page, shows
 from tests.support.places import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -52,55 +48,16 @@ def example(tmp_path, monkeypatch, capfd) -> Callable[..., str]:
     return run
 
 
-def commands() -> list[list[str]]:
-    """The geofsrcnn and rio commands of the README, without comments."""
-    blocks = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
-    typed = [block for block in blocks if "$ " not in block]  # the others show what is printed
-    lines = [line for block in typed for line in block.splitlines() if re.match(r"(geofsrcnn|rio) ", line)]
-    return [shlex.split(line, comments=True)[1:] for line in lines]
-
-
 def test_demo_runs_and_the_network_wins(example, tmp_path):
     """The demo upscales a real DEM, ranks the network first, keeps the bounds and draws the picture."""
     said = example("demo.py")
     assert "default-x3 is best" in said
+    (shown,) = [block.text for block in page("README.md").blocks if block.language == "console"]
+    assert shows(shown, said)
     assert "same bounds: True" in said
     assert (tmp_path / "demo" / "comparison.png").stat().st_size > 50_000
     with rasterio.open(tmp_path / "demo" / "fine.tif") as fine:
         assert fine.shape == (342, 402)
-
-
-def test_readme_names_only_commands_and_options_that_exist():
-    """Every command line of the README parses."""
-    found = commands()
-    assert len(found) >= 9
-    for name, *arguments in found:
-        command = cli.commands[name]
-        with click.Context(command) as context:
-            command.make_parser(context).parse_args(list(arguments))
-
-
-def test_readme_python_runs(tmp_path, monkeypatch):
-    """The Python of the README runs as printed and gives the shapes that it states."""
-    monkeypatch.chdir(tmp_path)
-    shape = {"height": 30, "width": 20, "count": 1}
-    transform = rasterio.transform.from_origin(0, 10, 1, 1)
-    with rasterio.open(
-        "in.tif", "w", driver="GTiff", dtype="float32", crs="EPSG:32632", transform=transform, **shape
-    ) as d:
-        d.write(np.random.default_rng(0).normal(size=(1, 30, 20)).astype(np.float32))
-    snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
-    names: dict = {}
-    exec(compile(snippet, "README.md", "exec"), names)  # our own README
-    assert names["fine"].shape == (2, 120, 180)
-    assert names["summary"].fine == (90, 60)
-
-
-def test_readme_accessor_prints_what_it_shows(capsys):
-    """The grid and the Dataset on the finer grid are printed as the README has them."""
-    ((snippet, shown),) = re.findall(r"```python\n([^`]*xarray[^`]*)```\n\n```\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(snippet, "README.md", "exec"), {})  # our own README
-    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.skipif(importlib.util.find_spec("iris_sample_data") is None, reason="iris-sample-data is not installed")

@@ -1,0 +1,109 @@
+"""Links lead somewhere, options and tests that pages name exist, and the README stays short."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+
+import click
+import pytest
+
+from geofsrcnn.cli.main import cli
+from tests.support.pages import ALL, FOREIGN, PAGES, PENDING_OPTIONS, Page, options_of, page
+from tests.support.places import ROOT
+
+LANGUAGES = {"sh", "console", "python", "text", "toml", "json", "bash"}
+"""Of fenced blocks: run (sh, python), printed (text), shown as a transcript (console), laid out (toml), read."""
+
+RUN_EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+
+
+def test_every_page_is_listed():
+    """A page of docs/ that the tests do not know is not tested."""
+    found = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert found == {name for name in PAGES if name.startswith("docs/")}
+
+
+def test_the_readme_is_short():
+    """At most 150 lines of at most 120 characters."""
+    lines = page("README.md").text.splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_readme_leads_to_every_page():
+    """From the README each page of docs/ is one click away."""
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= {
+        link.partition("#")[0] for link in page("README.md").links
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    """Files and headings that a page links to exist."""
+    here = page(name)
+    for link in here.links:
+        if link.startswith("https://"):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (here.path.parent / place).resolve() if place else here.path
+        assert target.is_file(), f"{name} links to {link}"
+        if anchor:
+            assert anchor in Page(str(target.relative_to(ROOT))).anchors, f"{name} links to {link}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_blocks_have_a_language(name):
+    """Each fenced block says what it is, so that it is tested as such."""
+    assert [block.line for block in page(name).blocks if block.language not in LANGUAGES] == []
+    assert page(name).text.count("```") == 2 * len(page(name).blocks)
+
+
+@pytest.mark.parametrize("name", [name for name, about in PAGES.items() if about])
+def test_options_exist(name):
+    """Each option that the prose names belongs to a command that the page is about."""
+    known = {option for about in PAGES[name] for option in options_of(about)} | FOREIGN | PENDING_OPTIONS
+    assert page(name).options - known == set()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_parse(name, tmp_path, monkeypatch):
+    """Each command line names options that its command has, with values that it takes."""
+    monkeypatch.chdir(tmp_path)
+    for block in page(name).blocks:
+        block.save(tmp_path)
+        for program, command, *arguments in block.commands:
+            assert program == "geofsrcnn" or command == "upscale", arguments
+            parse(command, arguments)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_extras_and_examples_exist(name):
+    """Extras of pip, and scripts that are run or referred to, are there."""
+    text = page(name).text
+    named = {extra for group in re.findall(r'pip install "?\.\[([\w,]+)\]', text) for extra in group.split(",")}
+    assert named <= RUN_EXTRAS
+    for script in re.findall(r"\b((?:examples|benchmarks|tests)/[\w/]+\.(?:py|toml|json))", text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_promises_name_their_tests():
+    """Each test that stands on the page of promises is there."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page("docs/promises.md").text)
+    assert len(named) >= 12
+    for place, test in named:
+        tree = ast.parse((ROOT / place).read_text(encoding="utf-8"))
+        assert test in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}, f"{place}::{test}"
+
+
+def parse(command: str, arguments: list[str]) -> None:
+    """Let click read a command line, as far as to types of values; nothing is run."""
+    found = cli.commands[command]
+    with click.Context(found, info_name=command) as context:
+        found.parse_args(context, list(arguments))
+
+
+def test_the_commands_are_these():
+    """The pages are about the commands that there are."""
+    assert set(cli.commands) == ALL

@@ -1,0 +1,144 @@
+"""The Markdown pages of the project, read into blocks, headings, links and options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from geofsrcnn.cli.main import cli
+from tests.support.places import ROOT
+
+ALL = {"upscale", "batch", "info", "models", "train", "train-pairs", "evaluate", "evaluate-pairs"}
+
+PAGES: dict[str, set[str]] = {
+    "README.md": ALL,
+    "CONTRIBUTING.md": ALL,
+    "examples/TRAINING.md": {"train"},
+    "docs/archives.md": {"batch", "upscale"},
+    "docs/command-line.md": ALL,
+    "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
+    "docs/formats.md": {"upscale", "info"},
+    "docs/glossary.md": ALL,
+    "docs/limits.md": {"upscale", "evaluate"},
+    "docs/models.md": {"upscale", "info", "evaluate"},
+    "docs/pairs.md": {"train-pairs", "evaluate-pairs", "upscale"},
+    "docs/promises.md": {"upscale"},
+    "docs/python.md": set(),
+    "docs/quantities.md": {"upscale", "info"},
+    "docs/scaling.md": {"batch", "upscale"},
+    "docs/training.md": {"train", "upscale", "evaluate"},
+    "docs/troubleshooting.md": ALL,
+}
+"""Every page, and the commands that it is about: an option it names belongs to one of them."""
+
+PENDING_OPTIONS = {"--scheduler-timeout"}
+"""Names that the pages have already and the command line is about to get; tests of them wait until it has."""
+
+FOREIGN = {"--interface", "--no-dashboard", "--nthreads", "--nproc-per-node", "--protocol", "--extra-index-url"}
+"""Options of other programs: dask's, torchrun's, pip's."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of code: its language, its text, and the line of the page on which it begins."""
+
+    language: str
+    text: str
+    line: int
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The geofsrcnn and rio commands in it, as words without comments; continued lines are one."""
+        if self.language not in ("sh", "console", "bash"):
+            return []
+        joined = re.sub(r"\\\n\s*", " ", self.text)
+        lines = [re.sub(r"^\$ ", "", line.strip()) for line in joined.splitlines()]
+        if self.language == "console":
+            lines = [line for line, raw in zip(lines, joined.splitlines(), strict=True) if raw.startswith("$ ")]
+        ours = [re.split(r" [>|&]", line)[0] for line in lines if "geofsrcnn" in line or line.startswith("rio ")]
+        found = [shlex.split(line, comments=True) for line in ours]
+        return [words[_start(words) :] for words in found if _start(words) < len(words)]
+
+    def save(self, folder: Path) -> None:
+        """Write the file that it is, if its first line is a comment with a name."""
+        if named := re.match(r"# ([\w.]+)\n", self.text):
+            (folder / named[1]).write_text(self.text, encoding="utf-8")
+
+
+def _start(words: list[str]) -> int:
+    """Where the words of our command begin, behind torchrun's, say; their number if nowhere."""
+    places = [i for i, word in enumerate(words[:-1]) if word in ("geofsrcnn", "rio")]
+    return places[0] if places and not words[0].startswith(("pip", "git", "eval", "python")) else len(words)
+
+
+class Page:
+    """A page: its name, relative to the project, and what stands on it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = ROOT / name
+
+    @cached_property
+    def text(self) -> str:
+        """As it is stored."""
+        return self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Its fenced blocks, in order."""
+        found = re.finditer(r"^```(\w*)\n(.*?)^```$", self.text, flags=re.DOTALL | re.MULTILINE)
+        return [Block(each[1], each[2], self.text[: each.start()].count("\n") + 1) for each in found]
+
+    @cached_property
+    def prose(self) -> str:
+        """Its text without fenced blocks."""
+        return re.sub(r"^```.*?^```$", "", self.text, flags=re.DOTALL | re.MULTILINE)
+
+    @cached_property
+    def anchors(self) -> set[str]:
+        """Anchors of its headings, as forges make them."""
+        heads = re.findall(r"^#+ (.*)$", self.prose, flags=re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
+
+    @cached_property
+    def links(self) -> list[str]:
+        """Targets of its links and pictures."""
+        return re.findall(r"\]\(([^)\s]+)\)", self.prose)
+
+    @cached_property
+    def codes(self) -> set[str]:
+        """Warnings that it names."""
+        return set(re.findall(r"\bW-[A-Z]+(?:-[A-Z]+)*\b", self.text))
+
+    @cached_property
+    def options(self) -> set[str]:
+        """Options that its prose names in code."""
+        spans = [span for span in re.findall(r"`([^`]+)`", self.prose) if not span.startswith("python ")]
+        return {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+
+
+def page(name: str) -> Page:
+    """A page by its name."""
+    return Page(name)
+
+
+def options_of(command: str) -> set[str]:
+    """All options of a command; of one that is not there none."""
+    found = cli.commands.get(command)
+    params = [] if found is None else found.params
+    return {"--help"} | {option for param in params for option in (*param.opts, *param.secondary_opts)}
+
+
+def shows(transcript: str, printed: str) -> bool:
+    """Tell whether a transcript, in which `...` stands for left out lines, is what was printed, but for numbers."""
+    lines = iter(_masked(printed))
+    return all(line in lines for line in _masked(transcript))
+
+
+def _masked(text: str) -> list[str]:
+    """Lines that hold words, with numbers as # and one space between words."""
+    masked = (re.sub(r"[-+]?\d[\w.,+-]*", "#", line) for line in text.splitlines())
+    return [" ".join(line.split()) for line in masked if line.strip(" .")]
