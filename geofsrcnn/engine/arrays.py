@@ -13,14 +13,14 @@ from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
-from geofsrcnn.errors import InputError, UsageError, warn
+from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, undeclared_huge, within
-from geofsrcnn.values.storage import Storage
+from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, within
+from geofsrcnn.values.storage import Storage, decode_bands, encode_bands
 
 _T = TypeVar("_T")
 
@@ -39,32 +39,25 @@ class _ArraySource:
     def read(self, window: Window, bands: slice) -> Cells:
         index = (bands, *window.slices())
         values = self._array[index]
+        valid = None if self._valid is None else self._valid[index]
         if len(self._storages) == 1:
-            cells = self._storages[0].decode(values, self._name)
-        else:
-            each = [s.decode(v[None], self._name) for s, v in zip(self._storages[bands], values, strict=True)]
-            cells = Cells(np.concatenate([c.values for c in each]), np.concatenate([c.valid for c in each]))
-        if self._valid is not None:
-            cells.valid = cells.valid & self._valid[index]
-        return cells
+            return self._storages[0].decode(values, self._name, valid)
+        return decode_bands(self._storages[bands], list(values), self._name, valid)
 
 
 class _ArraySink:
     """An array ``(band, y, x)`` as a sink; all bands are stored alike, or each in its way."""
 
-    def __init__(self, shape: tuple[int, int, int], storages: Sequence[Storage]) -> None:
+    def __init__(self, shape: tuple[int, int, int], storages: Sequence[Storage], name: str) -> None:
         self.array: Array = np.empty(shape, storages[0].dtype.newbyteorder("="))
-        self._storages = storages
+        self._storages, self._name = storages, name
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        index = window.slices()
         if len(self._storages) == 1:
-            self.array[(bands, *index)] = self._storages[0].encode(cells)
-            return
-        for band in range(*bands.indices(len(self.array))):
-            own = slice(band - bands.start, band - bands.start + 1)
-            part = Cells(cells.values[own], cells.valid[own])
-            self.array[(band, *index)] = self._storages[band].encode(part)[0]
+            stored = self._storages[0].encode(cells, self._name)
+        else:
+            stored = encode_bands(self._storages[bands], cells, [self._name] * len(cells.values))
+        self.array[(bands, *window.slices())] = stored
 
 
 def upscale_array(
@@ -145,7 +138,6 @@ def upscale_array(
     if isinstance(array, np.ma.MaskedArray):
         kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
         mask = kept if mask is None else mask & kept
-    _warn_of_huge(coarse, values, mask)
     _check_period(period, coarse.shape[2])
     rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
     task = ArrayTask(loaded, storages, rule, period, tile_size)
@@ -219,7 +211,7 @@ class ArrayTask:
             watch=self.watch,
         )
         rows, columns = (n * self.model.factor for n in region.shape)
-        sink = _ArraySink((len(coarse), rows, columns), self.storages)
+        sink = _ArraySink((len(coarse), rows, columns), self.storages, self.name)
         stream.run(sink, progress)
         return sink.array
 
@@ -227,15 +219,6 @@ class ArrayTask:
 def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:
     """What holds for all bands or for each, for each."""
     return [*for_bands] * (len(array) // len(for_bands))
-
-
-def _warn_of_huge(array: Array, nodata: Sequence[float | None], mask: Mask | None) -> None:
-    """Warn of the largest floats, which are missing, where nothing says so."""
-    for number, (layer, value) in enumerate(zip(array, _each(nodata, array), strict=True)):
-        huge = undeclared_huge(layer, value)
-        if (huge if mask is None else huge & mask[number]).any():
-            warn("W-HUGE", "the array holds values of 3.4e38 and more, taken as missing: say with nodata which are")
-            return
 
 
 def _check_period(period: int, columns: int) -> None:

@@ -54,4 +54,5 @@ class PeriodicSource:
             np.concatenate([piece.valid for piece in pieces], axis=-1),
             np.concatenate(alphas, axis=-1) if alphas else None,
             np.concatenate(masks, axis=-1) if masks else None,
+            undeclared=any(piece.undeclared for piece in pieces),
         )

@@ -33,17 +33,24 @@ class Watch:
     """
 
     def __init__(self, name: str) -> None:
-        self._name, self._said = name, False
+        self._name = name
+        self._said: set[str] = set()
         self._seen: dict[int, _Seen] = {}
 
     def look(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
         """See coarse cells: the first outside the bounds that fine ones keep is said."""
+        if cells.undeclared:
+            self._warn_once("W-HUGE", "values of 3.4e38 and more, taken as missing: declare them as nodata")
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
                 self._seen.setdefault(band, _Seen(rule.key, rule.numbered)).coarse(values[valid])
-            if rule != NO_RULE and not self._said and (said := _beyond(values, valid, rule)):
-                self._said = True
-                warn("W-RANGE", f"{self._name} holds values {said}")
+            if rule != NO_RULE and "W-RANGE" not in self._said and (said := _beyond(values, valid, rule)):
+                self._warn_once("W-RANGE", f"values {said}")
+
+    def _warn_once(self, code: str, words: str) -> None:
+        if code not in self._said:
+            self._said.add(code)
+            warn(code, f"{self._name} holds {words}")
 
     def look_fine(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
         """See fine cells."""

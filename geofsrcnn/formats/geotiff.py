@@ -25,7 +25,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import Array, Mask
+from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.georeference import DatedCRS, quiet
@@ -34,7 +34,8 @@ from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import EXACT, Packing, stored_nodata
+from geofsrcnn.values.encoding import EXACT, Missing, stored_nodata
+from geofsrcnn.values.storage import Storage, encode_bands
 
 LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
 """Compressions that change values."""
@@ -169,6 +170,7 @@ class GeoTiffSink:
         self._position = {index: place for place, index in enumerate(self._order, 1)}
         self.dtype = self._output_type()
         self.nodata = self._output_nodata()
+        self._storages = {b.index: self._storage(b) for b in source.bands}
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
         written = _plain(path) if form.cog else path
@@ -212,6 +214,13 @@ class GeoTiffSink:
         if stored_nodata(value, self.dtype) is None:
             raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another --dtype")
         return value
+
+    def _storage(self, band: Band) -> Storage:
+        """Return how a band is stored; numbers that come as they are stored are not packed again."""
+        packing = replace(band.packing_as(self._form.dtype), dtype=self.dtype, missing=Missing(), mark=self.nodata)
+        if self._source.raw:
+            packing = replace(packing, scale=1.0, offset=0.0)
+        return Storage(band.packing, packing, self.dtype)
 
     @property
     def _on_disk(self) -> bool:
@@ -324,7 +333,8 @@ class GeoTiffSink:
             If writing fails.
         """
         chosen = self._source.bands[bands]
-        stored = np.stack([self._encode(*parts) for parts in zip(chosen, cells.values, cells.valid, strict=True)])
+        names = [f"band {b.index}" for b in chosen]
+        stored = encode_bands([self._storages[b.index] for b in chosen], cells, names)
         indexes = [self._position[b.index] for b in chosen]
         area = RasterioWindow.from_slices(*window.slices())
         try:
@@ -346,22 +356,6 @@ class GeoTiffSink:
     def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
         self._dataset.write(stored, indexes=indexes, window=area)
         self._checksums.append((window, indexes, _checksum(stored)))
-
-    def _encode(self, band: Band, values: Array, valid: Mask) -> Array:
-        if values.dtype == self.dtype and self.dtype.kind != "f":
-            stored = values.copy()
-            missing = stored_nodata(self.nodata, self.dtype)
-            if missing is not None:
-                stored[~valid] = missing
-            return stored
-        if self.dtype.kind != "f" and self.nodata is None and not np.isfinite(values).all():
-            raise InputError(
-                f"missing cells in band {band.index} cannot be stored as {self.dtype}: say with --nodata which value "
-                "stands for them"
-            )
-        scale, offset = (1.0, 0.0) if self._source.raw else (band.scale, band.offset)
-        bounds = band.limits if self._form.dtype is None else None
-        return Packing(self.dtype, scale, offset, mark=self.nodata, bounds=bounds).encode(values, valid)
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window that was written.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,7 +32,8 @@ from geofsrcnn.formats.nodata import nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Missing, Packing, loses_digits, undeclared_huge
+from geofsrcnn.values.encoding import Missing, Packing
+from geofsrcnn.values.storage import Storage, decode_bands
 
 MAX_BLOCK = 256 * 2**20
 """Largest block (strip or tile) of an input, unpacked, in bytes."""
@@ -110,6 +111,10 @@ class Band:
             return None
         return 0, 2**self.bits - 1
 
+    def packing_as(self, dtype: str | None) -> Packing:
+        """Return how its values are stored in an output of this type; None for its own."""
+        return self.packing if dtype is None else replace(self.packing, dtype=np.dtype(dtype), bounds=None)
+
 
 class RasterSource:
     """A raster opened for reading windows.
@@ -161,7 +166,7 @@ class RasterSource:
         self.path = local_path(path)
         self._shown = printable(self.path.name)
         self.raw, self._allow_lossy = raw, allow_lossy
-        self._warned: set[str] = set()
+        self._infinite = False
         self._identity = identity(self.path)
         self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
@@ -423,9 +428,8 @@ class RasterSource:
         area = RasterioWindow.from_slices(*window.slices())
         try:
             with rasterio.Env():
-                stored = self._read_bands(chosen, area)
-                shared = self._shared_mask(area)
-                own = self._own_masks(chosen, area)
+                stored, shared = self._read_bands(chosen, area), self._shared_mask(area)
+                valid = self._with_own_masks(shared, chosen, area)
                 alpha = None
                 if first and self.alpha:
                     alpha = self._dataset.read([b.index for b in self.alpha], window=area)
@@ -436,15 +440,21 @@ class RasterSource:
                     mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
-        valid = _valid(stored, chosen, shared, own)
-        return Cells(self._decode(stored, valid, chosen, window), valid, alpha, mask)
+        if not self.raw:
+            stored = [self._without_infinities(values) for values in stored]
+        storages = [Storage(b.packing, b.packing, b.dtype, self.raw) for b in chosen]
+        cells = decode_bands(storages, stored, f"{window} of {self._shown}", valid, lossy=self._allow_lossy)
+        values = cells.values.astype(self.working_type, copy=False)
+        return replace(cells, values=values, alpha=alpha, mask=mask)
 
     def look(self, window: Window, bands: slice) -> tuple[Array, Mask]:
         """Stored values and validity of a window of some bands; nothing is said of them."""
         chosen, area = self.bands[bands], RasterioWindow.from_slices(*window.slices())
         with rasterio.Env():
             stored = self._read_bands(chosen, area)
-            return stored, _valid(stored, chosen, self._shared_mask(area), self._own_masks(chosen, area))
+            valid = self._with_own_masks(self._shared_mask(area), chosen, area)
+        cells = decode_bands([Storage(b.packing, b.packing, b.dtype, raw=True) for b in chosen], stored, "", valid)
+        return cells.values, cells.valid
 
     @property
     def block_bytes(self) -> int:
@@ -453,12 +463,12 @@ class RasterSource:
         together = d.count if self.interleave == "pixel" else 1
         return int(max(rows * columns for rows, columns in d.block_shapes)) * self.bands[0].dtype.itemsize * together
 
-    def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Array:
-        """Stored values; of the type that holds them all where bands have several."""
+    def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Sequence[Array]:
+        """Stored values, each band's of its own type."""
         if len({b.dtype for b in bands}) == 1:
             stored: Array = self._dataset.read([b.index for b in bands], window=area)
-            return stored
-        return np.stack([self._dataset.read(b.index, window=area) for b in bands])
+            return list(stored)
+        return [self._dataset.read(b.index, window=area) for b in bands]
 
     def _shared_mask(self, area: RasterioWindow) -> Mask | None:
         """Validity by the alpha band and the dataset's mask, the same for all bands."""
@@ -470,34 +480,22 @@ class RasterSource:
             shared = mask if shared is None else shared & mask
         return shared
 
-    def _own_masks(self, bands: list[Band], area: RasterioWindow) -> Mask | None:
-        """Validity by masks that belong to single bands."""
+    def _with_own_masks(self, shared: Mask | None, bands: list[Band], area: RasterioWindow) -> Mask | None:
+        """Validity of each band by the mask that all share, and by those that belong to single bands."""
         if not self._masked_alone:
-            return None
+            return None if shared is None else np.broadcast_to(shared, (len(bands), *shared.shape))
         masks: Mask = self._dataset.read_masks([b.index for b in bands], window=area) != 0
-        return masks | ~np.isin([b.index for b in bands], self._masked_alone)[:, None, None]
+        masks |= ~np.isin([b.index for b in bands], self._masked_alone)[:, None, None]
+        return masks if shared is None else masks & shared
 
-    def _decode(self, stored: Array, valid: Mask, bands: list[Band], window: Window) -> Array:
-        if self.raw:
+    def _without_infinities(self, stored: Array) -> Array:
+        """Stored values with NaN for infinities, of which the first are said."""
+        if stored.dtype.kind != "f" or not (infinite := np.isinf(stored)).any():
             return stored
-        if not self._allow_lossy and loses_digits(stored, valid):
-            raise InputError(
-                f"integers beyond 2**53 in {window} of {self._shown} would lose digits: accept it with "
-                "--allow-lossy, or subtract an offset first"
-            )
-        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-            self._warn_once("W-INF", np.isinf(stored), "holds infinite values, which are taken as missing")
-            stored = np.where(np.isinf(stored), np.nan, stored)
-        if stored.dtype.kind == "f":
-            for values, band in zip(stored, bands, strict=True):
-                huge = undeclared_huge(values, band.nodata)
-                self._warn_once("W-HUGE", huge, "holds values of 3.4e38 and more, taken as missing")
-        return np.stack([b.packing.decode(v, self.working_type) for v, b in zip(stored, bands, strict=True)])
-
-    def _warn_once(self, code: str, found: Mask, words: str) -> None:
-        if code not in self._warned and found.any():
-            self._warned.add(code)
-            warn(code, f"{self._shown} {words}")
+        if not self._infinite:
+            self._infinite = True
+            warn("W-INF", f"{self._shown} holds infinite values, which are taken as missing")
+        return np.where(infinite, np.nan, stored)
 
     @contextmanager
     def block_cache(self) -> Iterator[None]:
@@ -531,15 +529,6 @@ class RasterSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _valid(stored: Array, bands: list[Band], *masks: Mask | None) -> Mask:
-    """Validity by the bands' nodata values and by masks."""
-    valid = np.stack([b.packing.missing.valid(v) for v, b in zip(stored, bands, strict=True)])
-    for mask in masks:
-        if mask is not None:
-            valid &= mask
-    return valid
 
 
 def _check_driver(path: Path, driver: str | None) -> str:

@@ -250,7 +250,7 @@ class FieldSink:
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         """Take a window of one block."""
         field = self._field
-        stored = field.storage.encode(cells)
+        stored = field.storage.encode(cells, printable(field.name))
         place = dict(zip(field.dims, (*field.blocks.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])

@@ -8,7 +8,7 @@ from geofsrcnn.errors import GeofsrcnnError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.upscale.fields import Field, FieldSource
 from geofsrcnn.values.classes import count_classes
-from geofsrcnn.values.encoding import loses_digits
+from geofsrcnn.values.encoding import refuse_lost_digits
 from geofsrcnn.values.quantity import Kind
 from geofsrcnn.values.sentinels import Glimpse, sentinel
 
@@ -31,11 +31,10 @@ def warn_of_values(field: Field) -> None:
     window = Window(y, min(rows, y + SIDE), x, min(columns, x + SIDE))
     try:
         stored = FieldSource(field).stored(field.blocks.slices[0], window)[0]
+        valid = field.storage.coarse.missing.valid(stored)
+        refuse_lost_digits(stored, valid, field.name)
     except (GeofsrcnnError, OSError, RuntimeError, ValueError, KeyError):  # the run says it where it matters
         return
-    if loses_digits(stored, np.ones(stored.shape, bool)):  # which is refused
-        return
-    valid = field.storage.coarse.missing.valid(stored)
     _warn_of_missing(field, Glimpse(stored, valid, np.zeros(stored.shape, bool)))
     _warn_of_classes(field, Glimpse(stored, valid, np.zeros(stored.shape, bool)))
 

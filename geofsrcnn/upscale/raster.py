@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geofsrcnn._types import Range
 from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
@@ -115,21 +114,13 @@ def _rule(
         quantity,
         str(band.index),
         model.factor,
-        stored=None if quantity.kind is Kind.TOTAL else stored_range(band, options),
+        stored=None if quantity.kind is Kind.TOTAL else band.packing_as(options.dtype).limits,
         value_range=options.value_range,
         numbered=True,
         step=abs(band.scale) if kind in "iu" else 0.0,
         unsigned=kind == "u" and band.scale > 0 and band.offset >= 0,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
     )
-
-
-def stored_range(band: Band, options: UpscaleOptions) -> Range | None:
-    """What the output can store beside nodata, in physical units."""
-    packing = band.packing
-    if options.dtype is not None:
-        packing = replace(packing, dtype=np.dtype(options.dtype), bounds=None)
-    return packing.limits
 
 
 @dataclass(frozen=True)

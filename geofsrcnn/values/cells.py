@@ -21,9 +21,12 @@ class Cells:
         Alpha bands as stored; with the first bands of a window only.
     mask : ndarray (y, x), uint8, optional
         The dataset's mask as stored; with the first bands of a window only.
+    undeclared : bool
+        Some cells are missing for no other reason than that they hold the largest floats.
     """
 
     values: Array
     valid: Mask
     alpha: Array | None = None
     mask: Array | None = None
+    undeclared: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.errors import UsageError
+from geofsrcnn.errors import InputError, UsageError
 
 HUGE = 3.399e38
 """Magnitude from which a number stands for a missing cell: float32's largest, 3.4028e38, with however few digits."""
@@ -21,18 +21,26 @@ EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
 
 
-def loses_digits(stored: Array, valid: Mask) -> bool:
-    """Whether valid 64-bit integers are too large for float64."""
+def refuse_lost_digits(stored: Array, valid: Mask, name: str) -> None:
+    """Refuse valid 64-bit integers that are too large for float64.
+
+    Raises
+    ------
+    InputError
+        If there are such; the name says where.
+    """
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize < 8:
-        return False
+        return
     beyond = stored > EXACT
     if stored.dtype.kind == "i":
         beyond |= stored < -EXACT
-    return bool((valid & beyond).any())
+    if (valid & beyond).any():
+        words = f"integers beyond 2**53 in {name} would lose digits: subtract an offset first"
+        raise InputError(f"{words}, or accept it for a raster with --allow-lossy")
 
 
-def valid_mask(values: Array, nodata: float | None) -> Mask:
-    """Cells that are finite, not the nodata value, and not as large as float32 can be.
+def is_number(values: Array) -> Mask:
+    """Tell which cells are finite, and not as large as float32 can be.
 
     Floats at that end and beyond (3.4028e38, 1.8e308) stand for missing cells whatever the file says; taken as values
     they would drown their neighbourhood.
@@ -41,18 +49,11 @@ def valid_mask(values: Array, nodata: float | None) -> Mask:
     ----------
     values : ndarray, any numeric type
         As stored, before scale and offset.
-    nodata : float or None
-        Stored value of missing cells; NaN and infinities are missing in any case.
-
-    Returns
-    -------
-    ndarray of bool, the same shape
-        True where valid.
 
     Examples
     --------
-    >>> valid_mask(np.array([1, -9999, 3]), -9999)
-    array([ True, False,  True])
+    >>> is_number(np.array([1.0, np.nan, 3.5e38]))
+    array([ True, False, False])
     """
     mask: Mask
     if values.dtype.kind != "f":
@@ -61,9 +62,6 @@ def valid_mask(values: Array, nodata: float | None) -> Mask:
         mask = np.isfinite(values)
     else:
         mask = np.abs(values) < HUGE
-    stored = stored_nodata(nodata, values.dtype)
-    if stored is not None and not np.isnan(stored):
-        mask &= ~equals_mark(values, stored)
     return mask
 
 
@@ -95,17 +93,6 @@ def equals_mark(values: Array, mark: Any) -> Mask:
     return same
 
 
-def undeclared_huge(values: Array, nodata: float | None) -> Mask:
-    """Finite cells as large as float32 can be, which no nodata value declares to be missing."""
-    if values.dtype.kind != "f" or values.dtype.itemsize < 4:
-        return np.zeros(values.shape, bool)
-    huge: Mask = np.isfinite(values) & (np.abs(values) >= HUGE)
-    mark = stored_nodata(nodata, values.dtype)
-    if mark is not None and huge.any():
-        huge &= ~equals_mark(values, mark)
-    return huge
-
-
 @dataclass(frozen=True)
 class Missing:
     """Which stored values of a CF variable stand for missing cells, besides NaN and infinities (CF 2.5.1).
@@ -128,9 +115,23 @@ class Missing:
     step: float = 0.0
 
     def valid(self, stored: Array) -> Mask:
-        """Cells that are not missing."""
-        mask = valid_mask(stored, None)
-        for mark in self.marks:
+        """Tell which cells are not missing."""
+        return is_number(stored) & self._unmarked(stored, self.marks)
+
+    def undeclared(self, stored: Array) -> Mask:
+        """Tell which cells are missing for no other reason than that they hold the largest floats."""
+        if stored.dtype.kind != "f" or stored.dtype.itemsize < 4:
+            return np.zeros(stored.shape, bool)
+        huge: Mask = np.isfinite(stored) & (np.abs(stored) >= HUGE)
+        if not huge.any():
+            return huge
+        alike = tuple(mark for mark in self.marks if abs(mark) >= HUGE)  # others are the same only to GDAL's rounding
+        return huge & self._unmarked(stored, alike)
+
+    def _unmarked(self, stored: Array, marks: tuple[float, ...]) -> Mask:
+        """Tell which cells hold none of these marks and lie within the limits."""
+        mask = np.ones(stored.shape, bool)
+        for mark in marks:
             value = stored_nodata(mark, stored.dtype)
             if value is not None and not np.isnan(value):
                 mask &= ~equals_mark(stored, value)

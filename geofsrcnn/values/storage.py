@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Missing, Packing, loses_digits
+from geofsrcnn.values.encoding import Missing, Packing, refuse_lost_digits
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Storage:
         """Smallest and largest fine value that can be stored and is not missing; None where nothing stops them."""
         return self.fine.limits
 
-    def decode(self, stored: Array, name: str) -> Cells:
-        """The cells of stored numbers.
+    def decode(self, stored: Array, name: str, valid: Mask | None = None, *, lossy: bool = False) -> Cells:
+        """Decode stored numbers into cells.
 
         Parameters
         ----------
@@ -53,6 +54,10 @@ class Storage:
             As stored.
         name : str
             Of the field, for messages.
+        valid : ndarray of bool, optional
+            A mask beside the stored numbers, True where valid.
+        lossy : bool
+            Accept integers that lose digits.
 
         Raises
         ------
@@ -61,15 +66,45 @@ class Storage:
         """
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         numbers = stored if stored.dtype == self.coarse.dtype else stored.view(self.coarse.dtype.newbyteorder("="))
-        valid = self.coarse.missing.valid(numbers)
+        missing = self.coarse.missing
+        counted = missing.valid(numbers) if valid is None else missing.valid(numbers) & valid
         if self.raw:
-            return Cells(stored, valid)
-        if loses_digits(numbers, valid):
-            raise InputError(f"integers beyond 2**53 in {name} would lose digits: subtract an offset first")
-        return Cells(self.coarse.decode(numbers), valid)
+            return Cells(stored, counted)
+        if not lossy:
+            refuse_lost_digits(numbers, counted, name)
+        huge = missing.undeclared(numbers) if valid is None else missing.undeclared(numbers) & valid
+        return Cells(self.coarse.decode(numbers), counted, undeclared=bool(huge.any()))
 
-    def encode(self, cells: Cells) -> Array:
-        """The numbers that fine cells are stored as; missing cells keep what they hold where they have no mark."""
+    def encode(self, cells: Cells, name: str) -> Array:
+        """Encode fine cells as stored numbers; missing cells keep what they hold where they have no mark.
+
+        Raises
+        ------
+        InputError
+            If missing cells have neither a mark nor a number that an integer type holds.
+        """
         if self.raw:
             return cells.values
+        if self.fine.dtype.kind != "f" and self.fine.mark is None and not np.isfinite(cells.values).all():
+            words = f"missing cells in {name} cannot be stored as {self.fine.dtype}"
+            raise InputError(f"{words}: say with --nodata which value stands for them")
         return self.fine.encode(cells.values, cells.valid).view(self.dtype.newbyteorder("="))
+
+
+def decode_bands(
+    storages: Sequence[Storage], stored: Sequence[Array], name: str, valid: Mask | None = None, *, lossy: bool = False
+) -> Cells:
+    """Decode bands ``(y, x)`` that are stored each in its way; arguments as for `Storage.decode`."""
+    masks = [None] * len(storages) if valid is None else [mask[None] for mask in valid]
+    each = [s.decode(v[None], name, m, lossy=lossy) for s, v, m in zip(storages, stored, masks, strict=True)]
+    return Cells(
+        np.concatenate([cells.values for cells in each]),
+        np.concatenate([cells.valid for cells in each]),
+        undeclared=any(cells.undeclared for cells in each),
+    )
+
+
+def encode_bands(storages: Sequence[Storage], cells: Cells, names: Sequence[str]) -> Array:
+    """Encode bands that are stored each in its way; arguments as for `Storage.encode`."""
+    parts = zip(storages, cells.values, cells.valid, names, strict=True)
+    return np.concatenate([s.encode(Cells(values[None], valid[None]), name) for s, values, valid, name in parts])

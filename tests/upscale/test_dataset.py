@@ -321,6 +321,21 @@ def test_dask_says_values_out_of_range_once():
     assert all(each.startswith("W-RANGE: packed holds values outside the range 0.2 to 0.8") for each in words)
 
 
+@pytest.mark.parametrize("chunks", [None, {"y": 9}])
+def test_the_largest_floats_of_a_dataset_are_missing_and_said_once(chunks):
+    """3.4e38 that nothing declares is missing, with W-HUGE once, from numpy and dask; a declared one says nothing."""
+    values = terrain((20, 26))
+    values[3, 4] = values[18, 25] = 3.4e38
+    for attrs, codes in (({}, ["W-HUGE"]), ({"_FillValue": np.float32(3.4e38)}, [])):
+        given = packed(values.astype("float32"), standard_name="air_temperature", **attrs)
+        given = given if chunks is None else given.chunk(chunks)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            fine = upscale_dataset(given, 3, MODEL)["packed"].compute(scheduler="single-threaded").to_numpy()
+        assert [w.message.code for w in said if isinstance(w.message, GeofsrcnnWarning)] == codes
+        assert np.nanmax(np.abs(fine[fine < 1e38])) < 10 * terrain((20, 26)).max()
+
+
 def test_enumerations_are_repeated(tmp_path):
     """A NetCDF enumeration is a category: repeated, its names kept."""
     path = tmp_path / "a.nc"

@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.values.encoding import Missing, Packing, stored_nodata, to_stored, valid_mask
+from geofsrcnn.values.encoding import Missing, Packing, stored_nodata, to_stored
 from geofsrcnn.values.fill import fill
 from tests.support.strategies import RUBBISH, masks, seeds, shapes
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 FLOATS = ("float32", "float64")
+
+
+def valid_mask(values, nodata):
+    """Cells that are valid with this nodata value."""
+    return Missing(() if nodata is None else (nodata,)).valid(values)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
