@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from geofsrcnn._types import Range
 from geofsrcnn.cf.attributes import attribute
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.encoding import Missing, Packing, shared_range, stored_limits, within
@@ -156,7 +157,7 @@ def is_packed(variable: xr.Variable | xr.DataArray) -> bool:
     return any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
 
 
-def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | None:
+def limits_of(variable: xr.Variable | xr.DataArray) -> Range | None:
     """The range that a field's values keep: what its type stores, and its valid range.
 
     Parameters
@@ -170,16 +171,14 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> tuple[float, float] | Non
         In the variable's units, unpacked.
     """
     packing = packing_of(variable)
-    limits = packing.limits
-    if not is_packed(variable):
-        limits = within(limits, stored_limits(variable.dtype))
+    limits = within(packing.limits, storage_of(variable).limits)
     if packing.missing.limits is None:
         return limits
     ends = sorted(end * packing.scale + packing.offset for end in packing.missing.limits)
     return (ends[0], ends[1]) if limits is None else shared_range(limits, (ends[0], ends[1]))
 
 
-def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> tuple[float, float] | None:
+def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> Range | None:
     """`valid_range`, or `valid_min` and `valid_max`, as stored: of the packed type they count packed units."""
     given = variable.attrs.get("valid_range")
     pair = (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from geofsrcnn._types import Array, Mask, Progress
+from geofsrcnn._types import Array, Mask, Progress, Range
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
@@ -19,7 +19,7 @@ from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_mod
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import shared_range, stored_limits, stored_nodata, within
+from geofsrcnn.values.encoding import stored_nodata, within
 from geofsrcnn.values.storage import Storage, decode_bands, encode_bands
 
 _T = TypeVar("_T")
@@ -67,7 +67,7 @@ def upscale_array(
     *,
     nodata: float | Sequence[float | None] | None = None,
     valid: npt.ArrayLike | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: Range | None = None,
     period: int = 0,
     tile_size: int | None = None,
     threads: int | None = None,
@@ -139,8 +139,8 @@ def upscale_array(
         kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
         mask = kept if mask is None else mask & kept
     _check_period(period, coarse.shape[2])
-    rule = Rule(within(stored_limits(coarse.dtype), value_range) or FREE)
-    task = ArrayTask(loaded, storages, rule, period, tile_size)
+    rules = [Rule(within(storage.limits, value_range) or FREE) for storage in storages]
+    task = ArrayTask(loaded, storages, rules, period, tile_size)
     extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
     fine = task.upscale(coarse, extent, options.workers, progress, mask)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
@@ -161,8 +161,8 @@ class ArrayTask:
         What with.
     storages : sequence of Storage
         How the bands are stored: one for all, or one for each.
-    rule : Rule
-        What values keep to, beside what can be stored.
+    rules : sequence of Rule
+        What the values keep to: one for all bands, or one for each.
     period : int
         Columns around the globe, or 0.
     tile_size : int, optional
@@ -175,7 +175,7 @@ class ArrayTask:
 
     model: Model
     storages: Sequence[Storage]
-    rule: Rule = NO_RULE
+    rules: Sequence[Rule] = (NO_RULE,)
     period: int = 0
     tile_size: int | None = None
     name: str = "the array"
@@ -196,15 +196,13 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
-        can_be_stored = [None if storage.raw or self.rule.parts > 1 else storage.limits for storage in self.storages]
-        rules = [replace(self.rule, limits=shared_range(self.rule.limits, limits)) for limits in can_be_stored]
         stream = Stream(
             self.name,
             _ArraySource(coarse, self.storages, valid, self.name),
             self.model,
             region,
             repeats=self.storages[0].raw,
-            rules=_each(rules, coarse),
+            rules=_each(self.rules, coarse),
             period=self.period,
             tile_size=self.tile_size,
             workers=workers,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from geofsrcnn._types import Range
 from geofsrcnn.errors import ModelError, UsageError
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model
@@ -17,9 +18,7 @@ from geofsrcnn.values.encoding import shared_range
 if TYPE_CHECKING:
     from geofsrcnn.networks.inference import Upsampler
 
-Limits = tuple[float, float]
-
-FREE: Limits = (-math.inf, math.inf)
+FREE: Range = (-math.inf, math.inf)
 
 
 class Source(Protocol):
@@ -73,8 +72,8 @@ class Rule:
         What it is taken for, and why.
     """
 
-    limits: Limits = FREE
-    natural: Limits = FREE
+    limits: Range = FREE
+    natural: Range = FREE
     period: float = 0.0
     start: float | None = None
     parts: int = 1
@@ -86,7 +85,7 @@ class Rule:
     taken: str = ""
 
     @property
-    def bounds(self) -> Limits:
+    def bounds(self) -> Range:
         """Of fine values in ordinary cells, before they are divided."""
         return shared_range(self.limits, self.natural)
 

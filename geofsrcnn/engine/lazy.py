@@ -219,6 +219,6 @@ def _upscale(
     bands = whole.reshape(-1, *whole.shape[-2:])
     period = 0 if wraps else recipe.period
     watch = _WATCHES.setdefault(name, Watch(recipe.name))
-    task = ArrayTask(recipe.ready, [recipe.storage], recipe.rule, period, recipe.tile_size, recipe.name, watch)
+    task = ArrayTask(recipe.ready, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
     fine = task.upscale(bands, Window(top, top + rows, left, left + columns), 1)
     return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])

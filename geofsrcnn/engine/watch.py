@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geofsrcnn._types import Array, Mask
-from geofsrcnn.engine.base import FREE, NO_RULE, Limits, Rule, Sink, Source
+from geofsrcnn._types import Array, Mask, Range
+from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Sink, Source
 from geofsrcnn.errors import warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -160,7 +160,7 @@ def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
     return ""
 
 
-def _outside(values: Array, valid: Mask, limits: Limits, slack: float) -> str:
+def _outside(values: Array, valid: Mask, limits: Range, slack: float) -> str:
     low, high = limits
     outside = valid & ((values < low - slack) | (values > high + slack))
     if limits == FREE or not outside.any():

@@ -21,7 +21,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import Array, Mask
+from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
@@ -105,7 +105,7 @@ class Band:
         return Packing(self.dtype, self.scale, self.offset, missing, self.nodata, self.limits)
 
     @property
-    def limits(self) -> tuple[float, float] | None:
+    def limits(self) -> Range | None:
         """Smallest and largest stored value where NBITS makes them narrower than the type."""
         if self.bits is None or self.dtype.kind != "u":
             return None

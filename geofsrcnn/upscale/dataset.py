@@ -179,7 +179,7 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
         if model.upsampler is not None and duration is None:
             warn_of_values(field)
         coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
-        task = ArrayTask(model, [field.storage], rule, grid.period, tile_size, printable(name))
+        task = ArrayTask(model, [field.storage], [rule], grid.period, tile_size, printable(name))
         done = task.upscale(coarse, Window(0, grid.shape[0], 0, grid.shape[1]), options.workers)
         fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
     else:

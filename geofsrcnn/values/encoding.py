@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geofsrcnn._types import Array, Mask
+from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError, UsageError
 
 HUGE = 3.399e38
@@ -110,7 +110,7 @@ class Missing:
     """
 
     marks: tuple[float, ...] = ()
-    limits: tuple[float, float] | None = None
+    limits: Range | None = None
     codes: tuple[float, ...] = ()
     step: float = 0.0
 
@@ -186,7 +186,7 @@ class Packing:
     offset: float = 0.0
     missing: Missing = field(default_factory=Missing)
     mark: float | None = None
-    bounds: tuple[float, float] | None = None
+    bounds: Range | None = None
 
     @property
     def plain(self) -> bool:
@@ -200,7 +200,7 @@ class Packing:
         return np.dtype(np.float32 if small else np.float64)
 
     @property
-    def limits(self) -> tuple[float, float] | None:
+    def limits(self) -> Range | None:
         """Smallest and largest value that can be stored, missing marks at the ends left out; None for floats."""
         bounds = self.bounds or stored_limits(self.dtype)
         if bounds is None:
@@ -257,7 +257,7 @@ def stored_nodata(nodata: float | None, dtype: np.dtype[Any]) -> Any | None:
     return dtype.type(int(nodata)) if info.min <= int(nodata) <= info.max else None
 
 
-def stored_limits(dtype: np.dtype[Any]) -> tuple[float, float] | None:
+def stored_limits(dtype: np.dtype[Any]) -> Range | None:
     """Smallest and largest value of an integer type, of 64 bits as the nearest double; None for floats.
 
     Examples
@@ -271,7 +271,7 @@ def stored_limits(dtype: np.dtype[Any]) -> tuple[float, float] | None:
     return float(info.min), float(info.max)
 
 
-def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tuple[float, float] | None:
+def within(a: Range | None, b: Range | None) -> Range | None:
     """The part that two ranges share; None stands for no bounds.
 
     Raises
@@ -292,7 +292,7 @@ def within(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tupl
     return shared
 
 
-def shared_range(limits: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:
+def shared_range(limits: Range, other: Range | None) -> Range:
     """What two ranges share; the first where they share nothing, which is wrong, and no reason to stop.
 
     Examples
@@ -311,7 +311,7 @@ def to_stored(
     valid: Mask,
     dtype: np.dtype[Any],
     nodata: float | None = None,
-    limits: tuple[float, float] | None = None,
+    limits: Range | None = None,
 ) -> Array:
     """Values as the output type stores them.
 
@@ -363,7 +363,7 @@ def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
     return stored
 
 
-def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> Array:
+def _to_integer(values: Array, dtype: np.dtype[Any], limits: Range | None) -> Array:
     info = np.iinfo(dtype)
     low, high = limits if limits is not None else (info.min, info.max)
     if values.dtype.kind != "f":
@@ -379,7 +379,7 @@ def _to_integer(values: Array, dtype: np.dtype[Any], limits: tuple[float, float]
     return result
 
 
-def _next_to(missing: Any, dtype: np.dtype[Any], limits: tuple[float, float] | None, wanted: Array) -> Array:
+def _next_to(missing: Any, dtype: np.dtype[Any], limits: Range | None, wanted: Array) -> Array:
     """The stored neighbours of the nodata value, on the side where each wanted value lies."""
     if dtype.kind == "f":
         up, down = (_clear_of(missing, dtype, side) for side in (1, -1))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from geofsrcnn._types import Range
+
 
 class Measure(Enum):
     """What units measure, as far as it tells kinds of variables apart."""
@@ -59,7 +61,7 @@ class Units:
         return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi}.get(self.measure)
 
     @property
-    def share(self) -> tuple[float, float]:
+    def share(self) -> Range:
         """The limits of a fraction; without an upper one where units do not tell."""
         if self.measure is Measure.PERCENT:
             return 0.0, 100.0

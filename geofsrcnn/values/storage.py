@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geofsrcnn._types import Array, Mask
+from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing, refuse_lost_digits
@@ -41,7 +41,7 @@ class Storage:
         return cls(packing, replace(packing, mark=nodata), dtype, raw=raw)
 
     @property
-    def limits(self) -> tuple[float, float] | None:
+    def limits(self) -> Range | None:
         """Smallest and largest fine value that can be stored and is not missing; None where nothing stops them."""
         return self.fine.limits
 

@@ -17,7 +17,7 @@ DEGREES = Rule(period=360.0)
 
 def upscaled(field: np.ndarray, model: str = "small", rule: Rule = DEGREES, **options: object) -> np.ndarray:
     """A field of directions, 3 times finer."""
-    task = ArrayTask(load_model(model, 3), [Storage.plain(field.dtype)], rule, **options)
+    task = ArrayTask(load_model(model, 3), [Storage.plain(field.dtype)], [rule], **options)
     return task.upscale(field[None], Window(0, field.shape[0], 0, field.shape[1]), 1)[0]
 
 
