@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.formats.raster import RasterSource
-from geofsrcnn.values.quantity import SAID, Kind, Quantity, header_of_band, quantity_as, quantity_of
+from geofsrcnn.values.quantity import Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 
 def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
@@ -36,7 +36,7 @@ def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity]) -> Non
     """Say which bands are not made finer as a field is, where that was guessed."""
     pairs = list(zip(source.bands, quantities, strict=True))
     shown = printable(source.path.name)
-    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and q.evidence != SAID]
+    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and not q.said]
     if classes:
         warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
     totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]

@@ -12,7 +12,7 @@ from geofsrcnn.errors import printable, warn
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, RasterSource
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.classes import LEAST_CELLS, count_classes
-from geofsrcnn.values.quantity import SAID, Kind, Quantity
+from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.sentinels import Glimpse, collar, sentinel, steps
 
 SIDE = 128
@@ -70,7 +70,7 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
     if source.raw:
         return
     pairs = zip(source.bands, quantities, strict=True)
-    _warn_of_classes(source, [band for band, q in pairs if q.kind is Kind.FIELD and q.evidence != SAID])
+    _warn_of_classes(source, [band for band, q in pairs if q.kind is Kind.FIELD and not q.said])
     seen = glimpses(source)
     _warn_of_missing(source, seen)
     if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):

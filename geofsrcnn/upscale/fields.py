@@ -30,12 +30,10 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.quantity import UNTOLD, Kind, Quantity
+from geofsrcnn.values.quantity import UNTOLD, Quantity
 from geofsrcnn.values.storage import Storage
 
 Lead = tuple[slice, ...]
-
-PLAIN = Quantity(Kind.FIELD, UNTOLD)
 
 SLAB = 128 * 2**20
 """Bytes of whole coarse grids that are held, so that a chunk of many times is read once."""
@@ -76,7 +74,7 @@ class Field:
     variable: xr.Variable
     dims: tuple[str, ...]
     factor: int
-    quantity: Quantity = PLAIN
+    quantity: Quantity = UNTOLD
     each: Sequence[Quantity] = ()
     total: bool = False
     raw: bool = False
@@ -105,7 +103,7 @@ class Field:
         packing = self.storage.fine
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
-            stored = self.storage.coarse.limits if value_range is not None else limits_of(self.variable)
+            stored = self.storage.limits if value_range is not None else limits_of(self.variable)
         lazy, single = self.variable.chunks is not None, replace(self, together=1)  # whatever goes together
         return rule_of(
             self.quantity,

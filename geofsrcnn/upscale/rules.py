@@ -13,7 +13,7 @@ from geofsrcnn.engine.base import FREE, Rule, Source
 from geofsrcnn.errors import UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.encoding import within
-from geofsrcnn.values.quantity import Kind, Quantity
+from geofsrcnn.values.quantity import Kind, Quantity, fraction_limits
 
 SAMPLE = 1024
 """Cells along one side of the middle of a field that is looked at."""
@@ -97,7 +97,7 @@ def _natural(quantity: Quantity, extremes: Extremes) -> Range:
     if quantity.limits is None:
         return FREE
     if quantity.kind is Kind.FRACTION and math.isinf(quantity.limits[1]) and (seen := extremes()) is not None:
-        return quantity.limits_of(*seen) or FREE
+        return fraction_limits(*seen)
     return quantity.limits
 
 

@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from geofsrcnn._types import Range
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.values.quantity_units import Measure, Units, read_units
 from geofsrcnn.values.quantity_words import (
@@ -54,8 +55,14 @@ STATED = (Kind.FIELD, Kind.NEVER_NEGATIVE, Kind.FRACTION, Kind.DIRECTION, Kind.C
 
 POSITIVE = 0.0, math.inf
 
-SAID, UNTOLD = "as you say", "nothing says otherwise"
-"""Evidence that the user gives, and none."""
+
+class Certainty(Enum):
+    """How far the evidence of what a variable is can be believed."""
+
+    SAID = "the user says it"
+    STATED = "a convention states it"
+    GUESSED = "words, units or the type tell it"
+    UNTOLD = "nothing tells it"
 
 
 @dataclass(frozen=True)
@@ -101,42 +108,48 @@ class Quantity:
         What its values keep, in its own units.
     period : float, optional
         Of a direction: 360 in degrees, 2 pi in radians; pi where it is an axis without a head.
+    certainty : Certainty
+        How far the evidence is to be believed.
     """
 
     kind: Kind
     evidence: str
-    limits: tuple[float, float] | None = None
+    limits: Range | None = None
     period: float | None = None
+    certainty: Certainty = Certainty.GUESSED
+
+    @property
+    def said(self) -> bool:
+        """Tell whether the user says it."""
+        return self.certainty is Certainty.SAID
 
     @property
     def stated(self) -> bool:
-        """Whether a convention or the user says it, rather than words and units."""
-        return self.evidence.startswith((SAID, "standard_name", "cell_methods", "flag_"))
+        """Tell whether a convention or the user says it, rather than words and units."""
+        return self.certainty in {Certainty.SAID, Certainty.STATED}
 
     @property
     def untold(self) -> bool:
-        """Whether nothing says what it is."""
-        return self.evidence == UNTOLD
+        """Tell whether nothing says what it is."""
+        return self.certainty is Certainty.UNTOLD
 
-    def limits_of(self, least: float, most: float) -> tuple[float, float] | None:
-        """The limits that a field keeps whose coarse values lie between two numbers.
 
-        A limit that the coarse values themselves pass is none: the header has said too much. The upper limit of a
-        fraction whose units do not tell is 1 if no value is above it, and 100 if no value is above that.
+UNTOLD = Quantity(Kind.FIELD, "nothing says otherwise", certainty=Certainty.UNTOLD)
+"""What a variable is of which nothing says what it is."""
 
-        Examples
-        --------
-        >>> cover = quantity_of(Header("VEGFRA", attrs={"description": "VEGETATION FRACTION"}))
-        >>> cover.limits_of(0, 87.0), cover.limits_of(0, 0.9)
-        ((0.0, 100.0), (0.0, 1.0))
-        """
-        if self.limits is None:
-            return None
-        low, high = self.limits
-        if self.kind is Kind.FRACTION and not math.isfinite(high):
-            high = next((end for end in (1.0, 100.0) if most <= end), math.inf)
-        low, high = low if least >= low else -math.inf, high if most <= high else math.inf
-        return None if (low, high) == (-math.inf, math.inf) else (low, high)
+
+def fraction_limits(least: float, most: float) -> Range:
+    """Return the limits of a fraction whose units do not tell, by its smallest and largest coarse value.
+
+    The upper limit is 1 if no value is above it, 100 if no value is above that. A limit that the values themselves pass
+    is none: the header has said too much.
+
+    Examples
+    --------
+    >>> fraction_limits(0, 87.0), fraction_limits(0, 0.9), fraction_limits(-0.1, 250)
+    ((0.0, 100.0), (0.0, 1.0), (-inf, inf))
+    """
+    return 0.0 if least >= 0 else -math.inf, next((end for end in (1.0, 100.0) if most <= end), math.inf)
 
 
 def quantity_of(header: Header) -> Quantity:
@@ -154,7 +167,7 @@ def quantity_of(header: Header) -> Quantity:
     --------
     >>> quantity_of(Header("tp", units="m", standard_name="unknown", long_name="Total precipitation"))
     Quantity(kind=<Kind.NEVER_NEGATIVE: 'never-negative'>, evidence="long_name 'Total precipitation'", \
-limits=(0.0, inf), period=None)
+limits=(0.0, inf), period=None, certainty=<Certainty.GUESSED: 'words, units or the type tell it'>)
     """
     for judge in (_of_type, _of_flags, _of_place, _of_code_units, _of_methods):
         if (found := judge(header)) is not None:
@@ -196,17 +209,16 @@ def quantity_as(kind: str, header: Header) -> Quantity:
         words = ", ".join(each.value for each in STATED)
         raise UsageError(f"{printable(kind)} is no kind of variable: one of {words}")
     units = read_units(header.units)
-    said = SAID
+    limits = period = None
     if wanted is Kind.NEVER_NEGATIVE:
-        return Quantity(wanted, said, POSITIVE)
-    if wanted is Kind.FRACTION:
-        return Quantity(wanted, said, units.share)
-    if wanted is Kind.DIRECTION:
-        return Quantity(wanted, said, period=units.period or 360.0)
-    if wanted is Kind.TOTAL:
-        natural = quantity_of(header)
-        return Quantity(wanted, said, POSITIVE if natural.limits is not None else None)
-    return Quantity(wanted, said)
+        limits = POSITIVE
+    elif wanted is Kind.FRACTION:
+        limits = units.share
+    elif wanted is Kind.DIRECTION:
+        period = units.period or 360.0
+    elif wanted is Kind.TOTAL and quantity_of(header).limits is not None:
+        limits = POSITIVE
+    return Quantity(wanted, "as you say", limits, period, Certainty.SAID)
 
 
 def header_of_band(
@@ -312,7 +324,7 @@ def _of_flags(header: Header) -> Quantity | None:
     """Flags of CF 3.5, unless they only name values outside the valid range of a field."""
     for key in ("flag_values", "flag_masks", "flag_meanings"):
         if key in header.attrs and not _outside(header):
-            return Quantity(Kind.CATEGORY, key)
+            return Quantity(Kind.CATEGORY, key, certainty=Certainty.STATED)
     return None
 
 
@@ -335,7 +347,7 @@ def _of_place(header: Header) -> Quantity | None:
     if units.measure is Measure.PLACE:
         return Quantity(Kind.PLACE, f"units {_quoted(header.units)}")
     if _PLACE_STANDARD.fullmatch(header.standard_name):
-        return Quantity(Kind.PLACE, f"standard_name {_quoted(header.standard_name)}")
+        return Quantity(Kind.PLACE, f"standard_name {_quoted(header.standard_name)}", certainty=Certainty.STATED)
     if (place_named(name) or _ROTATED.fullmatch(name)) and (units.period or not units.text):
         return Quantity(Kind.PLACE, f"name {_quoted(header.name)}")
     if as_words(header.long_name) in {"latitude", "longitude"} and (units.period or not units.text):
@@ -365,10 +377,11 @@ def _of_methods(header: Header) -> Quantity | None:
     evidence = f"cell_methods {_quoted(header.cell_methods)}"
     for names, method in re.findall(r"((?:[\w.]+:\s*)+)(\w+)", re.sub(r"\([^)]*\)", "", header.cell_methods)):
         if method in {"standard_deviation", "variance", "range", "sum_of_squares", "root_mean_square"}:
-            return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
+            return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE, certainty=Certainty.STATED)
         if method == "sum" and _over_ground(names, header.horizontal) and not units.per_area:
             said = _of_words(header)
-            return Quantity(Kind.TOTAL, evidence, POSITIVE if said.limits is not None else None)
+            limits = POSITIVE if said.limits is not None else None
+            return Quantity(Kind.TOTAL, evidence, limits, certainty=Certainty.STATED)
     return None
 
 
@@ -391,7 +404,8 @@ def _of_words(header: Header) -> Quantity:
     for judge in (_of_spread, _of_difference, _of_title):
         for evidence, text in titles:
             if (found := judge(header, units, evidence, text)) is not None:
-                return found
+                by_convention = found.evidence.startswith("standard_name")
+                return replace(found, certainty=Certainty.STATED) if by_convention else found
     if units.measure is Measure.PART:
         return Quantity(Kind.FRACTION, stated, units.share)
     if units.measure is Measure.CONCENTRATION:
@@ -400,7 +414,7 @@ def _of_words(header: Header) -> Quantity:
         return Quantity(Kind.DIRECTION, stated, period=360.0)
     if header.coordinate and _integer(header) and units.plain:
         return Quantity(Kind.CATEGORY, "integers among the coordinates")
-    return Quantity(Kind.FIELD, UNTOLD)
+    return UNTOLD
 
 
 def _titles(header: Header) -> list[tuple[str, str]]:

@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.errors import UsageError
-from geofsrcnn.values.quantity import Header, Kind, Quantity, header_of_band, quantity_as, quantity_of
+from geofsrcnn.values.quantity import (
+    Certainty,
+    Header,
+    Kind,
+    Quantity,
+    fraction_limits,
+    header_of_band,
+    quantity_as,
+    quantity_of,
+)
 from geofsrcnn.values.quantity_units import Measure, read_units
 
 TABLE = json.loads(Path(__file__).with_name("quantity_headers.json").read_text(encoding="utf-8"))
@@ -170,16 +179,31 @@ def test_limits_of_fractions_follow_their_units(units, limits):
 def test_fractions_without_units_take_their_upper_limit_from_values():
     """WRF states none for its vegetation fraction, which is one of 100."""
     cover = quantity_of(Header("VEGFRA", attrs={"description": "VEGETATION FRACTION"}))
-    assert cover.limits_of(0, 0.7) == (0, 1)
-    assert cover.limits_of(0, 86.5) == (0, 100)
-    assert cover.limits_of(0, 250) == (0, math.inf)
+    assert cover.limits == (0, math.inf)
+    assert fraction_limits(0, 0.7) == (0, 1)
+    assert fraction_limits(0, 86.5) == (0, 100)
+    assert fraction_limits(0, 250) == (0, math.inf)
 
 
 def test_limits_that_coarse_values_pass_are_none():
-    """Retrievals may be negative, humidity above 100, and cover in % whose units read 1."""
-    assert quantity_of(Header("chl", units="mg m-3")).limits_of(-0.2, 3) is None
-    assert quantity_of(Header("tcc", units="1", long_name="Total cloud cover")).limits_of(0, 100) == (0, math.inf)
-    assert quantity_of(Header("t", units="K", standard_name="air_temperature")).limits_of(200, 300) is None
+    """Retrievals of a fraction may be negative."""
+    assert fraction_limits(-0.2, 3) == (-math.inf, 100)
+
+
+@pytest.mark.parametrize(
+    ("header", "certainty"),
+    [
+        (Header("a", units="t", cell_methods="area: sum"), Certainty.STATED),
+        (Header("a", units="kg", standard_name="atmosphere_mass_of_carbon_dioxide"), Certainty.STATED),
+        (Header("a", attrs={"flag_values": [1, 2]}), Certainty.STATED),
+        (Header("population", units="persons"), Certainty.GUESSED),
+        (Header("a"), Certainty.UNTOLD),
+    ],
+)
+def test_certainty_follows_who_says_it(header, certainty):
+    """Conventions state, words and units let guess, nothing tells nothing; what the user says is said."""
+    assert quantity_of(header).certainty is certainty
+    assert quantity_as("field", header).certainty is Certainty.SAID
 
 
 @pytest.mark.parametrize(
