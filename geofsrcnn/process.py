@@ -6,16 +6,21 @@ import ctypes
 import os
 from contextlib import suppress
 
-# Drivers that open other files or servers. GDAL reads this once, before its first use in the process.
-_SKIPPED_DRIVERS = (
-    "VRT GTI WMS WMTS WCS HTTP STACIT STACTA DERIVED PDF MBTiles Rasterlite KMLSUPEROVERLAY PLMOSAIC EEDA EEDAI"
+LINKING_DRIVERS = (
+    *("VRT", "GTI", "WMS", "WMTS", "WCS", "HTTP", "STACIT", "STACTA", "DERIVED", "PDF", "MBTiles", "Rasterlite"),
+    *("KMLSUPEROVERLAY", "PLMOSAIC", "EEDA", "EEDAI"),
 )
+"""GDAL's drivers that open other files or servers."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def harden_gdal(driver: str | None = None) -> None:
-    """GDAL's environment for a process of ours: no network, no drivers that open other files but the one asked for."""
-    skipped = [name for name in _SKIPPED_DRIVERS.split() if driver is None or name.upper() != driver.upper()]
+    """Set GDAL's environment for a process of ours: no network, no drivers that open other files but the one asked for.
+
+    GDAL reads it once, before its first use in the process.
+    """
+    skipped = [name for name in LINKING_DRIVERS if driver is None or name.upper() != driver.upper()]
     os.environ["GDAL_SKIP"] = " ".join(skipped)
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
     os.environ["CPL_VSIL_CURL_ALLOWED_EXTENSIONS"] = ".none"

@@ -16,16 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.files.kinds import DRIVER_SUFFIXES, SUFFIX_FORMATS, ZARR_MARKS
+from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, ZARR_MARKS
 from geofsrcnn.files.remote import is_remote
 
 PATTERN = "{stem}_x{factor}{suffix}"
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """Ends of names that are taken from a folder."""
-
-PACKED_SUFFIXES = (".zip", ".gz", ".bz2", ".xz")
-"""Ends of names of packed files."""
 
 MANIFESTS = (".jsonl", ".ndjson")
 

@@ -32,6 +32,7 @@ from geofsrcnn.errors import (
     OutputError,
     printable,
 )
+from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
 from geofsrcnn.files.paths import content_digest, fingerprint, sidecars_of
 from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote, remote_state, uploaded
 from geofsrcnn.options import workers_of
@@ -368,7 +369,7 @@ def _checkpoint(settings: Settings) -> Checkpoint:
     data = _brought.get(settings.digest, b"")
     if hashlib.sha256(data).hexdigest() != settings.digest:
         raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
-    return parse_checkpoint(data, Path(f"{settings.model}.safetensors"))
+    return parse_checkpoint(data, Path(f"{settings.model}{CHECKPOINT_SUFFIX}"))
 
 
 def _done(target: Path, summary: Summary) -> Facts:

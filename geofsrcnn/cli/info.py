@@ -15,6 +15,7 @@ from geofsrcnn.cli.show import bands_text, plain_text, show_facts, show_table, s
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.errors import InputError, ModelError, printable
 from geofsrcnn.files.archives import unpacked
+from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.process import harden_gdal
 
@@ -32,7 +33,7 @@ def info(
 ) -> None:
     """Describe a raster or dataset as upscale sees it, or a model."""
     harden_gdal(driver)
-    is_model = name.endswith(".safetensors") or not (Path(name).suffix or os.sep in name or Path(name).exists())
+    is_model = name.endswith(CHECKPOINT_SUFFIX) or not (Path(name).suffix or os.sep in name or Path(name).exists())
     if is_model:
         facts, show = _model_facts(name, factor), _show_card
     else:

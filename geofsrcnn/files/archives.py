@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable
-from geofsrcnn.files.kinds import PACKED, Signature, sniff, zip_names
+from geofsrcnn.files.kinds import PACKED, SINGLE_SUFFIXES, Signature, sniff, zip_names
 
 _SHOWN = 5
 """Names of a ZIP that a message lists."""
@@ -132,4 +132,4 @@ def _copy(packed: IO[bytes], file: IO[bytes], folder: Path, shown: str) -> None:
 
 def _single(path: Path) -> str:
     """The name of the only file of a gzip, bzip2 or xz file."""
-    return path.stem if path.suffix.lower() in (".gz", ".bz2", ".xz", ".z") else path.name
+    return path.stem if path.suffix.lower() in SINGLE_SUFFIXES.values() else path.name

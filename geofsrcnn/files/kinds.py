@@ -27,6 +27,12 @@ PACKED: dict[str, str] = {
 }
 """What holds data packed, or speaks of it; "ZIP" is one of a Zarr store."""
 
+SINGLE_SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz"}
+"""Kinds that hold one file, packed, by the end of their names."""
+
+PACKED_SUFFIXES = (".zip", *SINGLE_SUFFIXES.values())
+"""Ends of names of what a file can be read from within."""
+
 _STARTS: dict[bytes, Signature] = {
     b"GRIB": "GRIB",
     b"\x1f\x8b": "gzip",
@@ -146,21 +152,23 @@ def driver_of(path: Path) -> str | None:
 
 
 def zip_names(path: Path) -> list[str]:
-    """Names of the files in a ZIP; none if it cannot be read."""
+    """List the files in a ZIP; none if it cannot be read."""
+    return _zip_names(path) or []
+
+
+def _zip_names(path: Path) -> list[str] | None:
+    """List the files in a ZIP; None if it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [each.filename for each in archive.infolist() if not each.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return []
+        return None
 
 
 def _is_plain_zip(path: Path) -> bool:
-    """Whether a ZIP can be read and holds no Zarr store."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return not any(name.rpartition("/")[2] in ZARR_MARKS for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
+    """Tell whether a ZIP can be read and holds no Zarr store."""
+    names = _zip_names(path)
+    return names is not None and not any(name.rpartition("/")[2] in ZARR_MARKS for name in names)
 
 
 def is_zarr(folder: Path) -> bool:

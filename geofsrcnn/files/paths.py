@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,6 +76,18 @@ def identity(path: Path) -> tuple[int, ...]:
     the files with metadata.
     """
     return tuple(n for s in _states(path) for n in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns))
+
+
+def watch_changes(paths: Sequence[Path]) -> Callable[[], None]:
+    """Return what raises an InputError if one of these inputs is not as it is now."""
+    before = [identity(path) for path in paths]
+
+    def check_unchanged() -> None:
+        for path, was in zip(paths, before, strict=True):
+            if identity(path) != was:
+                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
+
+    return check_unchanged
 
 
 def fingerprint(path: Path) -> str:

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import secrets
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.georeference import DatedCRS, quiet
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
+from geofsrcnn.formats.writer import DIFFERS, checksum, differing
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -48,8 +48,6 @@ REFUSED = {
     **dict.fromkeys(("PROFILE", "TFW", "RPB", "RPCTXT", "WORLDFILE"), "moves metadata out of the file"),
 }
 """Creation options against what the output promises."""
-
-DIFFERS = "the output read back differs from what was written"
 
 ALPHA_TYPES = ("uint8", "uint16")
 """Types whose alpha bands readers take for a mask."""
@@ -349,13 +347,13 @@ class GeoTiffSink:
                     )
                 if cells.mask is not None:
                     self._dataset.write_mask(cells.mask, window=area)
-                    self._checksums.append((window, None, _checksum(cells.mask)))
+                    self._checksums.append((window, None, checksum(cells.mask)))
         except (*GDAL_ERRORS, OSError, ValueError) as error:
             raise self._failed("cannot write the output", error) from error
 
     def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
         self._dataset.write(stored, indexes=indexes, window=area)
-        self._checksums.append((window, indexes, _checksum(stored)))
+        self._checksums.append((window, indexes, checksum(stored)))
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window that was written.
@@ -426,15 +424,15 @@ class GeoTiffSink:
             same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
             same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
         if not same:
-            raise OutputError(f"{DIFFERS} (size, type, nodata, CRS, transform or tags){no_room(None, self._path)}")
+            raise differing("size, type, nodata, CRS, transform or tags", self._path)
 
     def _verify_windows(self, checksums: Sequence[tuple[Window, list[int] | None, int]]) -> None:
         with _reading(self._path) as d:
-            for window, indexes, checksum in checksums:
+            for window, indexes, expected in checksums:
                 area = RasterioWindow.from_slices(*window.slices())
                 stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
-                if _checksum(stored) != checksum:
-                    raise OutputError(f"{DIFFERS} ({window}){no_room(None, self._path)}")
+                if checksum(stored) != expected:
+                    raise differing(str(window), self._path)
 
     def __enter__(self) -> GeoTiffSink:
         return self
@@ -585,10 +583,6 @@ def _reading(path: Path) -> Iterator[Any]:
     """The output opened again, by its path and with a handle of its own."""
     with _writing(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
         yield dataset
-
-
-def _checksum(values: Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).data)
 
 
 def _spelt(nodata: float | None) -> str:

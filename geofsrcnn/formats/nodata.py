@@ -89,6 +89,19 @@ def own_masks(dataset: Any, indexes: list[int]) -> list[int]:
     return [index for index in indexes if not dataset.mask_flag_enums[index - 1]]
 
 
+def mark_for_mask(dtype: np.dtype[Any], what: str) -> float:
+    """Return what missing cells of a band are stored as, where an output has no mask that could say it.
+
+    Raises
+    ------
+    InputError
+        If the type has no NaN; the words say what has the mask.
+    """
+    if dtype.kind != "f":
+        raise InputError(f"{what} and no nodata value: say with --nodata what stands for missing cells")
+    return math.nan
+
+
 def warn_of_combination(dataset: Any, shown: str) -> None:
     """Warn of a value for each band that does not count, as there are not as many as bands."""
     tag = dataset.tags().get(COMBINATION)

@@ -25,18 +25,17 @@ from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
-from geofsrcnn.files.paths import identity, local_path, says_more_than_statistics, sidecars_of
+from geofsrcnn.files.paths import local_path, says_more_than_statistics, sidecars_of
 from geofsrcnn.formats.georeference import period_along, quiet, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
-from geofsrcnn.formats.nodata import nodata_of, own_masks, warn_of_combination
+from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
+from geofsrcnn.formats.writer import MAX_BLOCK
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.process import LINKING_DRIVERS
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing
 from geofsrcnn.values.storage import Storage, decode_bands
-
-MAX_BLOCK = 256 * 2**20
-"""Largest block (strip or tile) of an input, unpacked, in bytes."""
 
 MAX_RATIO = 1000
 """Largest ratio of declared bytes to file bytes of an input above 1 GiB."""
@@ -50,36 +49,14 @@ SAMPLE = 256
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for GDAL: some calls let GDAL's own errors through."""
 
-# Drivers that open other files, talk to servers, or bring a second HDF5 library into the process.
 REFUSED_DRIVERS = frozenset(
     [
-        "GTI",
-        "WMS",
-        "WMTS",
-        "WCS",
-        "HTTP",
-        "STACIT",
-        "STACTA",
-        "DERIVED",
-        "PDF",
-        "MBTILES",
-        "RASTERLITE",
-        "KMLSUPEROVERLAY",
-        "PLMOSAIC",
-        "EEDA",
-        "EEDAI",
-        "OGR_VRT",
-        "NETCDF",
-        "HDF4",
-        "HDF4IMAGE",
-        "HDF5",
-        "HDF5IMAGE",
-        "BAG",
-        "KEA",
-        "ZARR",
-        "MEM",
+        *({name.upper() for name in LINKING_DRIVERS} - {"VRT"}),
+        *("NETCDF", "HDF4", "HDF4IMAGE", "HDF5", "HDF5IMAGE", "BAG", "KEA", "ZARR"),  # a second HDF5 library
+        *("OGR_VRT", "MEM"),
     ]
 )
+"""Drivers, in capitals, that open no file even if they are asked for; a VRT is for who names it."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +144,6 @@ class RasterSource:
         self._shown = printable(self.path.name)
         self.raw, self._allow_lossy = raw, allow_lossy
         self._infinite = False
-        self._identity = identity(self.path)
         self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
@@ -304,12 +280,9 @@ class RasterSource:
         """A band of several that has a mask of its own: an output has one mask, so a nodata value stands for it."""
         if band.index not in self._masked_alone or band.nodata is not None:
             return band
-        if band.dtype.kind != "f":
-            raise InputError(
-                f"band {band.index} of {self._shown} has a mask of its own and no nodata value: say with --nodata what "
-                "stands for missing cells, or upscale bands one by one with --bidx"
-            )
-        return replace(band, nodata=math.nan)
+        return replace(
+            band, nodata=mark_for_mask(band.dtype, f"band {band.index} of {self._shown} has a mask of its own")
+        )
 
     def _colourmap(self) -> dict[int, Any] | None:
         """Colours of classes; none of a ramp of greys, which shows measurements."""
@@ -508,17 +481,6 @@ class RasterSource:
         wanted = 2 * max(rows, 256) * d.width * min(d.count, 16) * self.bands[0].dtype.itemsize
         with rasterio.Env(GDAL_CACHEMAX=min(max(wanted, CACHE[0]), CACHE[1])):
             yield
-
-    def check_unchanged(self) -> None:
-        """Refuse a result of an input that was replaced or changed since it was opened.
-
-        Raises
-        ------
-        InputError
-            If it was.
-        """
-        if identity(self.path) != self._identity:
-            raise InputError(f"{self._shown} was changed while it was read: run again")
 
     def close(self) -> None:
         """Close the file."""

@@ -29,6 +29,7 @@ from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import Format, GeoTiffSink
+from geofsrcnn.formats.nodata import mark_for_mask
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField
 from geofsrcnn.grids.affine import Grid
@@ -104,9 +105,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with --bidx")
     mark = first.nodata
     if mark is None and (source.has_mask or source.alpha_as_mask):
-        if first.dtype.kind != "f":
-            raise InputError(f"{shown} has a mask and no nodata value: say with --nodata what stands for missing cells")
-        mark = float("nan")
+        mark = mark_for_mask(first.dtype, f"{shown} has a mask")
     left_out = {
         "a colour table": source.colourmap is not None,
         "tags of bands": any(

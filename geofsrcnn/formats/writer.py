@@ -18,7 +18,9 @@ from geofsrcnn.files.staging import no_room
 Index = tuple[slice, ...]
 
 MAX_BLOCK = 256 * 2**20
-"""Bytes of one chunk: it is held whole to read one value of it, and small files can declare chunks of gigabytes."""
+"""Bytes of one chunk or block: it is held whole to read one value of it, and small files can declare gigabytes."""
+
+DIFFERS = "the output read back differs from what was written"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class NewField:
         Cells that are written together, along each dimension.
     encoding : dict
         How the coarse field was stored.
+    marks : tuple of float
+        Stored values of missing cells, whether attributes state them or the NetCDF library has them by itself.
     """
 
     name: str
@@ -47,6 +51,7 @@ class NewField:
     attrs: Mapping[str, Any]
     chunks: Sequence[int]
     encoding: Mapping[str, Any] = field(default_factory=dict)
+    marks: tuple[float, ...] = ()
 
 
 class Writer(Protocol):
@@ -94,7 +99,7 @@ class Checksums:
 
     def add(self, name: str, index: Index, values: Array) -> None:
         """Note a part of a field."""
-        self._sums.append((name, index, _checksum(values)))
+        self._sums.append((name, index, checksum(values)))
 
     def compare(self, path: Path, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
         """Read all parts again.
@@ -105,12 +110,17 @@ class Checksums:
             If one is not what was written.
         """
         for name, index, expected in self._sums:
-            if _checksum(read(name, index)) != expected:
-                words = f"the output read back differs from what was written ({printable(name)})"
-                raise OutputError(words + no_room(None, path))
+            if checksum(read(name, index)) != expected:
+                raise differing(printable(name), path)
             each_part()
 
 
-def _checksum(values: Array) -> int:
+def differing(what: str, path: Path) -> OutputError:
+    """Make the error of a part that reads back as something else than was written."""
+    return OutputError(f"{DIFFERS} ({what}){no_room(None, path)}")
+
+
+def checksum(values: Array) -> int:
+    """Return a checksum of numbers, whatever the order of their bytes."""
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return zlib.crc32(np.ascontiguousarray(native).view(np.uint8).data)

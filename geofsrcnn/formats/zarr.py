@@ -6,7 +6,7 @@ import asyncio
 import math
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.files.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
 from geofsrcnn.files.staging import no_room
@@ -206,6 +207,9 @@ class ZarrWriter:
         self._arrays: dict[str, Any] = {}
         self._sums = Checksums()
         for variable in rest.variables.values():
+            missing = missing_of(variable)
+            if not missing.valid(variable.to_numpy()).all():
+                variable.attrs = _with_fill(variable.attrs, missing.marks, variable.dtype)
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
         with writing(self._path, OSError), _quiet():
             rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
@@ -214,7 +218,7 @@ class ZarrWriter:
         """A field to come, with the compression of the coarse one."""
         sizes = tuple(new.sizes.values())
         plan = da.zeros(sizes, chunks=-1, dtype=new.dtype)
-        variable = xr.Variable(tuple(new.sizes), plan, new.attrs)
+        variable = xr.Variable(tuple(new.sizes), plan, _with_fill(new.attrs, new.marks, new.dtype))
         encoding: dict[str, Any] = {"chunks": tuple(min(c, n) for c, n in zip(new.chunks, sizes, strict=True))}
         codecs = new.encoding.get("compressors") or ()
         if codecs and all(_codec(codec) in LOSSLESS for codec in codecs):
@@ -257,6 +261,12 @@ class ZarrWriter:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _with_fill(attrs: Mapping[str, Any], marks: Sequence[float], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """State what missing cells are stored as where attributes leave it to the NetCDF library, which Zarr does not."""
+    unstated = marks and "_FillValue" not in attrs and "missing_value" not in attrs
+    return {**attrs, "_FillValue": dtype.type(marks[0])} if unstated else dict(attrs)
 
 
 def _codec(codec: Any) -> str:

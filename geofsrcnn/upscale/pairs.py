@@ -13,7 +13,7 @@ from geofsrcnn.cf.times import decode_times
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
-from geofsrcnn.files.paths import expanded, refuse_same
+from geofsrcnn.files.paths import expanded, refuse_same, watch_changes
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, open_dataset
 from geofsrcnn.formats.writer import NewField, Writer
@@ -22,7 +22,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import Downscaling, prepare
 from geofsrcnn.pairs.times import TOGETHER
-from geofsrcnn.upscale.task import Task, watch
+from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
 
 
@@ -36,7 +36,7 @@ def open_pairs(
     remote = [source for source in sources if isinstance(source, RemoteZarr)]
     local = expanded([source for source in sources if isinstance(source, Path)])
     refuse_same(target, *local)
-    check_unchanged = watch(local)
+    check_unchanged = watch_changes(local)
     with ExitStack() as held:
         places: list[Path | RemoteZarr] = [*remote, *local]
         stored = [held.enter_context(open_dataset(place)) for place in places]

@@ -15,6 +15,7 @@ from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
@@ -37,6 +38,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
     from geofsrcnn.formats.geotiff import Format, check_creation_options, rehearse
     from geofsrcnn.formats.raster import RasterSource
 
+    check_unchanged = watch_changes([path])
     with RasterSource(
         path,
         **options.of_raster(),
@@ -71,7 +73,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
         output = _GeoTIFF(source, grid, stream, form, quantities)
         with source.block_cache():
-            yield Task([stream], output, target, model, (region.shape, fine), options, source.check_unchanged)
+            yield Task([stream], output, target, model, (region.shape, fine), options, check_unchanged)
 
 
 def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from geofsrcnn._types import Progress
 from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
-from geofsrcnn.errors import InputError, LimitError, printable
-from geofsrcnn.files.paths import identity, size_of
+from geofsrcnn.errors import LimitError, printable
+from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.staging import free_bytes, staged
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
@@ -328,18 +328,6 @@ class Task:
 def peak_memory() -> int:
     """Largest resident memory of this process so far, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def watch(paths: Sequence[Path]) -> Callable[[], None]:
-    """What raises an InputError if one of these inputs is not as it was when it was called."""
-    before = [identity(path) for path in paths]
-
-    def check_unchanged() -> None:
-        for path, was in zip(paths, before, strict=True):
-            if identity(path) != was:
-                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
-
-    return check_unchanged
 
 
 def check_disk(target: Path, size: int, less: str) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 from geofsrcnn.engine.base import Sink, tile_size_of
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
+from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.task import Task, check_pixels, provenance, watch
+from geofsrcnn.upscale.task import Task, check_pixels, provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +48,7 @@ def open_via_cf(
     from geofsrcnn.upscale.look import warn_of_values
 
     check_bands(model)
-    check_unchanged = watch([path] if isinstance(path, Path) else [])
+    check_unchanged = watch_changes([path] if isinstance(path, Path) else [])
     with open_dataset(path, options, raw=model.upsampler is None) as dataset:
         plan = refine(
             dataset,
@@ -186,12 +187,17 @@ class _Store:
         attrs = drop_dangling(field_attrs(self.dataset, field), self.plan)
         if field.unpacked is not None:
             attrs["_FillValue"] = field.unpacked.type("nan")
-        marks = field.storage.coarse.missing.marks
-        stated = not {"_FillValue", "missing_value"}.isdisjoint(attrs)
-        if self.folder and marks and not stated:  # NetCDF's own fill value, which Zarr has not
-            attrs["_FillValue"] = field.dtype.type(marks[0])
-        encoding = field.variable.encoding
-        writer.define(NewField(field.name, sizes, field.dtype, attrs, [chunks[d] for d in order], encoding))
+        writer.define(
+            NewField(
+                field.name,
+                sizes,
+                field.dtype,
+                attrs,
+                [chunks[d] for d in order],
+                field.variable.encoding,
+                field.storage.coarse.missing.marks,
+            )
+        )
 
 
 @dataclass(frozen=True)

@@ -119,3 +119,16 @@ def test_zarr_is_told_which_cells_the_netcdf_library_filled(tmp_path):
     upscale_file(unwritten(tmp_path / "in.nc", "f4"), tmp_path / "out.zarr", 2, "bilinear")
     with xr.open_zarr(tmp_path / "out.zarr") as fine:
         assert int(np.isnan(fine["tas"]).sum()) == 16
+
+
+def test_zarr_is_told_it_of_variables_that_are_no_fields(tmp_path):
+    """A series beside the fields whose last value was never written is missing there in Zarr as well."""
+    source = unwritten(tmp_path / "in.nc", "f4")
+    with netCDF4.Dataset(source, "r+") as file:
+        file.createDimension("station", 3)
+        series = file.createVariable("height", "f4", ("station",))
+        series[:2] = [1, 2]
+    upscale_file(source, tmp_path / "out.zarr", 2, "bilinear")
+    with xr.open_zarr(tmp_path / "out.zarr") as fine:
+        assert np.isnan(fine["height"].to_numpy()).tolist() == [False, False, True]
+        assert "_FillValue" not in fine["lat"].encoding

@@ -26,6 +26,7 @@ from geofsrcnn.errors import (
     OutputError,
     UsageError,
 )
+from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import Window
 from tests.support.rasters import NOWHERE, created, opened, read, state, terrain, write
@@ -641,10 +642,10 @@ def test_bands_of_several_types_do_not_fit_one_file(tmp_path, output):
 def test_reading_leaves_no_trace(source):
     """Opening and reading write nothing beside the input, statistics and histograms included."""
     write(source, terrain((30, 30)).astype("float32"))
-    before = state(source)
+    before, check_unchanged = state(source), watch_changes([source])
     with RasterSource(source) as raster:
         cells = raster.read(Window(2, 12, 3, 9), slice(0, 1))
-        raster.check_unchanged()
+        check_unchanged()
     assert cells.values.shape == (1, 10, 6)
     assert np.array_equal(cells.values[0], read(source, 1)[2:12, 3:9])
     assert state(source) == before
@@ -653,11 +654,12 @@ def test_reading_leaves_no_trace(source):
 def test_a_replaced_input_is_noticed(source, tmp_path):
     """An input that was replaced or touched since it was opened is refused at the end."""
     write(source, terrain((30, 30)).astype("float32"))
-    with RasterSource(source) as raster:
+    check_unchanged = watch_changes([source])
+    with RasterSource(source):
         shutil.copy(source, tmp_path / "other.tif")
         (tmp_path / "other.tif").replace(source)
         with pytest.raises(InputError, match=r"coarse.tif was changed while it was read: run again"):
-            raster.check_unchanged()
+            check_unchanged()
 
 
 @pytest.mark.parametrize("kind", ["same", "symlink", "hard link"])
