@@ -43,9 +43,6 @@ MAX_RATIO = 1000
 CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
 
-SAMPLE = 256
-"""Cells along one side of what is looked at before the work."""
-
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for GDAL: some calls let GDAL's own errors through."""
 
@@ -336,18 +333,6 @@ class RasterSource:
         if sparse:
             warn("W-SPARSE", f"{self._shown} lacks blocks, which are read as nodata, or as 0 without one")
 
-    def middle(self, index: int) -> Array | None:
-        """A part of a band in the middle of the raster; None where it cannot be read, which is said later."""
-        rows, columns = self.grid.shape
-        middle = Window(rows // 2, rows // 2 + 1, columns // 2, columns // 2 + 1)
-        area = middle.grow(SAMPLE // 2, Window(0, rows, 0, columns))
-        try:
-            with rasterio.Env():
-                part: Array = self._dataset.read(index, window=RasterioWindow.from_slices(*area.slices()))
-        except (*GDAL_ERRORS, OSError, MemoryError):
-            return None
-        return part
-
     def _has_absent_blocks(self) -> bool:
         d = self._dataset
         if d.driver != "GTiff":
@@ -428,6 +413,12 @@ class RasterSource:
             valid = self._with_own_masks(self._shared_mask(area), chosen, area)
         cells = decode_bands([Storage(b.packing, b.packing, b.dtype, raw=True) for b in chosen], stored, "", valid)
         return cells.values, cells.valid
+
+    def look_at_alpha(self, window: Window) -> Array:
+        """Read the alpha band of a window, as stored."""
+        with rasterio.Env():
+            alpha: Array = self._dataset.read(self.alpha_index, window=RasterioWindow.from_slices(*window.slices()))
+        return alpha
 
     @property
     def block_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -11,9 +12,9 @@ from rasterio.enums import ColorInterp
 from geofsrcnn.errors import printable, warn
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, RasterSource
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.values.classes import LEAST_CELLS, count_classes
+from geofsrcnn.values.classes import LEAST_CELLS, warn_of_classes
 from geofsrcnn.values.quantity import Kind, Quantity
-from geofsrcnn.values.sentinels import Glimpse, collar, sentinel, steps
+from geofsrcnn.values.sentinels import Glimpse, collar, sentinel, steps, warn_of_mark
 
 SIDE = 128
 """Rows and columns of a window that is looked at; there are nine, corners and edges among them."""
@@ -30,27 +31,26 @@ METRES = ("m", "metre", "meter", "metres", "meters")
 
 COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
+MIDDLE = 256
+"""Rows and columns of the window in the middle where classes and alpha are looked for."""
+
 BANDS = 3
 """Bands that are looked at."""
 
 
 def glimpses(source: RasterSource) -> list[list[Glimpse]]:
-    """Windows of the first bands, each band's in a list; none where that costs too much, or nothing can be read."""
+    """Look at windows of the first bands, each band's in a list; none where that costs too much."""
     bands, rows, columns = source.shape
     if source.block_bytes > LARGEST_BLOCK:
         return []
     found: list[list[Glimpse]] = [[] for _ in range(min(bands, BANDS))]
-    try:
-        for y0, y1 in _places(rows):
-            for x0, x1 in _places(columns):
-                stored, valid = source.look(Window(y0, y1, x0, x1), slice(0, len(found)))
-                edges = np.zeros(stored.shape[1:], bool)
-                edges[[k for k, there in ((0, y0 == 0), (-1, y1 == rows)) if there]] = True
-                edges[:, [k for k, there in ((0, x0 == 0), (-1, x1 == columns)) if there]] = True
-                for band, own in enumerate(found):
-                    own.append(Glimpse(stored[band], valid[band], edges))
-    except (*GDAL_ERRORS, OSError, MemoryError):  # the run says it where it matters
-        return []
+    for (y0, y1), (x0, x1) in itertools.product(_places(rows), _places(columns)):
+        stored, valid = source.look(Window(y0, y1, x0, x1), slice(0, len(found)))
+        edges = np.zeros(stored.shape[1:], bool)
+        edges[[k for k, there in ((0, y0 == 0), (-1, y1 == rows)) if there]] = True
+        edges[:, [k for k, there in ((0, x0 == 0), (-1, x1 == columns)) if there]] = True
+        for band, own in enumerate(found):
+            own.append(Glimpse(stored[band], valid[band], edges))
     return found
 
 
@@ -64,14 +64,16 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
     quantities : sequence of Quantity
         What each band is taken for.
     rounded : bool
-        Whether finer cells are stored as whole numbers without anybody having asked for it.
+        Finer cells are stored as whole numbers without anybody having asked for it.
     """
-    _warn_of_alpha(source)
-    if source.raw:
+    try:
+        _warn_of_alpha(source)
+        if source.raw:
+            return
+        _warn_of_classes(source, [not q.said and q.kind is Kind.FIELD for q in quantities])
+        seen = glimpses(source)
+    except (*GDAL_ERRORS, OSError, MemoryError):  # the run says it where it matters
         return
-    pairs = zip(source.bands, quantities, strict=True)
-    _warn_of_classes(source, [band for band, q in pairs if q.kind is Kind.FIELD and not q.said])
-    seen = glimpses(source)
     _warn_of_missing(source, seen)
     if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):
         warn(
@@ -83,28 +85,30 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
 
 def _warn_of_alpha(source: RasterSource) -> None:
     """Say which alpha band has many values that are neither clear nor opaque."""
-    index = source.alpha_index
-    if index is None or (alpha := source.middle(index)) is None:
+    if source.alpha_index is None:
         return
+    alpha = source.look_at_alpha(Window.middle(source.grid.shape, MIDDLE))
     between = (alpha > 0) & (alpha < alpha.max())  # what is opaque need not be the largest value of the type
     if alpha.size >= LEAST_CELLS // 2 and between.mean() > 0.5 and np.unique(alpha[between]).size >= 16:
         warn(
             "W-ALPHA",
-            f"band {index} of {printable(source.path.name)} is tagged as alpha and taken as such, but looks like "
-            "measurements, such as infrared: if it is, use --alpha none",
+            f"band {source.alpha_index} of {printable(source.path.name)} is tagged as alpha and taken as such, but "
+            "looks like measurements, such as infrared: if it is, use --alpha none",
         )
 
 
-def _warn_of_classes(source: RasterSource, bands: Sequence[Band]) -> None:
+def _warn_of_classes(source: RasterSource, fields: Sequence[bool]) -> None:
     """Say which band, of integers without colours, units or packing, holds what look like classes."""
-    for band in bands[:16]:
+    middle = Window.middle(source.grid.shape, MIDDLE)
+    for number, (band, is_field) in enumerate(zip(source.bands[:16], fields, strict=False)):
         plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in COLOURS
-        if not plain or (values := source.middle(band.index)) is None:
+        if not (is_field and plain):
             continue
-        if (count := count_classes(values, band.packing.missing.valid(values))) > 0:
-            words = f"holds {count} values without a gradient between them, as classes have"
-            advice = f"if it holds classes or flags, repeat them with --model nearest or --as {band.index}=category"
-            warn("W-CLASSES", f"band {band.index} of {printable(source.path.name)} {words}: {advice}")
+        stored, valid = source.look(middle, slice(number, number + 1))
+        what = f"band {band.index} of {printable(source.path.name)}"
+        if warn_of_classes(
+            what, stored[0], valid[0], f"repeat them with --model nearest or --as {band.index}=category"
+        ):
             return
 
 
@@ -116,11 +120,7 @@ def _warn_of_missing(source: RasterSource, seen: list[list[Glimpse]]) -> None:
         if found is None and not declared and band.nodata is None:
             found = collar(own)
         if found is not None:
-            warn(
-                "W-NODATA",
-                f"{printable(source.path.name)} has many cells of {found} in band {band.index}, far from all others, "
-                f"which nothing declares to be missing: if they are, say so with --nodata {found}",
-            )
+            warn_of_mark(f"band {band.index} of {printable(source.path.name)}", found, f"with --nodata {found}")
             return
 
 

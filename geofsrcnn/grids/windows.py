@@ -39,6 +39,18 @@ class Window:
         """Index of the window in an array ``(y, x)``."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    @classmethod
+    def middle(cls, shape: tuple[int, int], side: int) -> Window:
+        """Return the window of at most `side` rows and columns in the middle of a grid.
+
+        Examples
+        --------
+        >>> Window.middle((10, 3), 4)
+        Window(y0=3, y1=7, x0=0, x1=3)
+        """
+        (rows, columns), (y, x) = shape, (max(0, (n - side) // 2) for n in shape)
+        return cls(y, min(rows, y + side), x, min(columns, x + side))
+
     def grow(self, cells: int, within: Window) -> Window:
         """The window with `cells` more on each side, cut at `within`."""
         return Window(

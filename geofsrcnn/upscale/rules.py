@@ -103,9 +103,7 @@ def _natural(quantity: Quantity, extremes: Extremes) -> Range:
 
 def extremes_of(source: Source, *blocks: slice) -> Range | None:
     """Smallest and largest value in the middle of some blocks of bands; none if all cells there are missing."""
-    _, rows, columns = source.shape
-    y, x = (max(0, (n - SAMPLE) // 2) for n in (rows, columns))
-    window = Window(y, min(rows, y + SAMPLE), x, min(columns, x + SAMPLE))
+    window = Window.middle(source.shape[1:], SAMPLE)
     seen = [cells.values[cells.valid] for cells in (source.read(window, bands) for bands in blocks)]
     values = np.concatenate([each.ravel() for each in seen])
     return (float(np.min(values)), float(np.max(values))) if values.size else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
+from geofsrcnn.errors import warn
 
 MOST = 48
 """Values that a raster of classes or flags has at most, in a part of it."""
@@ -20,6 +21,25 @@ JUMPS = 0.25
 
 UNRELATED = 0.6
 """How far unequal neighbours are apart, at least, of how far those are whom chance brings together."""
+
+
+def warn_of_classes(what: str, values: Array, valid: Mask, remedy: str) -> bool:
+    """Warn of integers that look like classes, and tell whether they do.
+
+    Parameters
+    ----------
+    what : str
+        What holds them.
+    values, valid
+        As for `count_classes`.
+    remedy : str
+        What to do if they are.
+    """
+    count = count_classes(values, valid)
+    if count:
+        words = f"{what} holds {count} values without a gradient between them, as classes have"
+        warn("W-CLASSES", f"{words}: if it holds classes or flags, {remedy}")
+    return count > 0
 
 
 def count_classes(values: Array, valid: Mask) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
+from geofsrcnn.errors import warn
 
 NINES = re.compile(r"-9{2,}(\.9*)?|9{4,}(\.9*)?")
 """Numbers that people write for missing cells."""
@@ -37,6 +38,12 @@ class Glimpse(NamedTuple):
     valid: Mask
     edges: Mask
     """Cells at the raster's edge."""
+
+
+def warn_of_mark(what: str, mark: str, remedy: str) -> None:
+    """Warn of what looks like a mark of missing cells; the remedy says how it is declared."""
+    words = f"{what} holds many cells of {mark}, far from all others, which nothing declares to be missing"
+    warn("W-NODATA", f"{words}: if they are, say so {remedy}")
 
 
 def sentinel(glimpses: Sequence[Glimpse]) -> str | None:

@@ -332,7 +332,7 @@ def test_a_nodata_value_at_the_end_of_a_type_costs_no_mean(paths, dtype, end):
     data[0, :5] = nodata
     write(paths[0], data, nodata=nodata)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "W-NODATA: .* has many cells of -32767")  # which is a value here
+        warnings.filterwarnings("ignore", "W-NODATA: .* holds many cells of -32767")  # which is a value here
         upscale_file(*paths, 3, "default")
     fine, hole = read(paths[1], 1), data == nodata
     assert np.array_equal(masked(paths[1]), np.repeat(np.repeat(hole, 3, 0), 3, 1))

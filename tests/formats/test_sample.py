@@ -48,8 +48,8 @@ def test_a_usual_mark_of_missing_cells_is_said(paths, dtype, mark):
     data[20:24, 30:34] = mark
     write(paths[0], data)
     (said,) = [words for words in told(*paths, 2, "bilinear") if not words.startswith("W-STEPS")]
-    start, number = said.split(" in band 1, far from all others, which nothing declares to be missing: if they are, ")
-    assert start == f"W-NODATA: coarse.tif has many cells of {number.split()[-1]}"
+    start, number = said.split(", far from all others, which nothing declares to be missing: if they are, ")
+    assert start == f"W-NODATA: band 1 of coarse.tif holds many cells of {number.split()[-1]}"
     assert float(number.removeprefix("say so with --nodata ")) == mark
     again = told(*paths, 2, "bilinear", nodata=mark, overwrite=True)
     assert not [words for words in again if words.startswith("W-NODATA")]
@@ -61,7 +61,7 @@ def test_a_second_mark_beside_a_declared_one_is_said(paths):
     data = terrain((60, 70), low=100, high=900).astype("int16")
     data[20:24, 30:34], data[40:44, 30:34] = -9999, -32768
     write(paths[0], data, nodata=-9999)
-    assert any("many cells of -32768 in band 1" in words for words in told(*paths, 2, "bilinear"))
+    assert any("many cells of -32768, far" in words for words in told(*paths, 2, "bilinear"))
 
 
 def test_a_collar_is_said(paths):
@@ -70,7 +70,7 @@ def test_a_collar_is_said(paths):
     inside = (abs(y - 150 + 0.3 * (x - 155)) < 110) & (abs(x - 155 - 0.3 * (y - 150)) < 110)
     data = np.where(inside, terrain((300, 310), low=6000, high=14000), 0).astype("uint16")
     write(paths[0], data)
-    assert any("many cells of 0 in band 1" in words for words in told(*paths, 2, "bilinear"))
+    assert any("many cells of 0, far" in words for words in told(*paths, 2, "bilinear"))
     assert told(write(paths[0], data, nodata=0), paths[1], 2, "bilinear", overwrite=True) == []
 
 
