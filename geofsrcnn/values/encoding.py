@@ -36,7 +36,7 @@ def refuse_lost_digits(stored: Array, valid: Mask, name: str) -> None:
         beyond |= stored < -EXACT
     if (valid & beyond).any():
         words = f"integers beyond 2**53 in {name} would lose digits: subtract an offset first"
-        raise InputError(f"{words}, or accept it for a raster with --allow-lossy")
+        raise InputError(f"{words}, or accept it for a raster with allow_lossy=True")
 
 
 def is_number(values: Array) -> Mask:

@@ -87,7 +87,7 @@ class Storage:
             return cells.values
         if self.fine.dtype.kind != "f" and self.fine.mark is None and not np.isfinite(cells.values).all():
             words = f"missing cells in {name} cannot be stored as {self.fine.dtype}"
-            raise InputError(f"{words}: say with --nodata which value stands for them")
+            raise InputError(f"{words}: say with nodata= which value stands for them")
         return self.fine.encode(cells.values, cells.valid).view(self.dtype.newbyteorder("="))
 
 

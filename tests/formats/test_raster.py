@@ -435,7 +435,7 @@ def test_integers_beyond_53_bits(source, output):
     """64-bit integers that float64 cannot hold are refused, repeated exactly, or accepted as lossy."""
     data = np.array([[2**53 + 1, 5], [7, 9]], "int64")
     write(source, data)
-    refused(source, output, InputError, r"integers beyond 2\*\*53 in rows 0 to 2, .*--allow-lossy")
+    refused(source, output, InputError, r"integers beyond 2\*\*53 in rows 0 to 2, .*allow_lossy=True")
     upscale_file(source, output, 2, "nearest")
     assert np.array_equal(read(output, 1), data.repeat(2, 0).repeat(2, 1))
     upscale_file(source, output, 2, "bilinear", allow_lossy=True, overwrite=True)
