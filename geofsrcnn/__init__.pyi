@@ -17,6 +17,8 @@ from .errors import UsageError as UsageError
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.rasters import evaluate_raster as evaluate_raster
 from .networks.catalog import Model as Model
+from .networks.catalog import ModelInfo as ModelInfo
+from .networks.catalog import list_models as list_models
 from .networks.catalog import load_model as load_model
 from .networks.checkpoint import Card as Card
 from .networks.checkpoint import Checkpoint as Checkpoint
@@ -32,6 +34,9 @@ from .training.rasters import train_model as train_model
 from .training.schedule import TrainOptions as TrainOptions
 from .upscale.dataset import upscale_dataarray as upscale_dataarray
 from .upscale.dataset import upscale_dataset as upscale_dataset
+from .upscale.describe import DatasetDescription as DatasetDescription
+from .upscale.describe import RasterDescription as RasterDescription
+from .upscale.describe import describe_file as describe_file
 from .upscale.file import upscale_file as upscale_file
 from .upscale.task import Estimate as Estimate
 from .upscale.task import Summary as Summary

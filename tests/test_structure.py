@@ -158,7 +158,8 @@ def test_public_names_are_exact():
         *("load_checkpoint", "save_checkpoint", "train_model", "train_pairs", "TrainOptions", "PairOptions"),
         *("evaluate_raster", "evaluate_pairs"),
         *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_datatree", "upscale_file", "upscale_files"),
-        *("UpscaleOptions", "Model", "load_model"),
+        *("UpscaleOptions", "Model", "load_model", "ModelInfo", "list_models"),
+        *("RasterDescription", "DatasetDescription", "describe_file"),
     }
     for name in geofsrcnn.__all__:
         assert getattr(geofsrcnn, name) is not None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor
-from geofsrcnn.cli.show import bands_text, plain_text, show_facts, show_table, show_text, size_text
+from geofsrcnn.cli.show import bands_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
-from geofsrcnn.errors import InputError, ModelError, printable
-from geofsrcnn.files.archives import unpacked
+from geofsrcnn.cli.tables import show_columns, show_text
+from geofsrcnn.errors import printable
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
-from geofsrcnn.files.paths import local_path
 from geofsrcnn.process import harden_gdal
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.catalog import ModelInfo
+    from geofsrcnn.upscale.describe import DatasetDescription, RasterDescription
 
 
 @click.command("info", cls=Command, example="dem.tif")
@@ -33,115 +37,73 @@ def info(
 ) -> None:
     """Describe a raster or dataset as upscale sees it, or a model."""
     harden_gdal(driver)
-    is_model = name.endswith(CHECKPOINT_SUFFIX) or not (Path(name).suffix or os.sep in name or Path(name).exists())
-    if is_model:
-        facts, show = _model_facts(name, factor), _show_card
-    else:
-        with unpacked(local_path(name), inside) as path:
-            facts, show = _file_facts(str(path), driver, group)
+    if name.endswith(CHECKPOINT_SUFFIX) or not (Path(name).suffix or os.sep in name or Path(name).exists()):
+        from geofsrcnn.networks.checkpoint import load_checkpoint
+
+        card = load_checkpoint(name, factor).to_dict()
+        echo_json(card) if as_json else _show_card(card)
+        return
+    from geofsrcnn.upscale.describe import RasterDescription, describe_file
+
+    found = describe_file(name, driver=driver, inside=inside, group=group)
     if as_json:
-        echo_json(facts)
+        echo_json(found.to_dict())
+    elif isinstance(found, RasterDescription):
+        _show_raster(found)
     else:
-        show(facts)
+        _show_dataset(found)
 
 
-def _file_facts(name: str, driver: str | None, group: str | None) -> tuple[dict[str, Any], Callable[..., None]]:
-    """Facts of a raster or dataset, and what shows them."""
-    from geofsrcnn.upscale.describe import describe_file
-
-    stored = None if driver is not None else describe_file(name, group)
-    return (stored, _show_dataset) if stored is not None else (_raster_facts(name, driver), show_facts)
-
-
-def _model_facts(name: str, factor: int | None) -> dict[str, Any]:
-    from geofsrcnn.networks.checkpoint import load_checkpoint
-    from geofsrcnn.values.kernels import CLASSICAL
-
-    if name in CLASSICAL:
-        raise ModelError(f"{name} is a classical method, which has no card: geofsrcnn models says what there is")
-    checkpoint = load_checkpoint(name, factor)
-    config, card = checkpoint.config, checkpoint.card
-    return {
-        "name": card.name,
-        "summary": card.summary,
-        "factor": config.factor,
-        "bands": config.channels,
-        "network": {k: v for k, v in config.to_dict().items() if k not in ("factor", "channels")},
-        "halo": config.halo,
-        "operations": config.operations,
-        "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
-        "data": card.data,
-        "scores": card.scores,
-        "training": card.training,
-        "limits": card.limits,
-        "created": card.created,
-        "version": card.version,
-        "sha256": checkpoint.digest,
-        "file_bytes": checkpoint.path.stat().st_size,
+def _show_raster(r: RasterDescription) -> None:
+    """Show the grid, what is said of the whole file, and a line for each band."""
+    numbers = {"affine": r.affine, "bounds": r.bounds}
+    facts = {
+        "file": r.file,
+        "size": f"{r.rows} x {r.columns} cells, {bands_text(len(r.bands))}",
+        "crs": r.crs,
+        **{name: values and " ".join(f"{value:.15g}" for value in values) for name, values in numbers.items()},
+        "gcps": r.gcps and str(r.gcps),
+        "rpcs": r.rpcs and "yes",
+        "mask": r.mask and "yes",
+        "tags": ", ".join(f"{key} {value}" for key, value in r.tags.items()),
+        "refused": r.refused,
     }
+    for label, text in facts.items():
+        if text:
+            show_text(label, text)
+    click.echo()
+    rows = [
+        (
+            *(b.index, b.dtype, printable(b.unit or ""), _scaled(b.scale, b.offset)),
+            *(None if b.nodata is None else f"{b.nodata:.17g}", b.colour, printable(b.description or "")),
+            f"{b.kind} ({b.because})" if b.kind else "",
+        )
+        for b in r.bands
+    ]
+    show_columns(("band", "type", "unit", "scaled", "nodata", "colour", "description", "taken for"), rows)
 
 
-def _raster_facts(name: str, driver: str | None) -> dict[str, Any]:
-    from geofsrcnn.formats.bands import quantities_of
-    from geofsrcnn.formats.raster import RasterSource
-
-    refused = None
-    try:
-        RasterSource(name, driver=driver).close()
-    except InputError as error:
-        refused = str(error)
-    with RasterSource(name, driver=driver, raw=True) as source:
-        source.check_georeference()
-        quantities = [*quantities_of(source, {}), *[None] * len(source.alpha)]
-        grid = source.grid
-        rotated = grid.affine is not None and bool(grid.affine.b or grid.affine.d)
-        return {
-            "file": printable(source.path),
-            "rows": grid.shape[0],
-            "columns": grid.shape[1],
-            "crs": None if grid.crs is None else printable(grid.crs.to_string()),
-            "affine": None if grid.affine is None else list(grid.affine)[:6],
-            "bounds": None if grid.affine is None or rotated else list(grid.bounds),
-            "gcps": len(grid.gcps),
-            "rpcs": grid.rpcs is not None,
-            "bands": [
-                {
-                    "index": b.index,
-                    "type": b.dtype.name,
-                    "nodata": b.nodata,
-                    "scale": b.scale,
-                    "offset": b.offset,
-                    "unit": b.unit,
-                    "description": b.description,
-                    "colour": b.colour.name,
-                    "kind": "" if q is None else q.kind.value,
-                    "because": "" if q is None else printable(q.evidence),
-                }
-                for b, q in zip((*source.bands, *source.alpha), quantities, strict=True)
-            ],
-            "mask": source.has_mask,
-            "refused": refused,
-            "tags": {printable(k): printable(v) for k, v in source.tags.items()},
-        }
+def _show_dataset(d: DatasetDescription) -> None:
+    """Show the grid, and a line for each variable."""
+    click.echo(f"{d.file}: {d.format}\n{d.grid}\n")
+    rows = [
+        (
+            *(v.name, ", ".join(f"{dim} {size}" for dim, size in v.dimensions.items())),
+            *(f"{v.dtype} {_scaled(v.scale, v.offset)}".rstrip(), v.unit, v.becomes),
+            f"{v.kind} ({v.because})" if v.kind else "",
+        )
+        for v in d.variables
+    ]
+    show_columns(("variable", "dimensions", "type", "unit", "becomes", "taken for"), rows)
 
 
-def _show_dataset(facts: dict[str, Any]) -> None:
-    click.echo(f"{facts['file']}: {facts['format']}\n{facts['grid']}\n")
-    rows = [("variable", "dimensions", "type", "unit", "becomes", "taken for")]
-    for v in facts["variables"]:
-        sizes = ", ".join(f"{dim} {size}" for dim, size in v["dimensions"].items())
-        packed = v["scale"] != 1 or v["offset"] != 0
-        kind = v["type"] + (f" * {v['scale']:g} + {v['offset']:g}" if packed else "")
-        taken = f"{v['kind']} ({v['because']})" if v["kind"] else ""
-        rows.append((v["name"], sizes, kind, v["unit"], v["becomes"], taken))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    for row in rows:
-        cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[5]]).rstrip())
+def _scaled(scale: float, offset: float) -> str:
+    """How values come of stored ones; empty if they are the same."""
+    return "" if (scale, offset) == (1, 0) else f"* {scale:g} + {offset:g}"
 
 
 def _show_card(facts: dict[str, Any]) -> None:
-    """A model's card: what it is, what it is not for, how good it is where, what it was made of."""
+    """Show a model's card: what it is, what it is not for, how good it is where, what it was made of."""
     network = facts["network"]
     click.echo(f"{printable(facts['name'])}: {printable(facts['summary']) or 'no summary'}\n")
     sizes = f"(d, s, m) = ({network['d']}, {network['s']}, {network['m']})"
@@ -152,18 +114,8 @@ def _show_card(facts: dict[str, Any]) -> None:
     )
     if facts["limits"]:
         show_text("limits", printable(facts["limits"]))
-    scores = facts["scores"]
-    plain = {k: v for k, v in scores.items() if not isinstance(v, dict)}
-    if plain:
-        show_text(
-            "scores",
-            "; ".join(
-                f"{k.replace('_', ' ')} {plain_text(v)}" if k != "what" else plain_text(v) for k, v in plain.items()
-            ),
-        )
-    for table in (v for v in scores.values() if isinstance(v, dict)):
-        show_table(table)
-    training = ", ".join(f"{k} {plain_text(v)}" for k, v in facts["training"].items() if v is not None)
+    _show_scores(facts["scores"])
+    training = ", ".join(f"{k} {_plain(v)}" for k, v in facts["training"].items() if v is not None)
     show_text("training", training)
     licences: dict[str, list[str]] = {}
     for row in facts["data"]:
@@ -174,7 +126,37 @@ def _show_card(facts: dict[str, Any]) -> None:
     show_text("sha256", facts["sha256"])
 
 
-_RATIOS = {"of_bicubic": 12, "of_best_classical": 9}
+def _show_scores(scores: dict[str, Any]) -> None:
+    """Show single figures in a paragraph, and tables of them."""
+    single = {key: value for key, value in scores.items() if not isinstance(value, dict)}
+    if single:
+        words = (f"{k.replace('_', ' ')} {_plain(v)}" if k != "what" else _plain(v) for k, v in single.items())
+        show_text("scores", "; ".join(words))
+    for table in (value for value in scores.values() if isinstance(value, dict)):
+        if all(isinstance(column, dict) for column in table.values()):
+            _show_methods(table)
+        else:
+            show_text("", ", ".join(f"{printable(name)} {_plain(value)}" for name, value in table.items()))
+
+
+def _show_methods(table: dict[str, dict[str, Any]]) -> None:
+    """Show figures by method and column, the best method first."""
+
+    def sort_key(name: str) -> float:
+        figures = [column.get(name) for column in table.values()]
+        return sum(figure if isinstance(figure, int | float) else math.inf for figure in figures)
+
+    names = sorted({name: None for column in table.values() for name in column}, key=sort_key)
+    rows = [(printable(name), *(_cell(column.get(name)) for column in table.values())) for name in names]
+    show_columns(("", *map(printable, table)), rows, indent=10)
+
+
+def _cell(value: Any) -> str | float | None:
+    return value if value is None or isinstance(value, int | float) else printable(value)
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(printable, value)) if isinstance(value, list) else printable(value)
 
 
 @click.command("models", cls=Command, example="")
@@ -182,40 +164,30 @@ _RATIOS = {"of_bicubic": 12, "of_best_classical": 9}
 @guarded
 def models(*, as_json: bool) -> None:
     """List the models in the package and the classical methods."""
-    from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
-    from geofsrcnn.values.kernels import CLASSICAL
+    from geofsrcnn.networks.catalog import list_models
 
-    rows: list[dict[str, Any]] = []
-    for path in shipped_models():
-        checkpoint = load_checkpoint(path)
-        rows.append(
-            {
-                "name": path.stem.rsplit("-x", 1)[0],
-                "factor": checkpoint.config.factor,
-                "operations": checkpoint.config.operations,
-                "of_bicubic": checkpoint.card.scores.get("of_bicubic"),
-                "of_best_classical": checkpoint.card.scores.get("of_best_classical"),
-                "file_bytes": path.stat().st_size,
-                "summary": checkpoint.card.summary,
-            }
-        )
+    found = list_models()
+    networks = [model for model in found if model.factor is not None]
+    classical = [model.name for model in found if model.factor is None]
     if as_json:
-        echo_json({"models": rows, "classical": list(CLASSICAL)})
-        return
-    rows.sort(key=lambda row: (row["factor"], row["operations"]))
-    head = f"{'name':10}{'factor':>7}{'operations':>12}{'of bicubic':>12}{'of best':>9}{'file':>11}"
-    click.echo(f"{head}  summary")
-    for row in rows:
-        figures = (f"{plain_text(row[key]) if row[key] is not None else '':>{width}}" for key, width in _RATIOS.items())
-        click.echo(
-            f"{row['name']:10}{row['factor']:>7}{row['operations']:>12,}{''.join(figures)}"
-            f"{size_text(row['file_bytes']):>11}  {printable(row['summary'])}"
+        echo_json({"models": [asdict(model) for model in networks], "classical": classical})
+    else:
+        _show_models(networks, classical)
+
+
+def _show_models(networks: list[ModelInfo], classical: list[str]) -> None:
+    """Show a line for each network, and the names of the classical methods."""
+    rows = [
+        (
+            *(model.name, model.factor, model.operations, model.of_bicubic, model.of_best_classical),
+            *("" if model.file_bytes is None else size_text(model.file_bytes), printable(model.summary)),
         )
+        for model in networks
+    ]
+    show_columns(("name", "factor", "operations", "of bicubic", "of best", "file", "summary"), rows)
     click.echo(
         "\noperations: multiply-adds a coarse cell; of bicubic, of best: RMSE on fields of sources not trained on,\n"
-        "divided by bicubic's and by that of the best classical method of each field (geofsrcnn info NAME -f FACTOR)"
+        "divided by bicubic's and by that of the best classical method of each field (geofsrcnn info NAME -f FACTOR)\n"
+        "\nclassical methods, any factor from 2 to 8 (-c: block means kept, -bp: back-projection):"
     )
-    click.echo(
-        f"\nclassical methods, any factor from 2 to 8 (-c: block means kept, -bp: back-projection):\n"
-        f"{', '.join(CLASSICAL)}"
-    )
+    show_text("", ", ".join(classical), indent=0)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -71,66 +68,6 @@ def show_estimate(e: Estimate, *, as_json: bool) -> None:
     click.echo(f"memory   about {size_text(e.memory)}")
     click.echo(f"time     about {duration_text(e.seconds)} of computing with {e.model} on {e.device}")
     click.echo(f"disk     at most {size_text(e.disk)}, {size_text(e.disk_free)} free")
-
-
-def show_text(label: str, text: str) -> None:
-    """A paragraph beside its label, as wide as the terminal."""
-    width = max(60, shutil.get_terminal_size((110, 24)).columns)
-    lines = textwrap.wrap(text, width - 10, break_long_words=False, break_on_hyphens=False) or [""]
-    for number, line in enumerate(lines):
-        click.echo(f"{label if number == 0 else '':10}{line}")
-
-
-def show_table(table: dict[str, Any]) -> None:
-    """Figures by row; of tables in a table, the inner names are the rows and the outer the columns."""
-    if not all(isinstance(column, dict) for column in table.values()):
-        show_text("", ", ".join(f"{printable(name)} {plain_text(value)}" for name, value in table.items()))
-        return
-    names = list(dict.fromkeys(name for column in table.values() for name in column))
-    names.sort(key=lambda name: sum(as_number(column.get(name)) for column in table.values()))
-    widths = [max(len(printable(head)), 6) + 2 for head in table]
-    heads = "".join(f"{printable(head):>{width}}" for head, width in zip(table, widths, strict=True))
-    click.echo(f"{'':10}{'':14}{heads}")
-    for name in names:
-        cells = "".join(
-            f"{plain_text(column.get(name, '')):>{width}}" for column, width in zip(table.values(), widths, strict=True)
-        )
-        click.echo(f"{'':10}{printable(name):14}{cells}")
-
-
-def as_number(value: Any) -> float:
-    """A figure of a card, for sorting; what is none comes last."""
-    return float(value) if isinstance(value, int | float) else math.inf
-
-
-def show_facts(facts: dict[str, Any]) -> None:
-    """Print facts, a line each."""
-    for key, value in facts.items():
-        label = f"{key.replace('_', ' '):11}"
-        if isinstance(value, dict):
-            click.echo(
-                f"{label}" + ", ".join(f"{k} {plain_text(v)}" for k, v in value.items() if not isinstance(v, dict))
-            )
-            for inner in (v for v in value.values() if isinstance(v, dict)):
-                for name, figure in inner.items():
-                    click.echo(f"{'':11}{printable(name)} {plain_text(figure)}")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            for number, row in enumerate(value):
-                words = ", ".join(
-                    f"{printable(v)}" if k in ("name", "source", "licence") else f"{k} {plain_text(v)}"
-                    for k, v in row.items()
-                    if v not in (None, "")
-                )
-                click.echo(f"{label if number == 0 else '':11}{words}")
-        elif value not in (None, "", [], {}):
-            click.echo(f"{label}{plain_text(value)}")
-
-
-def plain_text(value: Any) -> str:
-    """A value as text."""
-    if isinstance(value, list):
-        return " ".join(plain_text(v) for v in value)
-    return printable(value)
 
 
 def file_names(names: Iterable[str]) -> str:

@@ -81,6 +81,64 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | Checkpoint | Model"
 """A name, the path of a checkpoint, a loaded checkpoint, or what `load_model` gave."""
 
 
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be run by its name.
+
+    Parameters
+    ----------
+    name : str
+        For `load_model`, beside the factor.
+    factor : int or None
+        Fine cells along one side of a coarse cell; None of classical methods, which serve 2 to 8.
+    summary : str
+        One sentence: what it is for.
+    operations : int or None
+        Multiply-adds a coarse cell; None of classical methods.
+    of_bicubic, of_best_classical : float or None
+        RMSE divided by bicubic's, and by that of the best classical method of each field: geometric means over fields
+        of sources that it was not trained on.
+    file_bytes : int or None
+        Size of the checkpoint; None of classical methods.
+    """
+
+    name: str
+    factor: int | None = None
+    summary: str = ""
+    operations: int | None = None
+    of_bicubic: float | None = None
+    of_best_classical: float | None = None
+    file_bytes: int | None = None
+
+
+def list_models() -> list[ModelInfo]:
+    """List the models in the package, by factor and cost, and the classical methods.
+
+    Returns
+    -------
+    list of ModelInfo
+        Networks first.
+
+    Examples
+    --------
+    >>> [model.name for model in list_models() if model.factor == 2]
+    ['small', 'default', 'large']
+    """
+    from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
+
+    found = []
+    for path in shipped_models():
+        checkpoint = load_checkpoint(path)
+        config, card = checkpoint.config, checkpoint.card
+        ratios = {name: card.scores.get(name) for name in ("of_bicubic", "of_best_classical")}
+        name = path.stem.rsplit("-x", 1)[0]
+        found.append(
+            ModelInfo(name, config.factor, card.summary, config.operations, **ratios, file_bytes=path.stat().st_size)
+        )
+    found.sort(key=lambda model: (model.factor, model.operations))
+    return found + [ModelInfo(name) for name in CLASSICAL]
+
+
 def check_device(device: str) -> str:
     """``"auto"`` resolved; any other device if torch has it.
 

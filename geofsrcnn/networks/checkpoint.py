@@ -13,7 +13,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from geofsrcnn.files.paths import local_path
 from geofsrcnn.files.staging import staged
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
+from geofsrcnn.values.kernels import CLASSICAL
 
 FORMAT_VERSION = 1
 
@@ -128,6 +129,28 @@ class Checkpoint:
     def config(self) -> FSRCNNConfig:
         """The network's configuration."""
         return self.model.config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the card and the facts of the network as JSON takes them.
+
+        Returns
+        -------
+        dict
+            Fields of the card, ``factor``, ``bands``, ``network`` (its other options), ``halo`` in coarse cells,
+            ``operations`` (multiply-adds a coarse cell), ``parameters``, ``sha256`` and ``file_bytes``.
+        """
+        config = self.config
+        return {
+            **asdict(self.card),
+            "factor": config.factor,
+            "bands": config.channels,
+            "network": {k: v for k, v in config.to_dict().items() if k not in ("factor", "channels")},
+            "halo": config.halo,
+            "operations": config.operations,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "sha256": self.digest,
+            "file_bytes": self.path.stat().st_size,
+        }
 
 
 def shipped_models() -> list[Path]:
@@ -240,6 +263,8 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
     for name in (text, f"{text}-x{factor or 3}"):
         if name in shipped:
             return shipped[name]
+    if text in CLASSICAL:
+        raise ModelError(f"{text} is a classical method, which has no checkpoint: load_model takes it")
     names = ", ".join(shipped) or "none"
     others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
     what = f"{printable(text)!r}" if factor is None else f"{printable(text)!r} for factor {factor}"

@@ -529,7 +529,7 @@ def test_info_describes_a_raster_and_a_model(source, model):
     facts = json.loads(processes.run("info", source, "--json").out)
     assert (facts["rows"], facts["columns"], facts["crs"]) == (20, 24, "EPSG:32633")
     assert facts["bounds"] == [500_000, 6_000_000 - 600, 500_000 + 720, 6_000_000]
-    assert facts["bands"][0]["type"] == "float32"
+    assert facts["bands"][0]["dtype"] == "float32"
     facts = json.loads(processes.run("info", model, "--json").out)
     assert (facts["name"], facts["factor"], facts["network"]["d"]) == ("random", 3, 8)
     assert len(facts["sha256"]) == 64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -12,7 +14,7 @@ import geofsrcnn
 from geofsrcnn.cli.main import cli
 from geofsrcnn.errors import ModelError, UsageError
 from geofsrcnn.networks import checkpoint
-from geofsrcnn.networks.catalog import Model, load_model
+from geofsrcnn.networks.catalog import Model, list_models, load_model
 
 SMALL = checkpoint.MODELS / "small-x2.safetensors"
 
@@ -166,3 +168,26 @@ def test_a_loaded_model_runs_as_it_was_loaded(wrong):
     """What is asked for otherwise is refused, not ignored."""
     with pytest.raises(UsageError, match="is loaded with"):
         geofsrcnn.upscale_array(np.zeros((9, 9)), model=load_model(SMALL), **wrong)
+
+
+def test_what_can_be_run_by_name_is_listed():
+    """Networks by factor and cost, then the classical methods; each can be loaded."""
+    found = list_models()
+    networks = [model for model in found if model.factor is not None]
+    assert [(model.name, model.factor) for model in networks] == [
+        (name, factor) for factor in (2, 3, 4) for name in ("small", "default", "large")
+    ]
+    assert all(model.of_bicubic < 1 and model.file_bytes > 10_000 and model.operations > 1000 for model in networks)
+    assert "lanczos-bp" in {model.name for model in found[len(networks) :]}
+    for model in found:
+        assert load_model(model.name, model.factor).factor == (model.factor or 3)
+
+
+def test_the_facts_of_a_checkpoint_are_plain():
+    """Card and network in one, as JSON takes it; a classical method has none."""
+    checked = checkpoint.load_checkpoint("small", 2)
+    facts = json.loads(json.dumps(checked.to_dict()))
+    assert (facts["name"], facts["factor"], facts["network"]["d"]) == ("small-x2", 2, 32)
+    assert facts["sha256"] == checked.digest
+    with pytest.raises(ModelError, match="cubic is a classical method, which has no checkpoint"):
+        checkpoint.load_checkpoint("cubic")
