@@ -284,14 +284,14 @@ def _flags(modules: Mapping[str, str]) -> Iterator[str]:
 
 @cache
 def flags(text: str) -> tuple[tuple[int, str], ...]:
-    """Lines and flags, such as ``--factor``, in the texts of a module; docstrings are no messages."""
+    """Lines and flags, such as ``--factor``, in the texts of a module; docstrings are none, nor are colours of pages."""
     tree = ast.parse(text)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return tuple(
         (node.lineno, flag)
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
-        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", node.value)
+        for flag in re.findall(r"(?<![\w-])(?<!var\()--[a-z][a-z-]*\b(?!:\s*#)", node.value)
     )
 
 
