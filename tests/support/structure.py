@@ -284,7 +284,7 @@ def _flags(modules: Mapping[str, str]) -> Iterator[str]:
 
 @cache
 def flags(text: str) -> tuple[tuple[int, str], ...]:
-    """Lines and flags, such as ``--factor``, in the texts of a module; docstrings are none, nor are colours of pages."""
+    """Lines and flags, such as ``--factor``, in the messages of a module: no docstrings, and no colours of pages."""
     tree = ast.parse(text)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return tuple(
