@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import tomllib
 
@@ -95,6 +96,32 @@ def test_promises_name_their_tests():
     for place, test in named:
         tree = ast.parse((ROOT / place).read_text(encoding="utf-8"))
         assert test in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}, f"{place}::{test}"
+
+
+def test_contributing_names_what_there_is():
+    """Modules, functions and fields that CONTRIBUTING names with their package are in the package."""
+    packages = {path.stem for path in (ROOT / "geofsrcnn").iterdir()}
+    named = set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", page("CONTRIBUTING.md").prose))
+    ours = {name for name in named if name.partition(".")[0] in packages}
+    assert len(ours) > 20
+    assert [name for name in sorted(ours) if not is_there(name)] == []
+
+
+def is_there(name: str) -> bool:
+    """Tell whether a dotted name below geofsrcnn is a module, or something in one."""
+    module, rest = "geofsrcnn", name.split(".")
+    while rest and importlib.util.find_spec(f"{module}.{rest[0]}"):
+        module, rest = f"{module}.{rest[0]}", rest[1:]
+        if not hasattr(importlib.import_module(module), "__path__"):
+            break
+    found: object = importlib.import_module(module)
+    for part in rest:
+        if part in getattr(found, "__dataclass_fields__", {}):
+            continue
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
 
 
 def parse(command: str, arguments: list[str]) -> None:
