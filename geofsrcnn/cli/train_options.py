@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from geofsrcnn.cli.config import read_options
 from geofsrcnn.cli.help import Decorator
-from geofsrcnn.cli.params import Day, Factor, Names, Option, given_names
+from geofsrcnn.cli.params import Factor, Names, given_names
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.options import PRECISIONS
 
@@ -80,32 +81,8 @@ def _option(name: str, default: Any) -> Decorator:
 
 def _configure(context: click.Context, _: click.Parameter, path: str | None) -> None:
     """Take the options of a file as defaults."""
-    if path is None:
-        return
-    from geofsrcnn.cli.config import Kind, read_options
-    from geofsrcnn.cli.config import Option as Key
-
-    def kind(param: click.Option) -> Kind:
-        if param.is_flag:
-            return "flag"
-        kinds: dict[type, Kind] = {
-            click.IntRange: "whole",
-            Factor: "whole",
-            click.types.FloatParamType: "number",
-            Names: "names",
-            Day: "day",
-            Option: "table",
-        }
-        return kinds.get(type(param.type), "text")
-
-    keys = {
-        name.removeprefix("--"): Key(str(param.name), kind(param), param.multiple)
-        for param in context.command.params
-        if isinstance(param, click.Option) and param.name != "config"
-        for name in param.opts
-        if name.startswith("--")
-    }
-    context.default_map = read_options(Path(path), keys)
+    if path is not None:
+        context.default_map = read_options(Path(path), context)
 
 
 FINE = click.argument("fine", nargs=-1, metavar="[FINE...]")
