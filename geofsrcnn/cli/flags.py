@@ -10,7 +10,7 @@ import click
 _PARAMETER = re.compile(
     r"""(?<![^\s(,;:'"])(?P<name>[a-z_]+)=
     (?:(?P<word>True|False|None)\b
-      |(?P<number>-?\d+(?:\.\d+)?)
+      |(?P<number>-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)
       |(?P<quote>['"])(?P<text>[^'"]*)(?P=quote)
       |\{(?P<key>[^{}:]+):\s*(?P<value>[^{}:]+)\}
     )?

@@ -158,5 +158,5 @@ def band_groups(count: int, model: Upsampler | None) -> list[slice]:
     if model is None or model.channels == 1:
         return [slice(start, min(start + BANDS, count)) for start in range(0, count, BANDS)]
     if count != model.channels:
-        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with --bidx")
+        raise ModelError(f"the model takes {model.channels} bands, the raster has {count}: choose them with bidx=")
     return [slice(0, count)]

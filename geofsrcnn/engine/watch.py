@@ -71,7 +71,7 @@ class Watch:
         where = f"{self._name}, band {key}" if seen.numbered else self._name
         warn(
             "W-NEGATIVE",
-            f"{where}: {words}: if it cannot be negative, say what it is: --as {key}=never-negative "
+            f"{where}: {words}: if it cannot be negative, say what it is: kinds={{'{key}': 'never-negative'}} "
             "(or fraction, category, direction)",
         )
 
@@ -155,7 +155,7 @@ def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
         return f"{said}: they come out at its bounds, and their cells' means with them"
     trace = TRACE * float(np.abs(values).max(initial=0, where=valid)) if rule.natural != FREE else 0.0
     if said := _outside(values, valid, rule.natural, trace):
-        meant = f"it is taken for {rule.taken}, unless --as {rule.key}=field"
+        meant = f"it is taken for {rule.taken}, unless kinds={{'{rule.key}': 'field'}}"
         return f"{said}: such cells keep their value, the others stay within; {meant}"
     return ""
 

@@ -44,11 +44,11 @@ def refuse_packed(path: Path, kind: Signature) -> None:
         names = zip_names(path)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         listed = ", ".join(map(printable, names[:_SHOWN])) + more
-        one = f", or read one of its files with --inside {printable(names[0])}" if names else ""
+        one = f", or read one of its files with inside='{printable(names[0])}'" if names else ""
         words = f"{PACKED[kind]}, of {listed or 'nothing'}: {shown}: {_INSTEAD[kind]}"
         raise InputError(f"{words}{one}")
     if kind in PACKED:
-        one = f", or read it with --inside {printable(_single(path))}" if kind in _OPENERS else ""
+        one = f", or read it with inside='{printable(_single(path))}'" if kind in _OPENERS else ""
         raise InputError(f"{PACKED[kind]}: {shown}: {_INSTEAD.get(kind, 'unpack it first')}{one}")
 
 
@@ -109,7 +109,7 @@ def _opened(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
     kind = sniff(path)
     names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []
     if not names:
-        raise UsageError(f"--inside is for packed files, which {printable(path.name)} is not")
+        raise UsageError(f"inside= is for packed files, which {printable(path.name)} is not")
     found = [name for name in names if name == inside] or [n for n in names if PurePosixPath(n).name == inside]
     found = found or fnmatch.filter(names, inside)
     if len(found) != 1:

@@ -118,7 +118,7 @@ def _check(url: str, allowed: Sequence[str]) -> tuple[str, str]:
     if not host:
         raise RemoteError(f"no host in {shown}: give a whole URL")
     if host not in {name.strip().lower() for name in allowed}:
-        raise RemoteError(f"remote input is not allowed: {shown}: allow it with --allow-remote {host}")
+        raise RemoteError(f"remote input is not allowed: {shown}: allow it with allow_remote='{host}'")
     if parts.scheme.lower() == "http" and not _is_loopback(host):
         raise RemoteError(f"http is neither private nor safe from changes: {shown}: use https")
     return shown, host

@@ -104,7 +104,7 @@ def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None
         if target.exists() and folder and not target.is_dir():
             raise OutputError(f"output is a file, not a folder: {shown}: give another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
-            raise OutputError(f"output exists: {shown}: use --overwrite")
+            raise OutputError(f"output exists: {shown}: use overwrite=True")
         if not target.parent.is_dir():
             raise OutputError(f"output folder is missing: {printable(target.parent)}: make it first")
     except PermissionError:
@@ -288,4 +288,4 @@ def _rename_new(staging: Path, final: Path) -> None:
 
 
 def _appeared(final: Path) -> OutputError:
-    return OutputError(f"output exists: {printable(final)}: another run made it; use --overwrite")
+    return OutputError(f"output exists: {printable(final)}: another run made it; use overwrite=True")

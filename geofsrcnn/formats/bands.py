@@ -24,7 +24,7 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
     names = [{str(band.index), band.description or ""} for band in source.bands]
     if unknown := [name for name in kinds if not any(name in own for own in names)]:
         there = ", ".join(str(band.index) for band in source.bands)
-        raise UsageError(f"--as: no band {printable(', '.join(unknown))}: there are {there}")
+        raise UsageError(f"kinds= names no band {printable(', '.join(unknown))}: there are {there}")
     found = []
     for own, header in zip(names, headers, strict=True):
         said = [kind for name, kind in kinds.items() if name in own]
@@ -41,5 +41,5 @@ def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity]) -> Non
         warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
     totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
     if totals:
-        words = "taken for totals of cells, divided among their parts unless --as NUMBER=field"
+        words = "taken for totals of cells, divided among their parts unless kinds={'NUMBER': 'field'}"
         warn("W-TOTAL", f"bands of {shown} {words}: {', '.join(totals)}")

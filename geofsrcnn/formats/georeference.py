@@ -82,7 +82,7 @@ def _stated_crs(text: str) -> CRS:
         with rasterio.Env():
             return CRS.from_user_input(text)
     except (RasterioError, CPLE_BaseError, ValueError) as error:
-        words = f"--crs {printable(text)[:80]} is no CRS ({printable(error)})"
+        words = f"crs='{printable(text)[:80]}' is no CRS ({printable(error)})"
         raise UsageError(f"{words}: give EPSG:CODE or WKT") from None
 
 

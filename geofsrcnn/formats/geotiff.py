@@ -188,13 +188,13 @@ class GeoTiffSink:
         if self._form.dtype is not None:
             if self._source.alpha and self._form.dtype not in ALPHA_TYPES:
                 raise UsageError(
-                    f"an alpha band cannot be {self._form.dtype}: take uint8 or uint16, or leave it out with --bidx (a "
+                    f"an alpha band cannot be {self._form.dtype}: take uint8 or uint16, or leave it out with bidx= (a "
                     "mask is written instead)"
                 )
             return np.dtype(self._form.dtype)
         if len(types) > 1:
             names = ", ".join(sorted(t.name for t in types))
-            raise InputError(f"bands of several types ({names}) do not fit one GeoTIFF: give --dtype or --bidx")
+            raise InputError(f"bands of several types ({names}) do not fit one GeoTIFF: give dtype= or bidx=")
         return types.pop()
 
     def _output_nodata(self) -> float | None:
@@ -204,13 +204,13 @@ class GeoTiffSink:
         if len(stated) > 1:
             raise InputError(
                 f"bands state several nodata values ({', '.join(sorted(stated))}), a GeoTIFF holds one: "
-                "upscale them one by one with --bidx, or say with --nodata what stands for missing cells in all"
+                "upscale them one by one with bidx=, or say with nodata= what stands for missing cells in all"
             )
         if stated == {"none"}:
             return None
         value = next(b.nodata for b in self._source.bands if b.nodata is not None)
         if stored_nodata(value, self.dtype) is None:
-            raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another --dtype")
+            raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another type with dtype=")
         return value
 
     def _storage(self, band: Band) -> Storage:
@@ -279,7 +279,7 @@ class GeoTiffSink:
             "that the smallest value is white": meant.get("PHOTOMETRIC") == "MINISWHITE",
         }
         for what in (what for what, there in lost.items() if there and self._form.cog):
-            warn("W-COG", f"GDAL's COGs cannot say {what}: leave out --cog to keep that")
+            warn("W-COG", f"GDAL's COGs cannot say {what}: leave out cog=True to keep that")
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
         if ColorInterp.alpha in colours or kind == "NO":
@@ -519,9 +519,9 @@ def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
                 with MemoryFile() as copy:
                     rasterio.shutil.copy(memory.name, copy.name, driver="COG", **options)
     except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
-        raise UsageError(f"GDAL refuses the creation options ({reason(error)}): mend --co") from None
+        raise UsageError(f"GDAL refuses the creation options ({reason(error)}): fix co=") from None
     if heard.words:
-        raise UsageError(f"GDAL does not take the creation options ({printable(heard.words[0])}): mend --co")
+        raise UsageError(f"GDAL does not take the creation options ({printable(heard.words[0])}): fix co=")
 
 
 class _Heard(logging.Handler):

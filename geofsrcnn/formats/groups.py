@@ -70,10 +70,10 @@ def choose_group(found: Mapping[str, bool], wanted: str | None, shown: str) -> s
         return wanted.strip("/")
     names = [name for name, fields in found.items() if fields] or list(found) or [""]
     if len(names) > 1 and "" not in names:
-        raise UsageError(f"several groups in {shown}: {_listed(names)}: choose one with --group")
+        raise UsageError(f"several groups in {shown}: {_listed(names)}: choose one with group=")
     if len(names) > 1:
         rest = _listed(name for name in names if name)
-        warn("W-GROUPS", f"left out of {shown}: groups {rest}: choose one with --group")
+        warn("W-GROUPS", f"left out of {shown}: groups {rest}: choose one with group=")
     return "" if "" in names else names[0]
 
 

@@ -67,12 +67,12 @@ def _exact(dataset: Any, index: int, dtype: np.dtype[Any], path: Path, rounded: 
     value = None if found is None else _wrapped(int(found[0]), dtype)
     if value is None or (rounded is not None and float(value) != rounded):  # stated elsewhere, as in a sidecar
         if rounded is None or abs(rounded) > EXACT:
-            raise InputError(f"the nodata value of {shown} is too large to be read exactly: give it with --nodata")
+            raise InputError(f"the nodata value of {shown} is too large to be read exactly: give it with nodata=")
         return rounded
     if found is not None and found[0] != text:  # as rasterio spells large ones
         warn(
             "W-NODATA",
-            f"{shown} states nodata {printable(text)}, which GDAL reads as {value} in {dtype}: say with --nodata what "
+            f"{shown} states nodata {printable(text)}, which GDAL reads as {value} in {dtype}: say with nodata= what "
             "stands for missing cells",
         )
     return value if abs(value) > EXACT else float(value)
@@ -98,7 +98,7 @@ def mark_for_mask(dtype: np.dtype[Any], what: str) -> float:
         If the type has no NaN; the words say what has the mask.
     """
     if dtype.kind != "f":
-        raise InputError(f"{what} and no nodata value: say with --nodata what stands for missing cells")
+        raise InputError(f"{what} and no nodata value: say with nodata= what stands for missing cells")
     return math.nan
 
 

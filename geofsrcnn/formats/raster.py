@@ -168,7 +168,7 @@ class RasterSource:
         shown = ", ".join(printable(name.rpartition(":")[2]) for name in names[:8])
         if subdataset is None:
             if names:
-                raise InputError(f"{self._shown} holds several rasters: {shown}: choose one with --subdataset")
+                raise InputError(f"{self._shown} holds several rasters: {shown}: choose one with subdataset=")
             return
         numbers = {str(number): name for number, name in enumerate(names, 1)}
         by_name = [name for name in names if name.rpartition(":")[2].strip('"') == str(subdataset)]
@@ -211,7 +211,7 @@ class RasterSource:
         if declared > max(2**30, MAX_RATIO * size) and d.driver != "VRT":
             raise LimitError(
                 f"{self._shown} declares {declared / 2**30:.1f} GiB in a file of {size} bytes: if that is meant, use "
-                "--allow-sparse"
+                "allow_sparse=True"
             )
 
     def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
@@ -258,7 +258,7 @@ class RasterSource:
         bits = d.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
         scale, offset = d.scales[i], d.offsets[i]
         if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
-            raise InputError(f"band {index} of {self._shown} has scale {scale} and offset {offset}: mend the tags")
+            raise InputError(f"band {index} of {self._shown} has scale {scale} and offset {offset}: fix the tags")
         return Band(
             index=index,
             dtype=dtype,
@@ -308,12 +308,12 @@ class RasterSource:
         if self.colourmap is not None or first.colour == ColorInterp.palette or layer.lower() == "thematic":
             raise InputError(
                 f"categorical raster (palette): {self._shown}: classes are repeated, not interpolated, with "
-                "--model nearest; for colours expand it first (gdal_translate -expand rgb)"
+                "model='nearest'; for colours expand it first (gdal_translate -expand rgb)"
             )
         if first.bits == 1:
             raise InputError(
                 f"categorical raster (1 bit): {self._shown}: classes are repeated, not interpolated, with "
-                "--model nearest"
+                "model='nearest'"
             )
 
     def check_georeference(self) -> None:
@@ -327,7 +327,7 @@ class RasterSource:
             pages, domains = len(self._dataset.subdatasets), self._dataset.tag_namespaces()
             sparse = self._has_absent_blocks()
         if pages:
-            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read, others with --subdataset 2")
+            warn("W-PAGES", f"{self._shown} has {pages} pages: only the first is read, others with subdataset=2")
         if "GEOLOCATION" in domains:
             warn("W-GEOLOC", f"{self._shown} has geolocation arrays, which are dropped: warp it to a grid first")
         if sparse:
@@ -502,10 +502,10 @@ def _check_driver(path: Path, driver: str | None) -> str:
         start = head(path)
         found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
         if (likely := driver_of(path)) is not None:
-            raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with --driver {likely}")
-        raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with --driver if it is another raster")
+            raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with driver='{likely}'")
+        raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with driver= if it is another raster")
     if kind == "GRIB":
-        raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with --driver GRIB")
+        raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with driver='GRIB'")
     raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
 
 
@@ -551,4 +551,7 @@ def _warn_sidecars(path: Path, *, own: bool) -> None:
     if own:
         beside = [each for each in beside if each.name.endswith(".aux.xml") and says_more_than_statistics(each)]
     if found := sorted({p.name for p in beside}):
-        warn("W-SIDECAR", f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with --sidecars")
+        warn(
+            "W-SIDECAR",
+            f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with sidecars=True",
+        )

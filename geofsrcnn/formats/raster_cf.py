@@ -98,11 +98,11 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         raise InputError(f"{shown} is rotated, which NetCDF and Zarr do not carry: write a GeoTIFF")
     for what in ("dtype", "nodata", "scale", "offset"):
         if len({repr(getattr(band, what)) for band in source.bands}) > 1:
-            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with --bidx")
+            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with bidx=")
     kinds = {q.kind for q in quantities}
     if not source.raw and Kind.TOTAL in kinds and len(kinds) > 1:
         said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
-        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with --bidx")
+        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with bidx=")
     mark = first.nodata
     if mark is None and (source.has_mask or source.alpha_as_mask):
         mark = mark_for_mask(first.dtype, f"{shown} has a mask")
@@ -214,7 +214,7 @@ class GeoTIFFWriter:
     def define(self, new: NewField) -> None:
         """The field."""
         if self._sink is not None:
-            raise UsageError("a GeoTIFF holds one field: choose it with --variables")
+            raise UsageError("a GeoTIFF holds one field: choose it with variables=")
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
         coarse = self._dataset.variables.get(new.name)
         if coarse is not None and coarse.dtype == new.dtype:  # which may say that it comes from NetCDF

@@ -79,7 +79,7 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
         warn(
             "W-STEPS",
             f"{printable(source.path.name)} holds whole numbers that differ by {steps(seen[0]):g} from cell to cell, "
-            "so finer cells come out in steps: --dtype float32 keeps fractions",
+            "so finer cells come out in steps: dtype='float32' keeps fractions",
         )
 
 
@@ -93,7 +93,7 @@ def _warn_of_alpha(source: RasterSource) -> None:
         warn(
             "W-ALPHA",
             f"band {source.alpha_index} of {printable(source.path.name)} is tagged as alpha and taken as such, but "
-            "looks like measurements, such as infrared: if it is, use --alpha none",
+            "looks like measurements, such as infrared: if it is, use alpha='none'",
         )
 
 
@@ -107,7 +107,7 @@ def _warn_of_classes(source: RasterSource, fields: Sequence[bool]) -> None:
         stored, valid = source.look(middle, slice(number, number + 1))
         what = f"band {band.index} of {printable(source.path.name)}"
         if warn_of_classes(
-            what, stored[0], valid[0], f"repeat them with --model nearest or --as {band.index}=category"
+            what, stored[0], valid[0], f"repeat them with model='nearest' or kinds={{'{band.index}': 'category'}}"
         ):
             return
 
@@ -120,7 +120,7 @@ def _warn_of_missing(source: RasterSource, seen: list[list[Glimpse]]) -> None:
         if found is None and not declared and band.nodata is None:
             found = collar(own)
         if found is not None:
-            warn_of_mark(f"band {band.index} of {printable(source.path.name)}", found, f"with --nodata {found}")
+            warn_of_mark(f"band {band.index} of {printable(source.path.name)}", found, f"with nodata={found}")
             return
 
 

@@ -86,7 +86,7 @@ def write_nodata(path: Path, value: int) -> None:
     with path.open("r+b") as file:
         tag, text = _find(file, NODATA), str(value).encode() + b"\0"
         if tag is None or tag.size < len(text):
-            raise OutputError(f"cannot write nodata {value} into {printable(path.name)}: choose another with --nodata")
+            raise OutputError(f"cannot write nodata {value} into {printable(path.name)}: choose another with nodata=")
         file.seek(tag.offset)
         file.write(text.ljust(tag.size, b"\0"))
 

@@ -290,7 +290,7 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
     role, grid = plan.roles[name], plan.grid
     if 0 in variable.shape:
         raise InputError(
-            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with --variables"
+            f"variable {printable(name)} has no cells ({dict(variable.sizes)}): choose others with variables="
         )
     lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
     total = role is Role.EXTENSIVE

@@ -37,4 +37,4 @@ def warn_of_values(field: Field) -> None:
     if valid.any() and (mark := sentinel([Glimpse(stored, valid, np.zeros(stored.shape, bool))])) is not None:
         warn_of_mark(name, mark, f"in its _FillValue (ncatted -a _FillValue,{name},o,f,{mark} FILE)")
     if stored.dtype.kind in "iu" and field.storage.coarse.plain and field.quantity.untold:
-        warn_of_classes(name, stored, valid, f"say so with --as {name}=category")
+        warn_of_classes(name, stored, valid, f"say so with kinds={{'{name}': 'category'}}")

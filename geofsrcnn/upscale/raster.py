@@ -101,7 +101,7 @@ def band_rules(
     for band, quantity in zip(source.bands, quantities, strict=True):
         if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
             what = f"band {band.index} of {printable(source.path.name)} holds totals of cells ({quantity.evidence})"
-            remedy = f"add --dtype float32, or --as {band.index}=field"
+            remedy = f"add dtype='float32', or kinds={{'{band.index}': 'field'}}"
             raise UsageError(f"{what}, whose parts are no whole numbers: {remedy}")
     warn_of_guesses(source, quantities)
     pairs = zip(source.bands, quantities, strict=True)
@@ -135,7 +135,7 @@ class _GeoTIFF:
     form: Format
     quantities: Sequence[Quantity]
 
-    less: str = "part of it with --bounds"
+    less: str = "part of it with bounds="
     folder: bool = False
 
     def check(self) -> None:

@@ -83,7 +83,7 @@ def _start(period: float, value_range: Range | None, extremes: Extremes) -> floa
     if value_range is not None:
         if abs(value_range[1] - value_range[0] - period) > 1e-6 * period:
             low, high = value_range
-            raise UsageError(f"--range {low:g} {high:g}: directions keep to one turn, such as 0 {period:g}")
+            raise UsageError(f"value_range= is {low:g} to {high:g}: directions keep to one turn, such as 0 {period:g}")
         return value_range[0]
     seen = extremes()
     if seen is None:

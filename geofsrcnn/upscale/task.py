@@ -342,7 +342,7 @@ def check_disk(target: Path, size: int, less: str) -> None:
     if size > 0.9 * free:
         raise LimitError(
             f"the output has {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
-            f"make room, take a smaller --factor or {less}"
+            f"make room, take a smaller factor, or {less}"
         )
 
 
@@ -355,7 +355,7 @@ def check_pixels(pixels: int, limit: int | None) -> None:
         If it has more.
     """
     if limit is not None and pixels > limit:
-        raise LimitError(f"the output has {pixels} cells, --max-pixels allows {limit}")
+        raise LimitError(f"the output has {pixels} cells, max_pixels= allows {limit}")
 
 
 def provenance(model: Model) -> dict[str, str]:

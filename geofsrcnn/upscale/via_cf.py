@@ -95,7 +95,7 @@ def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
     if dtype not in ("float32", "float64"):
         raise UsageError(
             f"type {printable(dtype)!r}: with NetCDF or Zarr, fields keep their type and packing, or become float32 or "
-            "float64 with --dtype"
+            "float64 with dtype="
         )
     return np.dtype(dtype)
 
@@ -139,7 +139,7 @@ def _geotiff(
 
     if len(fields) > 1:
         names = printable(", ".join(each.name for each in fields))
-        raise UsageError(f"a GeoTIFF holds one field, there are {names}: use --variables")
+        raise UsageError(f"a GeoTIFF holds one field, there are {names}: use variables=")
     form = Format(None, options.cog, dict(options.co or {}), provenance(model))
     check_creation_options(form, fields[0].dtype)
     return form, grid_of(dataset, plan.grid, rows)
@@ -156,7 +156,7 @@ class _Store:
     make: Callable[[Path], Writer]
     folder: bool
 
-    less: str = "fewer --variables"
+    less: str = "fewer variables"
 
     def check(self) -> None:
         pass

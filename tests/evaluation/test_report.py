@@ -573,7 +573,7 @@ def test_old_report_is_kept_or_replaced(warm, tmp_path):
     """Without overwrite it is as it was; with it, all three files are new."""
     write_report(tmp_path / "report", [bare(warm)], title="old", facts={})
     before = tree(tmp_path)
-    with pytest.raises(OutputError, match=r"output exists: .*report: use --overwrite"):
+    with pytest.raises(OutputError, match=r"output exists: .*report: use overwrite=True"):
         write_report(tmp_path / "report", [bare(warm)], title="new", facts={})
     assert tree(tmp_path) == before
     write_report(tmp_path / "report", [bare(warm)], title="new", facts={}, overwrite=True)

@@ -47,7 +47,7 @@ def test_what_is_packed_is_said_and_can_be_read(tmp_path, dem, name):
     inside = "dem.tif" if path.suffix in (".gz", ".bz2", ".xz") else "N47E011/dem.tif"
     (tmp_path / "out").mkdir()
     before = state(path)
-    words = r"unpack it first \((unzip|gunzip|bunzip2|unxz)\), or read .* with --inside"
+    words = r"unpack it first \((unzip|gunzip|bunzip2|unxz)\), or read .* with inside="
     with pytest.raises(InputError, match=words) as caught:
         upscale_file(path, tmp_path / "out" / "out.tif", 3, "bilinear")
     assert inside in str(caught.value)
@@ -87,7 +87,7 @@ def test_names_that_are_not_in_it(tmp_path, dem):
     path = packed(tmp_path / "dem.zip", dem)
     with pytest.raises(UsageError, match=r"no file b.tif in dem.zip: there are N47E011/readme.txt, N47E011/dem.tif"):
         upscale_file(path, tmp_path / "out.tif", 3, "bilinear", inside="b.tif")
-    with pytest.raises(UsageError, match=r"--inside is for packed files, which dem.tif is not"):
+    with pytest.raises(UsageError, match=r"inside= is for packed files, which dem.tif is not"):
         upscale_file(dem, tmp_path / "out.tif", 3, "bilinear", inside="b.tif")
 
 
@@ -132,9 +132,9 @@ def tarred():
         (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z", "a 7z archive: .* unpack it first"),
         (tarred(), "tar", "a tar archive: .* unpack it first"),
         (b"{}", "unknown", "not a GeoTIFF"),
-        (b"<VRTDataset>", "unknown", "read it with --driver VRT"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", "unknown", "read it with --driver JP2OpenJPEG"),
-        (b"SQLite format 3\0", "unknown", "read it with --driver GPKG"),
+        (b"<VRTDataset>", "unknown", "read it with driver='VRT'"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "unknown", "read it with driver='JP2OpenJPEG'"),
+        (b"SQLite format 3\0", "unknown", "read it with driver='GPKG'"),
     ],
 )
 @pytest.mark.parametrize("name", ["x.tif", "x.nc"])

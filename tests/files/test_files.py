@@ -202,7 +202,7 @@ def test_a_target_that_exists_needs_overwrite(tmp_path):
     target = tmp_path / "x.tif"
     target.write_bytes(b"old")
     target.chmod(0o640)
-    with pytest.raises(OutputError, match=r"output exists: .*x.tif: use --overwrite"), staged(target):
+    with pytest.raises(OutputError, match=r"output exists: .*x.tif: use overwrite=True"), staged(target):
         pytest.fail("the block must not run")
     with staged(target, overwrite=True) as path:
         path.write_bytes(b"new")

@@ -102,7 +102,7 @@ def test_associated_alpha_stays_associated(tmp_path, alpha, number):
 def test_a_cog_cannot_say_that_alpha_is_associated(tmp_path):
     """GDAL's driver writes any alpha as not multiplied: a warning says so."""
     write(tmp_path / "in.tif", colours(), photometric="RGB", ALPHA="PREMULTIPLIED")
-    with pytest.warns(GeofsrcnnWarning, match="W-COG: .* that colours are multiplied with alpha: leave out --cog"):
+    with pytest.warns(GeofsrcnnWarning, match="W-COG: .* that colours are multiplied with alpha: leave out cog=True"):
         upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "bilinear", cog=True)
 
 

@@ -146,7 +146,7 @@ def test_groups(tmp_path):
     upscale_file(path, tmp_path / "fine.nc", 3, MODEL)
     assert reopened(tmp_path / "fine.nc")["dem"].shape == (60, 78)
     regular().to_netcdf(path, engine="netcdf4", group="other", mode="a")
-    with pytest.raises(UsageError, match=r"several groups in coarse.nc: data/grid, other: choose one with --group"):
+    with pytest.raises(UsageError, match=r"several groups in coarse.nc: data/grid, other: choose one with group="):
         upscale_file(path, tmp_path / "none.nc", 3, MODEL)
     with pytest.raises(UsageError, match=r"no group third with variables in coarse.nc: there are data/grid, other"):
         upscale_file(path, tmp_path / "none.nc", 3, MODEL, group="third")
@@ -224,7 +224,7 @@ def test_groups_that_are_left_out_are_said(tmp_path):
     """Fields in the root and in groups: the root, and a word on the others."""
     path = stored(projected(), tmp_path / "coarse.nc")
     regular().to_netcdf(path, engine="netcdf4", group="more", mode="a")
-    with pytest.warns(GeofsrcnnWarning, match="W-GROUPS: left out of coarse.nc: groups more: choose one with --group"):
+    with pytest.warns(GeofsrcnnWarning, match="W-GROUPS: left out of coarse.nc: groups more: choose one with group="):
         upscale_file(path, tmp_path / "fine.nc", 3, MODEL)
     upscale_file(path, tmp_path / "more.nc", 3, MODEL, group="more")
     assert "dem" not in reopened(tmp_path / "more.nc")

@@ -189,9 +189,7 @@ def test_nodata_of_64_bits_in_other_formats_is_exact_or_asked_for(paths):
     """A VRT's value beyond 2**53 cannot be read exactly through rasterio: one line asks for it."""
     plain = write(paths[0].with_name("plain.tif"), np.full((8, 9), 5, "int64"))
     source = vrt(paths[0].with_suffix(".vrt"), plain, [f"<NoDataValue>{2**63 - 1}</NoDataValue>"], "int64")
-    with pytest.raises(
-        InputError, match=r"the nodata value of coarse.vrt is too large to be .*: give it with --nodata"
-    ):
+    with pytest.raises(InputError, match=r"the nodata value of coarse.vrt is too large to be .*: give it with nodata="):
         upscale_file(source, paths[1], 2, "bilinear", driver="VRT")
     silent(source, paths[1], 2, "bilinear", driver="VRT", nodata=2**63 - 1)
     vrt(source, plain, ["<NoDataValue>5</NoDataValue>"], "int64")
@@ -304,7 +302,7 @@ def test_nodata_beside_rasters_of_other_drivers_is_said_or_used(tmp_path):
     aux.write_text(pam.format('<PAMRasterBand band="1"><NoDataValue>0</NoDataValue></PAMRasterBand>'))
     with pytest.warns(GeofsrcnnWarning) as told:
         upscale_file(source, output, 2, "bilinear", driver="PNG")
-    assert "W-SIDECAR: ignored beside a.png: a.png.aux.xml: read with --sidecars" in [str(w.message) for w in told]
+    assert "W-SIDECAR: ignored beside a.png: a.png.aux.xml: read with sidecars=True" in [str(w.message) for w in told]
     assert not masked(output).any()
     silent(source, output, 2, "bilinear", driver="PNG", sidecars=True, overwrite=True)
     assert masked(output).sum() == 60

@@ -105,7 +105,7 @@ def grey(rows: int, columns: int, **more: int) -> dict[int, tuple[int, int, int]
     [
         (
             VRT.format("").encode(),
-            r"not a GeoTIFF: coarse.tif \(it starts with '<VRTDataset rast'\): read it with --driver VRT",
+            r"not a GeoTIFF: coarse.tif \(it starts with '<VRTDataset rast'\): read it with driver='VRT'",
         ),
         (b'<GDAL_WMS><Service name="WMS"/></GDAL_WMS>', "it starts with '<GDAL_WMS>"),
         (b'{"type": "FeatureCollection"}', "it starts with"),
@@ -193,7 +193,7 @@ def test_a_corrupt_block_is_named(source, output):
 @pytest.mark.parametrize(
     ("tags", "error", "words"),
     [
-        (grey(50_000, 55_000), LimitError, r"declares 2.6 GiB in a file of \d+ bytes: .*--allow-sparse"),
+        (grey(50_000, 55_000), LimitError, r"declares 2.6 GiB in a file of \d+ bytes: .*allow_sparse=True"),
         (grey(60_000, 60_000, rows_per_strip=1), LimitError, "declares 3.4 GiB in a file of"),
         (grey(200_000, 200_000, rows_per_strip=16), LimitError, r"declares 37.3 GiB in a file of \d+ bytes"),
         (grey(16, 2**31 - 1), (InputError, LimitError), "coarse.tif"),
@@ -239,9 +239,9 @@ def test_sparse_rasters_on_request(source, output):
     """Reading a thousand times the size of a file needs --allow-sparse; a small part of it is read without."""
     with created(source, (1, 40_000, 40_000), "uint8", tiled=True, SPARSE_OK="TRUE", nodata=255) as d:
         d.write(np.full((256, 256), 7, "uint8"), 1, window=((0, 256), (0, 256)))
-    refused(source, output, LimitError, "declares 1.5 GiB in a file of .*--allow-sparse")
+    refused(source, output, LimitError, "declares 1.5 GiB in a file of .*allow_sparse=True")
     most = (500_000, 6_000_000 - 39_000 * 30, 500_000 + 39_000 * 30, 6_000_000)
-    refused(source, output, LimitError, "declares 1.4 GiB in a file of .*--allow-sparse", bounds=most)
+    refused(source, output, LimitError, "declares 1.4 GiB in a file of .*allow_sparse=True", bounds=most)
     bounds = (500_000, 6_000_000 - 300 * 30, 500_000 + 300 * 30, 6_000_000)
     warned(source, output, "W-SPARSE", "lacks blocks", model="nearest", bounds=bounds)
     fine = read(output, 1)
@@ -377,7 +377,7 @@ def test_an_external_mask_counts_on_request(source, output):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO"), rasterio.open(source, "r+") as d:
         d.write_mask(mask)
     assert source.with_name("coarse.tif.msk").exists()
-    warned(source, output, "W-SIDECAR", r"ignored beside coarse.tif: coarse.tif.msk: read with --sidecars")
+    warned(source, output, "W-SIDECAR", r"ignored beside coarse.tif: coarse.tif.msk: read with sidecars=True")
     assert np.array_equal(read(output, 1), upscale_array(data, 2, "bilinear"))
     before = state(source)
     upscale_file(source, output, 2, "bilinear", sidecars=True, overwrite=True)
@@ -400,7 +400,7 @@ def test_sidecars_change_nothing_unless_asked(source, output, name):
     before = state(source)
     with pytest.warns(GeofsrcnnWarning, match="W-(SIDECAR|NOGEO)") as caught:
         upscale_file(source, output, 2, "bilinear")
-    assert f"ignored beside coarse.tif: {name}: read with --sidecars" in str(caught[0].message)
+    assert f"ignored beside coarse.tif: {name}: read with sidecars=True" in str(caught[0].message)
     assert [w.message.code for w in caught] == ["W-SIDECAR", "W-NOGEO"]
     with opened(output) as d:
         assert (d.crs, d.nodata, d.transform.is_identity) == (None, None, True)
@@ -460,7 +460,7 @@ def test_scale_and_offset_that_make_no_sense(source, output, what):
     with created(source, (1, 5, 5), "int16") as d:
         d.write(np.ones((1, 5, 5), "int16"))
         d.scales, d.offsets = ((0.0,), (1.0,)) if what == "scale" else ((1.0,), (math.nan,))
-    refused(source, output, InputError, "band 1 of coarse.tif has scale .* and offset .*: mend the tags")
+    refused(source, output, InputError, "band 1 of coarse.tif has scale .* and offset .*: fix the tags")
 
 
 def test_tags_that_are_not_utf8(source, output):
@@ -494,7 +494,7 @@ def test_a_model_of_other_bands_is_refused(source, output, random_network):
     model = random_network(2, channels=3)
     write(source, terrain((2, 9, 9)).astype("float32"))
     refused(
-        source, output, ModelError, "the model takes 3 bands, the raster has 2: choose them with --bidx", model=model
+        source, output, ModelError, "the model takes 3 bands, the raster has 2: choose them with bidx=", model=model
     )
     data = terrain((4, 9, 9)).astype("float32")
     write(source, data)
@@ -552,7 +552,7 @@ def test_other_drivers_by_name(tmp_path, output, driver, suffix):
     data = np.rint(terrain((12, 13), high=200)).astype("uint8")
     write(tmp_path / "c.tif", data)
     rasterio.shutil.copy(tmp_path / "c.tif", source, driver=driver.upper())
-    words = rf"not a GeoTIFF: .*: (read it with --driver {driver.upper()}|name GDAL's driver)"
+    words = rf"not a GeoTIFF: .*: (read it with driver='{driver.upper()}'|name GDAL's driver)"
     with pytest.raises(InputError, match=words):
         upscale_file(source, output, 2, "bilinear")
     with warnings.catch_warnings():

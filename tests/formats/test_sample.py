@@ -49,8 +49,8 @@ def test_a_usual_mark_of_missing_cells_is_said(paths, dtype, mark):
     write(paths[0], data)
     (said,) = [words for words in told(*paths, 2, "bilinear") if not words.startswith("W-STEPS")]
     start, number = said.split(", far from all others, which nothing declares to be missing: if they are, ")
-    assert start == f"W-NODATA: band 1 of coarse.tif holds many cells of {number.split()[-1]}"
-    assert float(number.removeprefix("say so with --nodata ")) == mark
+    assert start == f"W-NODATA: band 1 of coarse.tif holds many cells of {number.rpartition('=')[2]}"
+    assert float(number.removeprefix("say so with nodata=")) == mark
     again = told(*paths, 2, "bilinear", nodata=mark, overwrite=True)
     assert not [words for words in again if words.startswith("W-NODATA")]
     assert told(*paths, 2, "nearest", overwrite=True) == []
@@ -109,7 +109,7 @@ def test_a_surface_in_whole_numbers_gets_a_hint(paths, dtype, options, hint):
     write(paths[0], np.rint(terrain((80, 90), low=0, high=250)).astype(dtype))
     said = told(*paths, 2, "bilinear", **options)
     assert any(words.startswith("W-STEPS: coarse.tif holds whole numbers that differ by") for words in said) is hint
-    assert not hint or "--dtype float32 keeps fractions" in said[0]
+    assert not hint or "dtype='float32' keeps fractions" in said[0]
 
 
 @pytest.mark.parametrize("about", [{"units": ("m",)}, {"descriptions": ("Elevation",)}])

@@ -81,7 +81,7 @@ def test_a_store_replaces_only_a_store(tmp_path):
     path = stored(projected(), tmp_path / "coarse.nc")
     output = tmp_path / "fine.zarr"
     upscale_file(path, output, 2, "small")
-    with pytest.raises(OutputError, match=r"output exists: .*fine.zarr: use --overwrite"):
+    with pytest.raises(OutputError, match=r"output exists: .*fine.zarr: use overwrite=True"):
         upscale_file(path, output, 3, MODEL)
     assert reopened(output)["dem"].shape == (40, 52)
     upscale_file(path, output, 3, MODEL, overwrite=True)

@@ -77,7 +77,7 @@ def test_saving_follows_the_rules_of_outputs(tmp_path):
     path = tmp_path / "m.safetensors"
     save_checkpoint(path, random_model(1, **TINY), CARD)
     before = path.read_bytes()
-    with pytest.raises(OutputError, match=r"output exists: .*m.safetensors: use --overwrite"):
+    with pytest.raises(OutputError, match=r"output exists: .*m.safetensors: use overwrite=True"):
         save_checkpoint(path, random_model(2, **TINY), CARD)
     broken = random_model(2, **TINY)
     broken.deconvolution.weight[0, 0] = torch.nan

@@ -42,7 +42,7 @@ REFUSED = {
     "gdal__order_f_s3.zarr.zip": ARRAY,
     "gdal__order_f_u1.zarr.zip": ARRAY,
     "gdal__order_f_u4.zarr.zip": ARRAY,
-    "gdal__test_georef_metadata.bag": "several groups .*: choose one with --group",
+    "gdal__test_georef_metadata.bag": "several groups .*: choose one with group=",
     "gdal__test_ogr_no_xyz_var.nc": NO_FIELD,
     "gdal__uint16_imagecodecs_tiff.zarr.zip": "codec not available",
     "gdal__uint16_imagecodecs_tiff_inconsistent_size.zarr.zip": "codec not available",

@@ -69,13 +69,9 @@ FRAGMENTED = {
 """Packages whose docstrings begin with such words still."""
 
 FLAGGED = {
-    "engine",
     "evaluation",
-    "files",
-    "formats",
     "pairs",
     "training",
-    "upscale",
 }
 """Packages whose messages name flags of the command line still, instead of parameters."""
 

@@ -132,7 +132,7 @@ def test_overwriting(fine, tmp_path):
     out = tmp_path / "m.safetensors"
     trained(fine, out)
     before = digest(out)
-    with pytest.raises(OutputError, match=r"output exists: .*m.safetensors: use --overwrite"):
+    with pytest.raises(OutputError, match=r"output exists: .*m.safetensors: use overwrite=True"):
         train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK))
     assert digest(out) == before
     train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK, seed=4), overwrite=True)

@@ -86,7 +86,7 @@ def test_masks_and_alpha_become_marks(tmp_path):
     upscale_file(tmp_path / "float32.tif", tmp_path / "fine.nc", 3, MODEL)
     found = reopened(tmp_path / "fine.nc")["band_data"]
     assert np.array_equal(np.isnan(found), np.repeat(np.repeat(mask == 0, 3, 0), 3, 1))
-    with pytest.raises(InputError, match=r"uint8.tif has a mask and no nodata value: say with --nodata"):
+    with pytest.raises(InputError, match=r"uint8.tif has a mask and no nodata value: say with nodata="):
         upscale_file(tmp_path / "uint8.tif", tmp_path / "none.nc", 3, MODEL)
     upscale_file(tmp_path / "uint8.tif", tmp_path / "fine2.nc", 3, MODEL, nodata=255)
     assert (reopened(tmp_path / "fine2.nc", mask_and_scale=False)["band_data"] == 255).sum() == 81
@@ -111,7 +111,7 @@ def test_a_field_becomes_a_geotiff(tmp_path):
     fields = regular()
     fields["pr"] = fields["tas"] * 2
     fields.to_netcdf(tmp_path / "two.nc", engine="netcdf4")
-    with pytest.raises(UsageError, match="a GeoTIFF holds one field, there are tas, pr: use --variables"):
+    with pytest.raises(UsageError, match="a GeoTIFF holds one field, there are tas, pr: use variables="):
         upscale_file(tmp_path / "two.nc", tmp_path / "none.tif", 3, MODEL)
     with pytest.warns(GeofsrcnnWarning, match="W-DATUM"):
         upscale_file(tmp_path / "two.nc", tmp_path / "pr.tif", 3, MODEL, variables=["pr"])
@@ -344,7 +344,7 @@ def test_grib_through_gdal(shared, tmp_path):
         upscale_file(path, tmp_path / name, 3, MODEL, driver="GRIB")
     with rasterio.open(tmp_path / "fine.tif") as d:
         assert np.allclose(reopened(tmp_path / "fine.nc")["band_data"], d.read(1), atol=1e-3)
-    with pytest.raises(InputError, match=r"GRIB, not a GeoTIFF: .*: read it with --driver GRIB"):
+    with pytest.raises(InputError, match=r"GRIB, not a GeoTIFF: .*: read it with driver='GRIB'"):
         upscale_file(path, tmp_path / "none.nc", 3, MODEL)
 
 

@@ -116,7 +116,7 @@ def test_categories_say_why():
 def test_the_user_overrules_the_header(tmp_path):
     """`kinds` and `--as`: a field that is called rain, a direction that nothing tells; wrong words are refused."""
     anomaly = terrain((24, 30), low=-1, high=1)
-    with pytest.warns(GeofsrcnnWarning, match=r"W-RANGE: .*taken for never-negative .*--as pr=field"):
+    with pytest.warns(GeofsrcnnWarning, match=r"W-RANGE: .*taken for never-negative .*kinds=\{'pr': 'field'\}"):
         fine_of(anomaly, "pr", units="mm")
     assert fine_of(anomaly, "pr", options={"kinds": {"pr": "field"}}, units="mm").min() < -0.5
     turning = (340 + 2 * np.arange(30)) % 360.0 * np.ones((24, 1))
@@ -143,7 +143,7 @@ def test_fields_that_turn_negative_are_said(tmp_path):
     assert said in str(caught[0].message)
     write(tmp_path / "in.tif", field[None])
     with pytest.warns(
-        GeofsrcnnWarning, match=rf"W-NEGATIVE: in.tif, band 1: .*, {share:.2g} % .*--as 1=never-negative"
+        GeofsrcnnWarning, match=rf"W-NEGATIVE: in.tif, band 1: .*, {share:.2g} % .*kinds=\{{'1': 'never-negative'\}}"
     ):
         upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "small")
     upscale_file(tmp_path / "in.tif", tmp_path / "kept.tif", 3, "small", kinds={"1": "never-negative"})
@@ -185,7 +185,7 @@ def test_bands_of_rasters_are_told_alike(tmp_path):
     assert np.array_equal(fine[2], classes.repeat(3, 0).repeat(3, 1))
     run = processes.run("info", path)
     assert "never-negative" in run.out
-    with pytest.raises(UsageError, match=r"--as: no band 7: there are 1, 2, 3"):
+    with pytest.raises(UsageError, match=r"kinds= names no band 7: there are 1, 2, 3"):
         upscale_file(path, tmp_path / "no.tif", 3, "small", kinds={"7": "field"})
 
 
@@ -197,7 +197,9 @@ def test_totals_of_rasters_need_a_type_for_parts(tmp_path):
     path = write(tmp_path / "in.tif", people[None])
     with rasterio.open(path, "r+") as d:
         d.descriptions, d.units = ("population count",), ("persons",)
-    with pytest.raises(UsageError, match=r"band 1 of in.tif holds totals .*: add --dtype float32, or --as 1=field"):
+    with pytest.raises(
+        UsageError, match=r"band 1 of in.tif holds totals .*: add dtype='float32', or kinds=\{'1': 'field'\}"
+    ):
         upscale_file(path, tmp_path / "out.tif", 3, "small")
     with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: bands of in.tif taken for totals of cells"):
         upscale_file(path, tmp_path / "out.tif", 3, "small", dtype="float32")
@@ -216,7 +218,7 @@ def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
     assert xr.open_dataset(tmp_path / "out.nc")["band_data"].min() == 0
     upscale_file(path, tmp_path / "free.nc", 3, "small", kinds={"1": "field", "2": "field"})
     assert xr.open_dataset(tmp_path / "free.nc")["band_data"].min() < 0
-    with pytest.raises(UsageError, match=r"--as: no band 3: there are 1, 2"):
+    with pytest.raises(UsageError, match=r"kinds= names no band 3: there are 1, 2"):
         upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"3": "field"})
     upscale_file(path, tmp_path / "both.nc", 3, "small", kinds={"1": "field"})
     both = xr.open_dataset(tmp_path / "both.nc")["band_data"]
@@ -246,7 +248,7 @@ def test_marks_among_directions_stay_and_are_said(tmp_path):
     upscale_file(path, tmp_path / "asked.tif", 3, "small", value_range=(-180, 180), nodata=-1)
     asked = read(tmp_path / "asked.tif")[0]
     assert -180 <= asked[~marked].min() < -5
-    with pytest.raises(UsageError, match=r"--range 0 100: directions keep to one turn, such as 0 360"):
+    with pytest.raises(UsageError, match=r"value_range= is 0 to 100: directions keep to one turn, such as 0 360"):
         upscale_file(path, tmp_path / "no.tif", 3, "small", value_range=(0, 100))
     with rasterio.open(path) as d:
         assert d.descriptions == (None,)
