@@ -534,7 +534,7 @@ def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):
     files.put(str(archive / "b.tif"), "data/many/a.tif")
     again = upscale_files(inputs, "s3://made/x3", 3, resume=True, **options)
     assert [each.output for each in again.files if not each.before] == ["a_x3.tif"]
-    with pytest.raises(RemoteError, match="allow it with --allow-remote data"):
+    with pytest.raises(RemoteError, match="allow it with allow_remote='data'"):
         upscale_files(inputs, tmp_path / "out", 3, workers=1, **PLAIN)
     closed = upscale_files(["s3://data/many/a.tif"], tmp_path / "o", 3, workers=1, allow_remote=["made"], **PLAIN)
     assert (closed.failed[0].code, "--allow-remote data" in closed.failed[0].reason) == (7, True)

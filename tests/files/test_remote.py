@@ -150,11 +150,11 @@ def test_the_same_as_from_a_local_file(server, tmp_path, name):
         (
             "{url}/coarse.tif",
             (),
-            "remote input is not allowed: {url}/coarse.tif: allow it with --allow-remote 127.0.0.1",
+            "remote input is not allowed: {url}/coarse.tif: allow it with allow_remote='127.0.0.1'",
         ),
         ("{url}/coarse.tif", ("other.org",), "remote input is not allowed"),
         ("{url}/coarse2.zarr", (), "remote input is not allowed"),
-        ("s3://bucket/x.tif", ("other",), "allow it with --allow-remote bucket"),
+        ("s3://bucket/x.tif", ("other",), "allow it with allow_remote='bucket'"),
         ("http://example.org/x.tif", ("example.org",), "http is neither private nor safe from changes"),
         ("https:///x.tif", HERE, "no host in https:///x.tif"),
         ("https://me:secret@example.org/x.tif?token=abc", (), "not allowed: https://example.org/x.tif: allow it"),
