@@ -215,7 +215,7 @@ class ArrayTask:
 
 
 def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:
-    """What holds for all bands or for each, for each."""
+    """Return for each band what holds for all bands or for each."""
     return [*for_bands] * (len(array) // len(for_bands))
 
 

@@ -1,4 +1,4 @@
-"""What the engine asks of its surroundings: a source of coarse cells, a sink of fine ones, a job between them."""
+"""The engine's surroundings: a source of coarse cells, a sink of fine ones, a job between them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of the values of a band, and what they keep to; a warning says where coarse ones do not.
+    """The treatment of a band's values, and what they keep to; a warning says where coarse ones do not.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Rule:
 
     @property
     def bounds(self) -> Range:
-        """Of fine values in ordinary cells, before they are divided."""
+        """Bounds of fine values in ordinary cells, before they are divided."""
         return shared_range(self.limits, self.natural)
 
 
@@ -95,7 +95,7 @@ NO_RULE = Rule()
 
 @dataclass(frozen=True)
 class Job:
-    """What is done to each tile.
+    """The work on each tile.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do with each chunk; travels to the workers once.
+    """The work on each chunk; travels to the workers once.
 
     Parameters
     ----------

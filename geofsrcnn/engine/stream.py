@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stream:
-    """What goes through the engine, everything checked; its units of work are a tile and a group of bands each.
+    """A source on its way through the engine, checked; its units of work are a tile and a group of bands each.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Stream:
 
     @cached_property
     def job(self) -> Job:
-        """What is done to each tile."""
+        """The work on each tile."""
         return Job(None if self.repeats else self.model.upsampler, self.model.factor, self.rules)
 
     @cached_property
@@ -98,17 +98,17 @@ class Stream:
 
     @property
     def bands(self) -> int:
-        """Of the source."""
+        """Bands of the source."""
         return self.source.shape[0]
 
     @property
     def coarse_cells(self) -> int:
-        """Of all bands."""
+        """Cells of all bands."""
         return self.bands * self.region.shape[0] * self.region.shape[1]
 
     @property
     def fine_cells(self) -> int:
-        """Of all bands."""
+        """Cells of all bands."""
         return self.coarse_cells * self.model.factor**2
 
     @property
@@ -137,7 +137,7 @@ class Stream:
         watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
 
     def seconds(self) -> float:
-        """What computing takes here, about: from a tile of noise, computed now."""
+        """Estimate what computing takes here, from a tile of noise, computed now."""
         shape, together = self._largest
         return (
             time_of_tile(self.job, shape, together)

@@ -24,7 +24,7 @@ leave traces of negative rain."""
 
 
 class Watch:
-    """What has been seen of a field; pieces of it may come one after the other.
+    """A record of what was seen of a field; pieces of it may come one after the other.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Watch:
 
 @dataclass
 class _Seen:
-    """Of one band."""
+    """The record of one band."""
 
     key: str
     numbered: bool
@@ -125,7 +125,7 @@ class Watched:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the source."""
+        """Bands, rows and columns of the source."""
         return self._source.shape
 
     def read(self, window: Window, bands: slice) -> Cells:

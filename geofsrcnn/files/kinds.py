@@ -1,4 +1,4 @@
-"""What a file or folder is: by its first bytes on the way in, by the end of its name on the way out."""
+"""Kinds of files and folders: by first bytes on the way in, by the end of the name on the way out."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def head(path: Path, size: int = 16) -> bytes:
 
 
 def sniff(path: Path) -> Signature:
-    """What a file or folder is, by its first bytes; its suffix does not count.
+    """Return what a file or folder is, by its first bytes; its suffix does not count.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def sniff(path: Path) -> Signature:
 
 
 def _sniff_text(start: bytes) -> Signature:
-    """What a text is, by its first letters, in small ones."""
+    """Return what a text is, by its first letters, in small ones."""
     if start.startswith((b"<!doctype html", b"<html")):
         return "web page"
     keys = (b'"refs"', b'".zgroup"', b'".zattrs"', b'".zmetadata"', b'"zarr.json"')
@@ -172,7 +172,7 @@ def _is_plain_zip(path: Path) -> bool:
 
 
 def is_zarr(folder: Path) -> bool:
-    """Whether a folder is a Zarr store."""
+    """Tell whether a folder is a Zarr store."""
     return any((folder / mark).exists() for mark in ZARR_MARKS)
 
 
@@ -194,6 +194,6 @@ CHECKPOINT_SUFFIX = ".safetensors"
 
 
 def is_checkpoint_name(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is that of a checkpoint's file, and not of a model in the package."""
+    """Tell whether a name is that of a checkpoint's file, and not of a model in the package."""
     text = os.fspath(name)
     return os.sep in text or text.endswith(CHECKPOINT_SUFFIX)

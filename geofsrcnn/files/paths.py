@@ -70,7 +70,7 @@ def _without_secrets(text: str) -> str:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced or written; nothing if it is gone.
+    """Return what changes when a file is replaced or written; nothing if it is gone.
 
     Of a Zarr folder: when files came or went in any of its folders (chunks are replaced, not written in place), and
     the files with metadata.
@@ -113,7 +113,7 @@ def sidecars_of(path: Path) -> list[Path]:
 
 
 def says_more_than_statistics(sidecar: Path) -> bool:
-    """Whether an ``.aux.xml`` tells what changes a raster; viewers leave many with statistics and histograms alone."""
+    """Tell whether an ``.aux.xml`` changes a raster; viewers leave many with statistics and histograms alone."""
     text = head(sidecar, AUX_XML).decode("utf-8", "replace")
     text = re.sub(r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_.*?</MDI>|<!--.*?-->", "", text, flags=re.DOTALL)
     said = re.sub(r"</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|<\?.*?\?>", "", text)

@@ -63,7 +63,7 @@ class RemoteZarr:
 
 
 def is_remote(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is a URL of a kind that can be read."""
+    """Tell whether a name is a URL of a kind that can be read."""
     text = os.fspath(name)
     return "://" in text and text.split("://", 1)[0].lower() in SCHEMES and not Path(text).exists()
 
@@ -241,7 +241,7 @@ def _close(files: Any) -> None:
 
 
 def _behind(error: Exception) -> BaseException:
-    """What happened: fsspec calls every failed look at a URL a file that is not found."""
+    """Return what happened: fsspec calls every failed look at a URL a file that is not found."""
     cause = error.__cause__
     if isinstance(error, FileNotFoundError) and cause is not None and getattr(cause, "status", None) != 404:
         return cause
@@ -285,7 +285,7 @@ def _waiting(work: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
 
 
 def remote_state(url: str, allowed: Sequence[str]) -> str:
-    """What changes when a remote file does: its size and ETag; of a Zarr store, those of its metadata.
+    """Return what changes when a remote file does: its size and ETag; of a Zarr store, those of its metadata.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def remote_state(url: str, allowed: Sequence[str]) -> str:
 
 
 def remote_exists(url: str, allowed: Sequence[str]) -> bool:
-    """Whether there is a file or store of this name.
+    """Tell whether there is a file or store of this name.
 
     Raises
     ------

@@ -125,7 +125,7 @@ _LITTLE = 2**22  # bytes; who failed for want of room leaves no more
 
 
 def no_room(error: BaseException | None, place: Path) -> str:
-    """What to ask where writing failed for want of room, such as ``: is the disk full?``; nothing if there is room.
+    """Return what to ask where writing failed for want of room (``: is the disk full?``); nothing if there is room.
 
     Libraries often keep the number of the error to themselves: then it is looked whether there is room.
 

@@ -1,4 +1,4 @@
-"""What the bands of a raster are."""
+"""Quantities of the bands of a raster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geofsrcnn.values.quantity import Kind, Quantity, header_of_band, quantity_a
 
 
 def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
-    """What each band is, by its description, unit and tags, or by the user's word, for its number or description.
+    """Return what each band is, by its description, unit and tags, or by the user's word for its number or description.
 
     Raises
     ------

@@ -178,7 +178,7 @@ def as_geotiff_holds(grid: Grid, shown: str) -> Grid:
 
 
 def _is_kept(crs: CRS) -> bool:
-    """Whether a GeoTIFF says this CRS, not nothing and no other one; names do not count."""
+    """Tell whether a GeoTIFF says this CRS, not nothing and no other one; names do not count."""
     found = _written(crs)
     if found is None:
         return False
@@ -189,7 +189,7 @@ def _is_kept(crs: CRS) -> bool:
 
 
 def _written(crs: CRS) -> CRS | None:
-    """What a tiny GeoTIFF in memory says of a CRS."""
+    """Return what a tiny GeoTIFF in memory says of a CRS."""
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
             profile = {"width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": Affine(1, 0, 0, 0, -1, 1)}

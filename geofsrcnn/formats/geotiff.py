@@ -87,7 +87,7 @@ class Format:
 
 
 class Described(Protocol):
-    """What the output takes its description from, a raster or what stands for one."""
+    """The description that an output takes over from a raster, or from what stands for one."""
 
     @property
     def bands(self) -> Sequence[Band]:
@@ -106,7 +106,7 @@ class Described(Protocol):
 
     @property
     def interleave(self) -> str:
-        """Whether bands lie cell by cell (pixel) or one after the other."""
+        """The order of bands: cell by cell (pixel), or one after the other (band)."""
         ...
 
     @property
@@ -116,7 +116,7 @@ class Described(Protocol):
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Of the file."""
+        """Tags of the file."""
         ...
 
     @property
@@ -131,7 +131,7 @@ class Described(Protocol):
 
     @property
     def raw(self) -> bool:
-        """Whether values come as stored."""
+        """True if values come as stored."""
         ...
 
 
@@ -222,7 +222,7 @@ class GeoTiffSink:
 
     @property
     def _on_disk(self) -> bool:
-        """Whether the output is a file, not the rehearsal of one in GDAL's memory."""
+        """True if the output is a file, not the rehearsal of one in GDAL's memory."""
         return not os.fspath(self._path).startswith("/vsimem/")
 
     @property

@@ -39,7 +39,7 @@ def check_variables(dataset: xr.Dataset, shown: str) -> None:
 
 
 def has_fields(variables: Mapping[str, xr.Variable]) -> bool:
-    """Whether one may be a field: numbers along two or more dimensions, no bounds, no latitudes or longitudes."""
+    """Tell whether one may be a field: numbers along two or more dimensions, no bounds, no latitudes or longitudes."""
     known = {str(v.attrs.get(key)) for v in variables.values() for key in ("bounds", "climatology")}
     return any(
         v.ndim >= 2 and v.dtype.kind in "iufc" and name not in known and not is_place_like(str(name), v)

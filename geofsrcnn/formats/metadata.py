@@ -43,7 +43,7 @@ COLOUR_PROFILE = ("SOURCE_ICC_PROFILE", "SOURCE_PRIMARIES_RED", "SOURCE_PRIMARIE
 
 
 def is_stale(key: str) -> bool:
-    """Whether a tag speaks of the coarse cells: their statistics, their size, how many of them there are.
+    """Tell whether a tag speaks of the coarse cells: their statistics, their size, how many of them there are.
 
     Examples
     --------

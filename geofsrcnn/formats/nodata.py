@@ -1,4 +1,4 @@
-"""What a raster says of its missing cells: nodata values, exactly and as GDAL takes them, and masks of bands."""
+"""Missing cells as a raster states them: nodata values, exactly and as GDAL takes them, and masks of bands."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def input_format(path: Path | RemoteZarr, driver: str | None = None) -> FormatName:
-    """What an input is read as: "GeoTIFF" stands for any raster, and for whatever a driver of GDAL is named for.
+    """Return what an input is read as: "GeoTIFF" for any raster, and for whatever a driver of GDAL is named for.
 
     Raises
     ------

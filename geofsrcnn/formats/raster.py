@@ -58,7 +58,7 @@ REFUSED_DRIVERS = frozenset(
 
 @dataclass(frozen=True)
 class Band:
-    """What describes one band of the input."""
+    """The description of one band of the input."""
 
     index: int
     dtype: np.dtype[Any]
@@ -422,7 +422,7 @@ class RasterSource:
 
     @property
     def block_bytes(self) -> int:
-        """Of what is read at once for one cell, unpacked."""
+        """Bytes that are read at once for one cell, unpacked."""
         d = self._dataset
         together = d.count if self.interleave == "pixel" else 1
         return int(max(rows * columns for rows, columns in d.block_shapes)) * self.bands[0].dtype.itemsize * together

@@ -163,7 +163,7 @@ def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str
 
 @dataclass(frozen=True)
 class _Description:
-    """What a GeoTIFF takes from a field: what `GeoTiffSink` asks of a raster."""
+    """The description that a GeoTIFF takes from a field, as `GeoTiffSink` asks it of a raster."""
 
     bands: list[Band]
     alpha: list[Band] = field(default_factory=list)
@@ -289,7 +289,7 @@ def _names(dataset: xr.Dataset, dim: str) -> list[str]:
 
 
 def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
-    """What stands along a dimension, dates as such."""
+    """Return what stands along a dimension, dates as such."""
     if dim not in dataset.variables or dataset.variables[dim].ndim != 1:
         return [f"{dim} {i}" for i in range(size)]
     alone = dataset[[dim]]

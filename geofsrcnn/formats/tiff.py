@@ -1,4 +1,4 @@
-"""What the first directory of a TIFF says that GDAL does not hand on through rasterio, or only rounded.
+"""The first directory of a TIFF, for what GDAL does not hand on through rasterio, or only rounded.
 
 TIFF 6.0, BigTIFF and GeoTIFF 1.1 (OGC 19-008), of which the coordinate epoch is a later addition by GDAL, as is the tag
 with the nodata value as a text (GDAL_NODATA).
@@ -48,7 +48,7 @@ class _Tag:
 
 
 def has_associated_alpha(path: Path) -> bool:
-    """Whether colours are stored multiplied with the alpha band."""
+    """Tell whether colours are stored multiplied with the alpha band."""
     return ASSOCIATED_ALPHA in read_tag(path, EXTRA_SAMPLES)
 
 

@@ -1,4 +1,4 @@
-"""What writers of NetCDF, Zarr and GeoTIFF datasets share."""
+"""The common part of writers of NetCDF, Zarr and GeoTIFF datasets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class NewField:
 
 
 class Writer(Protocol):
-    """What a format offers for writing."""
+    """The writer that a format offers."""
 
     bands_first: bool
     """Whether rows and columns must be the last dimensions."""
@@ -79,7 +79,7 @@ class Writer(Protocol):
 
 @contextmanager
 def writing(path: Path, *failures: type[Exception]) -> Iterator[None]:
-    """What a library raises when it cannot write to a path, as an error of ours."""
+    """Turn what a library raises when it cannot write to a path into an error of ours."""
     try:
         yield
     except GeofsrcnnError:

@@ -1,4 +1,4 @@
-"""What a raster or dataset holds, as upscaling sees it, and what would become of it."""
+"""Descriptions of rasters and datasets as upscaling sees them, and of what would become of them."""
 
 from __future__ import annotations
 

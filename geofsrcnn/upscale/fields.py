@@ -93,13 +93,13 @@ class Field:
         return [every[i] for i in sorted({round(k * (len(every) - 1) / 4) for k in range(5)})]
 
     def rules(self, value_range: Range | None) -> list[Rule]:
-        """What becomes of each band's values."""
+        """Return what becomes of each band's values."""
         if len(self.each) != self.bands:
             return [self.rule(value_range)] * self.bands
         return [replace(self, quantity=quantity).rule(value_range) for quantity in self.each]
 
     def rule(self, value_range: Range | None) -> Rule:
-        """What becomes of its values, by what they are, what can be stored, and what was asked for."""
+        """Return what becomes of its values, by what they are, what can be stored, and what was asked for."""
         packing = self.storage.fine
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
@@ -117,12 +117,12 @@ class Field:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the finer field."""
+        """The type of the finer field."""
         return self.variable.dtype if self.unpacked is None else self.unpacked
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Of the coarse field, leading dimensions first."""
+        """Sizes of the coarse field, leading dimensions first."""
         return {dim: self.variable.sizes[dim] for dim in self.dims}
 
     @property

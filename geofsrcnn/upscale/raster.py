@@ -87,7 +87,7 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
 def band_rules(
     source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions
 ) -> list[Rule]:
-    """What becomes of each band, by what it is, what can be stored, and what was asked for.
+    """Return what becomes of each band, by what it is, what can be stored, and what was asked for.
 
     Raises
     ------

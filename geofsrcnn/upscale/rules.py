@@ -33,7 +33,7 @@ def rule_of(
     numbered: bool = False,
     extremes: Extremes = lambda: None,
 ) -> Rule:
-    """What becomes of values, by what they are.
+    """Return what becomes of values, by what they are.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from geofsrcnn.values.cells import Cells
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take.
+    """An estimate of what a run would take.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Estimate:
 
 
 class Workload(Protocol):
-    """What is made finer in units of work, one after the other, into one sink."""
+    """A part of a run that is made finer in units of work, one after the other, into one sink."""
 
     @property
     def units(self) -> int:
@@ -122,12 +122,12 @@ class Workload(Protocol):
 
     @property
     def coarse_cells(self) -> int:
-        """Of all bands."""
+        """Cells of all bands."""
         ...
 
     @property
     def fine_cells(self) -> int:
-        """Of all bands."""
+        """Cells of all bands."""
         ...
 
     @property
@@ -146,7 +146,7 @@ class Workload(Protocol):
         ...
 
     def seconds(self) -> float:
-        """What computing takes here, about."""
+        """Estimate what computing takes here."""
         ...
 
     def memory(self) -> int:
@@ -171,12 +171,12 @@ class Output(Protocol):
 
     @property
     def less(self) -> str:
-        """What to ask for if the disk is too small."""
+        """The request that makes the output smaller, if the disk is too small."""
         ...
 
     @property
     def folder(self) -> bool:
-        """Whether it is a folder."""
+        """True if it is a folder."""
         ...
 
     def check(self) -> None:
@@ -220,17 +220,17 @@ class Task:
 
     @property
     def units(self) -> int:
-        """Of all streams, in the order that they are written in."""
+        """Units of all streams, in the order that they are written in."""
         return sum(stream.units for stream in self.streams)
 
     @property
     def coarse_cells(self) -> int:
-        """Of all bands and times."""
+        """Cells of all bands and times."""
         return sum(stream.coarse_cells for stream in self.streams)
 
     @property
     def fine_cells(self) -> int:
-        """Of all bands and times."""
+        """Cells of all bands and times."""
         return sum(stream.fine_cells for stream in self.streams)
 
     @property
@@ -291,7 +291,7 @@ class Task:
             done += len(own)
 
     def summary(self, seconds: float, size: int) -> Summary:
-        """What was done."""
+        """Return what was done."""
         coarse, fine = self.shapes
         return Summary(
             output=os.fspath(self.target),
@@ -309,7 +309,7 @@ class Task:
         )
 
     def estimate(self) -> Estimate:
-        """What it would take; nothing is written."""
+        """Estimate what it would take; nothing is written."""
         coarse, fine = self.shapes
         return Estimate(
             bands=self.bands,

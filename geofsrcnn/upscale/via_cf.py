@@ -110,7 +110,7 @@ def _writer_of(
     model: Model,
     options: UpscaleOptions,
 ) -> Callable[[Path], Writer]:
-    """What makes the writer of the output in its work folder."""
+    """Return what makes the writer of the output in its work folder."""
     if formats[1] == "GeoTIFF":
         from geofsrcnn.formats.raster_cf import GeoTIFFWriter
 

@@ -1,1 +1,1 @@
-"""What cells hold: missing cells, packing, filling, block means, kernels, normalisation, units. Numpy only."""
+"""The content of cells: missing cells, packing, filling, block means, kernels, normalisation, units. Numpy only."""

@@ -41,7 +41,7 @@ def block_mean(fine: Array, factor: int, areas: Array | None = None) -> Array:
 
 
 def row_shares(areas: Array, factor: int) -> Array:
-    """What the rows of each block count when cells count by their area ``(y // factor, factor)``; one on average."""
+    """Return weights of rows in each block where cells count by area ``(y // factor, factor)``; 1 on average."""
     blocks = areas.reshape(-1, factor)
     result: Array = blocks / blocks.mean(1, keepdims=True)
     return result

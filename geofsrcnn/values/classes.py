@@ -1,4 +1,4 @@
-"""Whether integers look like classes: few values, in patches, and no way from one to another through those between."""
+"""Integers that look like classes: in patches, and no way from one value to another through those between."""
 
 from __future__ import annotations
 

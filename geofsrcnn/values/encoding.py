@@ -190,7 +190,7 @@ class Packing:
 
     @property
     def plain(self) -> bool:
-        """Whether stored numbers are the values themselves."""
+        """True if stored numbers are the values themselves."""
         return (self.scale, self.offset) == (1.0, 0.0)
 
     @property
@@ -293,7 +293,7 @@ def within(a: Range | None, b: Range | None) -> Range | None:
 
 
 def shared_range(limits: Range, other: Range | None) -> Range:
-    """What two ranges share; the first where they share nothing, which is wrong, and no reason to stop.
+    """Return what two ranges share; the first where they share nothing, which is wrong, and no reason to stop.
 
     Examples
     --------

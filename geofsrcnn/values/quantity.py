@@ -1,4 +1,4 @@
-"""What a variable is, told from all that its header says: a pure function of names, units and attributes.
+"""The quantity of a variable, told from all that its header says: a pure function of names, units and attributes.
 
 | kind | what becomes of it |
 |---|---|
@@ -38,7 +38,7 @@ from geofsrcnn.values.quantity_words import (
 
 
 class Kind(Enum):
-    """What a variable is; the values of the first six are the words of ``--as NAME=KIND``."""
+    """The kind of a variable; the values of the first six are the words of ``--as NAME=KIND``."""
 
     FIELD = "field"
     NEVER_NEGATIVE = "never-negative"
@@ -67,7 +67,7 @@ class Certainty(Enum):
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of a variable.
+    """The header of a variable, as a file states it.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a variable is.
+    """The quantity that a variable holds.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def fraction_limits(least: float, most: float) -> Range:
 
 
 def quantity_of(header: Header) -> Quantity:
-    """What a variable is.
+    """Return what a variable is.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ limits=(0.0, inf), period=None, certainty=<Certainty.GUESSED: 'words, units or t
 
 
 def is_precipitation(header: Header) -> bool:
-    """Whether a variable is precipitation, an amount or a rate: by its words, or as such variables are called.
+    """Tell whether a variable is precipitation, an amount or a rate: by its words, or as such variables are called.
 
     Examples
     --------
@@ -194,7 +194,7 @@ _OTHER_WATER = re.compile(r"precipitable|evap|(?:^|_)(?:minus|due_to|rain_?fed|r
 
 
 def quantity_as(kind: str, header: Header) -> Quantity:
-    """What a variable is by the word of the user, with limits and period as its units tell.
+    """Return what a variable is by the word of the user, with limits and period as its units tell.
 
     Raises
     ------
@@ -306,7 +306,7 @@ _CODE_FRACTION = re.compile(r"\d+_categor(?:y|ies)(?:_|$)")
 
 
 def _of_type(header: Header) -> Quantity | None:
-    """What the type alone tells."""
+    """Judge by the type alone."""
     try:
         kind = np.dtype(header.dtype).kind
     except TypeError:  # text of NetCDF, complex integers of GDAL
@@ -329,7 +329,7 @@ def _of_flags(header: Header) -> Quantity | None:
 
 
 def _outside(header: Header) -> bool:
-    """Whether all flags stand for values outside the valid range: gaps of a field, each with its reason."""
+    """Tell whether all flags stand for values outside the valid range: gaps of a field, each with its reason."""
     ends = header.attrs.get("valid_range")
     if ends is None:
         ends = header.attrs.get("valid_min", -math.inf), header.attrs.get("valid_max", math.inf)
@@ -386,7 +386,7 @@ def _of_methods(header: Header) -> Quantity | None:
 
 
 def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
-    """Whether the dimensions of a cell method together are an area."""
+    """Tell whether the dimensions of a cell method together are an area."""
     over = {name.lower() for name in re.findall(r"[\w.]+", names)}
     if horizontal and {name.lower() for name in horizontal} <= over:
         return True
@@ -395,7 +395,7 @@ def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
 
 
 def _of_words(header: Header) -> Quantity:
-    """What the words of names tell, with the units."""
+    """Judge by the words of names, with the units."""
     units = read_units(header.units)
     stated = f"units {_quoted(header.units)}"
     if units.measure is Measure.LOGARITHM:
@@ -450,13 +450,13 @@ def _of_difference(header: Header, units: Units, evidence: str, text: str) -> Qu
 
 
 def _is_flag(header: Header, units: Units, text: str) -> bool:
-    """Whether a text names a flag of something, rather than the thing."""
+    """Tell whether a text names a flag of something, rather than the thing."""
     last = re.search(r"(?:flags?|mask)$", text) is not None
     return Word.FLAG in words_of(text) and units.plain and (last or _integer(header))
 
 
 def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
-    """What one text tells; None where it tells nothing."""
+    """Judge by one text; None where it tells nothing."""
     words = words_of(text)
     if Word.DIRECTION in words and (found := _of_direction(header, units, evidence, text)) is not None:
         return found
@@ -478,7 +478,7 @@ def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantit
 
 
 def _is_class(header: Header, text: str) -> bool:
-    """Whether a text whose units are those of numbers names classes, flags or labels."""
+    """Tell whether a text whose units are those of numbers names classes, flags or labels."""
     words, integer = words_of(text), _integer(header)
     if Word.FLAG in words and integer:
         return True
@@ -489,7 +489,7 @@ def _is_class(header: Header, text: str) -> bool:
 
 
 def _is_share(units: Units, text: str) -> bool:
-    """Whether a text whose units are those of numbers or % names a fraction, and no concentration."""
+    """Tell whether a text whose units are those of numbers or % names a fraction, and no concentration."""
     words = words_of(text)
     if CONCENTRATION.search(text):
         return False
@@ -542,7 +542,7 @@ _TOTALS = {
 
 
 def _integer(header: Header) -> bool:
-    """Whether values are integers, not packed."""
+    """Tell whether values are integers, not packed."""
     packed = any(key in header.attrs for key in ("scale_factor", "add_offset"))
     return np.dtype(header.dtype).kind in "iu" and not packed
 

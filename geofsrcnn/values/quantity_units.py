@@ -1,4 +1,4 @@
-"""What units tell of a variable, in the many ways that files spell them."""
+"""Units as evidence of what a variable is, in the many ways that files spell them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geofsrcnn._types import Range
 
 
 class Measure(Enum):
-    """What units measure, as far as it tells kinds of variables apart."""
+    """The kind of quantity that units measure, as far as it tells kinds of variables apart."""
 
     NUMBER = "a number"
     CODE = "a code, which stands for something else"
@@ -52,12 +52,12 @@ class Units:
 
     @property
     def plain(self) -> bool:
-        """Whether values are numbers without a dimension, or codes."""
+        """True if values are numbers without a dimension, or codes."""
         return self.measure in {Measure.NUMBER, Measure.CODE}
 
     @property
     def period(self) -> float | None:
-        """Of an angle."""
+        """The period of an angle."""
         return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi}.get(self.measure)
 
     @property
@@ -71,7 +71,7 @@ class Units:
 
 @lru_cache(maxsize=1024)
 def read_units(units: str) -> Units:
-    """What units tell.
+    """Read what units tell.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 
 class Word(Enum):
-    """What the words of a text say, before units are looked at."""
+    """The meaning of the words of a text, before units are looked at."""
 
     SPREAD = "a spread, a square or a count"
     DIFFERENCE = "a difference, which may be negative"
@@ -42,7 +42,7 @@ _NO_PLACE = {"delta", "diff", "difference", "error", "err", "std", "offset", "sh
 
 
 def place_named(name: str) -> str | None:
-    """Whether a name is that of latitudes or longitudes, or of their boundaries.
+    """Tell whether a name is that of latitudes or longitudes, or of their boundaries, and of which.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def place_named(name: str) -> str | None:
 
 
 def is_boundary(name: str) -> bool:
-    """Whether a name is that of boundaries or corners."""
+    """Tell whether a name is that of boundaries or corners."""
     return any(map(BOUNDARIES.fullmatch, name.lower().split("_")))
 
 
@@ -246,7 +246,7 @@ _CAUSES = re.compile(r"(?:land_use|land_cover)_change|climate_change|not_log_tra
 
 @lru_cache(maxsize=4096)
 def words_of(text: str) -> tuple[Word, ...]:
-    """What the words of a text say, what counts first standing first.
+    """Return what the words of a text say, what counts first standing first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a look at some cells tells of a raster: values that stand for missing cells unsaid, whole numbers in steps."""
+"""A look at some cells of a raster: values that stand for missing cells unsaid, whole numbers in steps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _spelt(value: np.generic) -> str:
 
 
 def _apart(end: np.generic, cells: Array) -> bool:
-    """Whether the smallest or largest value is a mark: a usual one with a gap beside it, several times."""
+    """Tell whether the smallest or largest value is a mark: a usual one with a gap beside it, several times."""
     same = cells == float(end)
     others = cells[~same]
     if same.sum() < 2:
@@ -95,7 +95,7 @@ def _apart(end: np.generic, cells: Array) -> bool:
 
 
 def _is_collar(end: float, cells: Array, glimpses: Sequence[Glimpse]) -> bool:
-    """Whether a value fills a solid area whose surroundings are far from it: a scene's collar, not a sea at 0 m."""
+    """Tell whether a value fills a solid area, its surroundings far from it: a scene's collar, not a sea at 0 m."""
     others = cells[cells != end]
     if others.size < 200 or len(np.unique(others)) <= CLASSES:
         return False

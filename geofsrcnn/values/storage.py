@@ -35,7 +35,7 @@ class Storage:
 
     @classmethod
     def plain(cls, dtype: np.dtype[Any], nodata: float | None = None, *, raw: bool = False) -> Storage:
-        """Of an array whose numbers are values, with a nodata value that missing cells get again."""
+        """Make the storage of an array whose numbers are values, with a nodata value that missing cells get again."""
         marks, dtype = () if nodata is None else (nodata,), dtype.newbyteorder("=")
         packing = Packing(dtype, missing=Missing(marks))
         return cls(packing, replace(packing, mark=nodata), dtype, raw=raw)

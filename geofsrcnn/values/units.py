@@ -49,7 +49,7 @@ _WATER = 1000.0
 
 
 def differ(one: str, other: str) -> bool:
-    """Whether two units are stated and not the same.
+    """Tell whether two units are stated and not the same.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def _calendar(quantity: Any) -> dict[str, float]:
 
 @lru_cache(maxsize=256)
 def _quantity(text: str) -> Any | None:
-    """What a unit is as a quantity of pint's; None where nothing is known of it."""
+    """Return a unit as a quantity of pint's; None where nothing is known of it."""
     words = _in_words_of_pint(text)
     for spelling in (words, words.lower()) if words else ():
         try:

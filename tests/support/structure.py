@@ -57,14 +57,9 @@ FRAGMENTS = ("What", "Of", "Whether")
 FRAGMENTED = {
     "batch",
     "cli",
-    "engine",
     "evaluation",
-    "files",
-    "formats",
     "pairs",
     "training",
-    "upscale",
-    "values",
 }
 """Packages whose docstrings begin with such words still."""
 
