@@ -10,6 +10,7 @@ import tomllib
 import click
 import pytest
 
+from geofsrcnn import load_checkpoint
 from geofsrcnn.cli.main import cli
 from tests.support.pages import ALL, FOREIGN, PAGES, PENDING_OPTIONS, Page, options_of, page
 from tests.support.places import ROOT
@@ -96,6 +97,17 @@ def test_promises_name_their_tests():
     for place, test in named:
         tree = ast.parse((ROOT / place).read_text(encoding="utf-8"))
         assert test in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}, f"{place}::{test}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/models.md"])
+def test_scores_are_those_of_the_cards(name):
+    """The validation scores in tables of models are what the shipped models' cards state."""
+    for model in ("small", "default", "large"):
+        cards = [load_checkpoint(model, factor).card for factor in (2, 3, 4)]
+        wanted = [card.scores["of_best_classical"] for card in cards]
+        rows = re.findall(rf"^\| `{model}` \|(.* 0\.\d.*)\|$", page(name).text, flags=re.MULTILINE)
+        found = [float(number) for number in re.findall(r"\b0\.\d{3}\b", rows[-1])][-3:]
+        assert found == pytest.approx(wanted, abs=6e-4), model
 
 
 def test_contributing_names_what_there_is():

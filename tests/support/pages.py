@@ -63,8 +63,10 @@ class Block:
         return [words[_start(words) :] for words in found if _start(words) < len(words)]
 
     def save(self, folder: Path) -> None:
-        """Write the file that it is, if its first line is a comment with a name."""
-        if named := re.match(r"# ([\w.]+)\n", self.text):
+        """Write the file that it is: a manifest, or TOML whose first line is a comment with its name."""
+        if self.language == "json":
+            (folder / "work.jsonl").write_text(self.text, encoding="utf-8")
+        elif named := re.match(r"# ([\w.]+)\n", self.text):
             (folder / named[1]).write_text(self.text, encoding="utf-8")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,6 @@ def pairs(folder: Path) -> None:
     )
     degrees = _places(lat, lon)
     xr.Dataset({"z": (("lat", "lon"), height, {"units": "km"})}, degrees).to_netcdf(folder / "elevation.nc")
-    lines = [{"input": "scenes/a.tif", "output": "2024/a_fine.tif"}]
-    (folder / "work.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _raster(path: Path, values: np.ndarray, west: float = 0, description: str = "") -> None:
