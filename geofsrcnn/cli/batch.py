@@ -141,10 +141,13 @@ def batch(
     progress_mode: str,
     **options: Any,
 ) -> None:
-    """Upscale many files, or very large ones, on all cores or a dask cluster; a killed run resumes.
+    """Make many files, or very large ones, finer.
+
+    It runs on all cores or a dask cluster; a run that was killed resumes with --resume.
 
     INPUTS are files, globs, folders, URLs, @LIST (a name a line, # for comments) or manifests (.jsonl: input, output,
     variables); names in them start from the current folder.
+
     Files that fail do not stop the others: they are listed in the end, and the exit code is 9.
     """
     refuse_quiet(progress_mode, quiet=quiet)

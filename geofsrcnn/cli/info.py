@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 def info(
     *, name: str, factor: int | None, driver: str | None, inside: str | None, group: str | None, as_json: bool
 ) -> None:
-    """Describe a raster or dataset as upscale sees it, or a model."""
+    """Describe a raster, a dataset or a model.
+
+    Of a file it tells what upscale takes it for, band by band or variable by variable; of a model, by name or file,
+    what it was trained on, how good it is where, and what it is not for.
+    """
     harden_gdal(driver)
     if name.endswith(CHECKPOINT_SUFFIX) or not (Path(name).suffix or os.sep in name or Path(name).exists()):
         from geofsrcnn.networks.checkpoint import load_checkpoint

@@ -11,6 +11,7 @@ from geofsrcnn._version import __version__
 from geofsrcnn.cli.batch import batch
 from geofsrcnn.cli.evaluate import evaluate
 from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
+from geofsrcnn.cli.help import WIDTH
 from geofsrcnn.cli.info import info, models
 from geofsrcnn.cli.signals import fail
 from geofsrcnn.cli.train import train
@@ -42,7 +43,19 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Group(click.Group):
+    """Commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Names of the commands, those that people need first on top."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+    epilog="geofsrcnn COMMAND --help lists the options of a command.",
+)
 @click.version_option(__version__, prog_name="geofsrcnn")
 def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""

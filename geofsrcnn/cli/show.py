@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Texts that commands print."""
 
 from __future__ import annotations
 

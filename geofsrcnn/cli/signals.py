@@ -37,7 +37,7 @@ class Interrupted(BaseException):
 
 
 class Request:
-    """What signals ask for, and whether it waits for the end of a unit of work."""
+    """The end that a signal asks for, at once or after a unit of work."""
 
     def __init__(self) -> None:
         self.waits = False

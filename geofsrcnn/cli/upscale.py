@@ -108,11 +108,17 @@ def _upscale(
 @_as_command
 @guarded
 def upscale(**options: Any) -> None:
-    """Make the raster or dataset INPUT (GeoTIFF, NetCDF, Zarr) finer and write it to OUTPUT (.tif, .nc, .zarr)."""
+    """Make a raster or dataset finer.
+
+    INPUT is a GeoTIFF, a NetCDF or a Zarr store; the name of OUTPUT says what is written: .tif, .nc or .zarr.
+    """
     _upscale(**options)
 
 
 @_as_command
 def rio_upscale(**options: Any) -> None:
-    """Make the raster INPUT finer and write it to OUTPUT, a .tif, .nc or .zarr (geofsrcnn)."""
+    """Make a raster finer (geofsrcnn).
+
+    INPUT is a GeoTIFF; the name of OUTPUT says what is written: .tif, .nc or .zarr.
+    """
     guarded(_upscale)(**options)
