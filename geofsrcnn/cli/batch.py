@@ -143,7 +143,7 @@ def batch(
 ) -> None:
     """Make many files, or very large ones, finer.
 
-    It runs on all cores or a dask cluster; a run that was killed resumes with --resume.
+    All cores are used, or a dask cluster; the same command with --resume continues a run that was killed.
 
     INPUTS are files, globs, folders, URLs, @LIST (a name a line, # for comments) or manifests (.jsonl: input, output,
     variables); names in them start from the current folder.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor
+from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor, refuse_given
 from geofsrcnn.cli.show import bands_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.cli.tables import show_columns, show_text
@@ -42,11 +42,13 @@ def info(
     """
     harden_gdal(driver)
     if name.endswith(CHECKPOINT_SUFFIX) or not (Path(name).suffix or os.sep in name or Path(name).exists()):
+        refuse_given(["driver", "inside", "group"], "is for files, not for models")
         from geofsrcnn.networks.checkpoint import load_checkpoint
 
         card = load_checkpoint(name, factor).to_dict()
         echo_json(card) if as_json else _show_card(card)
         return
+    refuse_given(["factor"], "is for models")
     from geofsrcnn.upscale.describe import RasterDescription, describe_file
 
     found = describe_file(name, driver=driver, inside=inside, group=group)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geofsrcnn._types import StrPath
-from geofsrcnn.errors import InputError, printable
+from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.archives import refuse_packed, unpacked
 from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
@@ -198,6 +198,8 @@ def describe_file(
 
     Raises
     ------
+    UsageError
+        If an argument is for another kind of file.
     GeofsrcnnError
         If it cannot be read, or a dataset has no grid.
     """
@@ -207,6 +209,8 @@ def describe_file(
             refuse_packed(place, found)
             if found in FORMATS:
                 return _describe_dataset(place, FORMATS[found], group)
+        if group is not None:
+            raise UsageError(f"group= is for NetCDF and Zarr, which {printable(place.name)} is not")
         return _describe_raster(place, driver)
 
 
