@@ -60,7 +60,7 @@ class _ArraySink:
         self.array[(bands, *window.slices())] = stored
 
 
-def upscale_array(
+def upscale_array(  # noqa: PLR0913  all but the first three by name
     array: npt.ArrayLike,
     factor: int | None = None,
     model: ModelLike = "default",
@@ -103,20 +103,25 @@ def upscale_array(
     device : str
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
     precision : {"float32", "bfloat16"}
-        Of the network's arithmetic.
+        Arithmetic of the network.
     progress : callable, optional
         ``progress(done, total)`` after each tile.
 
     Returns
     -------
     ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
-        Of the input's type; integers are rounded and clipped. Missing cells hold the nodata value, or what
-        the coarse cell holds if there is none; of a masked array they are masked, whatever they were missing by.
+        Fine values in the units and of the type of `array`; integers are rounded and clipped. Missing cells hold the
+        nodata value, or what the coarse cell holds if there is none; of a masked array they are masked, whatever they
+        were missing by.
 
     Raises
     ------
-    UsageError, InputError, ModelError
-        If an argument is wrong, the array cannot be upscaled, or there is no such model.
+    UsageError
+        If an argument is wrong.
+    InputError
+        If the array has no cells, another number of dimensions, or a type that is not upscaled.
+    ModelError
+        If there is no such model, or it takes another number of bands.
 
     Examples
     --------
@@ -132,12 +137,8 @@ def upscale_array(
     check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
     raw = loaded.upsampler is None
-    values = _per_band(nodata, coarse)
-    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in values]
-    mask = _as_mask(np.asarray(valid), coarse.shape) if valid is not None else None
-    if isinstance(array, np.ma.MaskedArray):
-        kept = _as_mask(~np.ma.getmaskarray(array), coarse.shape)
-        mask = kept if mask is None else mask & kept
+    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in _per_band(nodata, coarse)]
+    mask = _valid_cells(array, valid, coarse.shape)
     _check_period(period, coarse.shape[2])
     rules = [Rule(within(storage.limits, value_range) or FREE) for storage in storages]
     task = ArrayTask(loaded, storages, rules, period, tile_size)
@@ -149,6 +150,15 @@ def upscale_array(
         fine = np.ma.MaskedArray(fine, repeat(missing, loaded.factor), fill_value=array.fill_value)
     result: Array = fine[0] if flat else fine
     return result
+
+
+def _valid_cells(array: npt.ArrayLike, valid: npt.ArrayLike | None, shape: tuple[int, ...]) -> Mask | None:
+    """Return the cells that are valid by an argument and by the mask of a masked array; None if neither says."""
+    mask = _as_mask(np.asarray(valid), shape) if valid is not None else None
+    if isinstance(array, np.ma.MaskedArray):
+        kept = _as_mask(~np.ma.getmaskarray(array), shape)
+        return kept if mask is None else mask & kept
+    return mask
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from geofsrcnn.upscale.fields import field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
 
 
-def upscale_dataset(
+def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     dataset: xr.Dataset,
     factor: int | None = None,
     model: ModelLike = "default",
@@ -39,7 +39,7 @@ def upscale_dataset(
     """Upscale the fields of a dataset, and put them onto the finer grid.
 
     Coordinates, bounds, auxiliary latitude and longitude, cell areas and GeoTransform are those of the finer grid;
-    variables without both horizontal dimensions pass as they are; categories are repeated, which is said.
+    variables without both horizontal dimensions pass as they are; categories are repeated, and a warning says so.
 
     Parameters
     ----------
@@ -58,10 +58,16 @@ def upscale_dataset(
         Smallest and largest value of all fields. Without it: what a field's type can store, its ``valid_range``, and
         what its quantity can be (precipitation is never negative).
     kinds : mapping of str to str, optional
-        What variables are, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
+        Kinds of variables, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
         fraction, direction, category and total for each.
-    tile_size, threads, device, precision
-        As for `geofsrcnn.upscale_array`; with dask, its scheduler decides on threads.
+    tile_size : int, optional
+        Coarse cells along one side of a tile; chosen for the device if not given.
+    threads : int, optional
+        Threads that compute; all cores if not given. With dask, its scheduler decides.
+    device : str
+        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the network.
 
     Returns
     -------
@@ -70,8 +76,12 @@ def upscale_dataset(
 
     Raises
     ------
-    InputError, UsageError, ModelError
-        If there is no grid, an argument is wrong, or there is no such model.
+    InputError
+        If there is no horizontal grid, or a field cannot be upscaled.
+    UsageError
+        If an argument is wrong, or several grids are there and none was chosen.
+    ModelError
+        If there is no such model, or it takes several bands at once.
     """
     if not isinstance(dataset, xr.Dataset):
         raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
@@ -96,8 +106,14 @@ def upscale_dataset(
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds)
-
     made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
+    result = _assemble(dataset, plan, made)
+    result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
+    return result
+
+
+def _assemble(dataset: xr.Dataset, plan: Refinement, made: Mapping[str, xr.Variable]) -> xr.Dataset:
+    """Put fine variables in the places of the coarse ones, in the same order; new coordinates come last."""
     changed = {name: variable for name, variable in made.items() if plan.roles.get(name) is not Role.COPIED}
     result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in made])
     coordinates = {name for name in changed if name in dataset.coords}
@@ -108,10 +124,7 @@ def upscale_dataset(
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     for variable in result.variables.values():
         variable.attrs = drop_dangling(variable.attrs, plan)
-    result.attrs = {
-        **plan.attrs,
-        "history": history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor),
-    }
+    result.attrs = dict(plan.attrs)
     result.encoding = {k: v for k, v in dataset.encoding.items() if k == "unlimited_dims"}
     return result
 
@@ -119,17 +132,29 @@ def upscale_dataset(
 def upscale_dataarray(
     array: xr.DataArray, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
 ) -> xr.DataArray:
-    """Upscale a DataArray; arguments as for `upscale_dataset`, less `variables`.
+    """Upscale a DataArray: one field, with its coordinates.
+
+    Parameters
+    ----------
+    array : DataArray
+        A field of any dimensions besides the horizontal ones, in memory or of dask chunks. Missing cells are NaN.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+    model : str, path, Checkpoint or Model
+        As for `geofsrcnn.load_model`; none that was trained on pairs.
+    **options
+        ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+        `geofsrcnn.upscale_dataset`.
 
     Returns
     -------
     DataArray
-        On the finer grid, with its coordinates.
+        The field on the finer grid with its coordinates, in its own type and units; lazy where the input was.
 
     Raises
     ------
     InputError, UsageError, ModelError
-        As for `upscale_dataset`.
+        As for `geofsrcnn.upscale_dataset`; ModelError for a model that was trained on pairs.
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")

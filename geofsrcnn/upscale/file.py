@@ -65,11 +65,12 @@ def upscale_file(
     Returns
     -------
     Summary
+        The output's size, and what the run took.
 
     Raises
     ------
-    GeofsrcnnError
-        One of its classes, with nothing written; see `geofsrcnn.errors`.
+    UsageError, InputError, ModelError, OutputError, LimitError, RemoteError
+        If an argument, the input or the model is wrong, or the output cannot be written; nothing is left of it then.
     """
     src, model, chosen = _expand_pattern(src, model, UpscaleOptions.of(options))
 

@@ -63,7 +63,13 @@ class Summary:
     output_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
+        """Return the facts as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The value of each parameter, by its name.
+        """
         return asdict(self)
 
 
@@ -103,7 +109,13 @@ class Estimate:
     device: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
+        """Return the facts as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The value of each parameter, by its name.
+        """
         return asdict(self)
 
 

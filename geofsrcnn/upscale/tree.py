@@ -21,7 +21,7 @@ def upscale_datatree(
     variables: Iterable[str] | None = None,
     **options: Unpack[FieldOptions],
 ) -> xr.DataTree:
-    """Upscale the fields of every node of a tree; arguments as for `upscale_dataset`.
+    """Upscale the fields of every node of a tree.
 
     Nodes without fields pass, their horizontal coordinates as those of the finer nodes below them.
 
@@ -29,18 +29,25 @@ def upscale_datatree(
     ----------
     tree : DataTree
         Nodes may take their coordinates from nodes above.
-    factor, model, variables, options
-        As for `upscale_dataset`; `variables` where a node has them.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
+    model : str, path, Checkpoint or Model
+        As for `geofsrcnn.load_model`.
+    variables : iterable of str, optional
+        Fields to upscale, where a node has them; the others on the grid are left out. All if not given.
+    **options
+        ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+        `geofsrcnn.upscale_dataset`.
 
     Returns
     -------
     DataTree
-        Lazy where the input was.
+        The same nodes, those with fields on the finer grid; lazy where the input was.
 
     Raises
     ------
     InputError, UsageError, ModelError
-        As for `upscale_dataset`, and if no node has fields.
+        As for `geofsrcnn.upscale_dataset`; InputError if no node has fields.
     """
     if not isinstance(tree, xr.DataTree):
         raise UsageError(f"a DataTree is needed, got {type(tree).__name__}: upscale_dataset takes a Dataset")
