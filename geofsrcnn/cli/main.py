@@ -24,7 +24,7 @@ def main() -> None:
     """Entry point: click's own usage errors become one line as well."""
     debug = "--debug" in sys.argv[1:]
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="geofsrcnn", standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except GeofsrcnnError as error:  # while options are read
