@@ -8,19 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
 from geofsrcnn.cli.show import duration_text
 from geofsrcnn.errors import UsageError
 
-PROGRESS = click.option(
-    "--progress",
-    "progress_mode",
-    type=click.Choice(["auto", "bar", "json", "none"]),
-    default="auto",
-    show_default=True,
-    help="On stderr; auto: a bar on a terminal; json: lines with done, total and seconds_left, for programs.",
+
+def progress_option(words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make the option ``--progress`` with this help."""
+    choice = click.Choice(["auto", "bar", "json", "none"])
+    return click.option("--progress", "progress_mode", type=choice, default="auto", show_default=True, help=words)
+
+
+PROGRESS = progress_option(
+    "On stderr; auto: a bar on a terminal; json: lines with done, total and seconds_left, for programs."
 )
 
 

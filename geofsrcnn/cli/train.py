@@ -19,6 +19,7 @@ from geofsrcnn.cli.train_options import (
     OPTIMISER,
     OUT,
     OVERWRITE,
+    PROGRESS,
     RECORDS,
     RESUME,
     SEEDS,
@@ -84,7 +85,7 @@ _DEFAULTS = TrainOptions()
     *(*RECORDS, *schedule_options(_DEFAULTS, "save_minutes")),
 )
 @section("Performance", DEVICE, *schedule_options(_DEFAULTS, "precision"))
-@section("Messages", JSON, QUIET, STRICT, DEBUG)
+@section("Messages", PROGRESS, JSON, QUIET, STRICT, DEBUG)
 @guarded
 def train(
     *,

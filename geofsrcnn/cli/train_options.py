@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from geofsrcnn.cli.config import read_options
 from geofsrcnn.cli.help import Decorator
 from geofsrcnn.cli.params import Factor, Names, given_names
+from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.options import PRECISIONS
 
@@ -99,6 +100,9 @@ FACTOR = click.option("--factor", "-f", type=Factor(), required=True, help="How 
 OUT = click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 RESUME = click.option("--resume", is_flag=True, help="Go on with a training that was stopped, exactly.")
+PROGRESS = progress_option(
+    "On stderr; auto: a line for each validation; json: lines with done, total and seconds_left, for programs."
+)
 SEEDS = click.option(
     "--seeds",
     type=click.IntRange(1),

@@ -19,6 +19,7 @@ from geofsrcnn.cli.train_options import (
     OPTIMISER,
     OUT,
     OVERWRITE,
+    PROGRESS,
     RECORDS,
     RESUME,
     SEEDS,
@@ -117,7 +118,7 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
 @section("Validation", *schedule_options(_DEFAULTS, *VALIDATION), SEEDS)
 @section("Records", *RECORDS, *schedule_options(_DEFAULTS, "save_minutes"))
 @section("Performance", DEVICE, *schedule_options(_DEFAULTS, "precision"))
-@section("Messages", JSON, QUIET, STRICT, DEBUG)
+@section("Messages", PROGRESS, JSON, QUIET, STRICT, DEBUG)
 @guarded
 def train_pairs(
     *,

@@ -1,23 +1,27 @@
-"""A training from the command line, on rasters or on pairs: its options, its seeds, how it goes on."""
+"""A training from the command line, on rasters or on pairs: its options, its progress, what it prints."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.signals import Interrupted, echo_json, stops
+from geofsrcnn.cli.progress import Report, State, refuse_quiet, shown_progress
+from geofsrcnn.cli.signals import Interrupted, echo_json, stops, tell
 from geofsrcnn.errors import printable
+
+if TYPE_CHECKING:
+    from geofsrcnn.training.schedule import Schedule
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """An interrupted training says how it goes on."""
+    """Let an interrupted training tell how it goes on."""
     try:
         yield
     except Interrupted as interrupt:
@@ -27,7 +31,7 @@ def resumable() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Session:
-    """What any training is told on the command line besides what it learns from."""
+    """Options of any training on the command line besides its schedule and what it learns from."""
 
     out: str
     factor: int
@@ -40,96 +44,115 @@ class Session:
     tensorboard: str | None
     as_json: bool
     quiet: bool
+    progress_mode: str
 
 
 def take_session(options: dict[str, Any]) -> Session:
     """Take the options of a session out of those of a command."""
-    return Session(**{each.name: options.pop(each.name) for each in fields(Session)})
+    session = Session(**{each.name: options.pop(each.name) for each in fields(Session)})
+    refuse_quiet(session.progress_mode, quiet=session.quiet)
+    return session
+
+
+class _Progress:
+    """Shows how trainings go, in lines or as ``--progress`` asks, and ends them where a signal asks for it."""
+
+    def __init__(
+        self,
+        session: Session,
+        report: Report,
+        check: Callable[[], None],
+        text: Callable[[dict[str, Any]], str],
+        show: Callable[[Any], None],
+    ) -> None:
+        self._session, self._report, self._check = session, report, check
+        self._text, self._show = text, show
+        self._lines = not session.quiet and session.progress_mode in ("auto", "bar")
+        self._hint: Callable[[], None] | None = None
+        self._state = State(0, 1)
+
+    def step(self, done: int, total: int) -> None:
+        """Show the step; after a minute, how long the rest will take."""
+        from geofsrcnn.training.log import time_left
+
+        self._check()
+        self._state = State(done, total)
+        self._report(self._state)
+        if self._lines and self._session.progress_mode == "auto":
+            self._hint = self._hint or time_left(total, tell, taken=done)
+            self._hint()
+
+    def record(self, record: dict[str, Any], seed: int) -> None:
+        """Show the figures of a validation."""
+        words = self._text(record) if self._session.seeds == 1 else f"seed {seed}  {self._text(record)}"
+        if self._lines:
+            tell(words)
+        else:
+            self._report(State(self._state.done, self._state.total, event=words))
+
+    def skipped(self, target: Path) -> None:
+        """Name a training that was finished before."""
+        if self._lines:
+            tell(f"{printable(target)}: finished before")
+
+    def result(self, result: Any) -> None:
+        """Print what came of a training."""
+        if not self._session.as_json:
+            self._show(result)
+
+    def end(self) -> None:
+        """Show that all is done, also where a training ended early."""
+        self._report(State(self._state.total, self._state.total))
+
+
+class _Silent:
+    """Ends trainings where a signal asks for it; another process shows how they go."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    def step(self, *_: int) -> None:
+        """Take a step."""
+        self.check()
+
+    def _nothing(self, *_: Any) -> None:
+        """Show nothing."""
+
+    record = skipped = result = _nothing
 
 
 def each_seed(
     session: Session,
-    schedule: Any,
-    inputs: list[Path],
+    schedule: Schedule,
+    inputs: Sequence[Path],
     train_one: Callable[..., Any],
-    said: Callable[[dict[str, Any]], str],
+    text: Callable[[dict[str, Any]], str],
     show: Callable[[Any], None],
     arguments: dict[str, str] | None = None,
 ) -> None:
-    """Train with each seed: reports, files, results, and their spread.
+    """Train with each seed, and print results and their spread.
 
-    `train_one` takes ``out``, ``options``, ``overwrite``, ``report`` and ``each_step``; `said` words a record, `show`
-    prints a result; `arguments` decide what is trained besides the schedule.
+    `train_one` is that of `train_seeds`; `text` words a record, `show` prints a result; `arguments` decide which
+    training it is besides the schedule.
     """
-    from geofsrcnn.networks.catalog import check_device
-    from geofsrcnn.training import seeds
-    from geofsrcnn.training.log import check_logbook, logbook, time_left
-    from geofsrcnn.training.processes import is_first, joined
-    from geofsrcnn.training.states import folder_of, steps_taken
+    from geofsrcnn.training.processes import is_first
+    from geofsrcnn.training.repeat import Repetition, train_seeds
 
-    targets = seeds.targets(session.out, session.seeds)
-    several = len(targets) > 1
-    if several:
-        seeds.check_targets(targets, inputs, overwrite=session.overwrite, resume=session.resume)
-    kept = {"log": session.log, "curves": session.curves, "events": session.tensorboard}
-    check_logbook(**kept, others=[*inputs, *targets], overwrite=session.overwrite or session.resume)
-    if not is_first():  # as another process says and writes it all
-        kept = {}
+    own = {each.name for each in fields(Repetition)} & {each.name for each in fields(Session)}
+    given = {name: getattr(session, name) for name in own}
+    shared = Repetition(**given, schedule=schedule, inputs=inputs, arguments=arguments)
+    if not is_first():  # another process says and writes it all
         warnings.showwarning = lambda *_, **__: None
-    members = getattr(schedule, "members", 1)  # each of which has a seed of its own
-    plans = [replace(schedule, seed=schedule.seed + k * members) for k in range(len(targets))]
-    ended = {
-        target: seeds.finished_scores(target, session.factor, plan, arguments)
-        for target, plan in zip(targets, plans, strict=True)
-        if several and session.resume and seeds.is_finished(target)
-    }
-    each = schedule.steps * members
-    taken = sum(each if t in ended else steps_taken(t) if session.resume else 0 for t in targets)
-    loud = is_first() and not session.quiet
-    hint = time_left(each * len(targets), lambda line: click.echo(line, err=True), taken=taken)
-    timed = loud and schedule.minutes is None
-    scores: list[dict[str, float]] = []
-    results: list[dict[str, Any]] = []
-    together = joined(check_device(session.device), schedule.batch_size, timed=schedule.minutes is not None)
-    with stops() as check, resumable(), together, logbook(**kept, resumed=session.resume) as write:
-        for target, plan in zip(targets, plans, strict=True):
-            if target in ended:
-                scores.append(ended[target])
-                results.append({"out": str(target), "scores": ended[target]})
-                if loud:
-                    click.echo(f"{printable(target)}: finished before", err=True)
-                continue
-            begun = folder_of(target).is_dir()
-
-            def report(record: dict[str, Any], seed: int = plan.seed) -> None:
-                write({**record, "seed": seed} if several else record)
-                if loud:
-                    click.echo(f"seed {seed}  {said(record)}" if several else said(record), err=True)
-
-            def each_step(target: Path = target) -> None:
-                check()
-                if several and is_first():
-                    seeds.begin(target)
-                if timed:
-                    hint()
-
-            result = train_one(
-                out=target,
-                options=plan,
-                overwrite=session.overwrite or (several and session.resume and begun),
-                report=report,
-                each_step=each_step,
-            )
-            scores.append(seeds.scores_of(result))
-            results.append(result.__dict__)
-            if is_first() and not session.as_json:
-                show(result)
-    if not is_first():
+        with stops() as check:
+            train_seeds(shared, train_one, _Silent(check))
         return
-    spread = {name: seeds.spread([each[name] for each in scores]) for name in scores[0]}
+    unit = "steps" if schedule.minutes is None else "seconds"
+    with shown_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check, resumable():
+        progress = _Progress(session, report, check, text, show)
+        found = train_seeds(shared, train_one, progress)
+        progress.end()
     if session.as_json:
-        whole = {"results": results, "spread": {n: {"mean": m, "std": d} for n, (m, d) in spread.items()}}
-        echo_json(whole if several else results[0])
-    elif several:
-        for name, (mean, std) in spread.items():
-            click.echo(f"{printable(name)}: {mean:.4g}, standard deviation {std:.2g} over {len(targets)} seeds")
+        echo_json(found.to_dict())
+    elif session.seeds > 1:
+        for name, (mean, std) in found.spread.items():
+            click.echo(f"{printable(name)}: {mean:.4g}, standard deviation {std:.2g} over {session.seeds} seeds")

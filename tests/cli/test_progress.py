@@ -140,3 +140,20 @@ def test_quiet_and_progress_exclude_each_other(tmp_path):
     """One line, and nothing is opened."""
     ended = processes.run("upscale", tmp_path / "no.tif", tmp_path / "b.tif", "--quiet", "--progress", "json")
     assert "leave out one" in ended.refused(2)
+
+
+@pytest.mark.parametrize("schedule", [["--steps", 5], ["--minutes", 0.02]])
+def test_train_tells_programs(tmp_path, schedule):
+    """Steps, or seconds of a training by the clock, to the end; what a validation found is the message."""
+    write(tmp_path / "a.tif", terrain((140, 260), seed=3, high=500).astype("float32"))
+    line = ("train", "a.tif", "-f", 2, "-o", "m.safetensors", "--size", "small", "--patch", 8, "--batch-size", 2)
+    prelude = "import torch; torch.set_num_threads(1)\n"
+    ended = processes.run(*line, *schedule, "--progress", "json", "--json", cwd=str(tmp_path), prelude=prelude)
+    assert ended.code == 0, ended
+    lines = parsed(ended.err)
+    assert ended.err.count("\n") == len(lines)
+    assert {each["unit"] for each in lines} == {"steps" if schedule[0] == "--steps" else "seconds"}
+    assert lines[0]["done"] == 0
+    assert lines[-1]["done"] == lines[-1]["total"] == (5 if schedule[0] == "--steps" else 1)
+    assert any("held out" in each.get("message", "") for each in lines)
+    assert json.loads(ended.out)["steps"] >= 1

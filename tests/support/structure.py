@@ -40,7 +40,6 @@ LONGEST_FUNCTION = 80
 
 LONG_FUNCTIONS = {
     "batch.run.upscale_files",
-    "cli.train_session.each_seed",
     "pairs.fit.fit",
     "pairs.read.read_pairs",
     "pairs.train.train_pairs",
@@ -53,7 +52,6 @@ FRAGMENTS = ("What", "Of", "Whether")
 
 FRAGMENTED = {
     "batch",
-    "cli",
     "evaluation",
     "pairs",
     "training",
