@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .batch.options import BatchOptions as BatchOptions
 from .batch.results import BatchResult as BatchResult
 from .batch.run import upscale_files as upscale_files
 from .engine.arrays import upscale_array as upscale_array

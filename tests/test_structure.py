@@ -152,7 +152,8 @@ def test_public_names_are_exact():
     assert missing(names, MODULES) == []
     assert set(geofsrcnn.__all__) == set(dir(geofsrcnn)) == set(names)
     assert set(names) == {
-        *("FSRCNN", "FSRCNNConfig", "Card", "Checkpoint", "Comparison", "Estimate", "Summary", "BatchResult"),
+        *("FSRCNN", "FSRCNNConfig", "Card", "Checkpoint", "Comparison", "Estimate", "Summary"),
+        *("BatchOptions", "BatchResult"),
         *("GeofsrcnnError", "UsageError", "ConfigError", "InputError", "ModelError", "OutputError", "LimitError"),
         *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint", "train_model", "train_pairs", "TrainOptions", "PairOptions"),

@@ -124,7 +124,7 @@ def _heirs_without_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def scheduler(address: str | None, file: str | os.PathLike[str] | None, patience: float) -> Iterator[Client]:
+def scheduler(address: str | None, file: str | os.PathLike[str] | None, timeout: float) -> Iterator[Client]:
     """A client of a scheduler that is there already, by address (``tcp://``, ``tls://``) or by its file.
 
     Raises
@@ -133,7 +133,7 @@ def scheduler(address: str | None, file: str | os.PathLike[str] | None, patience
         If the address is none, or nobody answers.
     """
     distributed = need_distributed()
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     if file is not None:
         address = _address_in(Path(file), deadline)
     assert address is not None
@@ -236,20 +236,20 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def wait_for_workers(client: Client, patience: float, check: Check) -> None:
+def wait_for_workers(client: Client, timeout: float, check: Check) -> None:
     """Wait for the first worker.
 
     Raises
     ------
     BatchError
-        If none comes in `patience` seconds.
+        If none comes in `timeout` seconds.
     """
     calls: Any = client  # whose methods have no types
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not calls.nthreads():
         check()
         if time.monotonic() > deadline:
-            raise BatchError(f"the scheduler has had no workers for {patience:g} s: start some, then run again")
+            raise BatchError(f"the scheduler has had no workers for {timeout:g} s: start some, then run again")
         time.sleep(0.1)
 
 
@@ -261,14 +261,14 @@ class Window:
     ----------
     client : distributed.Client
         Of the cluster.
-    patience : float
+    timeout : float
         Seconds without any worker, after which the run ends.
     check : callable
         Called a few times a second; what it raises ends the run.
     """
 
     client: Client
-    patience: float = 60.0
+    timeout: float = 60.0
     check: Check = lambda: None
     _pending: dict[Any, tuple[Task, Future[Any]]] = field(default_factory=dict, init=False)
     _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue, init=False)
@@ -341,7 +341,7 @@ class Window:
         from distributed import CancelledError, KilledWorker
 
         task, _ = self._pending[future.key]
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.timeout
         while True:
             try:
                 result = future.result(timeout=1)
@@ -381,16 +381,14 @@ class Window:
             self._lonely = None
         elif self._lonely is None:
             self._lonely = now
-        elif now - self._lonely > self.patience:
-            raise BatchError(
-                f"no workers for {self.patience:g} s; what is finished is kept: run again with resume=True"
-            )
+        elif now - self._lonely > self.timeout:
+            raise BatchError(f"no workers for {self.timeout:g} s; what is finished is kept: run again with resume=True")
 
     def _count(self) -> int:
         """Threads of all workers; 0 if the scheduler does not answer soon."""
         calls: Any = self.client  # whose methods have no types
         with suppress(OSError, TimeoutError, AttributeError):
-            return sum(calls.sync(calls.scheduler.ncores, callback_timeout=min(self.patience, 5)).values())
+            return sum(calls.sync(calls.scheduler.ncores, callback_timeout=min(self.timeout, 5)).values())
         return 0
 
     def _size(self) -> int:

@@ -24,8 +24,8 @@ BEGIN = b'{"journal"'
 
 
 @dataclass
-class Earlier:
-    """What runs before this one have done.
+class JournalState:
+    """The work of the runs before this one, as their journal says.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Earlier:
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def read_journal(path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Earlier:
-    """What a `Journal` with these arguments would begin with; nothing is written or locked.
+def read_journal(path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> JournalState:
+    """Return what a `Journal` with these arguments would begin with; nothing is written or locked.
 
     Raises
     ------
@@ -51,11 +51,11 @@ def read_journal(path: Path, settings: Mapping[str, Any], *, resume: bool, overw
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise OutputError(f"cannot read the journal {printable(path)} ({error.strerror})") from error
-    return _parse(data, path, json.loads(json.dumps(settings)), resume=resume, overwrite=overwrite) or Earlier()
+    return _parse(data, path, json.loads(json.dumps(settings)), resume=resume, overwrite=overwrite) or JournalState()
 
 
-def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, overwrite: bool) -> Earlier | None:
-    """What is to be carried on; None to begin anew."""
+def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, overwrite: bool) -> JournalState | None:
+    """Return what is to be resumed; None to begin anew."""
     shown = printable(path)
     if not (data.startswith(BEGIN) or BEGIN.startswith(data)):
         raise OutputError(f"this is no journal: {shown}: name another file, or move it away")
@@ -63,7 +63,7 @@ def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, o
     head = next(lines, None)
     if head is None:
         return None
-    earlier = Earlier()
+    earlier = JournalState()
     for line in lines:
         _take(earlier, line)
     empty = not (earlier.begun or earlier.last)  # of a run that found no cluster
@@ -80,7 +80,7 @@ def _parse(data: bytes, path: Path, settings: dict[str, Any], *, resume: bool, o
     if differing and not overwrite:
         was, now = (printable(each.get(differing[0], "none")) for each in (before, wanted))
         raise UsageError(
-            f"the run to carry on had another {' and '.join(differing)} ({was}, not {now}): give it the same, or begin "
+            f"the run to resume had another {' and '.join(differing)} ({was}, not {now}): give it the same, or begin "
             "anew with overwrite=True"
         )
     return None if differing or not resume else earlier
@@ -107,7 +107,7 @@ def _lines(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
         yield {sys.intern(key): value for key, value in entry.items()}
 
 
-def _take(known: Earlier, line: dict[str, Any]) -> None:
+def _take(known: JournalState, line: dict[str, Any]) -> None:
     output = str(line.get("output"))
     if line.get("state") == "begun":
         known.begun.add(output)
@@ -125,7 +125,7 @@ class Journal:
     settings : mapping
         What all outputs depend on: model, factor, options, as plain values.
     resume : bool
-        Carry on from an earlier journal, if there is one.
+        Go on from an earlier journal, if there is one.
     overwrite : bool
         Begin anew even if there is one, and with `resume`, even if it has other settings.
 

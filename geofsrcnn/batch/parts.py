@@ -7,6 +7,8 @@ carry a CRC-32.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,12 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn._types import Array
+from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.errors import OutputError, printable
 from geofsrcnn.files.staging import staged
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
 NAMES = ("values", "valid", "alpha", "mask")
+
+PARTS = ".parts"
+
+KEY = 12
+"""Characters that name what parts were made of."""
 
 
 def shares(units: int, cells: int, most: int) -> list[range]:
@@ -35,6 +43,19 @@ def shares(units: int, cells: int, most: int) -> list[range]:
     count = max(1, min(units, round(cells / most)))
     step = -(-units // count)
     return [range(start, min(start + step, units)) for start in range(0, units, step)]
+
+
+def parts_folder(settings: Settings, work: Work, state: str) -> Path:
+    """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
+    target = Path(settings.folder) / work.target
+    made_of = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
+    key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:KEY]
+    return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
+
+
+def parts_prefix(target: Path) -> str:
+    """How the names of folders of parts of an output begin."""
+    return "." + os.fsdecode(os.fsencode(target.name)[:200]) + "."
 
 
 def part_path(folder: Path, number: int) -> Path:

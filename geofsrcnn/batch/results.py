@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FileResult:
 
     source: str
     output: str
-    state: str
+    state: Literal["done", "failed", "waiting"]
     before: bool = False
     code: int = 0
     reason: str = ""

@@ -1,20 +1,19 @@
 """Tasks of the workers of a batch: one file, a part of a large one, or its parts put together.
 
-Nothing is raised but by defects of the cluster: what a task has to say is small and plain, and goes back as a dict.
+Nothing is raised but by defects of the cluster: what a task has to say goes back as a `messages.Report`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,19 +21,22 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from geofsrcnn.batch.parts import part_path, read_parts, remove_parts, shares, writing_part
+from geofsrcnn.batch.messages import Done, Failed, Mismatch, Outcome, Part, Report, Settings, Split, Stopped, Work
+from geofsrcnn.batch.parts import part_path, parts_folder, read_parts, remove_parts, shares, writing_part
+from geofsrcnn.batch.state import work_state
 from geofsrcnn.errors import (
     BatchError,
     GeofsrcnnError,
     GeofsrcnnWarning,
     InputError,
+    InternalError,
     LimitError,
     OutputError,
     printable,
 )
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
-from geofsrcnn.files.paths import content_digest, fingerprint, sidecars_of
-from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote, remote_state, uploaded
+from geofsrcnn.files.paths import content_digest
+from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote, uploaded
 from geofsrcnn.options import workers_of
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 
@@ -46,61 +48,7 @@ if TYPE_CHECKING:
     from geofsrcnn.options import UpscaleOptions
     from geofsrcnn.upscale.task import Summary, Task
 
-Facts = dict[str, Any]
-
 VERSIONED = ("geofsrcnn", "torch")
-
-PARTS = ".parts"
-
-KEY = 12
-"""Characters that name what parts were made of."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings that all tasks of a run have in common.
-
-    Parameters
-    ----------
-    run : str
-        Names the run.
-    factor : int
-        Fine cells along one side of a coarse cell.
-    model, digest : str
-        A classical method, or a checkpoint by its SHA-256, which `Setup` has brought.
-    options : UpscaleOptions
-        But for what a worker adds.
-    folder : str
-        Of the outputs, a path or a URL.
-    split : int
-        Coarse cells of a part; larger files are split. 0: none is.
-    allow_remote : tuple of str
-        Hosts and buckets.
-    strict : bool
-        Warnings are errors.
-    versions : mapping
-        Of the packages that results depend on.
-    """
-
-    run: str
-    factor: int
-    model: str
-    digest: str
-    options: UpscaleOptions
-    folder: str
-    split: int
-    allow_remote: tuple[str, ...]
-    strict: bool
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Work:
-    """One input, its output relative to the folder of outputs, and the fields to take."""
-
-    source: str
-    target: str
-    variables: tuple[str, ...] = ()
 
 
 class Setup(WorkerPlugin):
@@ -128,7 +76,7 @@ class Setup(WorkerPlugin):
         _place["number"] = worker.name if isinstance(worker.name, int) else 0
 
 
-class Stopped(BaseException):
+class _StopRequested(BaseException):
     """The run was asked to end."""
 
 
@@ -166,68 +114,43 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _reported(function: Callable[..., Facts]) -> Callable[..., Facts]:
-    """Wrap a task, so that errors and warnings come back as facts."""
+def _reported(function: Callable[..., Outcome]) -> Callable[..., Report]:
+    """Wrap a task, so that its outcome, errors among them, and its warnings come back as a report."""
 
     @wraps(function)
-    def run(settings: Settings, work: Work, *arguments: Any) -> Facts:
+    def run(settings: Settings, work: Work, *arguments: Any) -> Report:
         if (here := versions()) != dict(settings.versions):
             words = ", ".join(f"{name} {here[name]} (here {settings.versions[name]})" for name in here)
-            return {"state": "mismatch", "reason": f"a worker on {socket.gethostname()} has {words}"}
+            return Report(Mismatch(f"a worker on {socket.gethostname()} has {words}"))
         start, state = time.perf_counter(), work_state(settings, work)
         with _turn, warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error" if settings.strict else "always", GeofsrcnnWarning)
-            facts = _attempt(function, settings, work, *arguments)
+            outcome = _attempt(function, settings, work, *arguments)
         said = dict.fromkeys(str(each.message) for each in heard if isinstance(each.message, GeofsrcnnWarning))
-        return {"warnings": list(said), "seconds": time.perf_counter() - start, "fingerprint": state, **facts}
+        return Report(outcome, tuple(said), time.perf_counter() - start, state)
 
     return run
 
 
-def _attempt(function: Callable[..., Facts], *arguments: Any) -> Facts:
+def _attempt(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
     try:
         return function(*arguments)
-    except Stopped:
-        return {"state": "stopped"}
+    except _StopRequested:
+        return Stopped()
     except GeofsrcnnError as error:
-        return {"state": "failed", "code": error.exit_code, "reason": str(error)}
+        return Failed(error.exit_code, str(error))
     except GeofsrcnnWarning as warning:
-        return {"state": "failed", "code": InputError.exit_code, "reason": f"{warning} (strict=True)"}
+        return Failed(InputError.exit_code, f"{warning} (strict=True)")
     except MemoryError:
-        return {
-            "state": "failed",
-            "code": LimitError.exit_code,
-            "reason": "not enough memory: take a smaller tile_size=",
-        }
+        return Failed(LimitError.exit_code, "not enough memory: take a smaller tile_size=")
     except Exception as error:  # noqa: BLE001  a defect, in one line
         words = f"internal error: {type(error).__name__}: {printable(error)}"
-        return {"state": "failed", "code": 1, "reason": words[:500]}
-
-
-def state_of(source: str, allow_remote: tuple[str, ...], *, sidecars: bool = False, also: Sequence[str] = ()) -> str:
-    """Return a text that changes when an input does, or what is read beside it; empty if it is not there."""
-    if not is_remote(source):
-        beside = [*(sidecars_of(Path(source)) if sidecars else ()), *map(Path, also)]
-        return " ".join([fingerprint(Path(source)), *(f"{each.name} {fingerprint(each)}" for each in beside)])
-    try:
-        return remote_state(source, allow_remote)
-    except GeofsrcnnError:
-        return ""
-
-
-def work_state(settings: Settings, work: Work) -> str:
-    """`state_of` the input of a work."""
-    return state_of(
-        work.source,
-        settings.allow_remote,
-        sidecars=settings.options.sidecars,
-        also=[os.fspath(path) for path in settings.options.also],
-    )
+        return Failed(InternalError.exit_code, words[:500])
 
 
 @_reported
-def upscale_work(settings: Settings, work: Work) -> Facts:
+def upscale_work(settings: Settings, work: Work) -> Outcome:
     """Upscale one input; or say into how many parts it should be split."""
     with _output(settings, work) as target:
         with _source(settings, work) as source, _opened(settings, work, source, target) as task:
@@ -235,7 +158,7 @@ def upscale_work(settings: Settings, work: Work) -> Facts:
             splits = settings.split and cells > 2 * settings.split and task.units > 1
             if splits and not is_remote(work.source) and not is_remote(settings.folder):
                 parts = len(shares(task.units, cells, settings.split))
-                return {"state": "split", "parts": parts}
+                return Split(parts)
             task.check()
             start = time.perf_counter()
             size = task.write(_progress(settings))
@@ -244,23 +167,23 @@ def upscale_work(settings: Settings, work: Work) -> Facts:
 
 
 @_reported
-def compute_part(settings: Settings, work: Work, state: str, number: int) -> Facts:
+def compute_part(settings: Settings, work: Work, state: str, number: int) -> Outcome:
     """Compute one part of a split input into its file, unless that is there."""
     folder = parts_folder(settings, work, state)
     path = part_path(folder, number)
     if path.exists():
-        return {"state": "part"}
+        return Part()
     _check_state(settings, work, state)
     with _opened(settings, work, Path(work.source), _local(settings, work)) as task:
         share = shares(task.units, task.coarse_cells, settings.split)[number]
         folder.mkdir(exist_ok=True)
         with writing_part(path) as part:
             task.compute(share, part, _progress(settings))
-    return {"state": "part"}
+    return Part()
 
 
 @_reported
-def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Facts:
+def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Outcome:
     """Write the output from its parts, which are removed then."""
     folder, target = parts_folder(settings, work, state), _local(settings, work)
     _check_state(settings, work, state)
@@ -271,19 +194,6 @@ def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Fa
         summary = task.summary(time.perf_counter() - start, size)
     remove_parts(folder)
     return _done(target, summary)
-
-
-def parts_folder(settings: Settings, work: Work, state: str) -> Path:
-    """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
-    target = _local(settings, work)
-    made_of = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
-    key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:KEY]
-    return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
-
-
-def parts_prefix(target: Path) -> str:
-    """How the names of folders of parts of an output begin."""
-    return "." + os.fsdecode(os.fsencode(target.name)[:200]) + "."
 
 
 def _local(settings: Settings, work: Work) -> Path:
@@ -372,19 +282,15 @@ def _checkpoint(settings: Settings) -> Checkpoint:
     return parse_checkpoint(data, Path(f"{settings.model}{CHECKPOINT_SUFFIX}"))
 
 
-def _done(target: Path, summary: Summary) -> Facts:
-    return {
-        "state": "done",
-        "sha256": content_digest(target),
-        "bytes": summary.output_bytes,
-        "cells": round(summary.cells_per_second * summary.seconds),
-    }
+def _done(target: Path, summary: Summary) -> Done:
+    cells = round(summary.cells_per_second * summary.seconds)
+    return Done(content_digest(target), summary.output_bytes, cells)
 
 
 def _check_stop(settings: Settings) -> Callable[[], None]:
     def check() -> None:
         if settings.run in _stopped:
-            raise Stopped
+            raise _StopRequested
 
     return check
 

@@ -82,8 +82,7 @@ if TYPE_CHECKING:
     ),
     click.option("--scheduler-file", metavar="FILE", help="File of a dask scheduler, instead of its address."),
     click.option(
-        "--timeout",
-        "patience",
+        "--scheduler-timeout",
         type=click.FloatRange(0, min_open=True),
         default=60.0,
         show_default=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 import rasterio
 
 from geofsrcnn.batch.journal import NAME
+from geofsrcnn.batch.messages import Done, Mismatch, Part, Settings, Work
+from geofsrcnn.batch.options import BatchKeywords, BatchOptions
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
-from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.options import FileOptions, UpscaleOptions
 from geofsrcnn.upscale.file import upscale_file
 from tests.support import processes
 from tests.support.archives import PLAIN, dataset, same
@@ -152,18 +155,27 @@ def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
     assert sorted(each.name for each in out.iterdir()) == sorted([NAME, f"in{target}"])
 
 
+def test_keywords_are_those_of_the_options():
+    """The typed keywords of a batch run are its own options and those of files."""
+    own = {each.name for each in fields(BatchOptions)}
+    assert set(BatchKeywords.__annotations__) == own | set(FileOptions.__annotations__)
+
+
 def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch):
     """The two tests above would pass if nothing were split."""
     import geofsrcnn.batch.run as module
 
     seen = []
-    part = module._Batch._part
-    monkeypatch.setattr(
-        module._Batch, "_part", lambda self, *args: (seen.append(args[1]["state"]), part(self, *args))[1]
-    )
+    part = module._Batch._take_part
+
+    def watched(batch, split, report):
+        seen.append(type(report.outcome))
+        return part(batch, split, report)
+
+    monkeypatch.setattr(module._Batch, "_take_part", watched)
     path = write(tmp_path / "in.tif", terrain((90, 110)).astype("float32"))
     upscale_files([path], tmp_path / "out", 3, address=cluster, split=1000, **PLAIN)
-    assert seen == ["part"] * 9 + ["done"]
+    assert seen == [Part] * 9 + [Done]
     seen.clear()
     upscale_files([path], tmp_path / "out0", 3, address=cluster, split=0, **PLAIN)
     assert seen == []
@@ -244,17 +256,21 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
         ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "workers= is for the local cluster"),
         ({"address": "tcp://127.0.0.1:8786", "retries": 2}, UsageError, "retries= is for the local cluster"),
         ({"scheduler_file": "x", "dashboard": True}, UsageError, "dashboard= is for the local cluster"),
-        ({"workers": 0}, UsageError, "workers must be a whole number of at least 1"),
-        ({"retries": -1}, UsageError, "retries must be"),
-        ({"split": -1}, UsageError, "split must be"),
-        ({"patience": 0}, UsageError, "timeout must be"),
+        ({"workers": 0}, UsageError, "workers= must be a whole number of at least 1"),
+        ({"retries": -1}, UsageError, "retries= must be"),
+        ({"split": -1}, UsageError, "split= must be"),
+        ({"scheduler_timeout": 0}, UsageError, "scheduler_timeout= must be"),
         ({"threads": 2}, UsageError, "unknown arguments threads"),
         ({"nonsense": 2}, UsageError, "unknown arguments nonsense"),
         ({"factor": 1}, UsageError, "factor must be"),
         ({"model": "none"}, ModelError, "no model 'none'"),
-        ({"address": "tcp://127.0.0.1:9", "patience": 1}, UsageError, "no scheduler at tcp://127.0.0.1:9"),
-        ({"scheduler_file": "none.json", "patience": 1}, UsageError, "no scheduler at none.json"),
-        ({"scheduler_file": "card.json", "patience": 1}, UsageError, "no scheduler at card.json .it holds no address"),
+        ({"address": "tcp://127.0.0.1:9", "scheduler_timeout": 1}, UsageError, "no scheduler at tcp://127.0.0.1:9"),
+        ({"scheduler_file": "none.json", "scheduler_timeout": 1}, UsageError, "no scheduler at none.json"),
+        (
+            {"scheduler_file": "card.json", "scheduler_timeout": 1},
+            UsageError,
+            "no scheduler at card.json .it holds no address",
+        ),
         ({"address": "tls://127.0.0.1:9"}, UsageError, "tls://127.0.0.1:9 needs certificates"),
         ({"output_dir": "s3://b/x"}, UsageError, "outputs at a URL need journal="),
     ],
@@ -270,7 +286,9 @@ def test_wrong_arguments_start_nothing(archive, tmp_path, monkeypatch, options, 
 
 def test_a_cluster_that_is_not_there_leaves_nothing_in_the_way(archive, cluster, tmp_path):
     with pytest.raises(UsageError, match=r"no scheduler at tcp://127\.0\.0\.1:9"):
-        upscale_files([archive / "a.tif"], tmp_path / "out", 3, address="tcp://127.0.0.1:9", patience=1, **PLAIN)
+        upscale_files(
+            [archive / "a.tif"], tmp_path / "out", 3, address="tcp://127.0.0.1:9", scheduler_timeout=1, **PLAIN
+        )
     assert not upscale_files([archive / "a.tif"], tmp_path / "out", 3, address=cluster, **PLAIN).failed
 
 
@@ -396,7 +414,7 @@ def test_the_dashboard_is_on_this_machine_only(archive, tmp_path, monkeypatch):
 def test_an_open_scheduler_elsewhere_is_warned_of(archive, tmp_path):
     with pytest.warns(GeofsrcnnWarning, match="W-SCHEDULER"), pytest.raises(UsageError, match="no scheduler"):
         upscale_files(
-            [archive / "a.tif"], tmp_path / "out", address="tcp://scheduler.invalid:8786", patience=1, **PLAIN
+            [archive / "a.tif"], tmp_path / "out", address="tcp://scheduler.invalid:8786", scheduler_timeout=1, **PLAIN
         )
 
 
@@ -405,7 +423,9 @@ def test_no_workers_for_a_time_is_an_error(archive, tmp_path):
         local(workers=0) as empty,
         pytest.raises(BatchError, match="no workers for 1 s"),
     ):
-        upscale_files([archive / "a.tif"], tmp_path / "out", address=empty.scheduler_address, patience=1, **PLAIN)
+        upscale_files(
+            [archive / "a.tif"], tmp_path / "out", address=empty.scheduler_address, scheduler_timeout=1, **PLAIN
+        )
 
 
 def test_other_versions_on_workers_are_refused(archive, cluster, tmp_path, monkeypatch):
@@ -418,14 +438,14 @@ def test_other_versions_on_workers_are_refused(archive, cluster, tmp_path, monke
 
 def test_a_worker_that_joins_with_other_versions_stops_the_run(tmp_path):
     """What a worker that came later says of a task."""
-    from geofsrcnn.batch.worker import Settings, Work, upscale_work
+    from geofsrcnn.batch.worker import upscale_work
 
     settings = Settings(
         "r", 3, "bilinear", "", UpscaleOptions(), str(tmp_path), 0, (), False, {"geofsrcnn": "9", "torch": "9"}
     )
-    facts = upscale_work(settings, Work("x.tif", "y.tif"))
-    assert facts["state"] == "mismatch"
-    assert "has geofsrcnn" in facts["reason"]
+    outcome = upscale_work(settings, Work("x.tif", "y.tif")).outcome
+    assert isinstance(outcome, Mismatch)
+    assert "has geofsrcnn" in outcome.reason
 
 
 # ------------------------------------------------------------------------------------------------- the command

@@ -17,6 +17,7 @@ import pytest
 
 from geofsrcnn.batch.cluster import Task, Window, local_cluster
 from geofsrcnn.batch.journal import NAME
+from geofsrcnn.batch.messages import Done, Part, Settings, Work
 from geofsrcnn.batch.run import upscale_files
 from geofsrcnn.errors import BatchError, OutputError, UsageError
 from geofsrcnn.options import UpscaleOptions
@@ -209,7 +210,7 @@ def test_a_result_lost_with_its_worker_is_made_again(tmp_path):
                 log.write("x")
             return "made"
 
-        window, results = Window(client, patience=300, check=check), []
+        window, results = Window(client, timeout=300, check=check), []
         window.run([Task(noted, (), 0)], lambda _, result: results.append(result) or ())
     assert (results, len(killed), notes.read_text()) == (["made"], 1, "xx")
 
@@ -304,7 +305,7 @@ def scheduler(tmp_path) -> Iterator[Scheduler]:
 
 
 def test_the_scheduler_is_lost(scheduler, cluster, archive, tmp_path):
-    """The run ends with code 9, whatever its patience; what is finished stays, and another cluster does the rest."""
+    """The run ends with code 9, whatever its timeout; what is finished stays, and another cluster does the rest."""
     out = tmp_path / "out"
 
     def progress(tally) -> None:
@@ -312,7 +313,9 @@ def test_the_scheduler_is_lost(scheduler, cluster, archive, tmp_path):
             scheduler.kill()
 
     with pytest.raises(BatchError, match="the scheduler is lost; what is finished is kept: run again with resume=True"):
-        upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=10**6, progress=progress, **PLAIN)
+        upscale_files(
+            [archive], out, 2, scheduler_file=scheduler.file, scheduler_timeout=10**6, progress=progress, **PLAIN
+        )
     done = len(list(out.glob("*_x2.tif")))
     assert done >= 3
     expected = undisturbed(archive, tmp_path, cluster, **PLAIN)
@@ -346,7 +349,7 @@ def test_a_scheduler_with_tls(archive, tmp_path):
             result = upscale_files([archive / "00.tif"], tmp_path / "out", 2, address=address, **PLAIN)
         assert not result.failed
         with pytest.raises(UsageError, match=r"tls://.* needs certificates: name them in dask"):
-            upscale_files([archive / "01.tif"], tmp_path / "out2", 2, address=address, patience=2, **PLAIN)
+            upscale_files([archive / "01.tif"], tmp_path / "out2", 2, address=address, scheduler_timeout=2, **PLAIN)
     finally:
         cluster.stop()
 
@@ -361,7 +364,7 @@ def test_all_workers_are_lost(scheduler, archive, tmp_path):
                 each.send(signal.SIGKILL)
 
     with pytest.raises(BatchError, match="no workers for 2 s"):
-        upscale_files([archive], out, 2, scheduler_file=scheduler.file, patience=2, progress=progress, **PLAIN)
+        upscale_files([archive], out, 2, scheduler_file=scheduler.file, scheduler_timeout=2, progress=progress, **PLAIN)
     assert len(list(out.glob("*.tif"))) >= 2
 
 
@@ -380,7 +383,7 @@ def test_two_runs_of_one_folder(archive, cluster, tmp_path):
 
 def test_a_task_that_runs_twice_at_once(archive, cluster, tmp_path):
     """As when a worker is taken for dead and is not: both end well, the output is whole."""
-    from geofsrcnn.batch.worker import Settings, Work, upscale_work, versions
+    from geofsrcnn.batch.worker import upscale_work, versions
 
     out = tmp_path / "out"
     settings = Settings("r", 3, "bilinear", "", UpscaleOptions(), str(out), 0, (), False, versions())
@@ -389,9 +392,9 @@ def test_a_task_that_runs_twice_at_once(archive, cluster, tmp_path):
         seen = set()
         for _ in range(5):
             futures = [client.submit(upscale_work, settings, work, pure=False) for _ in range(4)]
-            facts = client.gather(futures)
-            assert [each["state"] for each in facts] == ["done"] * 4
-            seen |= {each["sha256"] for each in facts} | {digest(out / "l.tif")}
+            outcomes = [report.outcome for report in client.gather(futures)]
+            assert [type(each) for each in outcomes] == [Done] * 4
+            seen |= {each.sha256 for each in outcomes} | {digest(out / "l.tif")}
     assert len(seen) == 1
     assert [each.name for each in out.iterdir()] == ["l.tif"]
 
@@ -401,15 +404,15 @@ def test_an_input_replaced_between_its_parts(archive, cluster, tmp_path, monkeyp
     import geofsrcnn.batch.run as module
 
     path = archive / "large.tif"
-    part = module._Batch._part
+    part = module._Batch._take_part
     replaced = []
 
-    def watched(batch, split, facts):
-        if not replaced and facts["state"] == "part":
+    def watched(batch, split, report):
+        if not replaced and isinstance(report.outcome, Part):
             replaced.append(write(tmp_path / "new.tif", terrain((150, 160), seed=5).astype("float32")).replace(path))
-        return part(batch, split, facts)
+        return part(batch, split, report)
 
-    monkeypatch.setattr(module._Batch, "_part", watched)
+    monkeypatch.setattr(module._Batch, "_take_part", watched)
     out = tmp_path / "out"
     result = upscale_files([path], out, 2, address=cluster, split=1000, **PLAIN)
     assert (result.failed[0].code, "was changed while it was read" in result.failed[0].reason) == (3, True)

@@ -39,7 +39,6 @@ LONGEST_FUNCTION = 80
 """Lines of a function, less its docstring."""
 
 LONG_FUNCTIONS = {
-    "batch.run.upscale_files",
     "pairs.fit.fit",
     "pairs.read.read_pairs",
     "pairs.train.train_pairs",
