@@ -183,7 +183,7 @@ def _fetch(files: Any, path: str, folder: Path, shown: str, meanwhile: Callable[
         if size is not None and found != size:
             raise OSError(f"{found} bytes came instead of {size}")
 
-    _waiting(lambda: tried(fetch, shown), meanwhile)
+    _waiting(lambda: with_retries(fetch, shown), meanwhile)
     if _state(files, path, shown, meanwhile) != before:
         raise RemoteError(f"{shown} changed while it was fetched: run again")
     return target
@@ -196,35 +196,43 @@ def _state(files: Any, path: str, shown: str, meanwhile: Callable[[], None]) -> 
         files.invalidate_cache()
         return dict(files.info(path))
 
-    about = _waiting(lambda: tried(ask, shown), meanwhile)
+    about = _waiting(lambda: with_retries(ask, shown), meanwhile)
     size = about.get("size")
     return (None if size is None else int(size)), str(about.get("ETag") or about.get("etag") or "")
 
 
-def tried(request: Callable[[], Any], shown: str, verb: str = "read") -> Any:
-    """The result of a request, tried again where that may help.
+def with_retries(request: Callable[[], Any], shown: str, verb: str = "read") -> Any:
+    """Return the result of a request, which is made again where that may help.
 
     Raises
     ------
     RemoteError
         If it failed to the end.
     """
-    for attempt in range(ATTEMPTS):
+    attempt = 0
+    while True:
         try:
             return request()
         except GeofsrcnnError:
             raise
         except Exception as raised:  # what libraries of remote files raise has no common class
-            error = _behind(raised)
-            if isinstance(error, GeofsrcnnError):
-                raise error from None
-            if isinstance(error, (FileNotFoundError, PermissionError)):
-                words = "not found" if isinstance(error, FileNotFoundError) else "no permission"
-                raise RemoteError(f"cannot {verb} {shown}: {words}: check the URL and your credentials") from raised
-            if attempt == ATTEMPTS - 1 or is_final(error):
-                raise RemoteError(f"cannot {verb} {shown} ({reason(error)}), tried {attempt + 1} times") from raised
+            if (error := refusal(raised, shown, attempt, verb)) is not None:
+                raise error from raised
             time.sleep(PAUSE * 2**attempt)
-    raise AssertionError
+            attempt += 1
+
+
+def refusal(raised: Exception, shown: str, attempt: int, verb: str = "read") -> GeofsrcnnError | None:
+    """Return the error that a request is given up with; None if it is worth another attempt."""
+    error = _behind(raised)
+    if isinstance(error, GeofsrcnnError):
+        return error
+    if isinstance(error, (FileNotFoundError, PermissionError)):
+        words = "not found" if isinstance(error, FileNotFoundError) else "no permission"
+        return RemoteError(f"cannot {verb} {shown}: {words}: check the URL and your credentials")
+    if attempt == ATTEMPTS - 1 or is_final(error):
+        return RemoteError(f"cannot {verb} {shown} ({reason(error)}), tried {attempt + 1} times")
+    return None
 
 
 def _close(files: Any) -> None:
@@ -297,7 +305,7 @@ def remote_state(url: str, allowed: Sequence[str]) -> str:
     names = [path]
     if urlsplit(url).path.rstrip("/").endswith(".zarr"):
         names = [f"{path.rstrip('/')}/{mark}" for mark in ZARR_METADATA]
-        names = [name for name in names if tried(lambda name=name: files.exists(name), shown)]  # type: ignore[misc]
+        names = [name for name in names if with_retries(lambda name=name: files.exists(name), shown)]  # type: ignore[misc]
         if not names:
             raise RemoteError(f"cannot read {shown}: not found: check the URL and your credentials")
     return " ".join("-".join(map(str, _state(files, name, shown, lambda: None))) for name in names)
@@ -313,7 +321,7 @@ def remote_exists(url: str, allowed: Sequence[str]) -> bool:
     """
     shown, host = _check(url, allowed)
     files, path = _filesystem(url, host, asynchronous=False)
-    return bool(tried(lambda: files.exists(path), shown))
+    return bool(with_retries(lambda: files.exists(path), shown))
 
 
 def listed(url: str, allowed: Sequence[str]) -> list[str]:
@@ -326,7 +334,7 @@ def listed(url: str, allowed: Sequence[str]) -> list[str]:
     """
     shown, host = _check(url, allowed)
     files, path = _filesystem(url, host, asynchronous=False)
-    found = sorted(map(str, tried(lambda: files.glob(path), shown)))
+    found = sorted(map(str, with_retries(lambda: files.glob(path), shown)))
     if not found:
         raise RemoteError(f"no file fits {shown}: check the URL and your credentials")
     return [name if "://" in name else f"{urlsplit(url).scheme}://{name}" for name in found]
@@ -358,4 +366,4 @@ def uploaded(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[
                 raise OSError("what was uploaded differs")
 
     for each, name in names.items():
-        _waiting(lambda each=each, name=name: tried(lambda: send(each, name), shown, "write"), meanwhile)  # type: ignore[misc]
+        _waiting(lambda each=each, name=name: with_retries(lambda: send(each, name), shown, "write"), meanwhile)  # type: ignore[misc]

@@ -510,9 +510,9 @@ def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
         raise UsageError(f"creation option {wrong[0]} {REFUSED[wrong[0]]}: leave it out")
     options = {key.lower(): value for key, value in form.options.items()}
     plain = {} if form.cog else options
-    heard = _Heard()
+    captured = CapturedWarnings()
     try:
-        with _writing(), quiet(), heard, MemoryFile() as memory:
+        with _writing(), quiet(), captured, MemoryFile() as memory:
             with memory.open(driver="GTiff", width=32, height=32, count=1, dtype=dtype.name, **plain) as tiny:
                 tiny.write(np.zeros((1, 32, 32), dtype))
             if form.cog:
@@ -520,19 +520,20 @@ def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
                     rasterio.shutil.copy(memory.name, copy.name, driver="COG", **options)
     except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
         raise UsageError(f"GDAL refuses the creation options ({reason(error)}): fix co=") from None
-    if heard.words:
-        raise UsageError(f"GDAL does not take the creation options ({printable(heard.words[0])}): fix co=")
+    if captured.messages:
+        raise UsageError(f"GDAL does not take the creation options ({printable(captured.messages[0])}): fix co=")
 
 
-class _Heard(logging.Handler):
-    """GDAL's warnings, which rasterio logs."""
+class CapturedWarnings(logging.Handler):
+    """Captures GDAL's warnings, which rasterio logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.words: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.words.append(record.getMessage().split(" in ", 1)[-1])
+        """Keep the words of a warning."""
+        self.messages.append(record.getMessage().split(" in ", 1)[-1])
 
     def __enter__(self) -> None:
         logging.getLogger("rasterio._env").addHandler(self)

@@ -22,7 +22,7 @@ from zarr.storage import FsspecStore, WrapperStore, ZipStore
 from geofsrcnn._types import Array
 from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
-from geofsrcnn.files.remote import ATTEMPTS, PAUSE, RemoteZarr, is_final, reason
+from geofsrcnn.files.remote import PAUSE, RemoteZarr, refusal
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
@@ -34,7 +34,7 @@ MAX_ZIP = 2**36
 """Bytes that a zipped store may declare."""
 
 
-class PatientStore(WrapperStore[Any]):
+class RetryingStore(WrapperStore[Any]):
     """A remote store that is only read, and whose reads are tried again; what fails to the end is no missing chunk."""
 
     def __init__(self, place: RemoteZarr) -> None:
@@ -43,23 +43,23 @@ class PatientStore(WrapperStore[Any]):
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """The bytes of a key; None where there is none."""
-        found = await self._patiently(key, prototype or default_buffer_prototype(), byte_range)
+        found = await self._with_retries(key, prototype or default_buffer_prototype(), byte_range)
         if found is not None and len(found) > _most(byte_range):
             raise RemoteError(f"{self._url} is on a server that sends no parts of files: download it first")
         return found
 
-    async def _patiently(self, key: str, prototype: Any, byte_range: Any) -> Any:
-        for attempt in range(ATTEMPTS):
+    async def _with_retries(self, key: str, prototype: Any, byte_range: Any) -> Any:
+        attempt = 0
+        while True:
             try:
                 return await super().get(key, prototype, byte_range)
-            except Exception as error:
-                if isinstance(error, GeofsrcnnError):
-                    raise
-                if attempt == ATTEMPTS - 1 or is_final(error):
-                    words = f"cannot read {self._url}/{printable(key)} ({reason(error)}), tried {attempt + 1} times"
-                    raise RemoteError(words) from error
+            except GeofsrcnnError:
+                raise
+            except Exception as raised:
+                if (error := refusal(raised, f"{self._url}/{printable(key)}", attempt)) is not None:
+                    raise error from raised
                 await asyncio.sleep(PAUSE * 2**attempt)
-        raise AssertionError
+                attempt += 1
 
 
 def _most(byte_range: Any) -> float:
@@ -118,7 +118,7 @@ def _refuse_array(store: Any, shown: str) -> None:
 
 def _store(place: Path | RemoteZarr) -> Any:
     if isinstance(place, RemoteZarr):
-        return PatientStore(place)
+        return RetryingStore(place)
     if place.is_file():
         _check_zip(place)
         return ZipStore(place, mode="r")

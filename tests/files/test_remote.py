@@ -23,7 +23,7 @@ from zarr.core.sync import sync
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import RemoteError
 from geofsrcnn.files import remote
-from geofsrcnn.formats.zarr import PatientStore
+from geofsrcnn.formats.zarr import RetryingStore
 from tests.support import processes
 from tests.support.faults import until
 from tests.support.grids import regular
@@ -226,7 +226,7 @@ def test_a_server_without_parts_of_files(server, tmp_path):
     regular().to_zarr(server.folder / "parts.zarr", zarr_format=3, consolidated=False)
     whole = (server.folder / "parts.zarr" / "zarr.json").read_bytes()
     with remote.fetched(f"{server.url}/parts.zarr", HERE) as place:
-        store = PatientStore(place)
+        store = RetryingStore(place)
 
         def get(key: str, part: object = None) -> bytes | None:
             found = sync(store.get(key, byte_range=part))
