@@ -154,7 +154,7 @@ def in_units_of(crs: CRS, text: str, name: str) -> float:
         if angular == crs.is_geographic:
             return 1.0 if size == own.unit_conversion_factor else size / own.unit_conversion_factor
     words = f"coordinate {name} counts in {printable(text)}, the CRS of the grid mapping in {own.unit_name}"
-    raise InputError(f"{words}: mend the units, or write NetCDF or Zarr")
+    raise InputError(f"{words}: fix the units, or write NetCDF or Zarr")
 
 
 def _unit(text: str) -> tuple[float, bool] | None:

@@ -70,7 +70,7 @@ def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
     except (TypeError, ValueError, IndexError):
         number = math.nan
     if not math.isfinite(number) or (key == "scale_factor" and number == 0):
-        raise InputError(f"{key} is {printable(str(given))}, which nothing can be packed by: mend the attribute")
+        raise InputError(f"{key} is {printable(str(given))}, which nothing can be packed by: fix the attribute")
     return number
 
 

@@ -322,7 +322,7 @@ def test_a_journal_elsewhere_belongs_to_its_folder(archive, cluster, tmp_path):
     upscale_files(one, tmp_path / "out", 3, address=cluster, journal=journal, **PLAIN)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a_x3.tif").write_text("mine")
-    with pytest.raises(UsageError, match="the run to carry on had another folder"):
+    with pytest.raises(UsageError, match="the run to resume had another folder"):
         upscale_files(one, tmp_path / "other", 3, address=cluster, journal=journal, resume=True, **PLAIN)
     with pytest.raises(UsageError, match=r"had another tile_size .16, not 8\)"):
         upscale_files(one, tmp_path / "out", 3, "bilinear", tile_size=8, address=cluster, journal=journal, resume=True)

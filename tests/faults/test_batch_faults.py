@@ -127,7 +127,7 @@ def equal(one: Path, other: Path) -> bool:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_driver_killed_at_any_moment(seed, archive, cluster, tmp_path):
-    """SIGKILL of the command, workers and all, twice; the run that carries on makes what an undisturbed one does."""
+    """SIGKILL of the command, workers and all, twice; the run that resumes makes what an undisturbed one does."""
     options = ("--factor", 2, "-m", "bilinear", "--tile-size", 16, "--split", 4000)
     common = ("batch", archive, *options, "--workers", 2, "--resume", "-q", "-o")
     before = {path: state(path) for path in archive.iterdir()}
