@@ -87,7 +87,7 @@ class UpscaleOptions:
     value_range : tuple of float, optional
         Smallest and largest value in physical units; results keep to it and blocks keep their means.
     kinds : mapping of str to str, optional
-        What variables are, by name, or bands of a raster, by number, instead of what their headers tell: one of field,
+        Kinds of variables, by name, or of bands of a raster, by number, where headers mislead: one of field,
         never-negative, fraction, direction, category and total for each.
     dtype : str, optional
         Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
@@ -99,7 +99,7 @@ class UpscaleOptions:
     device : str
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
     precision : {"float32", "bfloat16"}
-        Of the network's arithmetic.
+        Arithmetic of the network.
     overwrite : bool
         Replace an existing output.
     max_pixels : int, optional

@@ -44,7 +44,7 @@ class Task:
     Parameters
     ----------
     function : callable
-        Of a module; its result is small.
+        A function of a module, whose result is small.
     arguments : tuple
         Small too.
     about : object
@@ -260,7 +260,7 @@ class Window:
     Parameters
     ----------
     client : distributed.Client
-        Of the cluster.
+        Client of the cluster.
     timeout : float
         Seconds without any worker, after which the run ends.
     check : callable

@@ -123,7 +123,7 @@ class Journal:
     path : Path
         The file; its folder exists.
     settings : mapping
-        What all outputs depend on: model, factor, options, as plain values.
+        Settings that all outputs depend on: model, factor, options, as plain values.
     resume : bool
         Go on from an earlier journal, if there is one.
     overwrite : bool

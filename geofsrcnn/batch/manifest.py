@@ -79,7 +79,7 @@ def read_items(
         ``input`` and, if wanted, ``output`` (a name in the folder of outputs) and ``variables``. Globs and folders do
         not find what is in the folder of outputs, if that lies within.
     folder : str
-        Where outputs go, a path or URL.
+        Path or URL of the folder of outputs.
     factor : int
         For the pattern.
     pattern : str
@@ -90,7 +90,7 @@ def read_items(
     check : callable
         Called for each input that is found; what it raises ends it.
     endings : tuple of str
-        Of names that are taken from folders.
+        Ends of names that are taken from folders.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class Settings:
     options : UpscaleOptions
         But for what a worker adds.
     folder : str
-        Of the outputs, a path or a URL.
+        Path or URL of the folder of outputs.
     split : int
         Coarse cells of a part; larger files are split. 0: none is.
     allow_remote : tuple of str
@@ -33,7 +33,7 @@ class Settings:
     strict : bool
         Warnings are errors.
     versions : mapping
-        Of the packages that results depend on.
+        Versions of the packages that results depend on.
     """
 
     run: str
@@ -108,11 +108,11 @@ class Report:
     Parameters
     ----------
     outcome : Outcome
-        What became of the task.
+        The end that the task came to.
     warnings : tuple of str
         One line each.
     seconds : float
-        Of the worker.
+        Time that the worker took.
     fingerprint : str, optional
         Changes when the input does; None of a task that did not look at it.
     """

@@ -38,11 +38,11 @@ class Planner:
     Parameters
     ----------
     settings : Settings
-        What all tasks have in common.
+        Settings of all tasks.
     batch : BatchOptions
-        What is to be resumed or replaced.
+        They say what is resumed, replaced and tried again.
     log : Journal or JournalState
-        What earlier runs say.
+        The journal of earlier runs.
     """
 
     settings: Settings

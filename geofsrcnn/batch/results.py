@@ -16,21 +16,21 @@ class FileResult:
     source, output : str
         The input, and the output relative to the folder of outputs.
     state : {"done", "failed", "waiting"}
-        Whether the output is there; ``"waiting"`` only where nothing was run.
+        Done if the output is there; waiting only where nothing was run.
     before : bool
         It was so before this run.
     code : int
         Exit code that the failure would have as a run of its own; 0 if done.
     reason : str
-        Of a failure, in one line.
+        Why it failed, in one line.
     warnings : tuple of str
         One line each.
     sha256 : str
-        Of the output.
+        SHA-256 of the output, hexadecimal.
     size, cells : int
         Bytes of the output, and its cells.
     seconds : float
-        Of a worker.
+        Time that workers took, all parts together.
     """
 
     source: str
@@ -55,7 +55,7 @@ class BatchResult:
     files : tuple of FileResult
         In the order of the inputs.
     folder, journal : str
-        Of the outputs, and the file that says what was done.
+        Folder of the outputs, and file of the journal.
     seconds : float
         From the first task to the last, without the start of a cluster.
     workers : int
@@ -98,9 +98,9 @@ class Tally:
     total, done, failed : int
         Files of this run.
     cells : int
-        Of the outputs that were finished.
+        Fine cells of the outputs that were finished.
     parts, parts_done : int
-        Of files that were split and are not finished.
+        Parts of files that were split and are not finished, and how many of them are there.
     last : FileResult, optional
         The file that ended last.
     begun : float, optional

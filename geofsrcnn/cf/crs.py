@@ -77,7 +77,7 @@ def axes_of(crs: CRS | None, scale: tuple[float, float] = (1.0, 1.0)) -> tuple[d
     crs : CRS, optional
         That they count in, if it is known.
     scale : tuple of float
-        What coordinates of rows and of columns are multiplied by to count in units of the CRS.
+        Factors that bring coordinates of rows and of columns to units of the CRS.
     """
     if crs is None:
         return {"axis": "Y"}, {"axis": "X"}
@@ -131,11 +131,11 @@ def in_units_of(crs: CRS, text: str, name: str) -> float:
     Parameters
     ----------
     crs : CRS
-        Of the grid mapping.
+        CRS of the grid mapping.
     text : str
         Units of the coordinate.
     name : str
-        Of the coordinate, for messages.
+        Name of the coordinate, for messages.
 
     Raises
     ------

@@ -66,13 +66,13 @@ class Refinement:
     factor : int
         Fine cells along one side of a coarse cell.
     roles : dict of str to Role
-        What is done with each variable.
+        The role of each variable.
     quantities : dict of str to Quantity
-        What each variable on the grid is taken for.
+        The quantity that each variable on the grid is taken for.
     derived : dict of str to xarray.Variable
         Those that are made anew for the finer grid, and new ones.
     attrs : dict
-        Of the dataset; `history` is left to the caller.
+        Attributes of the dataset; `history` is left to the caller.
     """
 
     grid: CFGrid
@@ -122,7 +122,7 @@ def refine(
     variables, x, y
         As for `find_grid`. Other fields on the grid are left out where `variables` are given.
     kinds : mapping of str to str, optional
-        What variables are, by the words of `values.quantity.Kind`, instead of what their headers tell.
+        Kinds of variables by name, in the words of `values.quantity.Kind`, instead of what their headers tell.
 
     Returns
     -------

@@ -30,7 +30,7 @@ def decode_times(dataset: xr.Dataset, shown: str) -> xr.Dataset:
     dataset : Dataset
         As stored.
     shown : str
-        Where it comes from, for messages.
+        Name of its file, for messages.
 
     Raises
     ------

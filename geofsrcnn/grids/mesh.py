@@ -18,9 +18,9 @@ class Mesh:
     Parameters
     ----------
     latitude, longitude : ndarray (y, x), float64
-        Of the cells' centres; NaN where unknown.
+        Places of the cells' centres; NaN where unknown.
     latitudes, longitudes : ndarray (y, x, 4), float64
-        Of their corners, in index order: (0, 0), (0, 1), (1, 1), (1, 0).
+        Places of their corners, in index order: (0, 0), (0, 1), (1, 1), (1, 0).
     """
 
     latitude: Array
@@ -60,7 +60,7 @@ def mesh_of(
     Parameters
     ----------
     latitude, longitude : ndarray (y, x)
-        Of the cells' centres, degrees.
+        Places of the cells' centres, degrees.
     vertices : tuple of ndarray (y, x, 4), optional
         Stated latitudes and longitudes of corners, in any order around the cell; without them corners lie between
         the centres of four cells.
@@ -139,7 +139,7 @@ def mesh_period(latitude: Array, longitude: Array) -> int:
     Parameters
     ----------
     latitude, longitude : ndarray (y, x)
-        Of the cells' centres, degrees.
+        Places of the cells' centres, degrees.
     """
     columns = longitude.shape[1]
     centres = _vectors(latitude, longitude)

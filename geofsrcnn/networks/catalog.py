@@ -34,7 +34,7 @@ class Model:
     factor : int
         Fine cells along one side of a coarse cell.
     device, precision : str
-        Where it runs, and with what arithmetic.
+        Device that it runs on, and arithmetic of its hourglass.
     members : tuple of Upsampler
         None repeats cells; several are those of a model of pairs, whose results are averaged.
     operations : int
@@ -184,7 +184,7 @@ def load_model(
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"float32", "bfloat16"}
-        Of the network's hourglass.
+        Arithmetic of the network's hourglass; everything else is computed in float32 or better.
 
     Returns
     -------

@@ -78,7 +78,7 @@ class Card:
     training : dict
         Options, steps and minutes of the training.
     limits : str
-        What it is not for.
+        Uses that it is not for.
     created : str
         ISO date.
     version : str
@@ -104,11 +104,11 @@ class Checkpoint:
     model : FSRCNN
         On the CPU, in evaluation mode.
     card : Card
-        What it says about itself.
+        The model card: scores, data, licences and limits.
     digest : str
         SHA-256 of the file, hexadecimal.
     path : Path
-        Where it was read from.
+        The file that it was read from.
     sections : dict of Section
         Parts that belong to the network, by name; what a model that was trained on pairs needs is ``pairing``.
     members : tuple of FSRCNN
@@ -207,7 +207,7 @@ def save_checkpoint(
     model : FSRCNN, or several
         Weights and configuration; several are of the same configuration.
     card : Card
-        What to say about it.
+        The model card that is written with it.
     sections : mapping of str to Section, optional
         Parts that belong to the network, by name.
     overwrite : bool

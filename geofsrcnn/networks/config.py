@@ -60,7 +60,7 @@ class FSRCNNConfig:
     conserving : {"mean", "positive", "none"}
         Block means equal the coarse cells; ``positive`` also keeps values at or above zero.
     padding : {"replicate", "zeros", "reflect"}
-        What lies beyond the raster's edge.
+        Values beyond the raster's edge.
     pad_layers : bool
         Pad at every layer, as the article does, rather than once at the input; whole image only.
 

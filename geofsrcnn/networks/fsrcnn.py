@@ -119,7 +119,7 @@ def deconvolution_to_subpixel(weight: Tensor, factor: int) -> Tensor:
     Returns
     -------
     Tensor (c * factor * factor, d, t, t)
-        Of the convolution (Shi et al. 2016 show the equivalence).
+        Weight of the convolution (Shi et al. 2016 show the equivalence).
 
     Raises
     ------
@@ -191,7 +191,7 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     conserving : {"mean", "positive", "none"}
         See `FSRCNNConfig`.
     anchored : bool
-        Whether the residual counts from the coarse value (with a skip) or from zero.
+        True if the residual counts from the coarse value (with a skip), False if from zero.
 
     Returns
     -------
@@ -239,8 +239,8 @@ class FSRCNN(nn.Module):
 
     Parameters
     ----------
-    config : FSRCNNConfig
-        Sizes and forms.
+    config : FSRCNNConfig, optional
+        Sizes and forms; those of ``default`` if not given.
     """
 
     def __init__(self, config: FSRCNNConfig | None = None) -> None:

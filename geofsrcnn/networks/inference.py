@@ -77,14 +77,14 @@ def side_by_side(weight: Tensor, count: int) -> Tensor:
     Parameters
     ----------
     weight : Tensor (o, i, k, k)
-        Of a convolution with stride 1.
+        Weight of a convolution with stride 1.
     count : int
         Columns together.
 
     Returns
     -------
     Tensor (count * o, i, k, k + count - 1)
-        Of the same convolution with stride ``(1, count)``; channel ``j * o + p`` is channel p of column j.
+        Weight of the same convolution with stride ``(1, count)``; channel ``j * o + p`` is channel p of column j.
     """
     return torch.cat([F.pad(weight, (j, count - 1 - j)) for j in range(count)])
 
@@ -138,7 +138,7 @@ class Network:
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     precision : {"float32", "bfloat16"}
-        Of the hourglass; the skip stays float32, the coarse value keeps the input's type.
+        Arithmetic of the hourglass; the skip stays float32, the coarse value keeps the input's type.
     """
 
     def __init__(self, model: FSRCNN, device: str = "cpu", precision: str = "float32") -> None:
