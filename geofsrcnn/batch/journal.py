@@ -139,10 +139,7 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         self.path = path
-        self.begun: set[str] = set()
-        """Outputs that an earlier run may have written."""
-        self.last: dict[str, dict[str, Any]] = {}
-        """The last word of earlier runs about each output."""
+        self.earlier = JournalState()
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -171,7 +168,7 @@ class Journal:
             os.ftruncate(self._file, 0)
             self._append({"journal": VERSION, "settings": settings})
             return
-        self.begun, self.last = earlier.begun, earlier.last
+        self.earlier = earlier
         if not data.endswith(b"\n"):  # a torn last line, of a run that was killed
             os.ftruncate(self._file, data.rfind(b"\n") + 1)
 

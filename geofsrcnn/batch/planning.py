@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geofsrcnn.batch.journal import Journal, JournalState
+from geofsrcnn.batch.journal import JournalState
 from geofsrcnn.batch.manifest import Item
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.batch.options import BatchOptions
@@ -41,13 +41,13 @@ class Planner:
         Settings of all tasks.
     batch : BatchOptions
         They say what is resumed, replaced and tried again.
-    log : Journal or JournalState
-        The journal of earlier runs.
+    earlier : JournalState
+        The work of earlier runs, as their journal says.
     """
 
     settings: Settings
     batch: BatchOptions
-    log: Journal | JournalState
+    earlier: JournalState
 
     def all(self, items: Sequence[Item]) -> Iterator[FileResult | None]:
         """Yield `before` of each input, many at a time: each may wait for a network."""
@@ -59,14 +59,14 @@ class Planner:
         """Return what became of an input already; None if it is to be done."""
         if item.problem:
             return FileResult(item.source, item.target, "failed", code=InputError.exit_code, reason=item.problem)
-        last = self.log.last.get(item.target)
+        last = self.earlier.last.get(item.target)
         if last is not None and self._is_same(item, last):
             if last.get("state") == "done" and self._is_there(item, int(last.get("bytes", -1))):
                 return result_of(item, last, before=True)
             permanent = last.get("code") in PERMANENT and "fingerprint" in last and not self.batch.retry_failed
             if last.get("state") == "failed" and permanent:
                 return result_of(item, last, before=True)
-        if not self.batch.overwrite and item.target not in self.log.begun and self._is_there(item, None):
+        if not self.batch.overwrite and item.target not in self.earlier.begun and self._is_there(item, None):
             reason = "output exists: use overwrite=True"
             return FileResult(item.source, item.target, "failed", code=OutputError.exit_code, reason=reason)
         return None

@@ -118,7 +118,7 @@ def upscale_files(
     if not is_remote(folder):
         _make_folder(Path(folder))
     with Journal(file, facts, resume=batch.resume, overwrite=batch.overwrite) as log:
-        results = _take_earlier(items, Planner(settings, batch, log), log, progress)
+        results = _take_earlier(items, Planner(settings, batch, log.earlier), log, progress)
         todo = [item for item in items if item.target not in results]
         if not is_remote(folder):
             remove_stale_parts(items, todo, settings)

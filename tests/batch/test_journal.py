@@ -46,10 +46,10 @@ def test_other_files_are_no_journals(tmp_path, content):
 
 def test_what_was_written_is_read(path):
     with opened(path) as log:
-        assert log.begun == {"a", "b", "c"}
-        assert log.last["a"]["bytes"] == 7
-        assert log.last["b"]["state"] == "failed"
-        assert "c" not in log.last
+        assert log.earlier.begun == {"a", "b", "c"}
+        assert log.earlier.last["a"]["bytes"] == 7
+        assert log.earlier.last["b"]["state"] == "failed"
+        assert "c" not in log.earlier.last
 
 
 def test_cut_at_every_byte_it_is_as_before_some_line(path):
@@ -60,7 +60,7 @@ def test_cut_at_every_byte_it_is_as_before_some_line(path):
         path.write_bytes(data[:length])
         with opened(path) as log:
             whole = data[:length].count(b"\n")
-            assert len(log.begun) + len(log.last) == max(0, whole - 1)
+            assert len(log.earlier.begun) + len(log.earlier.last) == max(0, whole - 1)
             log.write("done", "d", input="/in/d")
         lines = path.read_bytes().splitlines()
         assert all(isinstance(json.loads(line), dict) for line in lines)
@@ -80,14 +80,14 @@ def test_not_resumed_it_is_in_the_way(path):
         opened(path, resume=False)
     assert path.read_bytes() == before
     with opened(path, resume=False, overwrite=True) as log:
-        assert not log.begun
+        assert not log.earlier.begun
 
 
 def test_other_settings_are_refused(path):
     with pytest.raises(UsageError, match=r"had another factor \(3, not 2\)"):
         opened(path, {**SETTINGS, "factor": 2})
     with opened(path, {**SETTINGS, "factor": 2}, overwrite=True) as log:
-        assert not log.last
+        assert not log.earlier.last
 
 
 def test_another_file_is_no_journal(tmp_path):
@@ -135,4 +135,4 @@ def test_a_full_disk_is_an_error_and_loses_one_line(path):
     there = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
     assert "OutputError: cannot write the journal" in there.stderr
     with opened(path) as log:
-        assert set(log.last) == {"a", "b"}
+        assert set(log.earlier.last) == {"a", "b"}
