@@ -557,4 +557,4 @@ def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):
     with pytest.raises(RemoteError, match="allow it with allow_remote='data'"):
         upscale_files(inputs, tmp_path / "out", 3, workers=1, **PLAIN)
     closed = upscale_files(["s3://data/many/a.tif"], tmp_path / "o", 3, workers=1, allow_remote=["made"], **PLAIN)
-    assert (closed.failed[0].code, "--allow-remote data" in closed.failed[0].reason) == (7, True)
+    assert (closed.failed[0].code, "allow_remote='data'" in closed.failed[0].reason) == (7, True)
