@@ -22,13 +22,13 @@ from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
+from geofsrcnn.engine.rules import extremes_of, rule_of
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.quantity import UNTOLD, Quantity
 from geofsrcnn.values.storage import Storage

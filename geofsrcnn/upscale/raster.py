@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn.engine.base import FREE, Rule, Sink, Source
+from geofsrcnn.engine.rules import extremes_of, rule_of
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable
@@ -20,7 +21,6 @@ from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.rules import extremes_of, rule_of
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
 from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
