@@ -13,17 +13,19 @@ import argparse
 import json
 from pathlib import Path
 
-from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.rasters import chosen_bands, evaluate_raster
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.checkpoint import shipped_models
+from geofsrcnn.values.kernels import BICUBIC
 
 
-def score(paths: list[Path], factor: int, models: list[str], precision: str = "float32") -> list[Evaluation]:
+def score(paths: list[Path], factor: int, models: list[str], precision: str = "float32") -> list[Comparison]:
     """All fields that are large enough, in order of the rasters' names."""
     return [
-        evaluation
+        comparison
         for path in sorted(paths, key=lambda path: (path.parent.name, path.name))
-        for evaluation in evaluate_raster(path, factor, models, bidx=chosen_bands(path), precision=precision)
+        for comparison in evaluate_raster(path, factor, models, bidx=chosen_bands(path), precision=precision)
     ]
 
 
@@ -62,10 +64,10 @@ def main() -> None:
         if not models:
             continue
         for e in score(options.rasters, factor, models, options.precision):
-            every.append(e.to_dict())
+            every.append({"field": e.name, "factor": e.factor, "cells": e.cells, "scores": e.scores})
             for model, shown in zip(models, e.models, strict=True):
                 column = columns.setdefault((Path(model).stem, factor), {})
-                column[e.name.replace(".tif band", "")] = (e.to_best(shown), e.to_bicubic(shown))
+                column[e.name.replace(".tif band", "")] = (e.ratio(shown), e.ratio(shown, BICUBIC))
     print(json.dumps(every, indent=1) if options.json else table(columns))
 
 

@@ -52,12 +52,15 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine, from_origin
 
-from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, domain_scores, evaluate_raster
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.rasters import chosen_bands, evaluate_raster
+from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.checkpoint import load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.training.log import json_lines
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import TrainOptions
+from geofsrcnn.values.kernels import BICUBIC, CLASSICAL
 
 RECIPE = Path(__file__).with_suffix(".toml")
 Source = dict[str, Any]
@@ -269,13 +272,34 @@ def train(
 def score(target: Path, folder: Path) -> None:
     """Write a model's scores on rasters that it was not trained on into its card."""
     checkpoint = load_checkpoint(target)
-    fields: dict[str, list[Evaluation]] = {}
+    fields: dict[str, list[Comparison]] = {}
     for path in sorted(folder.glob("*/*.tif")):
         found = evaluate_raster(path, checkpoint.config.factor, [checkpoint], bidx=chosen_bands(path))
         fields.setdefault(path.parent.name, []).extend(found)
     scores = domain_scores(fields, checkpoint.card.name)
     save_checkpoint(target, checkpoint.model, replace(checkpoint.card, scores=scores), overwrite=True)
     print(f"{target}: {json.dumps({k: v for k, v in scores.items() if k != 'domains'})}", flush=True)
+
+
+def domain_scores(fields: dict[str, list[Comparison]], model: str) -> dict[str, Any]:
+    """What a card says of fields that the model was not trained on: ratios of RMSE, geometric means by domain."""
+    every = [field for domain in fields.values() for field in domain]
+
+    def ratios(domain: list[Comparison]) -> dict[str, float]:
+        methods = {"this model": model, **{method: method for method in CLASSICAL}}
+        return {
+            shown: round(geometric_mean([field.ratio(method, BICUBIC) for field in domain]), 3)
+            for shown, method in methods.items()
+        }
+
+    return {
+        "what": "RMSE divided by bicubic's (a = -0.75), geometric means over fields of sources not trained on",
+        "fields": len(every),
+        "of_bicubic": round(geometric_mean([field.ratio(model, BICUBIC) for field in every]), 4),
+        "of_best_classical": round(geometric_mean([field.ratio(model) for field in every]), 4),
+        "worst_of_best_classical": round(max(field.ratio(model) for field in every), 4),
+        "domains": {f"{domain} ({len(own)})": ratios(own) for domain, own in sorted(fields.items()) if own},
+    }
 
 
 if __name__ == "__main__":

@@ -37,18 +37,11 @@ class FieldOptions(TypedDict, total=False):
     precision: str
 
 
-class FileOptions(TypedDict, total=False):
-    """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
+class RasterOptions(TypedDict, total=False):
+    """Keyword arguments that say how a raster is read, as `UpscaleOptions` describes them."""
 
-    value_range: tuple[float, float] | None
     kinds: Mapping[str, str] | None
-    dtype: str | None
-    tile_size: int | None
-    device: str
-    precision: str
-    max_pixels: int | None
     bidx: Sequence[int]
-    bounds: tuple[float, float, float, float] | None
     nodata: float | None
     driver: str | None
     inside: str | None
@@ -56,6 +49,18 @@ class FileOptions(TypedDict, total=False):
     crs: str | None
     alpha: str
     sidecars: bool
+
+
+class FileOptions(RasterOptions, total=False):
+    """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
+
+    value_range: tuple[float, float] | None
+    dtype: str | None
+    tile_size: int | None
+    device: str
+    precision: str
+    max_pixels: int | None
+    bounds: tuple[float, float, float, float] | None
     allow_sparse: bool
     allow_lossy: bool
     cog: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import GeofsrcnnError, printable
+from geofsrcnn.errors import GeofsrcnnError
+from geofsrcnn.evaluation.shell import render_page
 from geofsrcnn.files.remote import is_remote
 from geofsrcnn.files.staging import staged
 
@@ -29,23 +29,6 @@ THUMBNAILS = 24
 SIDE = 96
 """Coarse cells along one side of what is shown of each, from its middle."""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-
-_CSS = """
-:root { color-scheme: light dark; --line: #8884; --soft: #777; --bad: #c0392b; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-p.soft, td.soft { color: var(--soft); }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .5rem 1.5rem; }
-dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0; }
-tr { border-bottom: 1px solid var(--line); vertical-align: top; } td { overflow-wrap: anywhere; }
-td.code { color: var(--bad); } .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
-gap: 1rem; } figure { margin: 0; } figure img { width: 100%; height: auto; border: 1px solid var(--line); }
-figcaption { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; }
-@media print { body { max-width: none; } }
-"""
-
 
 def write_page(result: BatchResult, path: Path) -> None:
     """Write the page; one that exists is replaced.
@@ -55,38 +38,19 @@ def write_page(result: BatchResult, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    text = "".join(_lines(result))
+    text = render_page(
+        "batch.html.j2",
+        title="geofsrcnn batch run",
+        folder=str(result.folder),
+        facts=list(_facts(result)),
+        failed=result.failed,
+        warned=[each for each in result.files if each.warnings],
+        done=len(result.done),
+        pictures=[(str(each.output), picture) for each, picture in _pictures(result)],
+        journal=str(result.journal),
+    )
     with staged(path, overwrite=True) as staging:
         staging.write_text(text, encoding="utf-8")
-
-
-def _lines(result: BatchResult) -> Iterator[str]:
-    title = "geofsrcnn batch run"
-    yield f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>{_CSS}</style></head><body>\n'
-    yield f"<h1>{title}</h1>\n<p class=soft>{_text(result.folder)}</p>\n<dl>\n"
-    for name, value in _facts(result):
-        yield f"<div><dt>{name}</dt><dd>{value}</dd></div>\n"
-    yield "</dl>\n"
-    if result.failed:
-        yield f"<h2>Failed: {len(result.failed)}</h2>\n<table><tr><th>Input<th>Code<th>Reason</tr>\n"
-        for each in result.failed:
-            yield f"<tr><td>{_text(each.source)}<td class=code>{each.code}<td>{_text(each.reason)}</tr>\n"
-        yield "</table>\n"
-    if warned := [each for each in result.files if each.warnings]:
-        yield f"<h2>Done with warnings: {len(warned)}</h2>\n<table><tr><th>Input<th>Warnings</tr>\n"
-        for each in warned:
-            yield f"<tr><td>{_text(each.source)}<td>{'<br>'.join(map(_text, each.warnings))}</tr>\n"
-        yield "</table>\n"
-    if pictures := list(_pictures(result)):
-        yield f"<h2>{len(pictures)} of {len(result.done)} outputs</h2>\n"
-        yield "<p class=soft>The middle of each: as it was on the left, finer on the right.</p>\n<div class=figures>\n"
-        for each, picture in pictures:
-            yield f'<figure><img alt="{_text(each.output)}" src="data:image/png;base64,{picture}">'
-            yield f"<figcaption>{_text(each.output)}</figcaption></figure>\n"
-        yield "</div>\n"
-    yield f"<p class=soft>Journal: {_text(result.journal)}</p>\n</body></html>\n"
 
 
 def _facts(result: BatchResult) -> Iterator[tuple[str, str]]:
@@ -105,16 +69,9 @@ def _facts(result: BatchResult) -> Iterator[tuple[str, str]]:
         yield "workers at work", f"{100 * min(1.0, work / max(result.seconds * result.workers, 1e-9)):.0f} %"
 
 
-def _text(value: object) -> str:
-    return html.escape(printable(value), quote=True)
-
-
 def _pictures(result: BatchResult) -> Iterator[tuple[FileResult, str]]:
-    from geofsrcnn.evaluation.figures import need_matplotlib
-
     if is_remote(result.folder):
         return
-    need_matplotlib()
     done = [each for each in result.done if not is_remote(each.source)]
     step = max(1, -(-len(done) // THUMBNAILS))
     for each in done[::step]:

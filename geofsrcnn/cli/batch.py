@@ -158,9 +158,9 @@ def batch(
     target = None if report is None else _check_page(report, output_dir, overwrite=again)
     if target is not None:
         from geofsrcnn.batch.page import write_page
-        from geofsrcnn.evaluation.figures import need_matplotlib
+        from geofsrcnn.evaluation.shell import need_report
 
-        need_matplotlib()
+        need_report()
     silent = quiet or as_json or dry_run
     with shown_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
         report_tally = _tally_shown(show)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import click
 
-from geofsrcnn.cli.params import refuse_given
+from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, REPORT_OPTIONS, STRICT, refuse_given
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 
 
-@click.command("evaluate-pairs")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--fine", multiple=True, required=True, metavar="FILE", help="True fine fields; several times.")
-@click.option(
-    "--coarse", multiple=True, required=True, metavar="FILE", help="Coarse fields of the same times; several times."
+@click.command(
+    "evaluate-pairs", cls=Command, example="here.safetensors --fine observed.nc --coarse era5.nc --report report"
 )
-@click.option("--since", default=None, metavar="YYYY-MM-DD", help="First day.  [default: after all that was fitted on]")
-@click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there.")
-@click.option("--overwrite", is_flag=True, help="Replace the report.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
-@click.option("--strict", is_flag=True, help="Take warnings as errors.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@section(
+    "Most used",
+    click.option("--fine", multiple=True, required=True, metavar="FILE", help="True fine fields; several times."),
+    click.option(
+        "--coarse", multiple=True, required=True, metavar="FILE", help="Coarse fields of the same times; several times."
+    ),
+    click.option(
+        "--since", default=None, metavar="YYYY-MM-DD", help="First day.  [default: after all that was fitted on]"
+    ),
+    *REPORT_OPTIONS,
+)
+@section("Performance", DEVICE)
+@section("Messages", JSON, STRICT, DEBUG)
 @guarded
 def evaluate_pairs(
     *,

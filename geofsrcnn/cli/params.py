@@ -176,12 +176,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print what was foun
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
 
-INPUT_OPTIONS = (
-    GROUP,
-    click.option(
-        "--x", default=None, metavar="NAME", help="Horizontal dimension of a NetCDF or Zarr, where it is not found."
-    ),
-    click.option("--y", default=None, metavar="NAME", help="The other one."),
+RASTER_OPTIONS = (
     DRIVER,
     INSIDE,
     click.option("--subdataset", default=None, metavar="NAME", help="Page or subdataset, by name or number from 1."),
@@ -199,9 +194,21 @@ INPUT_OPTIONS = (
         help="none: a band that is tagged as alpha holds values, such as infrared.",
     ),
     click.option("--sidecars", is_flag=True, help="Let .aux.xml, .msk, .tfw and the like beside the input count."),
+)
+INPUT_OPTIONS = (
+    GROUP,
+    click.option(
+        "--x", default=None, metavar="NAME", help="Horizontal dimension of a NetCDF or Zarr, where it is not found."
+    ),
+    click.option("--y", default=None, metavar="NAME", help="The other one."),
+    *RASTER_OPTIONS,
     click.option(
         "--also", multiple=True, metavar="FILE", help="More predictors, for a model that was trained on pairs."
     ),
+)
+REPORT_OPTIONS = (
+    click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there."),
+    click.option("--overwrite", is_flag=True, help="Replace the report."),
 )
 OUTPUT_OPTIONS = (
     click.option(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from geofsrcnn.errors import printable
 
 if TYPE_CHECKING:
     from geofsrcnn.evaluation.comparison import Comparison
+    from geofsrcnn.evaluation.report import Table
     from geofsrcnn.upscale.task import Estimate, Summary
 
 
@@ -75,36 +76,47 @@ def file_names(names: Iterable[str]) -> str:
     return ", ".join(Path(name).name for name in names)
 
 
+_SHOWN = ("accuracy", "ratio", "rmse", "mae", "bias", "correlation", "ssim", "spectrum_ratio")
+"""Measures in the terminal."""
+
+_FULL = 4
+"""Comparisons of which each method is shown; of more, models and the best baseline."""
+
+
 def show_comparisons(
     found: list[Comparison],
     report: str | None,
     title: str,
     facts: dict[str, str],
     *,
+    notes: Sequence[str] = (),
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Main scores and a verdict each; the report, if one is wanted."""
+    """Print scores and a verdict each; write the report, if one is wanted."""
     from geofsrcnn.evaluation.page import write_report
-    from geofsrcnn.evaluation.report import to_json, verdict
+    from geofsrcnn.evaluation.report import about, heading, skill_table, to_json
+    from geofsrcnn.evaluation.verdict import overall, verdict
 
-    facts |= {"geofsrcnn": __version__}
-    written = [] if report is None else write_report(report, found, title=title, facts=facts, overwrite=overwrite)
+    said: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
+    written = [] if report is None else write_report(report, found, **said, overwrite=overwrite)
     if as_json:
-        echo_json(to_json(found, title=title, facts=facts))
+        echo_json(to_json(found, **said))
         return
     for comparison in found:
-        unit = f" ({printable(comparison.unit)})" if comparison.unit else ""
-        span = " to ".join(dict.fromkeys(filter(None, comparison.span)))
-        when = f", {comparison.times} times, {span}" if span else ""
-        click.echo(f"{printable(comparison.name)}{unit}, x{comparison.factor}: {comparison.cells:,} values{when}\n")
-        columns = ("rmse", "mae", "bias", "correlation", "ssim", "spectrum_ratio")
-        click.echo(f"{'':18}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns))
-        for name, scores in sorted(comparison.scores.items(), key=lambda row: row[1]["rmse"]):
-            tiny = 1e-9 * scores["rmse"]  # what is only rounding is 0
-            shown = {c: 0.0 if abs(scores[c]) < tiny else scores[c] for c in columns if c in scores}
-            cells = "".join(f"{shown[c]:16.4g}" if c in shown else f"{'':16}" for c in columns)
-            click.echo(f"{printable(name):18}{cells}")
+        click.echo(f"{heading(comparison)}: {about(comparison)}\n")
+        table = skill_table(comparison, _SHOWN, few=len(found) > _FULL)
+        if table is not None:
+            _show_scores(table)
         click.echo(f"\n{verdict(comparison)}\n")
-    for path in written[-1:]:
-        click.echo(f"report: {printable(path)}")
+    for words in (*overall(found), *notes, *(f"report: {printable(path)}" for path in written[-1:])):
+        click.echo(words)
+
+
+def _show_scores(table: Table) -> None:
+    """A row a method, numbers under the heads of their columns."""
+    heads = [head.text + (f", {head.unit}" if head.unit else "") for head in table.heads]
+    lines = [["", *heads], *([row.name, *(cell.text for cell in row.cells)] for row in table.rows)]
+    name, *widths = (max(len(line[i]) for line in lines) + 2 for i in range(len(heads) + 1))
+    for first, *cells in lines:
+        click.echo(first.ljust(name) + "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True)))

@@ -143,9 +143,10 @@ def _progress_text(record: dict[str, Any]) -> str:
 
 
 def _show_trained(result: Result) -> None:
-    verdict = "better than" if result.score < 0.999 else "no better than" if result.score < 1.001 else "worse than"
+    from geofsrcnn.evaluation.verdict import sentence
+
+    verdict = sentence("the network", result.score, "lanczos-bp", rank="the strongest classical method on most data")
     click.echo(
-        f"{printable(result.out)}: {verdict} lanczos-bp, the strongest classical method on most data: RMSE "
-        f"{result.score:.4f} of it on {len(result.fields)} held-out fields; {result.steps} steps, "
+        f"{printable(result.out)}: {verdict} Scored on {len(result.fields)} held-out fields; {result.steps} steps, "
         f"{result.seconds / 60:.1f} min"
     )

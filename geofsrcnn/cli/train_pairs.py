@@ -186,6 +186,7 @@ def _progress_text(record: dict[str, Any]) -> str:
 
 
 def _show_pairs(result: PairResult) -> None:
+    from geofsrcnn.evaluation.verdict import sentence
     from geofsrcnn.training.seeds import spread
 
     matched = {"months": "months (matched by year and month)", "years": "years (matched by year)"}
@@ -197,9 +198,7 @@ def _show_pairs(result: PairResult) -> None:
     for name, scores in result.scores.items():
         click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
         best = min((value, method) for method, value in scores.items() if method != "network")
-        share = scores["network"] / best[0]
-        verdict = f"{100 * (1 - share):.1f} % below" if share < 1 else f"{100 * (share - 1):.1f} % above"
-        click.echo(f"  the network is {verdict} the best baseline, {best[1]}")
+        click.echo(f"  {sentence('the network', scores['network'] / best[0], best[1])}")
         if len(alone := result.members[name]) > 1:
             mean, std = spread(alone)
             each = ", ".join(f"{value:.4g}" for value in alone)

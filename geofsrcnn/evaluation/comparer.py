@@ -6,13 +6,16 @@ A value counts where the truth and all methods have one; cells count by their ar
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, printable
-from geofsrcnn.evaluation.comparison import Comparison, Maps
+from geofsrcnn.evaluation.bootstrap import rmse_intervals
+from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, shift, ssim
 from geofsrcnn.values.blocks import block_mean
 
@@ -21,7 +24,10 @@ PERCENTILES = (1, 5, 95, 99)
 BINS = 60
 
 SAMPLE = 4_000_000
-"""Values of which quantiles are taken; of more, evenly chosen ones."""
+"""Values of which quantiles are taken; evenly chosen ones of more."""
+
+DRAWN = 1024
+"""Fine rows and columns that are drawn, at most, in a field's middle."""
 
 SHIFTS = 40
 """Times on which the shift is measured, at most."""
@@ -36,68 +42,97 @@ SEASONS = {12: "DJF", 1: "DJF", 2: "DJF", 3: "MAM", 4: "MAM", 5: "MAM"} | {
 ORDER = ("DJF", "MAM", "JJA", "SON", *(f"{month:02d}" for month in range(1, 13)))
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is compared.
+
+    Parameters
+    ----------
+    name, unit : str
+        Of the variable, or of file and band.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    y, x : ndarray
+        Coordinates of the fine rows and columns.
+    extent : tuple of float
+        Smallest and largest value of the truth.
+    weights : ndarray (y, x), optional
+        Areas of the cells; all alike if not given.
+    wet : float, optional
+        The amount from which on a value is wet, 1 mm a day in the unit, where the variable is rain.
+    crs : str
+        CRS of the coordinates as WKT or by its code; ``""`` where unknown.
+    period : float
+        Values go around, as directions do: errors are angles then; 0 if they do not.
+    """
+
+    name: str
+    unit: str
+    factor: int
+    y: Array
+    x: Array
+    extent: Interval
+    weights: Array | None = None
+    wet: float | None = None
+    crs: str = ""
+    period: float = 0.0
+
+
 class Comparer:
     """All measures of one variable.
 
     Parameters
     ----------
-    name, unit : str
-        Of the variable.
-    factor : int
-        Fine cells along one side of a coarse cell.
+    subject : Subject
+        The variable.
     models : tuple of str
         Methods that are networks.
-    y, x : ndarray
-        Coordinates of the fine rows and columns.
-    extent : tuple of float
-        Smallest and largest value of the truth.
     times : int
-        How many there will be.
-    weights : ndarray (y, x), optional
-        Areas of the cells; all alike if not given.
-    wet : float, optional
-        The amount from which on a value is wet, 1 mm a day in the unit, where the variable is rain.
+        How many there will be; windows of a raster count as times.
     show : int
         Which time is drawn.
+    tiles : int
+        Tiles along each side of a field that intervals are made of; 1 for the times themselves.
+    detail : bool
+        Measure structure as well: spectra, quantiles, SSIM, shifts, scatter, maps.
     """
 
     def __init__(
         self,
-        name: str,
-        unit: str,
-        factor: int,
+        subject: Subject,
         *,
         models: tuple[str, ...],
-        y: Array,
-        x: Array,
-        extent: tuple[float, float],
         times: int,
-        weights: Array | None = None,
-        wet: float | None = None,
         show: int = 0,
+        tiles: int = 1,
+        detail: bool = True,
     ) -> None:
-        self._name, self._unit, self._factor, self._models = name, unit, factor, models
-        self._y, self._x, self._extent, self._times = y, x, extent, times
-        self._weights = np.ones((len(y), len(x))) if weights is None else weights
-        self._wet, self._show = wet, show
-        self._every = max(1, math.ceil(times * len(y) * len(x) / SAMPLE))
-        while math.gcd(self._every, len(y) * len(x)) > 1:  # else the same columns each time
+        self._subject, self._models, self._times = subject, models, times
+        self._show, self._detail = show, detail
+        shape = len(subject.y), len(subject.x)
+        self._weights = np.ones(shape) if subject.weights is None else subject.weights
+        self._middle = _middle(shape, subject.factor)
+        self._tiles = [np.arange(tiles) * size // tiles for size in shape]
+        self._every = max(1, math.ceil(times * math.prod(shape) / SAMPLE))
+        while math.gcd(self._every, math.prod(shape)) > 1:  # else the same columns each time
             self._every += 1
-        self._edges = np.linspace(*extent, BINS + 1)
+        self._edges = np.linspace(*subject.extent, BINS + 1)
         self._stamps: list[tuple[int, ...]] = []
         self._seen, self._cells = 0, 0
         self._methods: dict[str, _Method] = {}
         self._truth = _Method()
+        self._wavelengths = np.zeros(0)
         self._scores_of_members: list[tuple[float, float, float, float]] = []
         self._maps: Maps | None = None
 
     def add(
         self,
         truth: Array,
-        estimates: dict[str, Array],
+        estimates: Mapping[str, Array] | Iterable[tuple[str, Array]],
         *,
         stamps: list[tuple[int, ...]],
         coarse: Array,
+        where: Mask | None = None,
         conserved: bool = False,
         areas: Array | None = None,
         members: Array | None = None,
@@ -108,12 +143,14 @@ class Comparer:
         ----------
         truth : ndarray (time, y, x)
             NaN where it does not count.
-        estimates : dict of str to ndarray (time, y, x)
-            By method, the same ones each time.
+        estimates : mapping of str to ndarray (time, y, x), or iterable of both
+            By method, the same ones each time; taken one after the other where `where` is given.
         stamps : list of tuple
             Year, month, day of the times; empty for fields of no time.
         coarse : ndarray (time, Y, X)
             What the methods were given, on the coarse grid.
+        where : ndarray (time, y, x) of bool, optional
+            Cells that are scored, where truth and all estimates are known; found from them if not given.
         conserved : bool
             Whether the truth's block means are the coarse values.
         areas : ndarray (y,), optional
@@ -121,69 +158,98 @@ class Comparer:
         members : ndarray (member, time, y, x), optional
             Of the first model.
         """
-        where = np.isfinite(truth) & np.logical_and.reduce([np.isfinite(each) for each in estimates.values()])
-        weights = np.broadcast_to(self._weights, truth.shape)
+        pairs = estimates.items() if isinstance(estimates, Mapping) else estimates
+        if where is None:
+            pairs = list(pairs)
+            where = np.isfinite(truth) & np.logical_and.reduce([np.isfinite(each) for _, each in pairs])
+        weights, wanted = np.broadcast_to(self._weights, truth.shape), np.where(where, truth, np.nan)
+        shown = self._show - self._seen if self._detail and 0 <= self._show - self._seen < len(truth) else None
+        drawn: dict[str, Array] = {}
         self._cells += int(where.sum())
         self._stamps += stamps
-        wanted, *others = (np.where(where, each, np.nan) for each in (truth, *estimates.values()))
-        held = dict(zip(estimates, others, strict=True))
-        methods = [self._methods.setdefault(name, _Method()) for name in held]
-        for method, values in zip([self._truth, *methods], [wanted, *others], strict=True):
-            self._sampled(method, values, weights)
-            wavelengths, power = radial_spectrum(values)
-            method.spectra.add(power.sum(0), len(truth))
-            if self._wet is not None:
-                wet = where & (values >= self._wet)
-                method.wet += [weights[where].sum(), weights[wet].sum(), (weights[wet] * values[wet]).sum()]
-            self._wavelengths = wavelengths
-            if method is self._truth:
-                continue
-            self._compared(method, values, wanted, where, weights, stamps)
+        self._truth.sums.append(self._sum_units(np.where(where, weights, 0.0)))
+        self._describe(self._truth, wanted, where, weights)
+        for name, each in pairs:
+            values, method = (
+                np.where(where, self._unwrap(each, truth), np.nan),
+                self._methods.setdefault(name, _Method()),
+            )
+            self._describe(method, values, where, weights)
+            self._score_errors(method, values, wanted, where, weights, stamps)
+            if self._detail:
+                self._compare_structure(method, values, wanted, where)
             if conserved:
-                self._conserved(method, values, coarse, areas)
+                self._compare_means(method, values, coarse, areas)
+            if shown is not None:
+                drawn[name] = values[shown][self._middle[0]].copy()
         if members is not None:
-            self._of_members(members, truth, where, weights)
-        if self._seen <= self._show < self._seen + len(truth):
-            self._drawn(self._show - self._seen, wanted, held, coarse, stamps, members)
+            self._score_members(members, truth, where, weights)
+        if shown is not None:
+            spread = None if members is None else members[:, shown].std(0, ddof=1)
+            self._keep_maps(wanted[shown], drawn, coarse[shown], _day(stamps[shown]) if stamps else "", spread)
         self._seen += len(truth)
 
-    def _sampled(self, method: _Method, values: Array, weights: Array) -> None:
+    def _unwrap(self, estimate: Array, truth: Array) -> Array:
+        """Directions as far from the truth as their angle is; other values as they are."""
+        period = self._subject.period
+        return truth + (estimate - truth + period / 2) % period - period / 2 if period else estimate
+
+    def _describe(self, method: _Method, values: Array, where: Mask, weights: Array) -> None:
+        """Gather what is known of a field without the truth: wet values, quantiles, spectrum."""
+        if self._subject.wet is not None:
+            wet = where & (values >= self._subject.wet)
+            method.wet += [weights[where].sum(), weights[wet].sum(), (weights[wet] * values[wet]).sum()]
+        if self._detail:
+            self._sample(method, values, weights)
+            self._wavelengths, power = radial_spectrum(values)
+            method.spectra.add(power.sum(0), len(values))
+
+    def _sample(self, method: _Method, values: Array, weights: Array) -> None:
         flat, weight = values.reshape(-1), weights.reshape(-1)
         first = -(self._seen * values[0].size) % self._every  # the same values however the times are cut
         some, heavy = flat[first :: self._every], weight[first :: self._every]
         known = np.isfinite(some)
-        method.sample.append((some[known] - self._extent[0]).astype(np.float32))  # float32 keeps its digits near 0
+        method.sample.append(
+            (some[known] - self._subject.extent[0]).astype(np.float32)
+        )  # float32 keeps its digits near 0
         method.heavy.append(heavy[known].astype(np.float32))
 
-    def _compared(
-        self, method: _Method, values: Array, truth: Array, where: Array, weights: Array, stamps: list[tuple[int, ...]]
+    def _sum_units(self, fields: Array) -> Array:
+        """Sums over times, or over tiles of them: the units that intervals are made of."""
+        rows, columns = self._tiles
+        return np.add.reduceat(np.add.reduceat(fields, rows, 1), columns, 2).reshape(-1)
+
+    def _score_errors(
+        self, method: _Method, values: Array, truth: Array, where: Mask, weights: Array, stamps: list[tuple[int, ...]]
     ) -> None:
         method.errors.add(values, truth, where, weights)
         method.correlation.add(values, truth, where, weights)
-        ends = self._edges[0], self._edges[-1]
-        both = [np.clip(each[where], *ends) for each in (truth, values)]
+        method.sums.append(self._sum_units(np.where(where, weights * np.square(values - truth), 0.0)))
+        for i, stamp in enumerate(stamps):
+            for part, key in (("season", SEASONS[stamp[1]]), ("month", f"{stamp[1]:02d}")):
+                errors = method.parts.setdefault(part, {}).setdefault(key, Errors())
+                errors.add(values[i], truth[i], where[i], weights[i])
+
+    def _compare_structure(self, method: _Method, values: Array, truth: Array, where: Mask) -> None:
+        both = [np.clip(each[where], self._edges[0], self._edges[-1]) for each in (truth, values)]
         rows, columns = (np.searchsorted(self._edges[1:-1], each, side="right") for each in both)
         method.scatter += np.bincount(rows * BINS + columns, minlength=BINS**2).reshape(BINS, BINS)
-        low, high = self._extent
+        low, high = self._subject.extent
         step = math.ceil(self._times / SHIFTS)
         for i, (estimate, wanted) in enumerate(zip(values, truth, strict=True)):
             method.ssim.append(ssim(estimate - low, wanted - low, high - low))  # the same in K and degC
             complete = where[i].all() and min(wanted.shape) >= SMALLEST_SHIFT
             if complete and (self._seen + i) % step == 0 and np.ptp(wanted) > 0 and np.ptp(estimate) > 0:
                 method.shifts.append(shift(estimate, wanted))
-        for i, stamp in enumerate(stamps):
-            for part, key in (("season", SEASONS[stamp[1]]), ("month", f"{stamp[1]:02d}")):
-                errors = method.parts.setdefault(part, {}).setdefault(key, Errors())
-                errors.add(values[i], truth[i], where[i], weights[i])
 
-    def _conserved(self, method: _Method, values: Array, coarse: Array, areas: Array | None) -> None:
+    def _compare_means(self, method: _Method, values: Array, coarse: Array, areas: Array | None) -> None:
         for fine, low in zip(values, coarse, strict=True):
-            means = block_mean(fine.astype(np.float64), self._factor, areas)
+            means = block_mean(fine.astype(np.float64), self._subject.factor, areas)
             off = means - low[: means.shape[0], : means.shape[1]]
             known = np.isfinite(off)
             method.blocks += [known.sum(), np.square(off[known]).sum()]
 
-    def _of_members(self, members: Array, truth: Array, where: Array, weights: Array) -> None:
+    def _score_members(self, members: Array, truth: Array, where: Mask, weights: Array) -> None:
         weight = weights[where].astype(np.float64)
         values, wanted = members[:, where].astype(np.float64), truth[where].astype(np.float64)
         count = len(members)
@@ -196,40 +262,70 @@ class Comparer:
             )
         )
 
-    def _drawn(
-        self,
-        i: int,
-        truth: Array,
-        held: dict[str, Array],
-        coarse: Array,
-        stamps: list[tuple[int, ...]],
-        members: Array | None,
-    ) -> None:
-        order = [*self._models, *(name for name in held if name not in self._models)]
-        spread = None if members is None else np.where(np.isfinite(truth[i]), members[:, i].std(0, ddof=1), np.nan)
-        fine = {name: held[name][i] for name in order}
-        when = _day(stamps[i]) if stamps else ""
-        self._maps = Maps(when, self._y, self._x, coarse[i], truth[i], fine, spread)
+    def _keep_maps(self, truth: Array, drawn: dict[str, Array], coarse: Array, when: str, spread: Array | None) -> None:
+        fine, blocks = self._middle
+        order = [*self._models, *(name for name in drawn if name not in self._models)]
+        known, subject = truth[fine], self._subject
+        self._maps = Maps(
+            when,
+            subject.y[fine[0]],
+            subject.x[fine[1]],
+            coarse[blocks],
+            known,
+            {name: drawn[name] for name in order},
+            None if spread is None else np.where(np.isfinite(known), spread[fine], np.nan),
+            subject.crs,
+        )
 
     def finish(self) -> Comparison:
-        """What was found.
+        """Work out all measures.
 
         Raises
         ------
         InputError
-            If no value counts.
+            If no value is scored.
         """
+        subject = self._subject
         if not self._cells:
-            raise InputError(f"nothing to compare: where {printable(self._name)} is known, some method gives nothing")
-        assert self._maps is not None
+            name = printable(subject.name)
+            raise InputError(f"nothing to compare: where {name} is known, some method gives nothing")
+        days = sorted(self._stamps)
+        found = Comparison(
+            subject.name,
+            subject.unit,
+            subject.factor,
+            self._seen,
+            self._cells,
+            (_day(days[0]), _day(days[-1])) if days else ("", ""),
+            self._models,
+            self._scores(),
+            self._wavelengths,
+            self._spectra() if self._detail else {},
+            self._edges,
+            {name: method.scatter for name, method in self._methods.items()} if self._detail else {},
+            self._maps,
+            self._parts(),
+        )
+        sums = {name: np.concatenate(method.sums) for name, method in self._methods.items()}
+        best, ordered = found.best_baseline if found.baselines else None, len(self._tiles[0]) == 1
+        return replace(found, intervals=rmse_intervals(sums, np.concatenate(self._truth.sums), best, ordered=ordered))
+
+    def _scores(self) -> dict[str, dict[str, float]]:
         scores = {name: self._score(method) for name, method in self._methods.items()}
         if self._scores_of_members:
             total, score, variance, squares = (sum(part) for part in zip(*self._scores_of_members, strict=True))
             scores[self._models[0]]["crps"] = score / total
             if squares > 0:
                 scores[self._models[0]]["spread_skill"] = math.sqrt(variance / squares)
+        return scores
+
+    def _spectra(self) -> dict[str, Array]:
+        return {"truth": self._truth.spectra.mean, **{name: m.spectra.mean for name, m in self._methods.items()}}
+
+    def _parts(self) -> dict[str, dict[str, dict[str, float]]]:
+        """RMSE of parts of the times."""
         first = next(iter(self._methods.values()))
-        parts = {
+        return {
             part: {
                 key: {name: method.parts[part][key].rmse for name, method in self._methods.items()}
                 for key in sorted(keys, key=ORDER.index)
@@ -238,49 +334,41 @@ class Comparer:
             for part, keys in first.parts.items()
             if len(keys) > 1
         }
-        days = sorted(self._stamps)
-        return Comparison(
-            self._name,
-            self._unit,
-            self._factor,
-            self._seen,
-            self._cells,
-            (_day(days[0]), _day(days[-1])) if days else ("", ""),
-            self._models,
-            scores,
-            self._wavelengths,
-            {"truth": self._truth.spectra.mean, **{name: m.spectra.mean for name, m in self._methods.items()}},
-            self._edges,
-            {name: method.scatter for name, method in self._methods.items()},
-            self._maps,
-            parts,
-        )
 
     def _score(self, method: _Method) -> dict[str, float]:
-        errors, truth = method.errors, self._truth
-        found = {"rmse": errors.rmse, "mae": errors.mae, "bias": errors.bias, "correlation": method.correlation.value}
-        span = self._extent[1] - self._extent[0]
-        if errors.rmse > 0 and span > 0:
-            found["psnr"] = 20 * math.log10(span / errors.rmse)
-        found["ssim"] = _mean(method.ssim)
-        fine = self._wavelengths < 2 * self._factor
-        if fine.any() and truth.spectra.mean[fine].sum() > 0:
-            found["spectrum_ratio"] = float(method.spectra.mean[fine].sum() / truth.spectra.mean[fine].sum())
-        for p, own, wanted in zip(PERCENTILES, method.quantiles(), truth.quantiles(), strict=True):
-            found[f"p{p}"] = own - wanted
-        if self._wet is not None:
+        errors = method.errors
+        found = {"rmse": errors.rmse, "mae": errors.mae, "bias": errors.bias}
+        if not self._subject.period:
+            found["correlation"] = method.correlation.value
+        if self._detail:
+            found |= self._score_structure(method)
+        truth = self._truth
+        if self._subject.wet is not None:
             found["wet_days"] = float(method.wet[1] / method.wet[0] - truth.wet[1] / truth.wet[0])
             if method.wet[1] > 0 and truth.wet[1] > 0:
                 found["wet_intensity"] = float(method.wet[2] / method.wet[1] - truth.wet[2] / truth.wet[1])
-        for i, axis in enumerate("yx"):
-            found[f"shift_{axis}"] = _mean([each[i] for each in method.shifts])
         if method.blocks[0]:
             found["conservation"] = math.sqrt(method.blocks[1] / method.blocks[0])
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
+    def _score_structure(self, method: _Method) -> dict[str, float]:
+        truth, found, rmse = self._truth, {}, method.errors.rmse
+        span = self._subject.extent[1] - self._subject.extent[0]
+        if rmse > 0 and span > 0:
+            found["psnr"] = 20 * math.log10(span / rmse)
+        found["ssim"] = _mean(method.ssim)
+        fine = self._wavelengths < 2 * self._subject.factor
+        if fine.any() and truth.spectra.mean[fine].sum() > 0:
+            found["spectrum_ratio"] = float(method.spectra.mean[fine].sum() / truth.spectra.mean[fine].sum())
+        for p, own, wanted in zip(PERCENTILES, method.quantiles(), truth.quantiles(), strict=True):
+            found[f"p{p}"] = own - wanted
+        for i, axis in enumerate("yx"):
+            found[f"shift_{axis}"] = _mean([each[i] for each in method.shifts])
+        return found
+
 
 class _Method:
-    """What is gathered of one method, or of the truth."""
+    """Sums that are gathered of one method, or of the truth."""
 
     def __init__(self) -> None:
         self.errors, self.correlation = Errors(), Correlation()
@@ -292,9 +380,10 @@ class _Method:
         self.scatter = np.zeros((BINS, BINS), np.int64)
         self.wet, self.blocks = np.zeros(3), np.zeros(2)
         self.parts: dict[str, dict[str, Errors]] = {}
+        self.sums: list[Array] = []  # of weighted squared errors in each unit; of the truth, of weights
 
     def quantiles(self) -> list[float]:
-        """Weighted, of the sampled values."""
+        """Work out the weighted percentiles of the sampled values."""
         values, weights = np.concatenate(self.sample), np.concatenate(self.heavy)
         shares = np.array(PERCENTILES) / 100
         return [float(q) for q in np.quantile(values, shares, weights=weights, method="inverted_cdf")]
@@ -308,13 +397,25 @@ class _Mean:
         self._count = 0
 
     def add(self, total: Array, count: int) -> None:
-        """Take in a sum over so many."""
+        """Take in a sum over so many times."""
         self._sum, self._count = self._sum + total, self._count + count
 
     @property
     def mean(self) -> Array:
-        """Of all."""
+        """The mean of all that was taken in."""
         return np.asarray(self._sum / max(self._count, 1))
+
+
+def _middle(shape: tuple[int, int], factor: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What is drawn of a field: its fine cells, and the coarse ones that they refine."""
+    fine, coarse = [], []
+    for size in shape:
+        count = -(-size // factor)
+        kept = min(count, DRAWN // factor)
+        start = (count - kept) // 2
+        fine.append(slice(factor * start, factor * (start + kept)))
+        coarse.append(slice(start, start + kept))
+    return (fine[0], fine[1]), (coarse[0], coarse[1])
 
 
 def _mean(values: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""What several methods made of one variable's coarse fields, beside the truth: scores, spectra, maps, and words."""
+"""Fine fields of several methods beside the truth of one variable: scores, intervals, spectra, maps."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from geofsrcnn._types import Array
 
+Interval = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Maps:
-    """One moment, for looking at.
+    """Fields of one moment or window, for looking at.
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ class Maps:
         What some of the methods gave, models first.
     spread : ndarray (y, x), optional
         Standard deviation of the first model's members.
+    crs : str
+        CRS of the coordinates as WKT or by its code; ``""`` where unknown.
     """
 
     when: str
@@ -35,39 +39,50 @@ class Maps:
     truth: Array
     fine: dict[str, Array]
     spread: Array | None = None
+    crs: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variable.
+    """Networks and baselines beside the truth of one variable or band.
 
     Parameters
     ----------
     name, unit : str
-        Of the variable or band.
+        Of the variable, or of file and band.
     factor : int
         Fine cells along one side of a coarse cell.
     times, cells : int
-        Times that were compared; values (cells times times) that counted.
+        Times that were compared, 1 for a raster; values (cells times times) that were scored.
     span : tuple of str
         First and last time, or ``("", "")``.
     models : tuple of str
-        Methods that are networks; all others are simple ones.
+        Methods that are networks; all others are baselines.
     scores : dict
-        ``scores[method][measure]``; a measure that cannot be is not there. See `MEASURES`.
-    parts : dict
-        ``parts["season"]["DJF"][method]`` and ``parts["month"]["01"][method]``: RMSE of a part of the times; empty
-        where all times lie in one part, or there are none.
+        ``scores[method][measure]``; a measure that cannot be is not there. See
+        `geofsrcnn.evaluation.measures.MEASURES`.
     wavelengths : ndarray (k,)
-        Of the spectra, in fine cells, falling.
+        Of the spectra, in fine cells, falling; empty where they were not asked for.
     spectra : dict of str to ndarray (k,)
         Radially averaged power by method, and of ``"truth"``.
     edges : ndarray (n + 1,)
         Of the bins of `scatter`, in the unit.
     scatter : dict of str to ndarray (n, n) of int
         How often the truth (first axis) and a method's value (second) fell into each pair of bins.
-    maps : Maps
-        One moment.
+    maps : Maps, optional
+        One moment or window.
+    parts : dict
+        ``parts["season"]["DJF"][method]`` and ``parts["month"]["01"][method]``: RMSE of a part of the times; empty
+        where all times lie in one part, or there are none.
+    intervals : dict
+        ``intervals[method][measure]``: ends of the 95 % interval of ``rmse`` and of ``ratio``, the RMSE divided by the
+        best baseline's (`geofsrcnn.evaluation.bootstrap`); empty where there are too few times.
+    windows : int
+        Windows of a raster that were scored; 1 for all of it.
+    file : str
+        The raster, or ``""``.
+    band : int, optional
+        Of it, from 1.
     """
 
     name: str
@@ -82,42 +97,33 @@ class Comparison:
     spectra: dict[str, Array]
     edges: Array
     scatter: dict[str, Array]
-    maps: Maps
+    maps: Maps | None
     parts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    windows: int = 1
+    file: str = ""
+    band: int | None = None
 
     @property
-    def best_simple(self) -> str:
-        """The simple method with the smallest RMSE."""
-        return min((m for m in self.scores if m not in self.models), key=lambda m: self.scores[m]["rmse"])
+    def baselines(self) -> tuple[str, ...]:
+        """The methods that are no networks."""
+        return tuple(method for method in self.scores if method not in self.models)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the models are several trainings for the same task, whose mean and deviation say something."""
+        return len(self.models) > 1 and bool(self.span[0])
+
+    @property
+    def best_baseline(self) -> str:
+        """The baseline with the smallest RMSE; categories have one only."""
+        return min(self.baselines, key=lambda m: self.scores[m].get("rmse", 0.0))
 
     @property
     def best_model(self) -> str:
         """The model with the smallest RMSE."""
         return min(self.models, key=lambda m: self.scores[m]["rmse"])
 
-    def ratio(self, model: str) -> float:
-        """A model's RMSE divided by the best simple method's; below 1 the model is better."""
-        return self.scores[model]["rmse"] / self.scores[self.best_simple]["rmse"]
-
-
-MEASURES: dict[str, str] = {
-    "rmse": "root of the mean squared error",
-    "mae": "mean absolute error",
-    "bias": "mean error, estimate less truth",
-    "correlation": "Pearson's, over all values",
-    "psnr": "peak signal to noise ratio in dB, of the truth's range",
-    "ssim": "structural similarity (Wang et al. 2004), mean over times",
-    "spectrum_ratio": "power at wavelengths below two coarse cells, divided by the truth's",
-    "p1": "error of the 1st percentile",
-    "p5": "error of the 5th percentile",
-    "p95": "error of the 95th percentile",
-    "p99": "error of the 99th percentile",
-    "wet_days": "share of values of 1 mm a day or more, less the truth's (rain)",
-    "wet_intensity": "mean of values of 1 mm a day or more, less the truth's (rain)",
-    "shift_y": "rows by which the estimate lies too far along the axis (phase correlation)",
-    "shift_x": "columns by which the estimate lies too far along the axis",
-    "conservation": "root mean squared difference of block means from the coarse field",
-    "crps": "continuous ranked probability score of the members",
-    "spread_skill": "spread of the members divided by the error of their mean (1 if the spread is right)",
-}
-"""What the scores are called, and are."""
+    def ratio(self, method: str, baseline: str | None = None) -> float:
+        """Divide a method's RMSE by a baseline's, the best one's if none is named; below 1 the method is better."""
+        return self.scores[method]["rmse"] / self.scores[baseline or self.best_baseline]["rmse"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 from collections.abc import Iterable
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import not_installed, printable
+from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.graticule import Frame
 from geofsrcnn.evaluation.report import MARK, scores_of
 
 if TYPE_CHECKING:
@@ -45,24 +47,14 @@ class Picture:
     caption: str
     png: bytes
 
-
-def need_matplotlib() -> None:
-    """Refuse in one line where the extra that draws is not installed.
-
-    Raises
-    ------
-    UsageError
-        With what to install.
-    """
-    try:
-        import matplotlib.style
-    except ImportError as error:
-        raise not_installed(error, "report") from None
-    assert matplotlib.style is not None
+    @property
+    def base64(self) -> str:
+        """The figure as text."""
+        return base64.b64encode(self.png).decode()
 
 
 def draw_figures(c: Comparison) -> list[Picture]:
-    """What there is to see."""
+    """Draw what there is to see: maps, spectra, scatter."""
     from matplotlib import style
 
     drawings = (_draw_maps, _draw_spectra, _draw_scatter)
@@ -84,16 +76,18 @@ def _text(name: str, longest: int = 34) -> str:
 
 
 def _pair(c: Comparison, among: Iterable[str]) -> list[str]:
-    """The best simple method and the best network of those that are there."""
+    """The best baseline and the best network of those that are there."""
     found = [m for m in among if m in c.scores]
     kinds = ([m for m in found if m not in c.models], [m for m in found if m in c.models])
     return [min(kind, key=lambda method: c.scores[method]["rmse"]) for kind in kinds if kind]
 
 
 def _draw_maps(c: Comparison) -> Picture | None:
-    from matplotlib.colors import Normalize, PowerNorm
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
+    if c.maps is None:
+        return None
     maps, unit = c.maps, f" ({_text(c.unit)})" if c.unit else ""
     shown = _pair(c, maps.fine)
     seen = maps.truth[np.isfinite(maps.truth)]
@@ -102,17 +96,18 @@ def _draw_maps(c: Comparison) -> Picture | None:
     rain = any("wet_days" in found for found in c.scores.values())
     low, high = np.quantile(seen, (0.005, 0.995))
     high = high if high > low else low + 1
-    values: dict[str, Any] = {"norm": Normalize(low, high), "cmap": "viridis"}
+    values: dict[str, Any] = {"norm": _scale(low, high), "cmap": "viridis"}
     if rain:
         values = {"norm": PowerNorm(0.5, 0, high if high > 0 else 1), "cmap": "Blues"}
     errors = {m: maps.fine[m] - maps.truth for m in shown}
     limit = _extent(errors.values())
-    signed = {"norm": Normalize(-limit, limit), "cmap": "RdBu_r"}
+    signed = {"norm": _scale(-limit, limit), "cmap": "RdBu_r"}
     members = c.models[0] if maps.spread is not None and c.models and c.models[0] in maps.fine else None
 
-    y, x = _edges(maps.y), _edges(maps.x)
-    columns = 1 + len(shown) + (members is not None)
-    tall = min(1.3, abs(y[-1] - y[0]) / abs(x[-1] - x[0]))
+    frame = Frame.of(maps.crs)
+    y, x = _edges(maps.y / frame.unit), _edges(maps.x / frame.unit)
+    columns, look = 1 + len(shown) + (members is not None), frame.aspect(y)
+    tall = min(1.3, look * abs(y[-1] - y[0]) / abs(x[-1] - x[0]))
     figure = Figure((_WIDTH, 2 * (_WIDTH - 1.2) / max(columns, 3) * tall + 1.0), layout="compressed")
     axes = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
     above = _draw_map(axes[0, 0], y, x, maps.truth, "truth", values)
@@ -126,17 +121,31 @@ def _draw_maps(c: Comparison) -> Picture | None:
         _draw_scale(below, axes[1, : len(shown) + 1], f"error{unit}", extend="both")
     if members is not None:
         assert maps.spread is not None
-        size = np.abs(maps.fine[members] - maps.truth)
-        width = {"norm": Normalize(0, _extent([maps.spread, size])), "cmap": "magma_r"}
-        drawn = _draw_map(axes[0, -1], y, x, maps.spread, "spread of members", width)
-        _draw_map(axes[1, -1], y, x, size, f"size of error, {_text(members, 20)}", width)
-        _draw_scale(drawn, axes[:, -1], f"spread, size of error{unit}", extend="max")
+        _draw_spread(axes[:, -1], y, x, maps.spread, maps.fine[members] - maps.truth, _text(members, 20), unit)
     axes[0, 0].set(xlim=sorted((x[0], x[-1])), ylim=sorted((y[0], y[-1])))
+    for each in axes.flat:
+        each.set_aspect(look)
+        frame.decorate(each, labelled=each is axes[0, 0])
+    frame.name_axes(axes[:, 0], axes[1, (columns - 1) // 2])
     when = f"{printable(maps.when)}. " if maps.when else ""
-    caption = (
-        "Truth, coarse field and estimates share one scale, errors (estimate less truth) another; grey is missing."
-    )
+    caption = "Truth, coarse field and estimates share one scale, errors (estimate less truth) another; "
+    caption += "grey is missing or not scored."
     return Picture("Maps", when + caption, _png(figure))
+
+
+def _draw_spread(axes: Any, y: Array, x: Array, spread: Array, error: Array, name: str, unit: str) -> None:
+    """Spread of the members of a network above, the size of its error below."""
+    size = np.abs(error)
+    width = {"norm": _scale(0, _extent([spread, size])), "cmap": "magma_r"}
+    drawn = _draw_map(axes[0], y, x, spread, "spread of members", width)
+    _draw_map(axes[1], y, x, size, f"size of error, {name}", width)
+    _draw_scale(drawn, axes, f"spread, size of error{unit}", extend="max")
+
+
+def _scale(low: float, high: float) -> Any:
+    from matplotlib.colors import Normalize
+
+    return Normalize(low, high)
 
 
 def _marked(method: str, c: Comparison) -> str:
@@ -166,9 +175,9 @@ def _coarse_edges(edges: Array, count: int, factor: int) -> Array:
 
 def _draw_map(axes: Axes, y: Array, x: Array, field: Array, title: str, look: dict[str, Any]) -> Any:
     axes.set_facecolor(_MISSING)
-    axes.set_aspect("equal")
     axes.set_title(title, parse_math=False)
-    axes.locator_params(nbins=5)
+    axes.locator_params(axis="y", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     return axes.pcolormesh(x, y, np.ma.masked_invalid(field), **look)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.evaluation.comparer import Comparer
+from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
@@ -205,16 +205,19 @@ def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callab
         unit, days = target.attrs.get("units", ""), days_between(pairs.stamps)
         comparers.append(
             Comparer(
-                target.name,
-                unit,
-                domain.factor,
+                Subject(
+                    target.name,
+                    unit,
+                    domain.factor,
+                    domain.y * pairs.place.scale[0],
+                    domain.x * pairs.place.scale[1],
+                    extent,
+                    weights,
+                    crs=pairs.place.crs,
+                    wet=None if pairs.step in ("months", "years") else wet_from(target.name, target.attrs, days),
+                ),
                 models=tuple(model.name for model in models),
-                y=domain.y,
-                x=domain.x,
-                extent=extent,
                 times=len(pairs.stamps),
-                weights=weights,
-                wet=None if pairs.step in ("months", "years") else wet_from(target.name, target.attrs, days),
                 show=liveliest,
             )
         )

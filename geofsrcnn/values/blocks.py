@@ -40,6 +40,28 @@ def block_mean(fine: Array, factor: int, areas: Array | None = None) -> Array:
     return result
 
 
+def block_mode(fine: Array, factor: int) -> Array:
+    """Most frequent value of each ``factor x factor`` block, the smallest of several; NaN where any cell is NaN.
+
+    Examples
+    --------
+    >>> block_mode(np.array([[1, 2, 5, 5], [2, 2, 4, 4]]), 2)
+    array([[2, 4]])
+    """
+    rows, columns = fine.shape[-2] // factor, fine.shape[-1] // factor
+    blocks = fine[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).swapaxes(1, 2)
+    ordered = np.sort(blocks.reshape(rows, columns, factor**2), -1)
+    mode = ordered[..., 0]
+    for times in range(1, factor**2):  # values that stand there more often than so many times
+        again = ordered[..., times:] == ordered[..., :-times]
+        if not again.any():
+            break
+        found = np.take_along_axis(ordered, again.argmax(-1)[..., None], -1)[..., 0]
+        mode = np.where(again.any(-1), found, mode)
+    result: Array = mode if fine.dtype.kind != "f" else np.where(np.isnan(ordered[..., -1]), np.nan, mode)
+    return result
+
+
 def row_shares(areas: Array, factor: int) -> Array:
     """Return weights of rows in each block where cells count by area ``(y // factor, factor)``; 1 on average."""
     blocks = areas.reshape(-1, factor)

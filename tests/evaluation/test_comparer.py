@@ -14,8 +14,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from geofsrcnn.errors import InputError
 from geofsrcnn.evaluation import comparer
-from geofsrcnn.evaluation.comparer import SHIFTS, Comparer
-from geofsrcnn.evaluation.comparison import MEASURES, Comparison
+from geofsrcnn.evaluation.comparer import SHIFTS, Comparer, Subject
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.measures import MEASURES
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, ssim
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.units import conversion, differ
@@ -31,21 +32,14 @@ def fields(seed: int, times: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compared(truth: np.ndarray, estimate: np.ndarray, cuts: tuple[int, ...] = (), **options: object) -> Comparison:
-    """The comparison of one network and one simple method, times in blocks."""
+    """The comparison of one network and one baseline, times in blocks."""
     members = options.pop("members", None)
     rows, columns = truth.shape[1:]
     known = truth[np.isfinite(truth)]
-    comparer = Comparer(
-        "t",
-        "K",
-        FACTOR,
-        models=("network",),
-        y=np.arange(rows),
-        x=np.arange(columns),
-        extent=(float(known.min()), float(known.max())),
-        times=len(truth),
-        **options,
-    )
+    extent = float(known.min()), float(known.max())
+    about = {key: options.pop(key) for key in ("weights", "wet", "period") if key in options}
+    subject = Subject("t", "K", FACTOR, np.arange(rows), np.arange(columns), extent, **about)
+    comparer = Comparer(subject, models=("network",), times=len(truth), **options)
     stamps = [(2000 + i // 4, 1 + 3 * (i % 4), 5) for i in range(len(truth))]
     for start, stop in zip((0, *cuts), (*cuts, len(truth)), strict=True):
         comparer.add(
@@ -90,6 +84,52 @@ def test_parts_are_those_of_their_times():
     for number, name in enumerate(parts["season"]):
         wanted = np.sqrt(np.mean((estimate[number::4] - truth[number::4]) ** 2))
         assert parts["season"][name]["network"] == pytest.approx(wanted)
+
+
+def test_directions_are_judged_by_their_angles():
+    """359 and 1 degree are 2 degrees apart, on either side; no correlation is given."""
+    truth = np.tile([1.0, 359.0], (TIMES, ROWS, COLUMNS // 2))
+    estimate = np.tile([359.0, 3.0], (TIMES, ROWS, COLUMNS // 2))
+    scores = compared(truth, estimate, period=360.0, detail=False).scores["network"]
+    assert (scores["rmse"], scores["mae"], scores["bias"]) == pytest.approx((np.sqrt(10), 3, 1))
+    assert "correlation" not in scores
+
+
+def test_values_alone_without_detail():
+    """The same errors; no spectra, no maps, nothing that needs more than numpy."""
+    truth, estimate = fields(1)
+    whole, found = compared(truth, estimate), compared(truth, estimate, detail=False)
+    assert (found.spectra, found.scatter, found.maps) == ({}, {}, None)
+    for measure in ("rmse", "mae", "bias", "correlation", "conservation"):
+        assert found.scores["network"][measure] == whole.scores["network"][measure]
+    assert found.intervals == whole.intervals
+    assert "ssim" not in found.scores["network"]
+
+
+def test_methods_one_after_the_other():
+    """Where it is said which cells are scored, estimates may come from an iterator."""
+    truth, estimate = fields(1)
+    subject = Subject("t", "K", FACTOR, np.arange(ROWS), np.arange(COLUMNS), (0.0, 1.0))
+    comparer = Comparer(subject, models=("a",), times=TIMES)
+    where = np.zeros(truth.shape, bool)
+    where[:, :8] = True
+    coarse = np.stack([block_mean(each, FACTOR) for each in truth])
+    comparer.add(truth, iter([("a", estimate), ("b", truth + 1)]), where=where, stamps=[], coarse=coarse)
+    found = comparer.finish()
+    assert found.cells == where.sum()
+    assert found.scores["a"]["rmse"] == pytest.approx(np.sqrt(np.mean((estimate - truth)[:, :8] ** 2)))
+    assert found.scores["b"]["rmse"] == pytest.approx(1)
+
+
+def test_maps_are_of_the_middle_of_a_large_field(monkeypatch):
+    """Whole coarse cells, at most so many fine ones."""
+    monkeypatch.setattr(comparer, "DRAWN", 18)
+    truth, estimate = fields(2)
+    maps = compared(truth, estimate).maps
+    assert maps.truth.shape == (16, 16)
+    assert np.array_equal(maps.truth, truth[0, 4:20, 8:24])
+    assert np.array_equal(maps.coarse, block_mean(truth[0], FACTOR)[1:5, 2:6])
+    assert (maps.y[0], maps.x[0]) == (4, 8)
 
 
 def test_rain_by_hand():

@@ -24,10 +24,12 @@ from markdown_it import MarkdownIt
 from scipy import ndimage
 
 from geofsrcnn.errors import OutputError, UsageError, printable
-from geofsrcnn.evaluation.comparison import MEASURES, Comparison, Maps
+from geofsrcnn.evaluation.comparison import Comparison, Maps
 from geofsrcnn.evaluation.figures import _coarse_edges, _edges, draw_figures
+from geofsrcnn.evaluation.measures import MEASURES
 from geofsrcnn.evaluation.page import check_report, to_html, write_report
-from geofsrcnn.evaluation.report import MARK, NAMES, to_json, to_markdown, verdict
+from geofsrcnn.evaluation.report import MARK, NAMES, to_json, to_markdown
+from geofsrcnn.evaluation.verdict import overall, sentence, verdict
 
 FACTS = {"model": "default.safetensors", "sha256": "0" * 64, "scored on": "1990-01-01 to 1999-12-31"}
 SEEDS, SKILLS = tuple(f"seed {i}" for i in range(1, 6)), (0.9, 0.93, 1.01, 0.95, 0.92)
@@ -180,8 +182,9 @@ def judged(comparison, networks, **simple):
 # ------------------------------------------------------------------------------------------------------------ words
 
 
+UNSURE = "No clear difference between the network and cubic"
 ADVICE = "Take cubic, or train on more."
-BEST = "cubic, the best simple method"
+BEST = "cubic, the best baseline"
 WET_OFF = " (+20.0 against +9.0 % of the values off)."
 
 
@@ -190,16 +193,16 @@ WET_OFF = " (+20.0 against +9.0 % of the values off)."
     [
         ([1.6], f"The network is better than {BEST}: RMSE 20.0 % below (1.600 against 2.000 K)."),
         ([2.062], f"The network is worse than cubic: RMSE 3.1 % above (2.062 against 2.000 K). {ADVICE}"),
-        ([2.0], f"The network is no better than cubic: RMSE 0.0 % above (2.000 against 2.000 K). {ADVICE}"),
-        ([1.9992], f"The network is no better than cubic: RMSE 0.0 % below (1.999 against 2.000 K). {ADVICE}"),
-        ([2.0008], f"The network is no better than cubic: RMSE 0.0 % above (2.001 against 2.000 K). {ADVICE}"),
+        ([2.0], f"{UNSURE}: RMSE 0.0 % above (2.000 against 2.000 K). {ADVICE}"),
+        ([1.9992], f"{UNSURE}: RMSE 0.0 % below (1.999 against 2.000 K). {ADVICE}"),
+        ([2.0008], f"{UNSURE}: RMSE 0.0 % above (2.001 against 2.000 K). {ADVICE}"),
         ([1.8, 1.4], f"Both networks are better than {BEST}: RMSE 20.0 % below on average (ratio 0.800 ± 0.141"),
         ([2.1, 2.2, 2.3], "All 3 networks are worse than cubic: RMSE 10.0 % above on average (ratio 1.100 ± 0.050"),
-        ([2.0, 2.3], "Both networks are no better than cubic: RMSE 7.5 % above on average"),
+        ([2.0, 2.3], "None of the 2 networks is better than cubic: RMSE 7.5 % above on average"),
         ([1.6, 2.2, 2.2], "Only 1 of 3 networks is better than cubic: RMSE 0.0 % "),
         ([1.6, 1.7, 2.2], "Only 2 of 3 networks are better than cubic: RMSE 8.3 % below on average"),
         ([], "No network was compared; cubic has the smallest RMSE."),
-        ([float("nan")], "Networks and simple methods cannot be compared"),
+        ([float("nan")], "Networks and baselines cannot be compared"),
     ],
     ids=str,
 )
@@ -238,19 +241,84 @@ def test_verdict_names_what_got_worse(warm, ours, theirs, said):
     assert ("Worse: " in verdict(replace(c, models=("a", "b"), scores=several))) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("ratio", "interval", "begins"),
+    [
+        (
+            0.95,
+            (0.9, 0.99),
+            "The network is better than cubic, the best baseline: RMSE 5.0 % below (ratio 0.950, ",
+        ),
+        (0.95, (0.9, 1.01), "No clear difference between the network and cubic: RMSE 5.0 % below (ratio 0.950, "),
+        (1.05, (0.99, 1.1), "No clear difference between the network and cubic: RMSE 5.0 % above (ratio 1.050, "),
+        (
+            1.05,
+            (1.01, 1.1),
+            "The network is worse than cubic: RMSE 5.0 % above (ratio 1.050, ",
+        ),
+        (0.9995, (0.999, 0.9999), "No clear difference between the network and cubic: RMSE 0.0 % below"),
+    ],
+)
+def test_the_verdict_is_as_sure_as_the_interval(warm, ratio, interval, begins):
+    """Better or worse only where the whole interval says so; a tenth of a percent is no difference however sure."""
+    assert sentence("the network", ratio, "cubic", interval).startswith(begins)
+    c = judged(warm, [2 * ratio], cubic=2.0)
+    words = verdict(replace(c, intervals={"network": {"ratio": interval}}))
+    assert words.split(":")[0] == begins.split(":")[0]
+    assert f"95 % interval {interval[0]:.3f} to {interval[1]:.3f})" in words
+
+
+def test_several_networks_count_by_their_intervals(warm):
+    """One that is better by chance is not counted."""
+    c = judged(warm, [1.8, 1.9], cubic=2.0)
+    sure = {"seed 0": {"ratio": (0.85, 0.95)}, "seed 1": {"ratio": (0.9, 1.02)}}
+    assert verdict(c).startswith("Both networks are better than cubic")
+    assert verdict(replace(c, intervals=sure)).startswith("Only 1 of 2 networks is better than cubic")
+
+
+def test_of_several_models_of_a_raster_the_best_is_judged(warm):
+    """They are no trainings of one kind: no mean over them."""
+    c = replace(judged(warm, [1.9, 1.8], cubic=2.0), span=("", ""))
+    assert verdict(c).startswith(
+        "The network seed 1, the best of 2, is better than cubic, the best baseline: RMSE 10.0 %"
+    )
+    assert to_json([c], title="t", facts={})["variables"][0]["over_models"] == {}
+
+
+def test_fields_are_summed_up(warm):
+    """How often a network is better, worse, and neither; the mean of the ratios, and the worst field."""
+    fields = [replace(judged(warm, [2.0 * ratio], cubic=2.0), name=f"field {ratio}") for ratio in (0.8, 1.25, 1.0)]
+    (words,) = overall(fields)
+    assert words == (
+        "network is better than the best baseline on 1 of 3 fields, worse on 1, no clear difference on 1: RMSE 1.000 "
+        "of it (geometric mean), at worst 1.250 (field 1.25)."
+    )
+    assert overall(fields[:1]) == []
+    assert words in to_markdown(fields, title="t", facts={}).replace("\\", "")
+
+
+def test_intervals_stand_beside_their_scores(warm):
+    """In the table of skill; a method without one has an empty cell."""
+    c = replace(warm, intervals={"network": {"rmse": (0.51, 0.62), "ratio": (0.5, 0.6)}})
+    heads = re.search(r"^\| method .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
+    assert heads[1:5] == ["RMSE, K", "95 % interval, K", "to best baseline", "95 % interval"]
+    row = re.search(r"^\| ◆ network .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
+    assert (row[2], row[4]) == ("0.510 to 0.620", "0.500 to 0.600")
+
+
 def test_verdict_without_a_standard(warm):
-    """A simple method without error, or none at all, is no yardstick."""
+    """A baseline without error, or none at all, is no yardstick."""
     assert "cannot be compared" in verdict(judged(warm, [1.0], cubic=0.0))
-    assert verdict(judged(warm, [1.0])) == "No simple method was compared; network has the smallest RMSE."
+    assert verdict(judged(warm, [1.0])) == "No baseline was compared; network has the smallest RMSE."
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=6), st.floats(0.01, 100))
 def test_verdict_never_praises_a_loser(warm, networks, simple):
-    """Advice to take the simple method unless each network is better."""
+    """Advice to take the baseline unless each network is better."""
     said = verdict(judged(warm, networks, cubic=simple))
     good = all(value < simple * 0.999 for value in networks)
     assert ("Take cubic" not in said) == good
-    assert ("the best simple method" in said) == good
+    assert ("the best baseline" in said) == good
 
 
 # ----------------------------------------------------------------------------------------------- JSON and Markdown
@@ -266,9 +334,12 @@ def test_json_holds_all_but_big_arrays(drawn):
     comparisons, _ = drawn
     found = strict(json.dumps(to_json(comparisons, title="Iberia", facts=FACTS, notes=["a"]), allow_nan=False))
     assert (found["title"], found["facts"], found["notes"]) == ("Iberia", FACTS, ["a"])
+    assert found["overall"] == overall(comparisons)
     for c, v in zip(comparisons, found["variables"], strict=True):
         assert (v["name"], v["models"], v["scores"], v["parts"]) == (c.name, list(c.models), c.scores, c.parts)
-        assert (v["verdict"], v["best_simple"], v["best_model"]) == (verdict(c), c.best_simple, c.best_model)
+        assert (v["verdict"], v["best_baseline"], v["best_model"]) == (verdict(c), c.best_baseline, c.best_model)
+        assert v["ratios"] == {m: c.ratio(m) for m in c.models}
+        assert v["intervals"] == {m: {k: list(e) for k, e in own.items()} for m, own in c.intervals.items()}
         assert v["wavelengths"] == c.wavelengths.tolist()
         assert {method: np.array(power).shape for method, power in v["spectra"].items()} == dict.fromkeys(
             c.spectra, (23,)
@@ -510,8 +581,8 @@ def test_north_is_up(warm, down):
     seen = picture(replace(warm, scatter={}, spectra={}, maps=maps))
     green = seen[:, int(0.2 * seen.shape[1]), 1]
     height = len(green)
-    assert min(green[int(0.15 * height)], green[int(0.65 * height)]) > 0.7
-    assert max(green[int(0.4 * height)], green[int(0.9 * height)]) < 0.4
+    for above, below in ((0.15, 0.4), (0.6, 0.83)):
+        assert green[int(above * height)] > green[int(below * height)] + 0.2
 
 
 @pytest.mark.parametrize("step", [1.0, -0.5])
@@ -644,11 +715,12 @@ def test_report_appears_whole_or_not_at_all(warm, tmp_path, old):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "report"]
 
 
-def test_missing_matplotlib_is_said_in_one_line(warm, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("library", "shown"), [("matplotlib", "matplotlib"), ("jinja2", "jinja2")])
+def test_what_is_not_installed_is_said_in_one_line(warm, tmp_path, monkeypatch, library, shown):
     """What to install, before any work; Markdown and JSON need none."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
-    with pytest.raises(UsageError, match=r"^matplotlib.* is not installed: pip install 'geofsrcnn\[report\]'$"):
+    for name in {library, *(name for name in sys.modules if name.startswith(f"{library}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=rf"^{shown}.* is not installed: pip install 'geofsrcnn\[report\]'$"):
         check_report(tmp_path / "report")
     with pytest.raises(UsageError, match="is not installed"):
         write_report(tmp_path / "report", [warm], title="t", facts={})

@@ -639,7 +639,7 @@ def evaluate_rasters(folder: Path) -> Items:
     out, _ = command("evaluate", a, b, "-f", 3, "-m", "default", "-m", "small", "--device", "cpu", "--json")
     items = of_json(json.loads(out))
     words, _ = command("evaluate", a, "-f", 2, "-m", "small", "--device", "cpu")
-    return _masked({**items, "verdict": words.splitlines()[-1]}, folder, [])
+    return _masked({**items, "verdict": words.splitlines()[-3]}, folder, [])
 
 
 @run(loose=5e-3)

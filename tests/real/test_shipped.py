@@ -11,11 +11,12 @@ import pytest
 from matplotlib import cbook
 
 from geofsrcnn import load_checkpoint, upscale_array
-from geofsrcnn.evaluation.rasters import Evaluation, chosen_bands, evaluate_raster
+from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.rasters import chosen_bands, evaluate_raster
 from geofsrcnn.evaluation.scores import geometric_mean, rmse, scored_mask, shift
 from geofsrcnn.networks.checkpoint import shipped_models
 from geofsrcnn.values.blocks import block_mean
-from geofsrcnn.values.kernels import resample
+from geofsrcnn.values.kernels import BICUBIC, resample
 from tests.support.places import SHARED
 
 VALIDATION = SHARED / "data" / "validation"
@@ -106,12 +107,12 @@ LIMITS = {2: 0.935, 3: 0.925, 4: 0.915}
 
 
 @functools.cache
-def validated(name: str, factor: int) -> list[Evaluation]:
-    """Evaluations of a model on all validation fields that are large enough for its factor."""
+def validated(name: str, factor: int) -> list[Comparison]:
+    """Comparisons of a model on all validation fields that are large enough for its factor."""
     return [
-        evaluation
+        comparison
         for path in sorted(VALIDATION.glob("*/*.tif"))
-        for evaluation in evaluate_raster(path, factor, [name], bidx=chosen_bands(path))
+        for comparison in evaluate_raster(path, factor, [name], bidx=chosen_bands(path))
     ]
 
 
@@ -128,10 +129,10 @@ def test_shipped_model_on_the_validation_fields(name, factor):
     """
     found = validated(name, factor)
     assert len(found) >= (20 if factor < 5 else 12)
-    ratios = [e.to_best(name) for e in found]
+    ratios = [e.ratio(name) for e in found]
     card = load_checkpoint(name).card.scores
     assert geometric_mean(ratios) == pytest.approx(card["of_best_classical"], abs=2e-4)
-    assert geometric_mean([e.to_bicubic(name) for e in found]) == pytest.approx(card["of_bicubic"], abs=2e-4)
+    assert geometric_mean([e.ratio(name, BICUBIC) for e in found]) == pytest.approx(card["of_bicubic"], abs=2e-4)
     if name.startswith("default"):
         assert geometric_mean(ratios) <= LIMITS.get(factor, 1.0)
         assert max(ratios) <= 1.0

@@ -31,6 +31,7 @@ HEAVY = {
     "distributed": {"batch"},
     "click": {"cli"},
     "pint": {"values.units"},
+    "jinja2": {"evaluation.shell"},
     "matplotlib": {"evaluation", "training.log", "batch.page"},
 }
 """Packages and modules that may import a heavy library, wherever the import stands."""
@@ -58,7 +59,6 @@ FRAGMENTED = {
 """Packages whose docstrings begin with such words still."""
 
 FLAGGED = {
-    "evaluation",
     "pairs",
     "training",
 }

@@ -1,0 +1,48 @@
+"""Pages that stand alone: templates filled with text, which stays text whatever it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geofsrcnn.errors import not_installed, printable
+
+
+def need_report() -> None:
+    """Refuse in one line where what draws and writes pages is not installed.
+
+    Raises
+    ------
+    UsageError
+        With what to install.
+    """
+    try:
+        import jinja2
+        import matplotlib.style
+    except ImportError as error:
+        raise not_installed(error, "report") from None
+    assert jinja2 is not None
+    assert matplotlib.style is not None
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template of the package; texts are escaped, and control characters in them shown.
+
+    Parameters
+    ----------
+    template : str
+        A file in `geofsrcnn.evaluation.templates`.
+    values : dict
+        What stands in it by name.
+    """
+    need_report()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("geofsrcnn.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    return environment.get_template(template).render(**values)
