@@ -51,6 +51,36 @@ def complete(first: int, second: str) -> float:
     return first
 
 
+class Base:
+    """A base.
+
+    Parameters
+    ----------
+    first : int
+        Metres.
+    """
+
+
+class Extended(Base):
+    """An extension of `Base`.
+
+    Parameters
+    ----------
+    second : int
+        Seconds.
+    """
+
+    def __init__(self, first: int, second: int, third: int = 0) -> None: ...
+
+
+def test_parameters_of_a_base_are_described_there(monkeypatch):
+    """A class need not repeat them; those that neither describes are missed."""
+    path = f"{__name__}.Extended"
+    assert any("PR01" in line and "third" in line for line in docstrings.judged(path, Extended, docstrings.COMPLETE))
+    monkeypatch.setattr(Extended, "__init__", lambda self, first, second: None)
+    assert list(docstrings.judged(path, Extended, docstrings.COMPLETE)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

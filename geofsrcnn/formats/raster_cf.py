@@ -183,6 +183,8 @@ class _Description:
 class GeoTIFFWriter:
     """A GeoTIFF of one field, a band for each index of its other dimensions.
 
+    North is up and east is right in it, whichever way the rows and columns of the dataset go.
+
     Parameters
     ----------
     path : Path
@@ -193,8 +195,6 @@ class GeoTIFFWriter:
         Of the fine cells; see `grid_of`.
     form : Format
         How to write.
-
-    North is up and east is right in it, whichever way the rows and columns of the dataset go.
 
     Raises
     ------

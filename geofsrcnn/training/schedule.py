@@ -24,12 +24,12 @@ _CHOICES = {
 }
 
 STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
-"""Of the network, as the names of its weights begin."""
+"""Stages of the network, as the names of its weights begin."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How any network is trained.
+    """Options of any training.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Schedule:
     weight_decay : float
         Weight decay (AdamW).
     loss : {"charbonnier", "l1", "mse"}
-        Of errors in units of a patch's roughness.
+        Loss of errors, which count in units of a patch's roughness.
     charbonnier_eps : float
-        Of the Charbonnier loss ``sqrt(e^2 + charbonnier_eps^2)``.
+        The epsilon of the Charbonnier loss ``sqrt(e^2 + charbonnier_eps^2)``.
     ema_decay : float
         Decay of the exponential moving average (EMA) of the weights, which is what is kept.
     frozen : int
@@ -56,20 +56,20 @@ class Schedule:
     last_layer_lr_ratio : float
         The deconvolution's learning rate as a share of the others' (the paper's: 0.1).
     lr_schedule : {"cosine", "constant"}
-        Of the learning rate after the warm-up; the paper's is constant.
+        Course of the learning rate after the warm-up; the paper's is constant.
     patience : int
         End after so many validations without a better score; 0 for never.
     precision : {"float32", "bfloat16"}
-        Of the convolutions in training (autocast); weights and the loss stay float32.
+        Arithmetic of the convolutions in training (autocast); weights and the loss stay float32.
     validate_every : int
         Steps between validations.
     keep : {"best", "last"}
-        Which weights are kept: the best on the held-out fields, or those of the last step, for long schedules and
+        The weights that are kept: the best on the held-out fields, or those of the last step, for long schedules and
         few held-out fields, whose score says less than the schedule's end.
     save_minutes : float
         Minutes between saved states, from which a stopped training goes on.
     seed : int
-        Of weights, patches and held-out sites.
+        Seed of weights, patches and held-out sites.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainOptions(Schedule):
-    """How to train on fine rasters: besides a `Schedule`,
+    """Options of a training on fine rasters, beside those of `Schedule`.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class TrainOptions(Schedule):
 
 @dataclass(frozen=True)
 class Result:
-    """What a training gave.
+    """The outcome of a training.
 
     Parameters
     ----------

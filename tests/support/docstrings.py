@@ -10,6 +10,7 @@ import ast
 import builtins
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -31,7 +32,6 @@ ACCESSORS = ("DatasetAccessor", "DataTreeAccessor", "DataArrayAccessor")
 
 EXEMPT: set[str] = {
     "evaluation",
-    "formats",
     "pairs",
     "training",
 }
@@ -85,9 +85,18 @@ def judged(path: str, described: Any, checks: set[str]) -> Iterator[str]:
     """Yield what the checks and the exceptions that it raises say of an object's docstring."""
     text = inspect.getdoc(described) or ""
     if checks is COMPLETE or "Parameters\n---" in text:
-        yield from (f"{path}: {code} {words}" for code, words in validate(path)["errors"] if code in checks)
+        for code, words in validate(path)["errors"]:
+            if code in checks and not (code == "PR01" and set(re.findall(r"'([^']+)'", words)) <= inherited(described)):
+                yield f"{path}: {code} {words}"
     if inspect.isfunction(described) and (checks is COMPLETE or "Raises\n---" in text):
         yield from (f"{path}: {words}" for words in raises(described))
+
+
+def inherited(described: Any) -> set[str]:
+    """Return the parameters of a class that the classes it extends document."""
+    bases = described.__mro__[1:] if inspect.isclass(described) else ()
+    documented = [parameter for base in bases for parameter in NumpyDocString(inspect.getdoc(base) or "")["Parameters"]]
+    return {name.strip() for parameter in documented for name in parameter.name.split(",")}
 
 
 def raises(function: Any) -> Iterator[str]:
