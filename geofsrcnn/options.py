@@ -194,7 +194,7 @@ class UpscaleOptions:
         check_range(self.value_range)
         check_bounds(self.bounds)
         if self.max_pixels is not None and not _is_positive(self.max_pixels):
-            raise UsageError(f"max_pixels must be a positive whole number, got {self.max_pixels!r}")
+            raise UsageError(f"max_pixels= must be a positive whole number, got {self.max_pixels!r}")
         if self.nodata is not None and not isinstance(self.nodata, Real):
             raise UsageError(f"nodata must be a number, got {self.nodata!r}")
         if not isinstance(self.device, str):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+import geofsrcnn
 from geofsrcnn.errors import InputError, OutputError
 from tests.support import docstrings, structure
+from tests.support.places import ROOT
 
 
 def test_docstrings_are_complete_and_true():
@@ -24,6 +28,12 @@ def test_public_names_are_looked_at():
         "geofsrcnn.networks.fsrcnn.FSRCNN.halo",
         "geofsrcnn.accessor.DataArrayAccessor.upscale",
     } <= paths
+
+
+def test_the_documentation_lists_every_public_name():
+    """In the table of ``docs/python.md``; those of versions apart."""
+    rows = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").split("## All names")[1]
+    assert set(re.findall(r"`([A-Za-z]\w+)`", rows)) == set(geofsrcnn.__all__) - {"__version__"}
 
 
 def complete(first: int, second: str) -> float:
