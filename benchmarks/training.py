@@ -24,7 +24,7 @@ from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.process import keep_freed_memory
 from geofsrcnn.training.loop import Run, penalty
-from geofsrcnn.training.patches import Patches, made_ahead, split
+from geofsrcnn.training.patches import Patches, prefetch, split
 from geofsrcnn.training.schedule import TrainOptions
 
 
@@ -71,11 +71,8 @@ def main() -> None:
     run = Run(FSRCNN(config).to(device), options)
     with tempfile.TemporaryDirectory() as folder:
         fields = split([_raster(Path(folder))], [], chosen.factor, hold_out=0.15, seed=0)[0]
-    patches = Patches(
-        fields, chosen.factor, config.halo, patch=chosen.patch, batch_size=chosen.batch_size, balance=0.5,
-        pyramid_levels=0, blur=0.0, mix=0.0, seed=0,
-    )  # fmt: skip
-    batches = made_ahead(patches.draw, 0)
+    patches = Patches(fields, chosen.factor, config.halo, options)
+    batches = prefetch(patches.draw, 0)
     spent: list[float] = []
     waited: list[float] = []
     ratios: list[float] = []

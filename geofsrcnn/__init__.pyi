@@ -30,6 +30,7 @@ from .networks.fsrcnn import FSRCNN as FSRCNN
 from .options import UpscaleOptions as UpscaleOptions
 from .pairs.evaluate import evaluate_pairs as evaluate_pairs
 from .pairs.spec import PairOptions as PairOptions
+from .pairs.spec import PairsSpec as PairsSpec
 from .pairs.train import train_pairs as train_pairs
 from .training.rasters import train_model as train_model
 from .training.schedule import TrainOptions as TrainOptions

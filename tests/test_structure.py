@@ -157,6 +157,7 @@ def test_public_names_are_exact():
         *("GeofsrcnnError", "UsageError", "ConfigError", "InputError", "ModelError", "OutputError", "LimitError"),
         *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint", "train_model", "train_pairs", "TrainOptions", "PairOptions"),
+        "PairsSpec",
         *("evaluate_raster", "evaluate_pairs"),
         *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_datatree", "upscale_file", "upscale_files"),
         *("UpscaleOptions", "Model", "load_model", "ModelInfo", "list_models"),

@@ -30,8 +30,8 @@ from geofsrcnn.cli.train_options import (
     schedule_options,
 )
 from geofsrcnn.cli.train_session import each_seed, take_session
-from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions
+from geofsrcnn.errors import printable
+from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions, PairsSpec
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -149,33 +149,26 @@ def train_pairs(
     refuse_both("steps", "minutes")
     session = take_session(options)
     schedule = PairOptions(**options)
-    from geofsrcnn.files.paths import expanded
-    from geofsrcnn.pairs.train import arguments_of
+    spec = PairsSpec(
+        coarse=coarse,
+        fine=fine,
+        until=until,
+        static=static,
+        predictors=predictors,
+        targets=targets,
+        partners=dict(partners),
+        transforms=dict(transforms),
+        limits={name: parse_range(text) for name, text in limits},
+        weights={name: parse_weight(name, text) for name, text in weights},
+        calendar=calendar,
+        base=base,
+        conserving=conserving,
+    )
     from geofsrcnn.pairs.train import train_pairs as train_on_pairs
-    from geofsrcnn.values.normalize import TRANSFORMS
 
     keep_freed_memory()
-    for name, transform in transforms:
-        if transform not in TRANSFORMS:
-            raise UsageError(f"--transform {printable(name)} must be one of {', '.join(TRANSFORMS)}")
-    given: dict[str, Any] = {
-        "until": until,
-        "static": static,
-        "calendar": calendar,
-        "base": base,
-        "conserving": conserving,
-        "predictors": predictors,
-        "targets": targets,
-        "partners": dict(partners),
-        "transforms": dict(transforms),
-        "limits": {name: parse_range(text) for name, text in limits},
-        "weights": {name: parse_weight(name, text) for name, text in weights},
-    }
-    train_one = partial(
-        train_on_pairs, coarse, fine, session.factor, **given, device=session.device, resume=session.resume
-    )
-    inputs = expanded([*coarse, *fine, *static])
-    each_seed(session, schedule, inputs, train_one, _progress_text, _show_pairs, arguments_of(coarse, fine, **given))
+    train_one = partial(train_on_pairs, spec, session.factor, device=session.device, resume=session.resume)
+    each_seed(session, schedule, spec.files, train_one, _progress_text, _show_pairs, spec.record())
 
 
 def _progress_text(record: dict[str, Any]) -> str:

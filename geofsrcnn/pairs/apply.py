@@ -475,7 +475,7 @@ def _found(
         if not having:
             names = ", ".join(str(name) for each in apart for name in each.data_vars)
             words = f"no variable {printable(predictor.name)}, which the model needs"
-            raise InputError(f"{words}: there are {printable(names)}; give the file that has it with --also")
+            raise InputError(f"{words}: there are {printable(names)}; name the file that has it in also=")
         (fields,) = joined(
             [fields_without_levels(each, printable(predictor.name), [predictor.name]) for each in having]
         )

@@ -24,7 +24,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
         if share > 0.02
     ]
     found += [
-        f"predictor {printable(predictor.name)} is constant: leave it out with --predictors"
+        f"predictor {printable(predictor.name)} is constant: leave it out of predictors="
         for predictor in pairing.predictors
         if predictor.span[0] == predictor.span[1]
     ]
@@ -35,7 +35,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
             words = f"{100 * share:.3g} % of the values of {shown} that are fitted on lie beyond its limits"
             found.append(f"{words} ({low:g} to {high:g}): check them, and its units")
         if at is None:
-            found.append(f"target {shown} has no partner among the predictors: name one with --partner {shown}=NAME")
+            found.append(f"target {shown} has no partner among the predictors: name one in partners=")
             continue
         units = target.attrs.get("units", ""), pairing.predictors[at].units
         if bool(units[0]) != bool(units[1]):

@@ -23,6 +23,7 @@ from geofsrcnn.pairs.pairing import (
 )
 from geofsrcnn.pairs.quantities import converted
 from geofsrcnn.pairs.read import TEXTS, Pairs, day_text, in_units, refuse_unknown
+from geofsrcnn.pairs.spec import PairsSpec
 from geofsrcnn.pairs.statistics import CellRegression
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.normalize import Normalizer
@@ -34,20 +35,8 @@ SAME_MEANS = 1e-3
 """Difference of block means and coarse values, of the truth's spread, up to which they are the same."""
 
 
-def fit(
-    pairs: Pairs,
-    first: Array,
-    *,
-    statics: Array,
-    names: Sequence[str] = (),
-    calendar: bool = False,
-    base: str = "regression",
-    conserving: str = "none",
-    members: int = 1,
-    transforms: dict[str, str] | None = None,
-    limits: dict[str, tuple[float, float]] | None = None,
-) -> Pairing:
-    """All constants around the network, from the first part of the times.
+def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[str]], members: int = 1) -> Pairing:
+    """Fit all constants around the network to the first part of the times.
 
     Parameters
     ----------
@@ -55,94 +44,116 @@ def fit(
         All times.
     first : ndarray (time,) of bool
         Those to fit on.
-    statics : ndarray (k, Y, X)
-        On the padded fine grid.
-    names : sequence of str
-        Of the statics.
-    calendar : bool
-        The day of the year is a predictor.
-    base : {"regression", "correction"}
-        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
-        difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "area", "none"}
-        Whether block means, plain or by area, are kept as the coarse values: auto as those of the truth are.
+    spec : PairsSpec
+        What is made of them.
+    statics : tuple of ndarray (k, Y, X) and list of str
+        Static predictors on the padded fine grid, and their names.
     members : int
         Networks whose mean is the result.
-    transforms : dict of str to str
-        Of predictors; none where not given.
-    limits : dict of str to tuple of float
-        Smallest and largest value of targets.
+
+    Raises
+    ------
+    UsageError, InputError
+        If a name is not there, a target has too few values, or nothing is left to learn.
     """
     known, aims = ([str(each.name) for each in some] for some in (pairs.predictors, pairs.targets))
-    refuse_unknown("predictor", transforms or {}, known)
-    refuse_unknown("target", limits or {}, aims)
-    for low, high in (limits or {}).values():
-        if not low < high:
-            raise UsageError(f"limits must be a smaller and a larger number, got {low} and {high}")
-    predictors = [
-        Predictor(
-            name,
-            str(given.attrs.get("units", "")),
-            Normalizer.fit(
-                (pairs.coarse[times, i] for times in pairs.blocks(first)),
-                transform=(transforms or {}).get(name, "none"),
-            ),
-            _span(pairs.coarse[times, i] for times in pairs.blocks(first)),
-            pairs.spacing.get(name, (0.0, 0.0)),
-            pairs.outside.get(name, 0.0),
-        )
-        for i, (name, given) in enumerate(zip(known, pairs.predictors, strict=True))
-    ]
-    targets = []
-    for k, wanted in enumerate(pairs.targets):
-        i = pairs.partner[k]
-        units = str(wanted.attrs.get("units", ""))
-        known_as = None if i is None else converted(aims[k], wanted.attrs, predictors[i].units, units)
-        if base == "correction" and i is not None and known_as is None:
-            raise UsageError(
-                f"target {printable(wanted.name)} counts in {printable(units)}, its partner in "
-                f"{printable(predictors[i].units)}, which a correction of the mean cannot convert: convert one, or "
-                "take --base regression"
-            )
-        lines, spreads = {}, {}
-        for line in LINES if known_as else (CLIMATOLOGY, REGRESSION) if i is not None else (CLIMATOLOGY,):
-            scale, offset = known_as or (1.0, 0.0)
-            if line == BILINEAR:
-                lines[line] = np.full(pairs.domain.padded, scale), np.full(pairs.domain.padded, offset)
-                continue
-            cells = CellRegression(pairs.domain.padded)
-            for times in pairs.blocks(first):
-                cells.add(None if line == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
-            slope, level, spreads[line] = cells.fitted(FEWEST, {CLIMATOLOGY: 0.0, CORRECTION: scale}.get(line))
-            lines[line] = slope, level
-        chosen = CLIMATOLOGY if i is None else CORRECTION if base == "correction" else REGRESSION
-        if not (spreads[chosen] > 0).any() and (spreads[CLIMATOLOGY] > 0).any():
-            words = f"{chosen} gives target {printable(wanted.name)} exactly from {printable(known[i or 0])}"
-            raise InputError(f"{words}: nothing is left for a network to learn")
-        if not (spreads[chosen] > 0).any():
-            words = f"target {printable(wanted.name)} has no cell with {FEWEST} values that differ"
-            raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
-        if conserving in ("mean", "area") and known_as is None:
-            words = f"target {printable(wanted.name)} has no partner in units that can be converted"
-            raise UsageError(f"{words}: its block means cannot be kept, take --conserving none")
-        kept = same_means(pairs, k, first) if conserving == "auto" and known_as is not None else conserving
-        targets.append(
-            Target(
-                str(wanted.name),
-                {key: str(wanted.attrs[key]) for key in TEXTS if key in wanted.attrs},
-                None if i is None else known[i],
-                lines,
-                chosen,
-                spreads[chosen],
-                (limits or {}).get(str(wanted.name), (-np.inf, np.inf)),
-                "none" if kept == "auto" else kept,
-            )
-        )
-    standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in statics]) if len(statics) else statics
+    refuse_unknown("predictor", spec.transforms, known)
+    refuse_unknown("target", [*spec.limits, *spec.weights], aims)
+    predictors = [_fit_predictor(pairs, i, first, spec) for i in range(len(known))]
+    targets = [_fit_target(pairs, k, predictors, first, spec) for k in range(len(aims))]
+    layers, names = statics
+    standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in layers]) if len(layers) else layers
     days = [pairs.stamps[i] for i in np.nonzero(first)[0]]
-    fitted = (day_text(min(days)), day_text(max(days)))
-    around = pairs.domain, predictors, targets, np.nan_to_num(standard), calendar, tuple(names), fitted, members
-    return Pairing(*around, pairs.place)
+    return Pairing(
+        pairs.domain,
+        predictors,
+        targets,
+        np.nan_to_num(standard),
+        spec.calendar,
+        tuple(names),
+        (day_text(min(days)), day_text(max(days))),
+        members,
+        pairs.place,
+    )
+
+
+def _fit_predictor(pairs: Pairs, i: int, first: Array, spec: PairsSpec) -> Predictor:
+    name, attrs = str(pairs.predictors[i].name), pairs.predictors[i].attrs
+    values = (pairs.coarse[times, i] for times in pairs.blocks(first))
+    return Predictor(
+        name,
+        str(attrs.get("units", "")),
+        Normalizer.fit(values, transform=spec.transforms.get(name, "none")),
+        _span(pairs.coarse[times, i] for times in pairs.blocks(first)),
+        pairs.spacing.get(name, (0.0, 0.0)),
+        pairs.outside.get(name, 0.0),
+    )
+
+
+def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Array, spec: PairsSpec) -> Target:
+    name, attrs, i = str(pairs.targets[k].name), pairs.targets[k].attrs, pairs.partner[k]
+    partner = None if i is None else predictors[i]
+    units = str(attrs.get("units", ""))
+    unit_line = None if partner is None else converted(name, attrs, partner.units, units)
+    if spec.base == "correction" and partner is not None and unit_line is None:
+        raise UsageError(
+            f"target {printable(name)} counts in {printable(units)}, its partner in {printable(partner.units)}, which "
+            "a correction of the mean cannot convert: convert one, or use base='regression'"
+        )
+    conserving = "mean" if spec.conserving == "positive" else spec.conserving
+    if conserving in ("mean", "area") and unit_line is None:
+        words = f"target {printable(name)} has no partner in units that can be converted"
+        raise UsageError(f"{words}: its block means cannot be kept, use conserving='none'")
+    lines, spreads = _fit_lines(pairs, k, first, unit_line)
+    base = CLIMATOLOGY if partner is None else CORRECTION if spec.base == "correction" else REGRESSION
+    if not (spreads[base] > 0).any():
+        if partner is not None and (spreads[CLIMATOLOGY] > 0).any():
+            words = f"{base} gives target {printable(name)} exactly from {printable(partner.name)}"
+            raise InputError(f"{words}: nothing is left for a network to learn")
+        words = f"target {printable(name)} has no cell with {FEWEST} values that differ"
+        raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
+    if conserving == "auto":
+        conserving = "none" if unit_line is None else same_means(pairs, k, first)
+    return Target(
+        name,
+        {key: str(attrs[key]) for key in TEXTS if key in attrs},
+        None if partner is None else partner.name,
+        lines,
+        base,
+        spreads[base],
+        spec.limits_of(name),
+        conserving,
+    )
+
+
+def _fit_lines(
+    pairs: Pairs, k: int, first: Array, unit_line: tuple[float, float] | None
+) -> tuple[dict[str, tuple[Array, Array]], dict[str, Array]]:
+    """Fit each baseline of a target: slopes and offsets, and the standard deviation of what it leaves.
+
+    Parameters
+    ----------
+    pairs, k, first
+        As for `fit`, and which target.
+    unit_line : tuple of float, optional
+        Scale and offset from the partner's units to the target's; None where they are not known, or there is no
+        partner.
+    """
+    shape = pairs.domain.padded
+    slopes = {CLIMATOLOGY: 0.0} if unit_line is None else {CLIMATOLOGY: 0.0, CORRECTION: unit_line[0]}
+    lines: dict[str, tuple[Array, Array]] = {}
+    spreads: dict[str, Array] = {}
+    for name in (CLIMATOLOGY, CORRECTION, REGRESSION):
+        if (name == CORRECTION and unit_line is None) or (name == REGRESSION and pairs.partner[k] is None):
+            continue
+        cells = CellRegression(shape)
+        for times in pairs.blocks(first):
+            cells.add(None if name == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
+        slope, offset, spreads[name] = cells.fitted(FEWEST, slopes.get(name))
+        lines[name] = slope, offset
+    if unit_line is not None:
+        lines[BILINEAR] = np.full(shape, unit_line[0]), np.full(shape, unit_line[1])
+    return {name: lines[name] for name in LINES if name in lines}, spreads
 
 
 def _span(blocks: Iterable[Array]) -> tuple[float, float]:

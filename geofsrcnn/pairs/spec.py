@@ -1,10 +1,16 @@
-"""Options of a training on pairs, and their checks; nothing is opened here."""
+"""What a training on pairs is told, checked before anything is opened."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from geofsrcnn.errors import ConfigError
+from geofsrcnn.errors import ConfigError, UsageError, printable
+from geofsrcnn.files.paths import expanded, size_of
 from geofsrcnn.training.schedule import Schedule
 
 BASES = ("regression", "correction")
@@ -12,6 +18,115 @@ BASES = ("regression", "correction")
 CONSERVING = ("auto", "mean", "area", "positive", "none")
 
 MAX_MEMBERS = 64
+
+
+@dataclass(frozen=True)
+class PairsSpec:
+    """Files of pairs, and what is made of them.
+
+    Parameters
+    ----------
+    coarse, fine : sequence of path
+        NetCDF or Zarr of the same times, files by year as well; GeoTIFF, which holds no times, for `static` alone.
+        Names may be patterns.
+    until : str
+        Day ``YYYY-MM-DD``; times before are fitted on, the others are scored on.
+    static : sequence of path
+        Fine fields that do not change, such as elevation.
+    predictors, targets : sequence of str
+        Variables; all fields of the files if none are given.
+    partners : mapping of str to str
+        The predictor that is the same quantity as a target; found by standard name or name where not given.
+    transforms : mapping of str to str
+        Of predictors: ``sqrt``, ``log1p``.
+    limits : mapping of str to tuple of float
+        Smallest and largest value of targets, in their units.
+    weights : mapping of str to float
+        How much the errors of a target count, beside those of the others; 1 where not given.
+    calendar : bool
+        The day of the year is a predictor.
+    base : {"regression", "correction"}
+        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
+        difference of each cell, for a climate that leaves what it was fitted on.
+    conserving : {"auto", "mean", "area", "positive", "none"}
+        Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
+        means are (within a thousandth of their standard deviation) the partner's coarse values; area has cells count
+        by their area on the globe, which auto finds as well; positive also limits targets without `limits` to 0 and
+        above.
+
+    Raises
+    ------
+    UsageError
+        If a value makes no sense.
+    """
+
+    coarse: Sequence[str | os.PathLike[str]]
+    fine: Sequence[str | os.PathLike[str]]
+    until: str
+    static: Sequence[str | os.PathLike[str]] = ()
+    predictors: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    partners: Mapping[str, str] = field(default_factory=dict)
+    transforms: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    calendar: bool = True
+    base: str = "regression"
+    conserving: str = "auto"
+
+    def __post_init__(self) -> None:
+        from geofsrcnn.values.normalize import TRANSFORMS  # here, so that help needs no numpy
+
+        for name, choices in (("base", BASES), ("conserving", CONSERVING)):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if len(self.first_day) != 3:
+            raise UsageError(f"until must be a day such as 1993-06-01, got {self.until!r}")
+        for name, transform in self.transforms.items():
+            if transform not in TRANSFORMS:
+                words = f"the transform of {printable(name)} must be one of {', '.join(TRANSFORMS)}"
+                raise UsageError(f"{words}, got {printable(transform)!r}")
+        for low, high in self.limits.values():
+            if not low < high:
+                raise UsageError(f"limits must be a smaller and a larger number, got {low} and {high}")
+        for name, weight in self.weights.items():
+            if not 0 < weight < math.inf:
+                raise UsageError(f"the weight of {printable(name)} must be above 0 and finite, got {weight}")
+
+    @property
+    def first_day(self) -> tuple[int, ...]:
+        """Year, month and day of `until`; empty if it is none."""
+        try:
+            return tuple(int(part) for part in self.until.split("-"))
+        except ValueError:
+            return ()
+
+    def limits_of(self, target: str) -> tuple[float, float]:
+        """Return the smallest and the largest value of a target."""
+        return self.limits.get(target, (0.0 if self.conserving == "positive" else -math.inf, math.inf))
+
+    @property
+    def files(self) -> list[Path]:
+        """All files, patterns expanded."""
+        return expanded([*self.coarse, *self.fine, *self.static])
+
+    def record(self) -> dict[str, str]:
+        """Return all of it in words, files by name and size, as a checkpoint keeps it."""
+        tables = {name: getattr(self, name) for name in ("partners", "transforms", "limits", "weights")}
+        return {
+            **{name: _files_text(getattr(self, name)) for name in ("coarse", "fine", "static")},
+            "until": self.until,
+            "calendar": str(self.calendar),
+            "base": self.base,
+            "conserving": self.conserving,
+            "predictors": ", ".join(self.predictors),
+            "targets": ", ".join(self.targets),
+            **{name: ", ".join(f"{k}={v}" for k, v in sorted(table.items())) for name, table in tables.items()},
+        }
+
+
+def _files_text(paths: Sequence[Any]) -> str:
+    return ", ".join(f"{path.name} ({size_of(path)})" for path in expanded(paths))
 
 
 @dataclass(frozen=True)
@@ -24,7 +139,12 @@ class PairOptions(Schedule):
         Share of the channels before the deconvolution that are left out at random in each step.
     members : int
         Networks that are trained one after the other, from the seed and those that follow it; their mean is the
-        result, their spread says how sure it is.
+        result, their standard deviation says how sure it is.
+
+    Raises
+    ------
+    ConfigError
+        If a value makes no sense.
     """
 
     steps: int = 1500

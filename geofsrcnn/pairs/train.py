@@ -1,4 +1,4 @@
-"""Train a network on coarse and fine fields of the same times, and say whether it is better than simple methods."""
+"""Train a network on coarse and fine fields of the same times, and tell whether it is better than baselines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import datetime as dt
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,8 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
-from geofsrcnn.files.paths import expanded, refuse_same, size_of
-from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
@@ -31,14 +30,13 @@ from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
 from geofsrcnn.pairs.network import downscaled, section_of
 from geofsrcnn.pairs.pairing import Pairing, packed
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
-from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions
+from geofsrcnn.pairs.spec import PairOptions, PairsSpec
 from geofsrcnn.pairs.times import Stamp
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, deterministic_torch, penalty
-from geofsrcnn.training.loop import fit as train_to_the_end
-from geofsrcnn.training.patches import made_ahead
-from geofsrcnn.training.processes import Ranks, joined
-from geofsrcnn.training.states import State, folder_of, has_states, load_state, remove_states, save_state
+from geofsrcnn.training.loop import Run, Training, deterministic_torch, penalty
+from geofsrcnn.training.loop import fit as train_network
+from geofsrcnn.training.processes import Ranks, join_processes
+from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
 
 FORM: dict[str, Any] = {
     "bias": True,
@@ -49,10 +47,13 @@ FORM: dict[str, Any] = {
 }
 """Of networks of pairs: units and places carry meaning, and the regression beside them is the skip."""
 
+SIZES = {"d": 64, "s": 32, "m": 1}
+"""Of networks of pairs, where no others are given."""
+
 
 @dataclass(frozen=True)
 class PairResult:
-    """What a training on pairs gave.
+    """Result of a training on pairs.
 
     Parameters
     ----------
@@ -82,23 +83,11 @@ class PairResult:
 
 
 def train_pairs(
-    coarse: Sequence[str | os.PathLike[str]],
-    fine: Sequence[str | os.PathLike[str]],
+    spec: PairsSpec,
     factor: int,
     out: str | os.PathLike[str],
     *,
-    until: str,
-    static: Sequence[str | os.PathLike[str]] = (),
-    calendar: bool = True,
-    base: str = "regression",
-    conserving: str = "auto",
-    predictors: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    partners: dict[str, str] | None = None,
-    transforms: dict[str, str] | None = None,
-    limits: dict[str, tuple[float, float]] | None = None,
-    weights: dict[str, float] | None = None,
-    sizes: dict[str, int] | None = None,
+    sizes: Mapping[str, int] | None = None,
     options: PairOptions | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -106,49 +95,35 @@ def train_pairs(
     report: Report | None = None,
     each_step: Callable[[], None] = lambda: None,
 ) -> PairResult:
-    """Train a network on pairs.
+    """Train a network on coarse and fine fields of the same times.
 
     Parameters
     ----------
-    coarse, fine : sequence of path
-        NetCDF or Zarr of the same times, files by year as well; GeoTIFF, which holds no times, for `static` alone.
+    spec : PairsSpec
+        Files, the day that parts times, variables and what is made of them.
     factor : int
         Fine cells along one side of a coarse cell.
     out : path
         Checkpoint to write, ``.safetensors``.
-    until : str
-        Day ``YYYY-MM-DD``; times before are fitted on, the others are scored on.
-    static : sequence of path
-        Fine fields that do not change, such as elevation.
-    calendar : bool
-        The day of the year is a predictor.
-    base : {"regression", "correction"}
-        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
-        difference of each cell, for a climate that leaves what it was fitted on.
-    conserving : {"auto", "mean", "area", "positive", "none"}
-        Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
-        means are (within a thousandth of their spread) the partner's coarse values; area has cells count by their area
-        on the globe, which auto finds as well; positive also limits targets without `limits` to 0 and above.
-    predictors, targets : sequence of str
-        Variables; all fields of the files if none are given.
-    partners : dict of str to str
-        The predictor that is the same quantity as a target; found by standard name or name where not given.
-    transforms : dict of str to str
-        Of predictors: ``sqrt``, ``log1p``.
-    limits : dict of str to tuple of float
-        Smallest and largest value of targets.
-    weights : dict of str to float
-        How much the errors of a target count, beside those of the others; 1 where not given.
-    sizes : dict of str to int
-        Of the network: ``d``, ``s``, ``m``.
+    sizes : mapping of str to int, optional
+        Of the network: ``d``, ``s``, ``m``; 64, 32 and 1 where not given.
     options : PairOptions, optional
         How to train.
-    device, overwrite, resume, report, each_step
-        As for `geofsrcnn.train_model`.
+    device : str
+        ``auto``, ``cpu``, ``cuda``.
+    overwrite : bool
+        Replace an existing `out`.
+    resume : bool
+        Resume from the state that a stopped training left beside `out`; from the start if there is none.
+    report : callable, optional
+        Gets a dict of figures after each validation.
+    each_step : callable
+        Called before each step; what it raises ends the training, its state saved.
 
     Returns
     -------
     PairResult
+        Scores on the later times, of the network and of all baselines.
 
     Raises
     ------
@@ -156,270 +131,203 @@ def train_pairs(
         If an argument is wrong, files cannot be used, or the loss is no longer finite.
     """
     options = options or PairOptions()
-    if base not in BASES:
-        raise UsageError(f"base must be one of {', '.join(BASES)}, got {base!r}")
-    if conserving not in CONSERVING:
-        raise UsageError(f"conserving must be one of {', '.join(CONSERVING)}, got {conserving!r}")
-    target = Path(out).absolute()
-    if target.suffix != ".safetensors":
-        raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
-    refuse_same(target, *expanded([*coarse, *fine, *static]))
-    if has_states(target) and not (resume or overwrite):
-        raise OutputError(f"an unfinished training lies in {printable(folder_of(target))}: use --resume or --overwrite")
-    if resume and target.exists() and not has_states(target):
-        raise OutputError(f"{printable(target.name)} is finished: nothing is left to resume")
-    unfinished = load_state(target) if resume else None
-    check_target(target, overwrite=overwrite or unfinished is not None)
+    target, unfinished = open_checkpoint(out, spec.files, overwrite=overwrite, resume=resume)
     device = check_device(device)
-    given = {**FORM, "d": 64, "s": 32, "m": 1, **(sizes or {}), "factor": factor}
-    reach = FSRCNNConfig.from_dict(given).halo
-    pairs = read_pairs(coarse, fine, factor, reach, predictors=predictors, targets=targets, partners=partners)
-    first = _before(pairs.stamps, until)
-    later = ~first
-    layers, names = read_statics(static, pairs.domain, pairs.place)
-    pairing = fit(
-        pairs,
-        first,
-        statics=layers,
-        names=names,
-        calendar=calendar,
-        base=base,
-        conserving="mean" if conserving == "positive" else conserving,
-        members=options.members,
-        transforms=transforms,
-        limits=_limits(pairs, limits, positive=conserving == "positive"),
-    )
-    for words in diagnose(pairs, pairing, first):
-        warn("W-PAIRS", words)
-    if options.keep == "best" or options.patience:
-        chosen = "--keep best" if options.keep == "best" else "--patience"
-        warn("W-CHOSEN", f"{chosen} chooses by the scores on the times from {until} on, which are flattered by it")
-    arguments = arguments_of(
-        coarse,
-        fine,
-        static,
-        until,
-        calendar,
-        base,
-        conserving,
-        predictors,
-        targets,
-        partners,
-        transforms,
-        limits,
-        weights,
-    )
-    config = FSRCNNConfig.from_dict({**given, "channels": len(pairing.targets), "inputs": pairing.channels})
-    shares = _shares(pairing, weights or {})
-    identity = {
-        "config": config.to_dict(),
-        "options": {**dataclasses.asdict(options), "save_minutes": None},
-        "data": f"{_digest(pairs, pairing, first)} {shares.tolist()}",
-        "teacher": None,
-    }
-    simple = baselines(pairs, pairing, later)
-    weight = torch.from_numpy(_weights(pairs, pairing, first) * shares[:, None, None]).to(device)
-    done: list[FSRCNN] = []
-    alone: list[dict[str, float]] = []
-    ours = unfinished is not None
-    steps, seconds = 0, 0.0
+    config = FSRCNNConfig.from_dict({**FORM, **SIZES, **(sizes or {}), "factor": factor})
+    data = _Prepared.read(spec, config, options)
+    training = _PairsTraining(data, target, device, unfinished)
+    training.may_replace = overwrite or unfinished is not None
+    return training.run(report, each_step)
 
-    def scores(networks: Sequence[FSRCNN]) -> dict[str, float]:
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Pairs, and all that is known of them before the first step.
+
+    Parameters
+    ----------
+    spec, options
+        As for `train_pairs`.
+    config : FSRCNNConfig
+        Of each network, its channels known.
+    pairs : Pairs
+        All times.
+    pairing : Pairing
+        Fitted to the earlier ones.
+    first : ndarray (time,) of bool
+        The earlier times.
+    shares : ndarray (target,)
+        How much the errors of each target count.
+    """
+
+    spec: PairsSpec
+    options: PairOptions
+    config: FSRCNNConfig
+    pairs: Pairs
+    pairing: Pairing
+    first: npt.NDArray[np.bool_]
+    shares: npt.NDArray[np.float32]
+
+    @classmethod
+    def read(cls, spec: PairsSpec, config: FSRCNNConfig, options: PairOptions) -> _Prepared:
+        """Read files and fit what stands around the network; warn of what does not fit."""
+        variables: dict[str, Any] = {name: getattr(spec, name) for name in ("predictors", "targets", "partners")}
+        pairs = read_pairs(spec.coarse, spec.fine, config.factor, config.halo, **variables)
+        first = _is_before(pairs.stamps, spec)
+        statics = read_statics(spec.static, pairs.domain, pairs.place)
+        pairing = fit(pairs, first, spec, statics, options.members)
+        for words in diagnose(pairs, pairing, first):
+            warn("W-PAIRS", words)
+        if options.keep == "best" or options.patience:
+            chosen = "keep='best'" if options.keep == "best" else "patience="
+            words = f"chooses by the scores on the times from {spec.until} on, which are flattered by it"
+            warn("W-CHOSEN", f"{chosen} {words}")
+        channels = {"channels": len(pairing.targets), "inputs": pairing.channels}
+        config = FSRCNNConfig.from_dict({**config.to_dict(), **channels})
+        shares = np.array([spec.weights.get(target.name, 1.0) for target in pairing.targets], np.float32)
+        return cls(spec, options, config, pairs, pairing, first, shares)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this training from others."""
+        return {
+            "config": self.config.to_dict(),
+            "options": {**dataclasses.asdict(self.options), "save_minutes": None},
+            "data": f"{self._digest} {self.shares.tolist()}",
+            "teacher": None,
+        }
+
+    @cached_property
+    def _digest(self) -> str:
+        """SHA-256 of all that decides a training besides its options, hexadecimal."""
+        words, arrays = packed(self.pairing)
+        result = hashlib.sha256(f"{self.pairs.digest} {json.dumps(words, sort_keys=True)}".encode())
+        for part in (self.first, *arrays.values()):
+            result.update(np.ascontiguousarray(part).tobytes())
+        return result.hexdigest()
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """RMSE of each baseline on the later times, by target."""
+        return baselines(self.pairs, self.pairing, ~self.first)
+
+    def scores(self, networks: Sequence[FSRCNN], device: str) -> dict[str, float]:
+        """RMSE of the networks' mean on the later times, by target."""
+        pairs, pairing = self.pairs, self.pairing
         found = [Errors() for _ in pairing.targets]
-        for times in pairs.blocks(later):
+        for times in pairs.blocks(~self.first):
             given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
             whole = pairs.domain.pad(downscaled(networks, pairing, *given, device).mean(0))
             for k, errors in enumerate(found):
                 errors.add(whole[:, k], pairs.fine[times, k], scored(pairs, pairing, k, times))
         return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
 
-    def keep(networks: list[FSRCNN], step: int) -> None:
-        """The members so far."""
-        nonlocal ours
-        final = scores(networks)
-        save_checkpoint(
-            target,
-            networks,
-            Card(
-                name=target.stem,
-                summary=f"{', '.join(final)} from {', '.join(p.name for p in pairing.predictors)}, x{factor}",
-                data=[{"name": path.name, "source": "", "licence": ""} for path in expanded([*coarse, *fine, *static])],
-                scores={
-                    "what": f"RMSE on {int(later.sum())} times from {until} on, fitted on {int(first.sum())} before",
-                    **{name: {"network": round(v, 5), **_rounded(simple[name])} for name, v in final.items()},
-                },
-                training={**dataclasses.asdict(options), "step": step, "arguments": arguments},
-                limits="Only for this grid and these predictors; units and places carry meaning.",
-                created=dt.datetime.now(dt.UTC).date().isoformat(),
-            ),
-            sections=section_of(dataclasses.replace(pairing, members=len(networks))),
-            overwrite=overwrite or ours,
+    def weights(self) -> Array:
+        """How much errors count ``(target, Y, X)``: in units of what the base leaves of each target overall."""
+        pairs, pairing = self.pairs, self.pairing
+        spread = np.stack([target.spread for target in pairing.targets])
+        errors = [Errors() for _ in pairing.targets]
+        for times in pairs.blocks(self.first):
+            bases = pairing.bases(pairs.partners[times])
+            for k, each in enumerate(errors):
+                truth = pairs.fine[times, k]
+                each.add(bases[:, k], truth, np.isfinite(truth) & np.isfinite(bases[:, k]) & (spread[k] > 0))
+        overall = np.array([each.rmse for each in errors])
+        result: Array = (np.nan_to_num(spread) / overall[:, None, None]).astype(np.float32)
+        return result * self.shares[:, None, None]
+
+    def card(self, name: str, scores: Mapping[str, float], step: int) -> Card:
+        """Return the model card of networks with these scores."""
+        first, predictors = self.first, ", ".join(p.name for p in self.pairing.predictors)
+        rows = {target: {"network": value, **self.baselines[target]} for target, value in scores.items()}
+        return Card(
+            name=name,
+            summary=f"{', '.join(scores)} from {predictors}, x{self.config.factor}",
+            data=[{"name": path.name, "source": "", "licence": ""} for path in self.spec.files],
+            scores={
+                "what": f"RMSE on {(~first).sum()} times from {self.spec.until} on, fitted on {first.sum()} before",
+                **{target: {name: round(value, 5) for name, value in row.items()} for target, row in rows.items()},
+            },
+            training={**dataclasses.asdict(self.options), "step": step, "arguments": self.spec.record()},
+            limits="Only for this grid and these predictors; units and places carry meaning.",
+            created=dt.datetime.now(dt.UTC).date().isoformat(),
         )
-        ours = True
 
-    def member(number: int, ranks: Ranks) -> FSRCNN:
-        """Train one, from where it was left."""
-        nonlocal steps, seconds
-        own = dataclasses.replace(options, seed=options.seed + number)
-        torch.manual_seed(own.seed)
-        model = FSRCNN(config)
-        with torch.no_grad():
-            model.deconvolution.weight *= 0.01  # start at the base
-        run = Run(model.to(device), own, ranks)
-        best = run.untrained
-        if unfinished is not None and unfinished.values["member"] == number:
-            best = _network(config, unfinished, number)
-            run.restore(unfinished, identity)
 
-        def draw(step: int) -> _Batch:
-            times = drawn(first, own.batch_size, own.seed, step)
-            return _batch(pairs, pairing, times, ranks.share(len(times)), _left_out(own, step, len(times), config.d))
+class _PairsTraining:
+    """Train the members of an ensemble one after the other.
 
-        def loss_of(batch: _Batch) -> tuple[Tensor, list[str]]:
-            x, truth, valid, left = (each.to(device) for each in batch.tensors)
-            with run.autocast():
-                result = _with_dropout(run.model, x, left)
-            error = (result.float() - truth) * weight
-            return penalty(error.where(valid, torch.zeros_like(error)), valid, own, ranks), batch.shown
+    Parameters
+    ----------
+    data : _Prepared
+        The same for all members.
+    out : Path
+        The checkpoint, which holds the members so far.
+    device : str
+        Of the networks.
+    unfinished : State, optional
+        To resume from.
+    """
 
-        def ratios(network: FSRCNN) -> dict[str, float]:
-            return {name: value / min(simple[name].values()) for name, value in scores([network]).items()}
+    def __init__(self, data: _Prepared, out: Path, device: str, unfinished: State | None) -> None:
+        self.data = data
+        self.out = out
+        self.device = device
+        self.unfinished = unfinished
+        self.may_replace = False
+        self.weights = torch.from_numpy(data.weights()).to(device)
+        self.done: list[FSRCNN] = []
+        self.alone: list[dict[str, float]] = []
+        self.steps, self.seconds = 0, 0.0
 
-        def keep_best(network: FSRCNN, _score: float, _ratios: dict[str, float], step: int) -> None:
-            nonlocal best
-            best = network
-            keep([*done, best], step)
-
-        def save() -> None:
-            state = run.state(identity)
-            tensors = {f"member{k}.{n}": t for k, net in enumerate([*done, best]) for n, t in net.state_dict().items()}
-            values = {**state.values, "member": number, "alone": alone}
-            save_state(target, State(number * own.steps + state.step, state.tensors | tensors, values))
-
-        def said(record: dict[str, Any]) -> None:
-            if report is not None and own.members > 1:
-                record = {**record, "done": (number + record["done"]) / own.members, "member": number}
-            if report is not None:
-                report(record)
-
-        prepared = made_ahead(draw, run.step)
-        result = train_to_the_end(run, prepared, loss_of, ratios, keep_best, save, said, each_step, str(target))
-        steps, seconds = steps + result.steps, seconds + result.seconds
-        return best
-
-    with joined(device, options.batch_size, timed=options.minutes is not None) as ranks, deterministic_torch():
-        start = 0
-        if unfinished is not None:
-            start, alone = unfinished.values["member"], unfinished.values["alone"]
-            done = [_network(config, unfinished, number) for number in range(start)]
-        elif ranks.first:
-            remove_states(target)
-        for number in range(start, options.members):
-            network = member(number, ranks)
-            done.append(network)
+    def run(self, report: Report | None, each_step: Callable[[], None]) -> PairResult:
+        """Train to the end of the last member's schedule."""
+        options = self.data.options
+        together = join_processes(self.device, options.batch_size, timed=options.minutes is not None)
+        with together as ranks, deterministic_torch():
+            if self.unfinished is not None:
+                self.alone = self.unfinished.values["alone"]
+                self.done = [self.saved_network(number) for number in range(self.unfinished.values["member"])]
+            elif ranks.first:
+                remove_states(self.out)
+            for number in range(len(self.done), options.members):
+                member = _MemberTraining(self, number, ranks, report)
+                result = train_network(member, each_step)
+                self.steps, self.seconds = self.steps + result.steps, self.seconds + result.seconds
+                self.done.append(member.best)
+                if ranks.first:
+                    self.alone.append(self.data.scores([member.best], self.device))
             if ranks.first:
-                alone.append(scores([network]))
-        if ranks.first:
-            remove_states(target)
-    final = scores(done)
-    return PairResult(
-        str(target),
-        (int(first.sum()), int(later.sum())),
-        {name: {"network": value, **simple[name]} for name, value in final.items()},
-        {name: [each[name] for each in alone] for name in final},
-        steps,
-        seconds,
-        pairs.step,
-    )
+                remove_states(self.out)
+        return self._result()
 
+    def _result(self) -> PairResult:
+        data = self.data
+        final = data.scores(self.done, self.device)
+        return PairResult(
+            str(self.out),
+            (int(data.first.sum()), int((~data.first).sum())),
+            {name: {"network": value, **data.baselines[name]} for name, value in final.items()},
+            {name: [each[name] for each in self.alone] for name in final},
+            self.steps,
+            self.seconds,
+            data.pairs.step,
+        )
 
-def arguments_of(
-    coarse: Sequence[str | os.PathLike[str]],
-    fine: Sequence[str | os.PathLike[str]],
-    static: Sequence[str | os.PathLike[str]] = (),
-    until: str = "",
-    calendar: bool = True,
-    base: str = "regression",
-    conserving: str = "auto",
-    predictors: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    partners: dict[str, str] | None = None,
-    transforms: dict[str, str] | None = None,
-    limits: dict[str, tuple[float, float]] | None = None,
-    weights: dict[str, float] | None = None,
-) -> dict[str, str]:
-    """What besides options decides a training on pairs, in words, for its card; files by name and size."""
-    files = {name: expanded(some) for name, some in (("coarse", coarse), ("fine", fine), ("static", static))}
-    shown = {name: ", ".join(f"{path.name} ({size_of(path)})" for path in paths) for name, paths in files.items()}
-    tables = {"partners": partners, "transforms": transforms, "limits": limits, "weights": weights}
-    return {
-        **shown,
-        "until": until,
-        "calendar": str(calendar),
-        "base": base,
-        "conserving": conserving,
-        "predictors": ", ".join(predictors),
-        "targets": ", ".join(targets),
-        **{name: ", ".join(f"{k}={v}" for k, v in sorted((each or {}).items())) for name, each in tables.items()},
-    }
+    def saved_network(self, number: int) -> FSRCNN:
+        """Return a member that a stopped training had."""
+        assert self.unfinished is not None
+        begin, model = f"member{number}.", FSRCNN(self.data.config)
+        tensors = self.unfinished.tensors.items()
+        model.load_state_dict({n.removeprefix(begin): t for n, t in tensors if n.startswith(begin)})
+        return model
 
-
-def _limits(
-    pairs: Pairs, limits: dict[str, tuple[float, float]] | None, *, positive: bool
-) -> dict[str, tuple[float, float]]:
-    low = dict.fromkeys((str(target.name) for target in pairs.targets), (0.0, float("inf"))) if positive else {}
-    return low | (limits or {})
-
-
-def _digest(pairs: Pairs, pairing: Pairing, first: Array) -> str:
-    """SHA-256 of all that decides a training besides its options, hexadecimal."""
-    words, arrays = packed(pairing)
-    result = hashlib.sha256(f"{pairs.digest} {json.dumps(words, sort_keys=True)}".encode())
-    for part in (first, *arrays.values()):
-        result.update(np.ascontiguousarray(part).tobytes())
-    return result.hexdigest()
-
-
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 5) for name, value in scores.items()}
-
-
-def _before(stamps: list[Stamp], until: str) -> npt.NDArray[np.bool_]:
-    try:
-        parts = tuple(int(part) for part in until.split("-"))
-    except ValueError:
-        parts = ()
-    if len(parts) != 3:
-        raise UsageError(f"until must be a day such as 1993-06-01, got {until!r}")
-    first = np.array([stamp[:3] < parts for stamp in stamps])
-    if first.all() or not first.any():
-        span = f"{day_text(stamps[0])} to {day_text(stamps[-1])}"
-        raise InputError(f"no time to {'score on from' if first.all() else 'fit on before'} {until}: there are {span}")
-    return first
-
-
-def _shares(pairing: Pairing, weights: dict[str, float]) -> npt.NDArray[np.float32]:
-    names = [target.name for target in pairing.targets]
-    for name, value in weights.items():
-        if name not in names:
-            raise UsageError(f"no target {printable(name)} to weigh: there are {printable(', '.join(names))}")
-        if not 0 < value < float("inf"):
-            raise UsageError(f"the weight of {printable(name)} must be above 0 and finite, got {value}")
-    return np.array([weights.get(name, 1.0) for name in names], np.float32)
-
-
-def _weights(pairs: Pairs, pairing: Pairing, first: Array) -> Array:
-    """How much errors count ``(target, Y, X)``: in units of what the base leaves of each target overall."""
-    spread = np.stack([target.spread for target in pairing.targets])
-    errors = [Errors() for _ in pairing.targets]
-    for times in pairs.blocks(first):
-        bases = pairing.bases(pairs.partners[times])
-        for k, each in enumerate(errors):
-            truth = pairs.fine[times, k]
-            each.add(bases[:, k], truth, np.isfinite(truth) & np.isfinite(bases[:, k]) & (spread[k] > 0))
-    overall = np.array([each.rmse for each in errors])
-    result: Array = (np.nan_to_num(spread) / overall[:, None, None]).astype(np.float32)
-    return result
+    def keep(self, networks: Sequence[FSRCNN], step: int) -> None:
+        """Write the members so far as the checkpoint."""
+        card = self.data.card(self.out.stem, self.data.scores(networks, self.device), step)
+        sections = section_of(dataclasses.replace(self.data.pairing, members=len(networks)))
+        save_checkpoint(self.out, networks, card, sections=sections, overwrite=self.may_replace)
+        self.may_replace = True
 
 
 @dataclass(frozen=True)
@@ -430,26 +338,94 @@ class _Batch:
     shown: list[str]
 
 
-def _batch(pairs: Pairs, pairing: Pairing, times: Array, share: slice, stay: Array) -> _Batch:
-    own = times[share]
-    spread = np.stack([target.spread for target in pairing.targets])
-    left = pairs.fine[own] - pairing.bases(pairs.partners[own])
-    valid = np.isfinite(left) & (spread > 0)
-    truth = np.where(valid, left / np.where(spread > 0, spread, 1), 0.0).astype(np.float32)
-    arrays = pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin), truth, valid, stay[share]
-    x, y, where, kept = (torch.from_numpy(each) for each in arrays)
-    return _Batch((x, y, where, kept), [day_text(pairs.stamps[i]) for i in own[:3]])
+class _MemberTraining(Training[_Batch]):
+    """Train one member, from where it was left."""
+
+    def __init__(self, whole: _PairsTraining, number: int, ranks: Ranks, report: Report | None) -> None:
+        self.whole, self.data, self.number = whole, whole.data, number
+        self.options = dataclasses.replace(self.data.options, seed=self.data.options.seed + number)
+        torch.manual_seed(self.options.seed)
+        model = FSRCNN(self.data.config)
+        with torch.no_grad():
+            model.deconvolution.weight *= 0.01  # start at the base
+        run = Run(model.to(whole.device), self.options, ranks)
+        super().__init__(run, whole.out, None if report is None else self._reporting(report))
+        self.best = run.untrained
+        unfinished = whole.unfinished
+        if unfinished is not None and unfinished.values["member"] == number:
+            self.best = whole.saved_network(number)
+            run.restore(unfinished, self.data.identity)
+
+    def _reporting(self, report: Report) -> Report:
+        """Return a report of this member's records."""
+        number, members = self.number, self.options.members
+        if members == 1:
+            return report
+        return lambda record: report({**record, "done": (number + record["done"]) / members, "member": number})
+
+    def draw(self, step: int) -> _Batch:
+        """Make the times of a step, of which each process takes its part."""
+        pairs, pairing, options = self.data.pairs, self.data.pairing, self.options
+        times = drawn(self.data.first, options.batch_size, options.seed, step)
+        shard = self.run.ranks.shard(len(times))
+        own = times[shard]
+        spread = np.stack([target.spread for target in pairing.targets])
+        left = pairs.fine[own] - pairing.bases(pairs.partners[own])
+        valid = np.isfinite(left) & (spread > 0)
+        truth = np.where(valid, left / np.where(spread > 0, spread, 1), 0.0).astype(np.float32)
+        stay = _dropout_factors(options, step, len(times), self.data.config.d)[shard]
+        arrays = pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin), truth, valid, stay
+        x, y, where, kept = (torch.from_numpy(each) for each in arrays)
+        return _Batch((x, y, where, kept), [day_text(pairs.stamps[i]) for i in own[:3]])
+
+    def loss(self, batch: _Batch) -> tuple[Tensor, list[str]]:
+        """Return the loss of a batch of times, and its first days."""
+        x, truth, valid, stay = (each.to(self.whole.device) for each in batch.tensors)
+        with self.run.autocast():
+            result = _run_with_dropout(self.run.model, x, stay)
+        error = (result.float() - truth) * self.whole.weights
+        kept = error.where(valid, torch.zeros_like(error))
+        return penalty(kept, valid, self.options, self.run.ranks), batch.shown
+
+    def validate(self, model: FSRCNN) -> dict[str, float]:
+        """Return each target's RMSE divided by that of its best baseline."""
+        scores = self.data.scores([model], self.whole.device)
+        return {name: value / min(self.data.baselines[name].values()) for name, value in scores.items()}
+
+    def keep(self, model: FSRCNN, step: int) -> None:
+        """Write the members so far, this one among them."""
+        self.best = model
+        self.whole.keep([*self.whole.done, model], step)
+
+    def save(self) -> None:
+        """Write the run's state, and the members so far."""
+        state = self.run.state(self.data.identity)
+        networks = enumerate([*self.whole.done, self.best])
+        tensors = {f"member{k}.{name}": t for k, net in networks for name, t in net.state_dict().items()}
+        values = {**state.values, "member": self.number, "alone": self.whole.alone}
+        step = self.number * self.options.steps + state.step
+        save_state(self.out, State(step, state.tensors | tensors, values))
 
 
-def _left_out(options: PairOptions, step: int, times: int, channels: int) -> Array:
-    """Factors ``(time, channel, 1, 1)`` of the channels before the deconvolution: 0 for those left out in a step."""
+def _is_before(stamps: Sequence[Stamp], spec: PairsSpec) -> npt.NDArray[np.bool_]:
+    """Tell which times come before the day that parts them."""
+    first = np.array([stamp[:3] < spec.first_day for stamp in stamps])
+    if first.all() or not first.any():
+        span = f"{day_text(stamps[0])} to {day_text(stamps[-1])}"
+        words = f"no time to {'score on from' if first.all() else 'fit on before'} {spec.until}"
+        raise InputError(f"{words}: there are {span}")
+    return first
+
+
+def _dropout_factors(options: PairOptions, step: int, times: int, channels: int) -> Array:
+    """Draw factors ``(time, channel, 1, 1)`` of the channels before the deconvolution, 0 for those left out."""
     lots = np.random.default_rng([options.seed, step, 1]).uniform(size=(times, channels, 1, 1))
     result: Array = ((lots >= options.dropout) / (1 - options.dropout)).astype(np.float32)
     return result
 
 
-def _with_dropout(model: FSRCNN, x: Tensor, stay: Tensor) -> Tensor:
-    """The network's result, the channels before the deconvolution multiplied (Tompson et al. 2015)."""
+def _run_with_dropout(model: FSRCNN, x: Tensor, stay: Tensor) -> Tensor:
+    """Return the network's result, the channels before the deconvolution multiplied (Tompson et al. 2015)."""
     weights = model.weights()
     *others, last = weights.layers
 
@@ -460,11 +436,3 @@ def _with_dropout(model: FSRCNN, x: Tensor, stay: Tensor) -> Tensor:
             return last(hidden * stay)
 
     return run_layers(model.config, x, Weights([*others, Dropped()], weights.skip))
-
-
-def _network(config: FSRCNNConfig, state: State, number: int) -> FSRCNN:
-    """A member that a stopped training had."""
-    begin = f"member{number}."
-    model = FSRCNN(config)
-    model.load_state_dict({n.removeprefix(begin): t for n, t in state.tensors.items() if n.startswith(begin)})
-    return model

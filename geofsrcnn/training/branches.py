@@ -30,7 +30,7 @@ def add_branches(model: FSRCNN) -> None:
         parametrize.register_parametrization(layer, "weight", _Branches(layer.weight))  # type: ignore[arg-type]
 
 
-def folded(model: FSRCNN) -> FSRCNN:
+def fold(model: FSRCNN) -> FSRCNN:
     """The plain network that gives the same: branches summed into single convolutions."""
     weights = {name: tensor for name, tensor in model.state_dict().items() if ".parametrizations." not in name}
     for i, layer in enumerate(model.mapping):

@@ -59,16 +59,16 @@ def check_logbook(
             taken.append(path)
     if curves is not None:
         if Path(curves).suffix != ".png":
-            raise UsageError(f"--curves draws a .png: {printable(curves)}")
-        _needs("matplotlib", "--curves", "report")
+            raise UsageError(f"curves= must end in .png: {printable(curves)}")
+        _needs("matplotlib", "curves=", "report")
     if events is not None:
         folder = Path(events).absolute()
         refuse_same(folder, *taken)
         if folder.exists() and not folder.is_dir():
-            raise OutputError(f"--tensorboard needs a folder: {printable(folder)} is a file")
+            raise OutputError(f"tensorboard= needs a folder: {printable(folder)} is a file")
         if not folder.parent.is_dir():
             raise OutputError(f"output folder is missing: {printable(folder.parent)}: make it first")
-        _needs("tensorboard", "--tensorboard", "tensorboard")
+        _needs("tensorboard", "tensorboard=", "tensorboard")
 
 
 def _needs(package: str, option: str, extra: str) -> None:

@@ -6,10 +6,12 @@ import copy
 import json
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,10 @@ from torch.utils import deterministic
 from geofsrcnn.errors import TrainError, UsageError, printable
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.fsrcnn import FSRCNN
-from geofsrcnn.training.branches import folded
+from geofsrcnn.training.branches import fold
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.processes import ALONE, LostRank, Ranks
+from geofsrcnn.training.patches import prefetch
+from geofsrcnn.training.processes import SINGLE_PROCESS, LostRank, Ranks
 from geofsrcnn.training.schedule import BAD_IN_A_ROW, BAD_SHARE, WARM_UP, Result, Schedule, TrainOptions
 from geofsrcnn.training.states import State
 
@@ -28,12 +31,12 @@ from geofsrcnn.training.states import State
 class Run:
     """All that changes while a network is trained."""
 
-    def __init__(self, model: FSRCNN, options: Schedule, ranks: Ranks = ALONE) -> None:
+    def __init__(self, model: FSRCNN, options: Schedule, ranks: Ranks = SINGLE_PROCESS) -> None:
         self.options = options
         self.ranks = ranks
         self.model = model
         self.average = copy.deepcopy(model)
-        self.untrained = folded(model)
+        self.untrained = fold(model)
         self.parameters = {
             name: parameter
             for name, parameter in model.named_parameters()
@@ -85,6 +88,18 @@ class Run:
         falling = 0.5 * (1 + math.cos(math.pi * self.done)) if self.options.lr_schedule == "cosine" else 1.0
         return self.options.learning_rate * min(1.0, (self.step + 1) / WARM_UP) * falling
 
+    def record(self, done: float, score: float) -> dict[str, Any]:
+        """Return the figures of a validation, for a report."""
+        return {
+            "step": self.step,
+            "done": done,
+            "seconds": round(self.seconds, 1),
+            "learning_rate": round(self.learning_rate, 8),
+            "loss": round(self.losses / max(self.counted, 1), 5),
+            "score": round(score, 5),
+            "best": round(self.best, 5),
+        }
+
     def take(self, loss: Tensor, batch: list[str]) -> None:
         """One optimiser step; one with a loss or gradient that is not finite changes nothing."""
         options = self.options
@@ -96,9 +111,9 @@ class Run:
             for name, parameter in self.parameters.items():
                 if not name.startswith(("deconvolution.", "skip")):
                     parameter.grad = None
-        self.ranks.add_up(self.parameters.values())
+        self.ranks.all_reduce_gradients(self.parameters.values())
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        value = self.ranks.total(loss.detach()).item()
+        value = self.ranks.all_reduce_sum(loss.detach()).item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             self._left_out(batch)
             return
@@ -141,7 +156,7 @@ class Run:
         if differing := [key for key in identity if saved.get(key) != json.loads(json.dumps(identity[key]))]:
             raise UsageError(
                 f"the unfinished training had other {' and '.join(_WORDS[k] for k in differing)}: give it the same, or "
-                "start anew with --overwrite"
+                "start anew with overwrite=True"
             )
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
         for name, tensor in state.tensors.items():
@@ -192,88 +207,108 @@ def deterministic_torch() -> Iterator[None]:
 B = TypeVar("B")
 
 
-def fit(
-    run: Run,
-    batches: Iterator[B],
-    loss_of: Callable[[B], tuple[Tensor, list[str]]],
-    validate: Callable[[FSRCNN], dict[str, float]],
-    keep: Callable[[FSRCNN, float, dict[str, float], int], None],
-    save: Callable[[], None],
-    report: Report | None,
-    each_step: Callable[[], None],
-    out: str,
-) -> Result:
-    """Train to the schedule's end.
+class Training(ABC, Generic[B]):
+    """A network in training: where its batches come from, how they are scored, where the result goes.
 
     Parameters
     ----------
     run : Run
         Changes with each step.
-    batches : iterator
-        From the run's step on, without end.
-    loss_of : callable
-        Of a batch, and what it was made of, for messages.
-    validate : callable
-        Ratios to a baseline, by name; their geometric mean is the score.
-    keep : callable
-        Writes the folded network with its score, ratios and step.
-    save : callable
-        Writes the run's state.
-    report, each_step
-        As for `train_model`.
-    out : str
-        The checkpoint, for the result.
+    out : Path
+        The checkpoint.
+    report : callable, optional
+        Gets the figures of each validation.
     """
-    options = run.options
+
+    def __init__(self, run: Run, out: Path, report: Report | None) -> None:
+        self.run = run
+        self.out = out
+        self.report = report
+
+    @abstractmethod
+    def draw(self, step: int) -> B:
+        """Make the batch of a step."""
+
+    @abstractmethod
+    def loss(self, batch: B) -> tuple[Tensor, list[str]]:
+        """Return the loss of a batch, and what it was made of, for messages."""
+
+    @abstractmethod
+    def validate(self, model: FSRCNN) -> dict[str, float]:
+        """Return ratios to a baseline, by name; their geometric mean is the score."""
+
+    @abstractmethod
+    def keep(self, model: FSRCNN, step: int) -> None:
+        """Write a folded network as the checkpoint, of which the run knows the score."""
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the run's state."""
+
+
+def fit(training: Training[Any], each_step: Callable[[], None]) -> Result:
+    """Train to the schedule's end.
+
+    Parameters
+    ----------
+    training : Training
+        Its run changes with each step.
+    each_step : callable
+        Called before each step; what it raises ends the training, its state saved.
+
+    Returns
+    -------
+    Result
+    """
+    run, options = training.run, training.run.options
     saved = time.monotonic()
-    for batch in batches:
+    for batch in prefetch(training.draw, run.step):
         done = run.done
         if run.checked != run.step and (run.step % options.validate_every == 0 or done >= 1):
-            ratios = validate(run.average) if run.ranks.first else {}
-            score = run.ranks.told(geometric_mean(list(ratios.values())) if ratios else 0.0)
-            better = score < run.best
-            run.without_better = 0 if better else run.without_better + 1
-            tired = 0 < options.patience <= run.without_better
-            if tired:
-                done = 1.0
-            if better or (options.keep == "last" and done >= 1):
-                run.best, run.best_fields, run.best_step = score, ratios, run.step
-                if run.step > 0 and run.ranks.first:  # the untrained one at the end only: an older one is worth more
-                    keep(folded(run.average), score, ratios, run.step)
-            if report is not None and run.ranks.first:
-                report(
-                    {
-                        "step": run.step,
-                        "done": done,
-                        "seconds": round(run.seconds, 1),
-                        "learning_rate": round(run.learning_rate, 8),
-                        "loss": round(run.losses / max(run.counted, 1), 5),
-                        "score": round(score, 5),
-                        "best": round(run.best, 5),
-                    }
-                )
-            run.losses, run.counted, run.checked = 0.0, 0, run.step
+            done = _validate(training, done)
         if done >= 1:
             if run.best_step == 0 and run.ranks.first:
-                keep(run.untrained, run.best, run.best_fields, 0)
-            return Result(out, run.best, run.step, run.seconds, run.best_fields)
+                training.keep(run.untrained, 0)
+            return Result(str(training.out), run.best, run.step, run.seconds, run.best_fields)
         try:
             each_step()
         except BaseException:
-            if run.ranks.first:
-                save()
+            _save(training)
             raise
         if time.monotonic() - saved > 60 * options.save_minutes and run.ranks.first:
-            save()
+            training.save()
             saved = time.monotonic()
         try:
-            run.take(*loss_of(batch))
+            run.take(*training.loss(batch))
         except LostRank:
-            if run.ranks.first:  # the step has changed nothing yet
-                save()
+            _save(training)  # the step has changed nothing yet
             each_step()  # which knows whether this process was to stop as well
             raise
     raise AssertionError("batches do not end")
+
+
+def _save(training: Training[Any]) -> None:
+    if training.run.ranks.first:
+        training.save()
+
+
+def _validate(training: Training[Any], done: float) -> float:
+    """Score the averaged weights, keep and report them; return how much of the schedule is done, 1 to end it."""
+    run, options = training.run, training.run.options
+    ratios = training.validate(run.average) if run.ranks.first else {}
+    score = run.ranks.broadcast(geometric_mean(list(ratios.values())) if ratios else 0.0)
+    better = score < run.best
+    run.without_better = 0 if better else run.without_better + 1
+    if 0 < options.patience <= run.without_better:
+        done = 1.0
+    if better or (options.keep == "last" and done >= 1):
+        run.best, run.best_fields, run.best_step = score, ratios, run.step
+        if run.step > 0 and run.ranks.first:  # the untrained one at the end only: an older one is worth more
+            training.keep(fold(run.average), run.step)
+    if training.report is not None and run.ranks.first:
+        training.report(run.record(done, score))
+    run.losses, run.counted, run.checked = 0.0, 0, run.step
+    return done
 
 
 def batch_loss(
@@ -294,7 +329,7 @@ def batch_loss(
     return (1 - weight) * loss + weight * penalty(result.float() - taught, valid, options, ranks)
 
 
-def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks = ALONE) -> Tensor:
+def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks = SINGLE_PROCESS) -> Tensor:
     """The mean loss of errors over the cells that count; of several processes, each one's part of it."""
     if options.loss == "mse":
         each = error.square()
@@ -305,7 +340,7 @@ def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks
     if ranks.count > 1:
         count = torch.tensor(float(each.numel()), device=each.device) if valid is None else valid.sum().float()
         kept = each if valid is None else each.where(valid, torch.zeros_like(each))
-        return kept.sum() / ranks.total(count)
+        return kept.sum() / ranks.all_reduce_sum(count)
     return each.mean() if valid is None else each.where(valid, torch.zeros_like(each)).sum() / valid.sum()
 
 

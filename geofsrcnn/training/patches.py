@@ -27,6 +27,7 @@ from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.raster import GDAL_ERRORS, RasterSource
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window, read_margin
+from geofsrcnn.training.schedule import TrainOptions
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.fill import fill
 
@@ -185,7 +186,7 @@ def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list
 B = TypeVar("B")
 
 
-def made_ahead(draw: Callable[[int], B], step: int) -> Iterator[B]:
+def prefetch(draw: Callable[[int], B], step: int) -> Iterator[B]:
     """Batches from a step on, without end, each made while the one before is used."""
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(draw, step)
@@ -229,21 +230,8 @@ class Patches:
         Fine cells along one side of a coarse cell.
     halo : int
         Of the network, in coarse cells.
-    patch : int
-        Coarse cells along one side of what is scored.
-    batch_size : int
-        Patches in a step.
-    balance : float
-        Files are drawn in proportion to their number of cells to this power; bands share their file's part.
-    pyramid_levels : int
-        How many times the fields are halved (2 x 2 block means) to serve as further fields.
-    blur : float
-        Share of the patches that are smoothed by a random amount first.
-    mix : float
-        Share of the patches to which up to as much of the next one of the step is added, after both were brought to
-        the same contrast: textures that no source has.
-    seed : int
-        Of all draws.
+    options : TrainOptions
+        Sizes and numbers of patches, how fields are drawn, smoothed and mixed, the seed.
     anchored : bool
         Leave zero where it is, for networks that keep values at or above it; else a patch's mean is taken out.
     """
@@ -253,26 +241,19 @@ class Patches:
         fields: list[Field],
         factor: int,
         halo: int,
+        options: TrainOptions,
         *,
-        patch: int,
-        batch_size: int,
-        balance: float,
-        pyramid_levels: int,
-        blur: float,
-        mix: float,
-        seed: int,
         anchored: bool = False,
     ) -> None:
-        self._factor, self._halo, self._batch, self._seed = factor, halo, batch_size, seed
-        self._blur, self._mix, self._anchored = blur, mix, anchored
-        self._size = factor * (patch + 2 * halo)
-        self._fields = [
-            g for f in fields for g in _pyramid(f, pyramid_levels) if min(g.values.shape) >= factor * SMALLEST
-        ]
+        self._factor, self._halo, self._batch, self._seed = factor, halo, options.batch_size, options.seed
+        self._blur, self._mix, self._anchored = options.blur, options.mix, anchored
+        self._size = factor * (options.patch + 2 * halo)
+        pyramid = (level for field in fields for level in _pyramid(field, options.pyramid_levels))
+        self._fields = [level for level in pyramid if min(level.values.shape) >= factor * SMALLEST]
         if not self._fields:
             raise InputError(f"no raster of {factor * SMALLEST} x {factor * SMALLEST} fine cells or more to train on")
         bands = Counter((f.file, f.values.shape) for f in self._fields)
-        weights = [f.values.size**balance / bands[f.file, f.values.shape] for f in self._fields]
+        weights = [f.values.size**options.balance / bands[f.file, f.values.shape] for f in self._fields]
         self._shares = np.cumsum(weights) / sum(weights)
         self._complete = [bool(np.isfinite(f.values).all()) for f in self._fields]
 

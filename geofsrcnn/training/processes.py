@@ -40,54 +40,54 @@ class Ranks:
         """Whether this one writes files and speaks."""
         return self.index == 0
 
-    def share(self, size: int) -> slice:
+    def shard(self, size: int) -> slice:
         """The part of a batch that this process takes.
 
         Examples
         --------
-        >>> [Ranks(index, 3).share(8) for index in range(3)]
+        >>> [Ranks(index, 3).shard(8) for index in range(3)]
         [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
         """
         return slice(self.index * size // self.count, (self.index + 1) * size // self.count)
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce_sum(self, value: Tensor) -> Tensor:
         """The sum over all processes."""
         if self.count == 1:
             return value
         result = value.detach().clone()
-        with _lost_is_said():
+        with _naming_lost_process():
             dist.all_reduce(result)
         return result
 
-    def add_up(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Each gradient becomes the sum over all processes."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.reshape(-1) for g in gradients])
-        with _lost_is_said():
+        with _naming_lost_process():
             dist.all_reduce(flat)
         for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def told(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """The first process's value."""
         if self.count == 1:
             return value
         held = torch.tensor(value if self.first else 0.0, dtype=torch.float64)
-        return float(self.total(held.to(_device())))
+        return float(self.all_reduce_sum(held.to(_device())))
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 def is_first() -> bool:
-    """Whether this process writes files and speaks, before or without `joined`."""
+    """Whether this process writes files and speaks, before or without `join_processes`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
+def join_processes(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
     """The place of this process among those that torchrun has started; alone where it has not.
 
     Parameters
@@ -109,12 +109,12 @@ def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), count)
         return
     if count == 1 or "MASTER_ADDR" not in os.environ:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if batch < count:
         raise UsageError(f"a batch of {batch} cannot be divided among {count} processes: take a larger batch size")
     if timed:
-        raise UsageError("--minutes is for one process: several need --steps, which are the same for all")
+        raise UsageError("minutes= is for one process: several need steps=, which are the same for all")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # Imported before there is a group: its functions would hold that as a default argument for good, so that its
@@ -128,11 +128,13 @@ def joined(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
 
 
 @contextmanager
-def _lost_is_said() -> Iterator[None]:
+def _naming_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise LostRank("another process of the training has ended: the same command with --resume goes on") from error
+        raise LostRank(
+            "another process of the training has ended: the same training with resume=True goes on"
+        ) from error
 
 
 def _device() -> str:

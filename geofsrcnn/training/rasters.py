@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import ConfigError, InputError, OutputError, UsageError, printable
+from geofsrcnn.errors import ConfigError, InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import rmse, scored_mask
-from geofsrcnn.files.paths import local_path, refuse_same
-from geofsrcnn.files.staging import check_target
+from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
@@ -33,11 +32,11 @@ from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Teacher, batch_loss, deterministic_torch, fit
-from geofsrcnn.training.patches import Batch, Field, Patches, digest, made_ahead, split
-from geofsrcnn.training.processes import joined
+from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit
+from geofsrcnn.training.patches import Batch, Field, Patches, digest, split
+from geofsrcnn.training.processes import join_processes
 from geofsrcnn.training.schedule import Result, TrainOptions
-from geofsrcnn.training.states import folder_of, has_states, load_state, remove_states, save_state
+from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import resample
@@ -97,7 +96,7 @@ def train_model(
     overwrite : bool
         Replace an existing `out`.
     resume : bool
-        Go on from the state that a stopped training left beside `out`; from the start if there is none.
+        Resume from the state that a stopped training left beside `out`; from the start if there is none.
     report : callable, optional
         Gets a dict of figures after each validation.
     each_step : callable
@@ -113,106 +112,153 @@ def train_model(
         If an argument is wrong, rasters cannot be used, or the loss is no longer finite.
     """
     options = options or TrainOptions()
-    config = config or FSRCNNConfig(factor=factor)
+    config = _check_config(config or FSRCNNConfig(factor=factor), factor)
+    paths = [local_path(path) for path in fine]
+    others = (*validation, *(x for x in (start, teacher, card) if isinstance(x, (str, os.PathLike))))
+    inputs = [*paths, *(Path(other) for other in others)]
+    target, unfinished = open_checkpoint(out, inputs, overwrite=overwrite, resume=resume)
+    written = _read_card(card)
+    device = check_device(device)
+    rasters = _Rasters.read(paths, [local_path(path) for path in validation], config, options)
+    model = _first_model(config, options, start)
+    guide = None if teacher is None else _teacher(teacher, config).to(device)
+    with join_processes(device, options.batch_size, timed=options.minutes is not None) as ranks:
+        run = Run(model.to(device), options, ranks)
+        training = _RasterTraining(run, target, report, rasters, guide, written)
+        training.may_replace = overwrite or unfinished is not None
+        return training.fit(unfinished, each_step)
+
+
+@dataclass(frozen=True)
+class _Rasters:
+    """What a training reads: patches to learn from, fields to be scored on, and the digest of both."""
+
+    patches: Patches
+    scored: list[_Scored]
+    digest: str
+
+    @classmethod
+    def read(cls, paths: list[Path], validation: list[Path], config: FSRCNNConfig, options: TrainOptions) -> _Rasters:
+        """Read rasters, and hold out sites where none are given to validate on."""
+        factor, anchored = config.factor, config.conserving == "positive"
+        training, held_out = split(paths, validation, factor, hold_out=options.hold_out, seed=options.seed)
+        prepared = [_prepare(field, factor, config.halo, anchored=anchored) for field in held_out]
+        scored = [each for each in prepared if each is not None]
+        if not scored:
+            raise InputError(
+                "no validation field has enough valid cells and any structure: name rasters in validation="
+            )
+        return cls(
+            Patches(training, factor, config.halo, options, anchored=anchored), scored, digest(training + held_out)
+        )
+
+
+class _RasterTraining(Training[Batch]):
+    """Train on patches of fine rasters, whose coarse versions are block means."""
+
+    def __init__(
+        self,
+        run: Run,
+        out: Path,
+        report: Report | None,
+        rasters: _Rasters,
+        guide: Teacher | None,
+        written: dict[str, Any],
+    ) -> None:
+        super().__init__(run, out, report)
+        self.options = cast("TrainOptions", run.options)
+        self.device = str(next(run.model.parameters()).device)
+        self.rasters = rasters
+        self.guide = guide
+        self.written = written
+        self.may_replace = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this training from others."""
+        return {
+            "config": self.run.model.config.to_dict(),
+            "options": {**dataclasses.asdict(self.options), "save_minutes": None},
+            "data": self.rasters.digest,
+            "teacher": None if self.guide is None else self.guide.digest,
+        }
+
+    def fit(self, unfinished: State | None, each_step: Callable[[], None]) -> Result:
+        """Train to the schedule's end, from a saved state if there is one."""
+        first = self.run.ranks.first
+        if unfinished is not None:
+            self.run.restore(unfinished, self.identity)
+        elif first:
+            remove_states(self.out)
+        with deterministic_torch():
+            result = fit(self, each_step)
+        if first:
+            remove_states(self.out)
+        return result
+
+    def draw(self, step: int) -> Batch:
+        """Make the patches of a step."""
+        return self.rasters.patches.draw(step)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, list[str]]:
+        """Return the loss of patches, and where they lie."""
+        own = self.run.ranks.shard(self.options.batch_size)
+        coarse, fine = (torch.from_numpy(part[own]).to(self.device) for part in (batch.coarse, batch.fine))
+        valid = None if batch.valid is None else torch.from_numpy(batch.valid[own]).to(self.device)
+        return batch_loss(self.run, coarse, fine, valid, self.guide, self.options), batch.origins
+
+    def validate(self, model: FSRCNN) -> dict[str, float]:
+        """Return each field's RMSE divided by the baseline's."""
+        scores = {}
+        with torch.inference_mode():
+            for f in self.rasters.scored:
+                fine = model(f.coarse.to(self.device))[0, 0].cpu().numpy().astype(np.float64) + f.offset
+                scores[f.name] = rmse(fine, f.truth, f.where) / f.baseline
+        return scores
+
+    def keep(self, model: FSRCNN, step: int) -> None:
+        """Write the checkpoint with its card."""
+        written, files = self.written, self.rasters.patches.files
+        card = Card(
+            name=self.out.stem,
+            summary=written.get("summary", ""),
+            data=written.get("data") or [{"name": name, "source": "", "licence": ""} for name in files],
+            scores={
+                "what": f"RMSE divided by that of {BASELINE}, held-out sites",
+                "geometric_mean": round(self.run.best, 4),
+                "fields": {name: round(ratio, 4) for name, ratio in self.run.best_fields.items()},
+            },
+            training={**dataclasses.asdict(self.options), "step": step},
+            limits=written.get("limits", ""),
+            created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
+        )
+        save_checkpoint(self.out, model, card, overwrite=self.may_replace)
+        self.may_replace = True
+
+    def save(self) -> None:
+        """Write the run's state."""
+        save_state(self.out, self.run.state(self.identity))
+
+
+def _check_config(config: FSRCNNConfig, factor: int) -> FSRCNNConfig:
     if config.factor != factor:
         raise UsageError(f"the configuration is for factor {config.factor}, not {factor}")
     if config.channels != 1 or config.pad_layers:
         raise UsageError("train takes one-band networks that pad at the input")
-    target = Path(out).absolute()
-    if target.suffix != ".safetensors":
-        raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
-    paths = [local_path(path) for path in fine]
-    others = (*validation, *(x for x in (start, teacher, card) if isinstance(x, (str, os.PathLike))))
-    refuse_same(target, *paths, *(Path(other) for other in others))
-    if has_states(target) and not (resume or overwrite):
-        raise OutputError(f"an unfinished training lies in {printable(folder_of(target))}: use --resume or --overwrite")
-    unfinished = load_state(target) if resume else None
-    check_target(target, overwrite=overwrite or unfinished is not None)
-    written = _read_card(card)
-    device = check_device(device)
+    return config
 
-    training, held_out = split(
-        paths, [local_path(p) for p in validation], factor, hold_out=options.hold_out, seed=options.seed
-    )
-    anchored = config.conserving == "positive"
-    scored = [s for s in (_prepare(f, factor, config.halo, anchored=anchored) for f in held_out) if s is not None]
-    if not scored:
-        raise InputError("no validation field has enough valid cells and any structure: give --validation rasters")
-    patches = Patches(
-        training,
-        factor,
-        config.halo,
-        patch=options.patch,
-        batch_size=options.batch_size,
-        balance=options.balance,
-        pyramid_levels=options.pyramid_levels,
-        blur=options.blur,
-        mix=options.mix,
-        seed=options.seed,
-        anchored=anchored,
-    )
+
+def _first_model(
+    config: FSRCNNConfig, options: TrainOptions, start: str | os.PathLike[str] | Checkpoint | None
+) -> FSRCNN:
+    """Return the network that a training begins with."""
     torch.manual_seed(options.seed)
     model = FSRCNN(config)
     if start is not None:
         _start_from(model, start)
     if options.branches:
         add_branches(model)
-    guide = None if teacher is None else _teacher(teacher, config).to(device)
-    identity = {
-        "config": config.to_dict(),
-        "options": {**dataclasses.asdict(options), "save_minutes": None},
-        "data": digest(training + held_out),
-        "teacher": None if guide is None else guide.digest,
-    }
-    with joined(device, options.batch_size, timed=options.minutes is not None) as ranks:
-        run = Run(model.to(device), options, ranks)
-        if unfinished is not None:
-            run.restore(unfinished, identity)
-        elif ranks.first:
-            remove_states(target)
-        ours = unfinished is not None
-
-        def keep(best: FSRCNN, score: float, fields: dict[str, float], step: int) -> None:
-            nonlocal ours
-            save_checkpoint(
-                target,
-                best,
-                Card(
-                    name=target.stem,
-                    summary=written.get("summary", ""),
-                    data=written.get("data") or [{"name": n, "source": "", "licence": ""} for n in patches.files],
-                    scores={
-                        "what": f"RMSE divided by that of {BASELINE}, held-out sites",
-                        "geometric_mean": round(score, 4),
-                        "fields": {n: round(v, 4) for n, v in fields.items()},
-                    },
-                    training={**dataclasses.asdict(options), "step": step},
-                    limits=written.get("limits", ""),
-                    created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
-                ),
-                overwrite=overwrite or ours,
-            )
-            ours = True
-
-        def save() -> None:
-            save_state(target, run.state(identity))
-
-        def loss_of(batch: Batch) -> tuple[Tensor, list[str]]:
-            own = run.ranks.share(options.batch_size)
-            coarse, fine = (torch.from_numpy(part[own]).to(device) for part in (batch.coarse, batch.fine))
-            valid = None if batch.valid is None else torch.from_numpy(batch.valid[own]).to(device)
-            return batch_loss(run, coarse, fine, valid, guide, options), batch.origins
-
-        def validate(model: FSRCNN) -> dict[str, float]:
-            return _validate(model, scored, device)
-
-        with deterministic_torch():
-            result = fit(
-                run, made_ahead(patches.draw, run.step), loss_of, validate, keep, save, report, each_step, str(target)
-            )
-        if ranks.first:
-            remove_states(target)
-        return result
+    return model
 
 
 def _read_card(card: str | os.PathLike[str] | dict[str, Any] | None) -> dict[str, Any]:
@@ -296,13 +342,3 @@ def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | N
     offset = 0.0 if anchored else float(coarse.mean())
     padded = np.pad(coarse - offset, halo, mode="edge").astype(np.float32)
     return _Scored(f.name, torch.from_numpy(padded)[None, None], offset, truth, where, baseline)
-
-
-def _validate(model: FSRCNN, fields: list[_Scored], device: str) -> dict[str, float]:
-    """RMSE divided by the baseline's, for each field."""
-    scores = {}
-    with torch.inference_mode():
-        for f in fields:
-            fine = model(f.coarse.to(device))[0, 0].cpu().numpy().astype(np.float64) + f.offset
-            scores[f.name] = rmse(fine, f.truth, f.where) / f.baseline
-    return scores

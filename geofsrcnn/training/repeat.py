@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.training import seeds
 from geofsrcnn.training.log import check_logbook, logbook
-from geofsrcnn.training.processes import is_first, joined
+from geofsrcnn.training.processes import is_first, join_processes
 from geofsrcnn.training.states import folder_of, steps_taken
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def train_seeds(shared: Repetition, train_one: Callable[..., Any], listener: Lis
     count_step = _counter(shared, len(plans), _steps_before(shared, targets, ended), listener)
     found = Repeated()
     timed = shared.schedule.minutes is not None
-    together = joined(check_device(shared.device), shared.schedule.batch_size, timed=timed)
+    together = join_processes(check_device(shared.device), shared.schedule.batch_size, timed=timed)
     with together, logbook(**(kept if is_first() else {}), resumed=shared.resume) as write:
         for target, plan in plans:
             if target in ended:

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geofsrcnn.errors import OutputError, UsageError, printable
-from geofsrcnn.files.paths import refuse_same
-from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.checkpoint import load_checkpoint
-from geofsrcnn.training.states import folder_of, has_states
+from geofsrcnn.training.states import check_checkpoint, folder_of
 
 if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Schedule
@@ -40,13 +38,7 @@ def check_targets(found: Sequence[Path], inputs: Sequence[Path], *, overwrite: b
         If a checkpoint would replace an input or what is there.
     """
     for target in found:
-        if target.suffix != ".safetensors":
-            raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
-        refuse_same(target, *inputs)
-        check_target(target, overwrite=overwrite or resume)
-        if has_states(target) and not (overwrite or resume):
-            where = printable(folder_of(target))
-            raise OutputError(f"an unfinished training lies in {where}: use --resume or --overwrite")
+        check_checkpoint(target, inputs, overwrite=overwrite, resume=resume)
 
 
 def begin(target: Path) -> None:
@@ -80,7 +72,7 @@ def finished_scores(
     differing += [name for name in {**now, **before} if before.get(name) != now.get(name)]
     if differing:
         words = f"{printable(target.name)} is of a training with another {printable(' and '.join(differing))}"
-        raise UsageError(f"{words}: give it the same or --overwrite")
+        raise UsageError(f"{words}: give it the same, or use overwrite=True")
     if "geometric_mean" in card.scores:
         return {"score": float(card.scores["geometric_mean"])}
     return {name: float(row["network"]) for name, row in card.scores.items() if isinstance(row, dict)}

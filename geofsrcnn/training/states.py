@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from geofsrcnn._version import __version__
-from geofsrcnn.errors import OutputError, TrainError, printable, warn
-from geofsrcnn.files.staging import staged
+from geofsrcnn.errors import OutputError, TrainError, UsageError, printable, warn
+from geofsrcnn.files.paths import refuse_same
+from geofsrcnn.files.staging import check_target, staged
 
 FORMAT_VERSION = 1
 
@@ -50,6 +53,41 @@ class State:
 def folder_of(checkpoint: Path) -> Path:
     """Where the states of a training lie."""
     return checkpoint.with_suffix(".training")
+
+
+def check_checkpoint(out: str | os.PathLike[str], inputs: Iterable[Path], *, overwrite: bool, resume: bool) -> Path:
+    """Return the path of a checkpoint to train.
+
+    Raises
+    ------
+    UsageError, OutputError
+        If its name is of another kind, or it would replace an input, a checkpoint or an unfinished training.
+    """
+    target = Path(out).absolute()
+    if target.suffix != ".safetensors":
+        raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
+    refuse_same(target, *inputs)
+    if has_states(target) and not (resume or overwrite):
+        folder = printable(folder_of(target))
+        raise OutputError(f"an unfinished training lies in {folder}: use resume=True or overwrite=True")
+    check_target(target, overwrite=overwrite or resume)
+    return target
+
+
+def open_checkpoint(
+    out: str | os.PathLike[str], inputs: Iterable[Path], *, overwrite: bool, resume: bool
+) -> tuple[Path, State | None]:
+    """Return the path of a checkpoint to train, and the state to go on from, if there is one.
+
+    Raises
+    ------
+    UsageError, OutputError
+        As `check_checkpoint`, and if the training to resume is finished.
+    """
+    target = check_checkpoint(out, inputs, overwrite=overwrite, resume=resume)
+    if resume and not overwrite and target.exists() and not has_states(target):
+        raise OutputError(f"{printable(target.name)} is finished: nothing is left to resume; use overwrite=True")
+    return target, load_state(target) if resume else None
 
 
 def save_state(checkpoint: Path, state: State) -> None:
@@ -113,7 +151,7 @@ def load_state(checkpoint: Path) -> State | None:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             warn("W-STATE", f"state {printable(path.name)} is damaged ({printable(error)}) and passed over")
     if found:
-        raise TrainError(f"no sound state in {printable(folder_of(checkpoint))}: remove it, or start with --overwrite")
+        raise TrainError(f"no sound state in {printable(folder_of(checkpoint))}: remove it, or use overwrite=True")
     return None
 
 

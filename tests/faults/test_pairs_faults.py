@@ -15,10 +15,9 @@ from affine import Affine
 from geofsrcnn import load_checkpoint
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, TrainError
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.train import train_pairs
 from tests.support import processes
 from tests.support.faults import STEPS, Gate
-from tests.support.pairfiles import QUICK, SMALL, changed, made, trained
+from tests.support.pairfiles import QUICK, SMALL, changed, made, train_files, trained
 from tests.support.rasters import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
@@ -94,7 +93,7 @@ def test_coarse_fields_are_coarser(files, tmp_path):
     """The same file on both sides, or one as fine, is no pair."""
     line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(**QUICK)}
     with pytest.raises(InputError, match=r"fine.nc has a cell every 0.25, fine.nc every 0.25: coarse fields must be"):
-        train_pairs([files["fine"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
+        train_files([files["fine"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
@@ -180,4 +179,4 @@ def test_rasters_of_one_time_are_no_pairs(tmp_path):
         for n in (8, 16)
     ]
     with pytest.raises(InputError, match="no file has a time axis"):
-        train_pairs(rasters[:1], rasters[1:], 2, tmp_path / "m.safetensors", until="2000-01-01", sizes=SMALL)
+        train_files(rasters[:1], rasters[1:], 2, tmp_path / "m.safetensors", until="2000-01-01", sizes=SMALL)

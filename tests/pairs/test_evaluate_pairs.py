@@ -22,10 +22,9 @@ from geofsrcnn.evaluation.verdict import verdict
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.values.blocks import block_mean
 from tests.support import processes
-from tests.support.pairfiles import DEGREES, METRES, QUICK, SMALL, changed, made, trained
+from tests.support.pairfiles import DEGREES, METRES, QUICK, SMALL, changed, made, train_files, trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -240,7 +239,7 @@ def test_a_network_that_was_taught_nothing_is_no_better(rain, tmp_path, limits, 
         "options": PairOptions(steps=1, learning_rate=1e-9),
         "calendar": False,
     }
-    trained_scores = train_pairs(given, [fine], 4, out, **line, limits=limits, conserving=conserving).scores["pr"]
+    trained_scores = train_files(given, [fine], 4, out, **line, limits=limits or {}, conserving=conserving).scores["pr"]
     (found,) = evaluate_pairs([out], given, [fine])
     assert verdict(found).startswith(("No clear difference between the network and", "The network is worse than"))
     assert found.ratio("network") > 0.9995
@@ -278,7 +277,7 @@ def test_wet_days_are_those_of_1_mm_a_day_in_any_unit(rain, tmp_path, units, sca
         paths[each] = tmp_path / f"{each}.nc"
         other.to_netcdf(paths[each])
     line = {"until": "2000-05-01", "sizes": SMALL, "options": PairOptions(steps=2)}
-    train_pairs([paths["coarse"]], [paths["fine"]], 4, tmp_path / "m.safetensors", **line, limits={name: (0, np.inf)})
+    train_files([paths["coarse"]], [paths["fine"]], 4, tmp_path / "m.safetensors", **line, limits={name: (0, np.inf)})
     (found,) = evaluate_pairs([tmp_path / "m.safetensors"], [paths["coarse"]], [paths["fine"]])
     scores = found.scores["bilinear"]
     assert ("wet_days" in scores) == wet
@@ -302,7 +301,7 @@ def test_times_that_were_fitted_on_do_not_count(case, plain, tmp_path):
     found = case.evaluated("a", since="2000-08-01")
     assert (found.times, found.span) == (27, ("2000-08-01", "2000-08-27"))
     line = {"until": "2000-08-20", "sizes": SMALL, "options": PairOptions(**{**QUICK, "steps": 2})}
-    train_pairs([case.files["coarse"]], [case.files["fine"]], 4, tmp_path / "late.safetensors", **line)
+    train_files([case.files["coarse"]], [case.files["fine"]], 4, tmp_path / "late.safetensors", **line)
     paths = [case.folder / "a.safetensors", tmp_path / "late.safetensors"]
     (found,) = evaluate_pairs(paths, [case.files["coarse"]], [case.files["fine"]])
     assert found.span == ("2000-08-20", "2000-08-27")
@@ -350,8 +349,8 @@ def test_models_that_cannot_stand_together_are_refused(case, tmp_path, random_ne
     """Another factor, another partner, a model of rasters, and none at all."""
     line = {"until": "2000-06-01", "sizes": SMALL, "options": PairOptions(**{**QUICK, "steps": 2})}
     files = [case.files["coarse"]], [case.files["fine"]]
-    train_pairs(*files, 3, tmp_path / "f.safetensors", **line)
-    train_pairs(*files, 4, tmp_path / "p.safetensors", **line, partners={"tas": "stability"})
+    train_files(*files, 3, tmp_path / "f.safetensors", **line)
+    train_files(*files, 4, tmp_path / "p.safetensors", **line, partners={"tas": "stability"})
     for name, words in (
         ("f", r"f\.safetensors is for factor 3, the first model for 4"),
         ("p", r"p\.safetensors refines stability, the first model t"),

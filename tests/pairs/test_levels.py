@@ -19,10 +19,9 @@ from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
-from geofsrcnn.pairs.train import train_pairs
 from geofsrcnn.upscale import pairs as upscale_pairs
 from tests.support import processes
-from tests.support.pairfiles import SMALL, made
+from tests.support.pairfiles import SMALL, made, train_files
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore:W-PAIRS", "ignore:W-UNSEEN")]
 
@@ -93,7 +92,7 @@ def test_a_model_of_levels_is_trained_evaluated_and_applied(files, tmp_path):
         (("t",), ["t850", "t700", "t500"]),
         (("t700", "t500"), ["t700", "t500"]),
     ):
-        train_pairs([tmp_path / "c.nc"], fine, 4, out, **LINE, predictors=chosen, partners={"tas": names[0]})
+        train_files([tmp_path / "c.nc"], fine, 4, out, **LINE, predictors=chosen, partners={"tas": names[0]})
         assert [p.name for p in pairing_of(load_checkpoint(out)).predictors] == names
     (found,) = evaluate_pairs([out], [tmp_path / "c.nc"], fine)
     assert found.times == 88
@@ -101,7 +100,7 @@ def test_a_model_of_levels_is_trained_evaluated_and_applied(files, tmp_path):
     apart = [whole[["t"]].isel(level=[i]) for i in (2, 1)]
     assert np.array_equal(downscale_dataset(apart, out)["tas"], one, equal_nan=True)
     with pytest.raises(UsageError, match="no coarse variable t925: there are t500, t700, t850"):
-        train_pairs([tmp_path / "c.nc"], fine, 4, out, **LINE, predictors=["t925"])
+        train_files([tmp_path / "c.nc"], fine, 4, out, **LINE, predictors=["t925"])
 
 
 def ensemble(dataset: xr.Dataset, dim: str = "number") -> xr.Dataset:
@@ -117,7 +116,7 @@ def ensemble(dataset: xr.Dataset, dim: str = "number") -> xr.Dataset:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_model_runs_over_every_member(files, tmp_path, dim, lazy):
     """Each as it would alone, in memory and lazily; what has no members goes with all."""
-    train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
+    train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
     coarse = loaded(files["coarse"])
     many = ensemble(coarse[["t"]], dim)
     given = [many.chunk(time=50) if lazy else many, coarse[["stability"]]]
@@ -134,7 +133,7 @@ def test_a_model_runs_over_every_member(files, tmp_path, dim, lazy):
 def test_files_of_an_ensemble_are_written(files, tmp_path, name):
     """As the accessor gives them, for several networks too."""
     line = {**LINE, "options": PairOptions(steps=4, members=2)}
-    train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
+    train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     many = ensemble(loaded(files["coarse"]))
     many.to_netcdf(tmp_path / "c.nc")
     upscale_file(tmp_path / "c.nc", tmp_path / name, model=tmp_path / "m.safetensors")
@@ -152,12 +151,12 @@ def test_members_train_as_times_of_their_own(files, tmp_path):
     ensemble(fine).to_netcdf(tmp_path / "f.nc")
     out = tmp_path / "m.safetensors"
     for truth in (files["fine"], tmp_path / "f.nc"):
-        assert train_pairs([tmp_path / "c.nc"], [truth], 4, out, **LINE).times == (3 * 152, 3 * 88)
+        assert train_files([tmp_path / "c.nc"], [truth], 4, out, **LINE).times == (3 * 152, 3 * 88)
         (found,) = evaluate_pairs([out], [tmp_path / "c.nc"], [truth])
         assert found.times == 3 * 88
     ensemble(fine).isel(number=slice(0, 2)).to_netcdf(tmp_path / "two.nc")
     with pytest.raises(InputError, match=r"two\.nc and c\.nc have other members \(2 and 3\)"):
-        train_pairs([tmp_path / "c.nc"], [tmp_path / "two.nc"], 4, out, **LINE)
+        train_files([tmp_path / "c.nc"], [tmp_path / "two.nc"], 4, out, **LINE)
 
 
 def test_each_member_is_paired_with_its_own_truth(tmp_path):
@@ -175,7 +174,7 @@ def test_each_member_is_paired_with_its_own_truth(tmp_path):
             tmp_path / f"{name}.nc"
         )
     line = {**LINE, "until": "2000-02-15"}
-    scores = train_pairs([tmp_path / "c.nc"], [tmp_path / "f.nc"], 4, tmp_path / "m.safetensors", **line).scores["t"]
+    scores = train_files([tmp_path / "c.nc"], [tmp_path / "f.nc"], 4, tmp_path / "m.safetensors", **line).scores["t"]
     assert scores["cell regression"] < 10  # what interpolation between cells leaves; 40 if members were mixed up
     assert scores["climatology"] > 20
 
@@ -200,7 +199,7 @@ def test_predictors_in_other_units_train_and_apply(files, tmp_path, given_units,
     for name in ("same", "c"):
         out = tmp_path / f"{name}.safetensors"
         line = {**LINE, "base": "correction"}
-        scores[name] = train_pairs([tmp_path / f"{name}.nc"], [tmp_path / "f.nc"], 4, out, **line).scores["tas"]
+        scores[name] = train_files([tmp_path / f"{name}.nc"], [tmp_path / "f.nc"], 4, out, **line).scores["tas"]
     assert scores["c"] == pytest.approx(scores["same"], rel=1e-3)
     model = tmp_path / "same.safetensors"
     ours, theirs = (downscale_dataset(each, model)["tas"] for each in (coarse, other))
@@ -217,7 +216,7 @@ def test_a_range_of_temperatures_keeps_its_zero(files, tmp_path):
     fine["tas"].attrs.update(words, units="degC")
     coarse.rename(t="tas").to_netcdf(tmp_path / "c.nc")
     fine.to_netcdf(tmp_path / "f.nc")
-    scores = train_pairs([tmp_path / "c.nc"], [tmp_path / "f.nc"], 4, tmp_path / "m.safetensors", **LINE).scores["tas"]
+    scores = train_files([tmp_path / "c.nc"], [tmp_path / "f.nc"], 4, tmp_path / "m.safetensors", **LINE).scores["tas"]
     assert scores["bilinear"] < 50
 
 
@@ -246,7 +245,7 @@ def test_the_command_says_what_was_matched(tmp_path, files):
 
 def test_files_are_decoded_once_and_their_levels_taken_apart_once(files, tmp_path, monkeypatch):
     """Each coarse file of a model of pairs, from the file to the fields."""
-    train_pairs([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
+    train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
     counts: dict[str, int] = {"decoded": 0, "levels_apart": 0}
 
     def counted(name, function):

@@ -19,8 +19,7 @@ from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.read import day_of_year
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import Fields, common_step, common_times, days_between, fields_of
-from geofsrcnn.pairs.train import train_pairs
-from tests.support.pairfiles import SMALL, made
+from tests.support.pairfiles import SMALL, made, train_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -141,7 +140,7 @@ def test_months_train_evaluate_and_apply(monthly, tmp_path):
     line = {"until": "1990-01-01", "sizes": SMALL, "options": PairOptions(steps=2), "overwrite": True}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = train_pairs([monthly["coarse"]], [monthly["fine"]], 4, out, **line)
+        result = train_files([monthly["coarse"]], [monthly["fine"]], 4, out, **line)
     assert (result.times, result.matched) == ((120, 120), "months")
     assert pairing_of(load_checkpoint(out)).fitted == ("1980-01-16", "1989-12-16")
     with xr.open_dataset(monthly["coarse"]) as coarse:
@@ -164,8 +163,8 @@ def test_months_since_train_and_apply(monthly, tmp_path):
         whole["time"].attrs = {"units": "months since 1980-01-01", "calendar": "standard"}
         whole.to_netcdf(counted[name])
     line = {"until": "1990-01-01", "sizes": SMALL, "options": PairOptions(steps=2)}
-    dated = train_pairs([monthly["coarse"]], [monthly["fine"]], 4, tmp_path / "a.safetensors", **line)
-    result = train_pairs([counted["coarse"]], [counted["fine"]], 4, tmp_path / "b.safetensors", **line)
+    dated = train_files([monthly["coarse"]], [monthly["fine"]], 4, tmp_path / "a.safetensors", **line)
+    result = train_files([counted["coarse"]], [counted["fine"]], 4, tmp_path / "b.safetensors", **line)
     assert result.scores == dated.scores
     with xr.open_dataset(counted["coarse"], decode_times=False) as raw:
         fine = downscale_dataset(raw, tmp_path / "b.safetensors")

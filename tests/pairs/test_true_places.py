@@ -26,8 +26,7 @@ from geofsrcnn.pairs.places import GLOBE, Frame, carried
 from geofsrcnn.pairs.read import read_statics
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
-from geofsrcnn.pairs.train import train_pairs
-from tests.support.pairfiles import SMALL
+from tests.support.pairfiles import SMALL, train_files
 from tests.support.rasters import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,7 +127,7 @@ def train(folder: Path, fine: xr.Dataset, coarse: xr.Dataset) -> dict[str, float
     fine.to_netcdf(folder / "fine.nc")
     coarse.to_netcdf(folder / "coarse.nc")
     line = {"until": "2000-02-10", "sizes": SMALL, "options": PairOptions(steps=2), "overwrite": True}
-    return train_pairs([folder / "coarse.nc"], [folder / "fine.nc"], 4, folder / "m.safetensors", **line).scores["tas"]
+    return train_files([folder / "coarse.nc"], [folder / "fine.nc"], 4, folder / "m.safetensors", **line).scores["tas"]
 
 
 @pytest.mark.filterwarnings("ignore:W-UNSEEN")
@@ -203,7 +202,7 @@ def test_of_fine_files_one_of_which_states_no_crs_that_is_named(tmp_path):
         globe().to_netcdf(tmp_path / "coarse.nc")
         fine = [tmp_path / "a.nc", tmp_path / "b.nc"]
         with pytest.raises(InputError, match=r"a\.nc is .*, b\.nc states no CRS: give it a grid_mapping"):
-            train_pairs([tmp_path / "coarse.nc"], fine, 4, tmp_path / "m.safetensors", until="2000-02-10")
+            train_files([tmp_path / "coarse.nc"], fine, 4, tmp_path / "m.safetensors", until="2000-02-10")
 
 
 def test_grids_of_no_stated_crs_are_told_apart_by_their_latitudes(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib import cbook
 
-from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.train import train_pairs
+from geofsrcnn.pairs.spec import PairOptions, PairsSpec
+from geofsrcnn.pairs.train import PairResult, train_pairs
 from geofsrcnn.values.blocks import block_mean
 
 QUICK = {"steps": 60, "validate_every": 30, "batch_size": 16}
@@ -66,9 +67,16 @@ def made(
     return paths
 
 
+def train_files(coarse: list[Path], fine: list[Path], factor: int, out: Path, **options: object) -> PairResult:
+    """Train on files; keywords are those of a `PairsSpec` and of `train_pairs` together."""
+    told = {each.name for each in fields(PairsSpec)} & set(options)
+    spec = PairsSpec(coarse, fine, **{name: options.pop(name) for name in told})  # type: ignore[arg-type]
+    return train_pairs(spec, factor, out, **options)  # type: ignore[arg-type]
+
+
 def trained(files: dict[str, Path], out: Path, **options: object) -> dict[str, dict[str, float]]:
     """Scores of a quick training."""
-    result = train_pairs(
+    result = train_files(
         [files["coarse"]],
         [files["fine"]],
         4,

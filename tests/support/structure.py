@@ -40,10 +40,7 @@ LONGEST_FUNCTION = 80
 """Lines of a function, less its docstring."""
 
 LONG_FUNCTIONS = {
-    "pairs.fit.fit",
     "pairs.read.read_pairs",
-    "pairs.train.train_pairs",
-    "training.rasters.train_model",
 }
 """Functions that are longer still, to be split."""
 
@@ -57,12 +54,6 @@ FRAGMENTED = {
     "training",
 }
 """Packages whose docstrings begin with such words still."""
-
-FLAGGED = {
-    "pairs",
-    "training",
-}
-"""Packages whose messages name flags of the command line still, instead of parameters."""
 
 NO_NUMPY = {"errors", "process", "_version", "files"}
 """What loads no numpy either."""
@@ -255,16 +246,12 @@ def definitions(text: str) -> tuple[tuple[str, int, str], ...]:
 
 
 def _flags(modules: Mapping[str, str]) -> Iterator[str]:
-    """Flags in messages outside the command line, which makes them of parameters; what no longer is exempt."""
-    flagged = set()
+    """Flags in messages outside the command line, which makes them of parameters."""
     for module, text in modules.items():
         if within(module, {"cli"}):
             continue
         for line, flag in flags(text):
-            flagged |= {each for each in FLAGGED if within(module, {each})}
-            if not within(module, FLAGGED):
-                yield f"{module}:{line} names the flag {flag}: name the parameter, as in overwrite=True"
-    yield from (f"{path} names no flags any more: take it out of FLAGGED" for path in sorted(FLAGGED - flagged))
+            yield f"{module}:{line} names the flag {flag}: name the parameter, as in overwrite=True"
 
 
 @cache

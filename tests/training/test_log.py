@@ -122,7 +122,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, argument):
     ("names", "kind", "words"),
     [
         ({"curves": "a.png"}, OutputError, "output exists"),
-        ({"curves": "a.pdf"}, UsageError, "draws a .png"),
+        ({"curves": "a.pdf"}, UsageError, "curves= must end in .png"),
         ({"curves": "no/a.png"}, OutputError, "folder is missing"),
         ({"log": "."}, OutputError, "is a folder"),
         ({"log": "a.png", "others": [Path("a.png")]}, UsageError, "output is the input"),

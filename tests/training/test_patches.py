@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from geofsrcnn.errors import GeofsrcnnWarning, InputError
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.training.patches import Field, Patches, digest, made_ahead, read_fields, sites, split
+from geofsrcnn.training.patches import Field, Patches, digest, prefetch, read_fields, sites, split
+from geofsrcnn.training.schedule import TrainOptions
 from geofsrcnn.values.blocks import block_mean, repeat
 from tests.support.rasters import read, terrain, write
 
@@ -138,17 +139,9 @@ def patches(values: np.ndarray | list[np.ndarray], factor: int = 2, **options: o
     """Patches of fields given as arrays."""
     arrays = values if isinstance(values, list) else [values]
     fields = [Field(f"f{i}#1", Grid(v.shape, None, None), v) for i, v in enumerate(arrays)]
-    plain = {
-        "patch": 8,
-        "batch_size": 3,
-        "balance": 0.5,
-        "pyramid_levels": 0,
-        "blur": 0.0,
-        "mix": 0.0,
-        "seed": 0,
-        "halo": 4,
-    }
-    return Patches(fields, factor, **{**plain, **options})
+    plain = {"patch": 8, "batch_size": 3, "balance": 0.5, "pyramid_levels": 0, "blur": 0.0, "mix": 0.0, "seed": 0}
+    halo, anchored = options.pop("halo", 4), options.pop("anchored", False)
+    return Patches(fields, factor, halo, TrainOptions(**{**plain, **options}), anchored=anchored)
 
 
 @given(
@@ -183,7 +176,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     made = patches(terrain((90, 120)))
     later = made.draw(7)
     assert np.array_equal(later.fine, patches(terrain((90, 120))).draw(7).fine)
-    stream = made_ahead(made.draw, 6)
+    stream = prefetch(made.draw, 6)
     next(stream)
     assert np.array_equal(next(stream).fine, later.fine)
     assert not np.array_equal(made.draw(8).fine, later.fine)

@@ -135,7 +135,7 @@ def test_a_lost_process_ends_the_others(arguments, tmp_path):
     assert both[1].wait().code == -signal.SIGKILL
     done = both[0].wait()
     assert done.code == 8, done
-    assert "another process of the training has ended: the same command with --resume goes on" in done.err
+    assert "another process of the training has ended: the same training with --resume goes on" in done.err
     assert "Traceback" not in done.err
     again = processes.run(*rest, "--resume", prelude=THREAD)
     assert again.code == 0, again
@@ -162,7 +162,7 @@ def test_what_several_processes_cannot_do_is_refused(arguments, tmp_path, option
 def test_shares_are_the_whole_batch():
     """Each time once, in order, nearly equal parts."""
     for count in range(1, 9):
-        parts = [np.arange(17)[Ranks(index, count).share(17)] for index in range(count)]
+        parts = [np.arange(17)[Ranks(index, count).shard(17)] for index in range(count)]
         assert np.array_equal(np.concatenate(parts), np.arange(17))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -170,8 +170,8 @@ def test_shares_are_the_whole_batch():
 LEAVES = """
 import gc, sys
 import torch.distributed as dist
-from geofsrcnn.training.processes import joined
-with joined("cpu", 2, timed=False):
+from geofsrcnn.training.processes import join_processes
+with join_processes("cpu", 2, timed=False):
     group = dist.group.WORLD
     from torch.distributed.nn import functional
 gc.collect()

@@ -158,7 +158,7 @@ def test_no_sound_state_is_an_error_until_overwritten(fine, undisturbed, tmp_pat
     out = tmp_path / "m.safetensors"
     for path in stopped(fine, out):
         path.write_bytes(b"rubbish")
-    with pytest.raises(TrainError, match=r"no sound state in .*: remove it, or start with"), pytest.warns():
+    with pytest.raises(TrainError, match=r"no sound state in .*: remove it, or use overwrite=True"), pytest.warns():
         train(fine, out, resume=True)
     train(fine, out, overwrite=True)
     assert digest(out) == digest(undisturbed)
@@ -191,7 +191,9 @@ def test_resume_of_another_training_is_refused(fine, tmp_path):
             train(fine, out, resume=True, **more)
     with pytest.raises(UsageError, match="had other data"):
         train(other, out, resume=True)
-    with pytest.raises(OutputError, match=r"an unfinished training lies in .*m.training: use --resume or --overwrite"):
+    with pytest.raises(
+        OutputError, match=r"an unfinished training lies in .*m.training: use resume=True or overwrite=True"
+    ):
         train(fine, out)
     assert load_state(out) is not None
 

@@ -391,7 +391,7 @@ def test_branches_fold_into_one_convolution():
     branches.add_branches(model)
     x = torch.randn(2, 1, 20, 22)
     with torch.no_grad():
-        assert torch.equal(branches.folded(model)(x), model(x))
+        assert torch.equal(branches.fold(model)(x), model(x))
         for layer in model.mapping:
             beside = layer.parametrizations["weight"][0]
             beside.point.normal_()
@@ -405,9 +405,9 @@ def test_branches_fold_into_one_convolution():
             + hidden[..., 1:-1, 1:-1] * beside.straight[:, None, None]
         )
         assert torch.allclose(layer(hidden), apart, atol=1e-5)
-        assert torch.allclose(branches.folded(model)(x), model(x), atol=1e-5)
-    assert set(branches.folded(model).state_dict()) == set(plain)
-    assert not torch.equal(branches.folded(model).mapping[1].weight, plain["mapping.1.weight"])
+        assert torch.allclose(branches.fold(model)(x), model(x), atol=1e-5)
+    assert set(branches.fold(model).state_dict()) == set(plain)
+    assert not torch.equal(branches.fold(model).mapping[1].weight, plain["mapping.1.weight"])
 
 
 def test_branches_are_trained_and_folded(fine, tmp_path):
