@@ -214,38 +214,40 @@ def _tally_shown(show: Report) -> Callable[[Tally], None]:
 
 
 def _show_batch(result: BatchResult, page: Path | None) -> None:
-    if waiting := [each for each in result.files if each.state == "waiting"]:
-        for each in waiting:
+    """Show what is to do, what failed and why, what was warned of, and a line about all of it."""
+    for each in result.files:
+        if each.state == "waiting":
             click.echo(f"{printable(each.source)} -> {printable(each.output)}")
     for each in result.failed:
         when = "failed before (--retry-failed tries again)" if each.before else "failed"
         click.echo(f"{when}: {printable(each.source)}: {with_flags(printable(each.reason))}")
     heard: dict[str, list[str]] = {}
-    for each in result.files:
-        for text in each.warnings:
-            heard.setdefault(text.partition(":")[0], []).append(text)
+    for text in (text for each in result.files for text in each.warnings):
+        heard.setdefault(text.partition(":")[0], []).append(text)
     for kind, texts in sorted(heard.items()):
         click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {with_flags(printable(texts[0]))}")
-    done = [each for each in result.done if not each.before]
-    before = sum(each.before for each in result.files)
-    words = [f"{files_text(len(result.files))}: {len(result.done)} done"]
-    if waiting:
-        words.append(f"{len(waiting)} to do")
-    words.append(f"{len(result.failed)} failed")
-    if before:
-        words.append(f"{before} of them by earlier runs")
-    line = ", ".join(words)
-    if done:
-        cells = sum(each.cells for each in done)
-        threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
-        line += (
-            f"; {size_text(sum(each.size for each in done))} in {duration_text(result.seconds)} on {threads}, "
-            f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
-        )
-    click.echo(line)
+    click.echo(_summary_text(result))
     click.echo(f"journal: {printable(result.journal)}")
     if page is not None:
         click.echo(f"report: {printable(page)}")
+
+
+def _summary_text(result: BatchResult) -> str:
+    """How many files are done, to do and failed, and how fast it went."""
+    waiting = len(result.files) - len(result.done) - len(result.failed)
+    before = sum(each.before for each in result.files)
+    words = [f"{files_text(len(result.files))}: {len(result.done)} done"]
+    words += [f"{waiting} to do"] if waiting else []
+    words += [f"{len(result.failed)} failed"]
+    words += [f"{before} of them by earlier runs"] if before else []
+    line = ", ".join(words)
+    done = [each for each in result.done if not each.before]
+    if not done:
+        return line
+    size, cells = sum(each.size for each in done), sum(each.cells for each in done)
+    threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
+    speed = f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
+    return f"{line}; {size_text(size)} in {duration_text(result.seconds)} on {threads}, {speed}"
 
 
 def _check_page(name: str, output_dir: str, *, overwrite: bool) -> Path:

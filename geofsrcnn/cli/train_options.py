@@ -99,7 +99,7 @@ CONFIG = click.option(
 FACTOR = click.option("--factor", "-f", type=Factor(), required=True, help="How many times finer, 2-8.")
 OUT = click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
-RESUME = click.option("--resume", is_flag=True, help="Go on with a training that was stopped, exactly.")
+RESUME = click.option("--resume", is_flag=True, help="Resume a training that was stopped, exactly.")
 PROGRESS = progress_option(
     "On stderr; auto: a line for each validation; json: lines with done, total and seconds_left, for programs."
 )
@@ -108,6 +108,7 @@ SEEDS = click.option(
     type=click.IntRange(1),
     default=1,
     show_default=True,
+    metavar="N",
     help="Repeat it with so many seeds, into NAME-seed1 and so on beside --out.",
 )
 RECORDS: tuple[Decorator, ...] = (

@@ -138,10 +138,10 @@ def train_pairs(
     weights: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> None:
-    """Train a network on coarse and fine fields of the same times.
+    """Train a network on pairs of coarse and fine fields.
 
-    FINE are fields of the resolution that is wanted. The network is for that place and those variables; it starts from
-    a regression of each fine cell.
+    FINE are fields of the resolution that is wanted, those of --coarse are of the same times. The network is for that
+    place and those variables; it starts from a regression of each fine cell.
     """
     harden_gdal()
     fine = all_fine(fine, also_fine)
