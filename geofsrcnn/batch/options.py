@@ -31,6 +31,7 @@ class BatchKeywords(FileOptions, total=False):
     retry_failed: bool
     split: int
     journal: StrPath | None
+    report: StrPath | None
     scheduler_timeout: float
     strict: bool
     dashboard: bool
@@ -67,6 +68,8 @@ class BatchOptions:
         0: none is.
     journal : str or path, optional
         The journal's file, instead of one in the folder of outputs; needed where that is a URL.
+    report : str or path, optional
+        Page to write about the run (``.html``), with throughput, failures and thumbnails.
     scheduler_timeout : float
         Seconds to wait for the scheduler, and for workers when there are none.
     strict : bool
@@ -92,6 +95,7 @@ class BatchOptions:
     retry_failed: bool = False
     split: int = SPLIT
     journal: StrPath | None = None
+    report: StrPath | None = None
     scheduler_timeout: float = 60.0
     strict: bool = False
     dashboard: bool = False

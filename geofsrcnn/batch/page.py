@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geofsrcnn._types import Array
-from geofsrcnn.errors import GeofsrcnnError
-from geofsrcnn.evaluation.shell import render_page
+from geofsrcnn._types import Array, StrPath
+from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
+from geofsrcnn.evaluation.shell import need_report, render_page
 from geofsrcnn.files.remote import is_remote
-from geofsrcnn.files.staging import staged
+from geofsrcnn.files.staging import check_target, staged
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,6 +28,25 @@ THUMBNAILS = 24
 
 SIDE = 96
 """Coarse cells along one side of what is shown of each, from its middle."""
+
+
+def check_page(name: StrPath, folder: str, *, overwrite: bool) -> Path:
+    """Return where a page goes that may be written; a new folder of outputs will be there.
+
+    Raises
+    ------
+    UsageError
+        If its name is none of a page.
+    OutputError
+        If it exists, or cannot be written.
+    """
+    path = Path(name).absolute()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
+    if path.parent.exists() or path.parent != Path(folder):
+        check_target(path, overwrite=overwrite)
+    need_report()
+    return path
 
 
 def write_page(result: BatchResult, path: Path) -> None:

@@ -91,7 +91,7 @@ def upscale_files(
     UsageError, InputError, ModelError
         Before any work: if an argument is wrong, a list cannot be read, or there is no such model.
     OutputError
-        If the folder of outputs cannot be made, or the journal not be written.
+        If the folder of outputs cannot be made, or the journal or page not be written.
     BatchError
         If the cluster is lost, or has no workers for too long.
 
@@ -105,6 +105,7 @@ def upscale_files(
     factor = None if factor is None else check_factor(factor)
     need_distributed()
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
+    page = _check_page(batch, folder)
     loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
     check_options(loaded, chosen)
     chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expanded(chosen.also)])
@@ -124,7 +125,21 @@ def upscale_files(
             remove_stale_parts(items, todo, settings)
         run = _Batch(settings, log, results, Tally(len(todo)), progress)
         seconds, threads = _run_on_cluster(run, todo, shipped, batch) if todo else (0.0, 0)
-    return BatchResult(tuple(results[item.target] for item in items), folder, str(file), seconds, threads)
+    result = BatchResult(tuple(results[item.target] for item in items), folder, str(file), seconds, threads)
+    if page is not None:
+        from geofsrcnn.batch.page import write_page
+
+        write_page(result, page)
+    return result
+
+
+def _check_page(batch: BatchOptions, folder: str) -> Path | None:
+    """Return where the page goes, checked before any work is done."""
+    if batch.report is None:
+        return None
+    from geofsrcnn.batch.page import check_page
+
+    return check_page(batch.report, folder, overwrite=batch.overwrite or batch.resume)
 
 
 def _settings(model: Model, folder: str, batch: BatchOptions, options: UpscaleOptions) -> Settings:

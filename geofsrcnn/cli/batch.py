@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,7 +28,7 @@ from geofsrcnn.cli.params import (
 from geofsrcnn.cli.progress import PROGRESS, Report, State, refuse_quiet, shown_progress
 from geofsrcnn.cli.show import duration_text, files_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded, stops, tell
-from geofsrcnn.errors import BatchError, UsageError, printable
+from geofsrcnn.errors import BatchError, printable
 from geofsrcnn.process import harden_gdal
 
 if TYPE_CHECKING:
@@ -133,7 +132,6 @@ def batch(
     output_dir: str,
     co: tuple[tuple[str, str], ...],
     bidx: tuple[int, ...] | None,
-    report: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -154,13 +152,6 @@ def batch(
     from geofsrcnn.batch.run import upscale_files
 
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
-    again = options["overwrite"] or options["resume"]
-    target = None if report is None else _check_page(report, output_dir, overwrite=again)
-    if target is not None:
-        from geofsrcnn.batch.page import write_page
-        from geofsrcnn.evaluation.shell import need_report
-
-        need_report()
     silent = quiet or as_json or dry_run
     with shown_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
         report_tally = _tally_shown(show)
@@ -179,12 +170,10 @@ def batch(
             progress=progress,
             **options,
         )
-    if target is not None and not dry_run:
-        write_page(result, target)
     if as_json:
         echo_json(result.to_dict())
     elif not quiet:
-        _show_batch(result, None if dry_run else target)
+        _show_batch(result, None if dry_run else options["report"])
     if result.failed:
         raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
 
@@ -213,7 +202,7 @@ def _tally_shown(show: Report) -> Callable[[Tally], None]:
     return report
 
 
-def _show_batch(result: BatchResult, page: Path | None) -> None:
+def _show_batch(result: BatchResult, page: str | None) -> None:
     """Show what is to do, what failed and why, what was warned of, and a line about all of it."""
     for each in result.files:
         if each.state == "waiting":
@@ -248,15 +237,3 @@ def _summary_text(result: BatchResult) -> str:
     threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
     speed = f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
     return f"{line}; {size_text(size)} in {duration_text(result.seconds)} on {threads}, {speed}"
-
-
-def _check_page(name: str, output_dir: str, *, overwrite: bool) -> Path:
-    """Where a page goes, before any work is done; a new folder of outputs will be there."""
-    from geofsrcnn.files.staging import check_target
-
-    path = Path(name).absolute()
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
-    if path.parent.exists() or path.parent != Path(output_dir).absolute():
-        check_target(path, overwrite=overwrite)
-    return path

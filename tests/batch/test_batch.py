@@ -527,6 +527,16 @@ def test_a_page_with_thumbnails(archive, tmp_path):
     assert "<script" not in text
 
 
+def test_a_page_is_refused_before_any_work(archive, tmp_path):
+    """Of a name that is none of a page, or where one stands already."""
+    with pytest.raises(UsageError, match=r"its name must end in .html: .*x.txt"):
+        upscale_files([archive], tmp_path / "out", 3, report=tmp_path / "x.txt", **PLAIN)
+    (tmp_path / "x.html").touch()
+    with pytest.raises(OutputError, match=r"output exists: .*x.html: use overwrite=True"):
+        upscale_files([archive], tmp_path / "out", 3, report=tmp_path / "x.html", **PLAIN)
+    assert not (tmp_path / "out").exists()
+
+
 def test_buckets_in_and_out(bucket, archive, tmp_path, monkeypatch):
     """A glob in one bucket, outputs in another, a journal here: equal to local runs, and a second run does nothing."""
     import s3fs
