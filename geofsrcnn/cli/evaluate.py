@@ -21,6 +21,7 @@ from geofsrcnn.cli.params import (
     STRICT,
     refuse_given,
 )
+from geofsrcnn.cli.progress import PROGRESS, State, shown_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 from geofsrcnn.errors import InputError
@@ -43,7 +44,7 @@ MODELS = click.option(
 @section("Most used", FACTOR, MODELS, BIDX, NODATA, KINDS, *REPORT_OPTIONS)
 @section("Input", *RASTER_OPTIONS)
 @section("Performance", DEVICE, PRECISION)
-@section("Messages", JSON, STRICT, DEBUG)
+@section("Messages", PROGRESS, JSON, STRICT, DEBUG)
 @guarded
 def evaluate(
     *,
@@ -55,13 +56,15 @@ def evaluate(
     report: str | None,
     overwrite: bool,
     as_json: bool,
+    progress_mode: str,
     **options: Any,
 ) -> None:
-    """Tell whether models are any good on RASTERs: each is block-averaged, upscaled, and compared with itself.
+    """Tell whether models are any good on your data.
 
-    Beside the models stand all classical methods: nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each
-    plain, with conservation (-c) and with back-projection (-bp). Categories are judged by the share of right ones,
-    directions by their angles. --report writes all measures, maps and spectra.
+    Each RASTER is block-averaged, upscaled, and compared with itself. Beside the models stand all classical methods:
+    nearest, bilinear, cubic (a = -0.5 and -0.75) and lanczos3, each plain, with conservation (-c) and with
+    back-projection (-bp). Categories are judged by the share of right ones, directions by their angles. --report writes
+    all measures, maps and spectra.
     """
     if report is None:
         refuse_given(["overwrite"], "is for --report")
@@ -75,9 +78,11 @@ def evaluate(
     loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
     options |= {"bidx": options["bidx"] or (), "detail": report is not None}
     found = []
-    with stops() as check:
-        for raster in rasters:
+    with shown_progress(progress_mode, "evaluating", "rasters", silent=as_json) as show, stops() as check:
+        for number, raster in enumerate(rasters):
+            show(State(number, len(rasters)))
             found += evaluate_raster(raster, factor, loaded, each_part=check, **options)
+        show(State(len(rasters), len(rasters)))
     if not found:
         raise InputError("no raster has enough valid cells to judge by, or any structure")
     networks = [model for model in loaded if model.digest]

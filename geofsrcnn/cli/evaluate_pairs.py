@@ -39,10 +39,10 @@ def evaluate_pairs(
     device: str,
     as_json: bool,
 ) -> None:
-    """Compare MODELs that were trained on pairs with the truth on later times.
+    """Compare models of pairs with the truth on later times.
 
-    Beside them stand interpolations, each cell's mean, mean correction and regression. --report writes all measures,
-    maps and spectra.
+    MODELs are checkpoints that train-pairs wrote. Beside them stand interpolations, each cell's mean, mean correction
+    and regression. --report writes all measures, maps and spectra.
     """
     if report is None:
         refuse_given(["overwrite"], "is for --report")

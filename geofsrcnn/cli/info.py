@@ -169,7 +169,7 @@ def _plain(value: Any) -> str:
 @section("Options", JSON, DEBUG)
 @guarded
 def models(*, as_json: bool) -> None:
-    """List the models in the package and the classical methods."""
+    """List shipped models and classical methods."""
     from geofsrcnn.networks.catalog import list_models
 
     found = list_models()

@@ -26,7 +26,7 @@ def sections_of(name: str) -> dict[str, list[str]]:
     for line in help_of(name).splitlines():
         if line.endswith(":") and not line.startswith(" "):
             heading = line.rstrip(":")
-        elif line.startswith("  -"):
+        elif heading and line.startswith("  -"):
             found.setdefault(heading, []).append(next(w for w in line.split() if w.startswith("--")))
     return found
 
@@ -64,3 +64,11 @@ def test_lines_fit_the_terminal(monkeypatch, name, width):
     """No line is longer than a narrow terminal, nor than can be read on a wide one."""
     monkeypatch.setenv("COLUMNS", str(width))
     assert max(map(len, help_of(name).splitlines())) <= min(width, 100)
+
+
+def test_commands_are_told_apart_at_a_glance():
+    """In the order of their use, each with a whole sentence on a narrow terminal."""
+    text = click.Context(cli, info_name="geofsrcnn", terminal_width=80).get_help()
+    rows = text.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [row.split()[0] for row in rows] == list(cli.commands)
+    assert all(row.endswith(".") and "..." not in row for row in rows)

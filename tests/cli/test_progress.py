@@ -157,3 +157,15 @@ def test_train_tells_programs(tmp_path, schedule):
     assert lines[-1]["done"] == lines[-1]["total"] == (5 if schedule[0] == "--steps" else 1)
     assert any("held out" in each.get("message", "") for each in lines)
     assert json.loads(ended.out)["steps"] >= 1
+
+
+def test_evaluate_tells_programs(tmp_path):
+    """One raster after the other."""
+    for name in ("a.tif", "b.tif"):
+        write(tmp_path / name, terrain((60, 66), high=500).astype("float32"))
+    line = ("evaluate", tmp_path / "a.tif", tmp_path / "b.tif", "-f", 2, "-m", "small")
+    ended = processes.run(*line, "--progress", "json", "--json")
+    assert ended.code == 0, ended
+    lines = parsed(ended.err)
+    assert (lines[0]["done"], lines[0]["unit"]) == (0, "rasters")
+    assert lines[-1]["done"] == lines[-1]["total"] == 2
