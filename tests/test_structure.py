@@ -60,6 +60,7 @@ def test_an_import_of_what_stands_higher_is_found(module):
             "A.f has 81 lines",
         ),
         ("process", "def f():\n    'Whether it is.'", "begins with 'Whether'"),
+        ("process", "LIMIT = 1\n'What is most.'", "LIMIT: its docstring begins with 'What'"),
         ("process", "def f(x):\n    raise ValueError(f'{x}: use --overwrite')", "names the flag --overwrite"),
     ],
 )

@@ -23,7 +23,7 @@ WIDTH = 100
 """Columns that help takes at most, on a wider terminal too."""
 
 _COLUMN = 30
-"""Of the flags; click's own."""
+"""Width of the column of flags; click's own."""
 
 
 def section(title: str, *options: Decorator) -> Decorator:

@@ -25,10 +25,10 @@ _BLOCK = 8 * 2**20
 _SPARE = 2**28  # bytes that are left free on the disk
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-"""What unpacks files that hold one."""
+"""Functions that open files which hold one packed file."""
 
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
-"""What unpacking raises; RuntimeError where a password is needed or a method is not known."""
+"""Errors of unpacking; RuntimeError where a password is needed or a method is not known."""
 
 
 def refuse_packed(path: Path, kind: Signature) -> None:
@@ -61,7 +61,7 @@ _INSTEAD = {
     "web page": "the download went wrong, perhaps for want of a log-in",
     "Git LFS pointer": "fetch the data with git lfs pull",
 }
-"""What to do, by kind."""
+"""Remedies by kind."""
 
 
 @contextmanager

@@ -25,7 +25,7 @@ PACKED: dict[str, str] = {
     "web page": "a web page, not data",
     "Git LFS pointer": "a pointer of Git LFS, not data",
 }
-"""What holds data packed, or speaks of it; "ZIP" is one of a Zarr store."""
+"""Kinds of files that hold data packed, or speak of it; "ZIP" is one of a Zarr store."""
 
 SINGLE_SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz"}
 """Kinds that hold one file, packed, by the end of their names."""
@@ -179,7 +179,7 @@ def is_zarr(folder: Path) -> bool:
 FormatName = Literal["GeoTIFF", "NetCDF", "Zarr"]
 
 FORMATS: dict[str, FormatName] = {"HDF5": "NetCDF", "NetCDF": "NetCDF", "Zarr": "Zarr", "ZIP": "Zarr"}
-"""What files of a kind are read as; others as rasters."""
+"""Formats that files of a kind are read as; others are rasters."""
 
 SUFFIX_FORMATS: dict[str, FormatName] = {
     ".tif": "GeoTIFF",
@@ -188,7 +188,7 @@ SUFFIX_FORMATS: dict[str, FormatName] = {
     ".nc4": "NetCDF",
     ".zarr": "Zarr",
 }
-"""What an output is, by the end of its name."""
+"""Formats of outputs, by the ends of their names."""
 
 CHECKPOINT_SUFFIX = ".safetensors"
 

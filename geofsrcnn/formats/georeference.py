@@ -26,7 +26,7 @@ from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import period_of
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
-"""Of RPCs; each has 20 coefficients."""
+"""Polynomials of RPCs, of 20 coefficients each."""
 
 
 @contextmanager

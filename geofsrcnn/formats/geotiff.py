@@ -61,7 +61,7 @@ PREDICTED = ("DEFLATE", "ZSTD", "LZW")
 DESCRIBING = frozenset(
     ["DRIVER", "WIDTH", "HEIGHT", "COUNT", "DTYPE", "NODATA", "CRS", "TRANSFORM", "GCPS", "RPCS", "MODE", "SHARING"]
 )
-"""What rasterio takes beside creation options; set by the input, not by ``--co``."""
+"""Arguments of rasterio beside creation options; the input sets them, not ``co``."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, 
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
 
 FAILURES = (OSError, RuntimeError, ValueError, AttributeError, TypeError, KeyError)
-"""What netCDF4 and xarray raise for files that are damaged or odd."""
+"""Errors of netCDF4 and xarray for files that are damaged or odd."""
 
 DEFAULT_FORM = "NETCDF4"
 """Data model of outputs whose input is no NetCDF."""

@@ -44,7 +44,7 @@ CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises for GDAL: some calls let GDAL's own errors through."""
+"""Errors of GDAL, as rasterio raises them: some calls let GDAL's own errors through."""
 
 REFUSED_DRIVERS = frozenset(
     [

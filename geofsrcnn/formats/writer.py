@@ -58,7 +58,7 @@ class Writer(Protocol):
     """The writer that a format offers."""
 
     bands_first: bool
-    """Whether rows and columns must be the last dimensions."""
+    """True if rows and columns must be the last dimensions."""
 
     def define(self, new: NewField) -> None:
         """A field to come."""

@@ -15,7 +15,7 @@ HUGE = 3.399e38
 """Magnitude from which a number stands for a missing cell: float32's largest, 3.4028e38, with however few digits."""
 
 TOLERANCE = 2.0**-22
-"""Of the sum of two floats, by which they may differ and are one to GDAL: twice float32's epsilon, for doubles too."""
+"""Share of the sum of two floats by which they may differ and be one to GDAL: twice float32's epsilon."""
 
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""

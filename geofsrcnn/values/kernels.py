@@ -54,7 +54,7 @@ CLASSICAL = ("nearest", *(f"{kernel}{form}" for kernel in KERNELS if kernel != "
 """All methods by name: what the command line offers beside the networks, and what they are compared with."""
 
 BICUBIC = "cubic-0.75"
-"""What OpenCV and torch call bicubic."""
+"""Cubic convolution as OpenCV and torch have it, under the name bicubic."""
 
 
 def offsets(factor: int) -> Array:

@@ -15,7 +15,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError
 
 TRANSFORMS = ("none", "sqrt", "log1p")
-"""Of values that are 0 or more and have a long tail, such as rain; odd functions, so small negatives do no harm."""
+"""Transforms of values of 0 or more with a long tail, such as rain; odd functions, so small negatives do no harm."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Kind(Enum):
 
 
 STATED = (Kind.FIELD, Kind.NEVER_NEGATIVE, Kind.FRACTION, Kind.DIRECTION, Kind.CATEGORY, Kind.TOTAL)
-"""What a user may say that a variable is."""
+"""Kinds that a user may give a variable."""
 
 POSITIVE = 0.0, math.inf
 
@@ -135,7 +135,7 @@ class Quantity:
 
 
 UNTOLD = Quantity(Kind.FIELD, "nothing says otherwise", certainty=Certainty.UNTOLD)
-"""What a variable is of which nothing says what it is."""
+"""The quantity of a variable that nothing tells of."""
 
 
 def fraction_limits(least: float, most: float) -> Range:
@@ -538,7 +538,7 @@ _TOTALS = {
         r"^(?!.*(?:upstream|catchment|drainage|contribut|accumulat)).*(?:^|_)(?:area|acreage)(?:_|$)"
     ),
 }
-"""What a quantity is called whose values are totals of cells, by what its units measure."""
+"""Names of quantities whose values are totals of cells, by what their units measure."""
 
 
 def _integer(header: Header) -> bool:
@@ -574,4 +574,4 @@ SHORT_NAMES = {
     }.items()
     for name in names.split()
 }
-"""What common names without any other word stand for."""
+"""Meanings of common names that stand alone."""

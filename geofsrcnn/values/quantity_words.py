@@ -86,7 +86,7 @@ SPREADS = _words("""
     mean square*, square of, squared, spread, uncertainty, random error, absolute error, error ellipse, quantile range
     number of, count, counts, count of, nobs, magnitude, amplitude, dispersion
 """)
-"""Of whatever quantity: 0 or more."""
+"""Words that make any quantity 0 or more."""
 
 SOURCES = re.compile(
     r"^(?!.*(?:^|_)net_).*(?:"
@@ -111,7 +111,7 @@ DIFFERENCES = _words("""
     eastward, northward, westward, southward, zonal*, meridional*, x displacement, y displacement
     u wind, v wind, x wind, y wind
 """)
-"""Of whatever quantity, a direction or a fraction too: it may be negative."""
+"""Words by which any quantity may be negative, a direction or a fraction too."""
 
 DIRECTIONS = _words("""
     direction, directions, dir, wdir, wind dir, winddir, azi, *azimuth*, heading, bearing, course, aspect, orientation
@@ -181,7 +181,7 @@ CERTAIN = _words("""
     leaf area index, uv index, ultraviolet index*, fire weather index, fire danger index, burning index, spread index
     buildup index, byram drought index, drought factor
 """)
-"""What is 0 or more even where a word with a sign stands beside it."""
+"""Words of quantities that are 0 or more even where a word with a sign stands beside them."""
 
 SIGNED = _words("""
     component, velocity, velocities, vector, ice motion, upward air, vertical motion, ascent, omega, lagrangian

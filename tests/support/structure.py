@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -229,7 +230,7 @@ def _functions(modules: Mapping[str, str]) -> Iterator[str]:
 
 @cache
 def definitions(text: str) -> tuple[tuple[str, int, str], ...]:
-    """Name, lines (0 of a class or the module) and first word of the docstring of all that a module defines."""
+    """Name, lines (0 but for functions) and first word of the docstring of all that a module defines, constants too."""
 
     def walk(node: ast.AST, owner: str) -> Iterator[tuple[str, int, str]]:
         name, is_function = owner, isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
@@ -239,6 +240,10 @@ def definitions(text: str) -> tuple[tuple[str, int, str], ...]:
             words = (ast.get_docstring(node) or "").split()
             length = _lines(node) - (_lines(node.body[0]) if words else 0) if is_function else 0
             yield name, length, words[0] if words else ""
+        for before, each in pairwise(getattr(node, "body", ()) if isinstance(node, (ast.ClassDef, ast.Module)) else ()):
+            if isinstance(before, (ast.Assign, ast.AnnAssign)) and ast.unparse(each)[:1] in ("'", '"'):
+                words = ast.unparse(each).strip("'\"").split()
+                yield ast.unparse(before).split(" ")[0].rstrip(":"), 0, words[0] if words else ""
         for child in ast.iter_child_nodes(node):
             yield from walk(child, name)
 
