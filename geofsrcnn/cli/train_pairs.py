@@ -120,7 +120,7 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
 @section("Performance", DEVICE, *schedule_options(_DEFAULTS, "precision"))
 @section("Messages", PROGRESS, JSON, QUIET, STRICT, DEBUG)
 @guarded
-def train_pairs(
+def train_pairs(  # noqa: PLR0913  those of PairsSpec, by name
     *,
     fine: tuple[str, ...],
     also_fine: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""What a training on pairs is told, checked before anything is opened."""
+"""Arguments of a training on pairs, checked before anything is opened."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PairsSpec:
     partners : mapping of str to str
         The predictor that is the same quantity as a target; found by standard name or name where not given.
     transforms : mapping of str to str
-        Of predictors: ``sqrt``, ``log1p``.
+        Transforms of predictors by name: ``sqrt``, ``log1p``.
     limits : mapping of str to tuple of float
         Smallest and largest value of targets, in their units.
     weights : mapping of str to float
@@ -46,7 +46,7 @@ class PairsSpec:
     calendar : bool
         The day of the year is a predictor.
     base : {"regression", "correction"}
-        What a target is before the network: a regression of each cell on its partner, or the partner with the mean
+        A target before the network: a regression of each cell on its partner, or the partner with the mean
         difference of each cell, for a climate that leaves what it was fitted on.
     conserving : {"auto", "mean", "area", "positive", "none"}
         Whether block means are kept as the coarse values, within limits: auto keeps those of targets whose true block
@@ -102,7 +102,18 @@ class PairsSpec:
             return ()
 
     def limits_of(self, target: str) -> tuple[float, float]:
-        """Return the smallest and the largest value of a target."""
+        """Return the smallest and the largest value of a target.
+
+        Parameters
+        ----------
+        target : str
+            Its name.
+
+        Returns
+        -------
+        tuple of float
+            In the target's units; infinite where there is no limit.
+        """
         return self.limits.get(target, (0.0 if self.conserving == "positive" else -math.inf, math.inf))
 
     @property
@@ -111,7 +122,13 @@ class PairsSpec:
         return expanded([*self.coarse, *self.fine, *self.static])
 
     def record(self) -> dict[str, str]:
-        """Return all of it in words, files by name and size, as a checkpoint keeps it."""
+        """Return all of it in words, files by name and size, as a checkpoint keeps it.
+
+        Returns
+        -------
+        dict
+            A text for each parameter, by its name.
+        """
         tables = {name: getattr(self, name) for name in ("partners", "transforms", "limits", "weights")}
         return {
             **{name: _files_text(getattr(self, name)) for name in ("coarse", "fine", "static")},
@@ -131,7 +148,7 @@ def _files_text(paths: Sequence[Any]) -> str:
 
 @dataclass(frozen=True)
 class PairOptions(Schedule):
-    """How to train on pairs: besides a `Schedule`,
+    """Options of a training on pairs, beside those of `geofsrcnn.training.schedule.Schedule`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is kept and said of a training: records as JSON lines, curves, TensorBoard's events, the time that is left."""
+"""Logs of a training: records as JSON lines, curves, TensorBoard's events, the time that is left."""
 
 from __future__ import annotations
 

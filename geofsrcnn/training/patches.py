@@ -1,4 +1,4 @@
-"""What a network is trained on: fields of fine rasters, cut by site, and random patches of them.
+"""Fields and patches that a network is trained on: fields of fine rasters, cut by site, and random patches of them.
 
 A patch lies at any fine offset, so blocks fall everywhere; its coarse version is made of block means. Missing
 cells are filled as in inference and count in no loss. Values are given in units of the patch's own roughness
@@ -148,7 +148,7 @@ def sites(grids: list[Grid]) -> list[int]:
 
 
 def same_site(a: Grid, b: Grid) -> bool:
-    """Whether two grids overlap at comparable resolution, or are equal."""
+    """Tell whether two grids overlap at comparable resolution, or are equal."""
     if a.affine is None or b.affine is None or (a.crs is None) != (b.crs is None):
         return a.shape == b.shape and a.affine == b.affine and a.crs == b.crs
     try:
@@ -311,7 +311,7 @@ class Patches:
         return sums, names
 
     def _core(self, fine: Array) -> Array:
-        """Of a patch ``(..., y, x)``, what is scored."""
+        """Return the part of a patch ``(..., y, x)`` that is scored."""
         edge = self._factor * self._halo
         core: Array = fine[..., edge : self._size - edge, edge : self._size - edge]
         return core

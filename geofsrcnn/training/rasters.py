@@ -51,7 +51,7 @@ MAX_VALIDATION = 768
 """Fine rows and columns of a validation field that are scored; its middle is taken."""
 
 
-def train_model(
+def train_model(  # noqa: PLR0913  all but the first three by name
     fine: Sequence[str | os.PathLike[str]],
     factor: int,
     out: str | os.PathLike[str],
@@ -80,9 +80,9 @@ def train_model(
         Checkpoint to write, ``.safetensors``; replaced whenever validation improves on the untrained network, which
         is written at the end if none was better (``keep="last"``: the last one is).
     config : FSRCNNConfig, optional
-        Network; its factor must be `factor`.
+        Sizes and forms of the network; its factor must be `factor`.
     options : TrainOptions, optional
-        How to train.
+        Options of the training.
     validation : sequence of path
         Rasters to validate on instead of held-out sites.
     card : path or dict, optional
@@ -105,11 +105,18 @@ def train_model(
     Returns
     -------
     Result
+        The score on validation fields, and what the training took.
 
     Raises
     ------
-    UsageError, InputError, OutputError, TrainError
-        If an argument is wrong, rasters cannot be used, or the loss is no longer finite.
+    UsageError
+        If an argument is wrong, or does not fit the network or the unfinished training.
+    InputError, ModelError
+        If rasters, `start` or `teacher` cannot be used.
+    OutputError
+        If the checkpoint exists or cannot be written.
+    TrainError
+        If the loss is no longer finite.
     """
     options = options or TrainOptions()
     config = _check_config(config or FSRCNNConfig(factor=factor), factor)
@@ -131,7 +138,7 @@ def train_model(
 
 @dataclass(frozen=True)
 class _Rasters:
-    """What a training reads: patches to learn from, fields to be scored on, and the digest of both."""
+    """Data of a training: patches to learn from, fields to be scored on, and the digest of both."""
 
     patches: Patches
     scored: list[_Scored]
@@ -175,7 +182,7 @@ class _RasterTraining(Training[Batch]):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this training from others."""
+        """Return the facts that tell this training from others."""
         return {
             "config": self.run.model.config.to_dict(),
             "options": {**dataclasses.asdict(self.options), "save_minutes": None},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What trainings with several seeds share, whatever they learn from.
+    """Arguments that trainings with several seeds share, whatever they learn from.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Repetition:
 
 
 class Listener(Protocol):
-    """What hears how trainings go; what it raises ends them."""
+    """A listener that hears how trainings go; what it raises ends them."""
 
     def step(self, done: int, total: int) -> None:
         """Hear, before each step, of how many it is; of a training by the clock, of how many seconds."""

@@ -128,7 +128,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainOptions(Schedule):
-    """Options of a training on fine rasters, beside those of `Schedule`.
+    """Options of a training on fine rasters, beside those of `geofsrcnn.training.schedule.Schedule`.
 
     Parameters
     ----------

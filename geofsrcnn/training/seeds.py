@@ -50,7 +50,7 @@ def begin(target: Path) -> None:
 
 
 def is_finished(target: Path) -> bool:
-    """Whether a training with this checkpoint has been ended."""
+    """Tell whether a training with this checkpoint has been ended."""
     return target.exists() and not folder_of(target).is_dir()
 
 

@@ -127,7 +127,7 @@ def save_state(checkpoint: Path, state: State) -> None:
 
 
 def has_states(checkpoint: Path) -> bool:
-    """Whether a training was stopped before its end."""
+    """Tell whether a training was stopped before its end."""
     return bool(_states(folder_of(checkpoint)))
 
 

@@ -33,7 +33,6 @@ ACCESSORS = ("DatasetAccessor", "DataTreeAccessor", "DataArrayAccessor")
 EXEMPT: set[str] = {
     "evaluation",
     "pairs",
-    "training",
 }
 """Packages whose docstrings are not there yet."""
 

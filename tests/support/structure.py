@@ -52,7 +52,6 @@ FRAGMENTED = {
     "batch",
     "evaluation",
     "pairs",
-    "training",
 }
 """Packages whose docstrings begin with such words still."""
 
