@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -170,6 +171,7 @@ def batch(
             progress=progress,
             **options,
         )
+    result = _in_flags(result)
     if as_json:
         echo_json(result.to_dict())
     elif not quiet:
@@ -202,6 +204,15 @@ def _tally_shown(show: Report) -> Callable[[Tally], None]:
     return report
 
 
+def _in_flags(result: BatchResult) -> BatchResult:
+    """Return the result with reasons and warnings that name flags."""
+    files = (
+        replace(each, reason=with_flags(each.reason), warnings=tuple(map(with_flags, each.warnings)))
+        for each in result.files
+    )
+    return replace(result, files=tuple(files))
+
+
 def _show_batch(result: BatchResult, page: str | None) -> None:
     """Show what is to do, what failed and why, what was warned of, and a line about all of it."""
     for each in result.files:
@@ -209,12 +220,12 @@ def _show_batch(result: BatchResult, page: str | None) -> None:
             click.echo(f"{printable(each.source)} -> {printable(each.output)}")
     for each in result.failed:
         when = "failed before (--retry-failed tries again)" if each.before else "failed"
-        click.echo(f"{when}: {printable(each.source)}: {with_flags(printable(each.reason))}")
+        click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
     heard: dict[str, list[str]] = {}
     for text in (text for each in result.files for text in each.warnings):
         heard.setdefault(text.partition(":")[0], []).append(text)
     for kind, texts in sorted(heard.items()):
-        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {with_flags(printable(texts[0]))}")
+        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {printable(texts[0])}")
     click.echo(_summary_text(result))
     click.echo(f"journal: {printable(result.journal)}")
     if page is not None:

@@ -27,8 +27,8 @@ def with_flags(text: str) -> str:
 
 
 def replace_parameters(text: str, command: click.Command) -> str:
-    """Replace the parameters that `command` has; others, and those that it cannot say, stay as they are."""
-    options = dict(_by_name(command))
+    """Replace the parameters that `command` has, or the one that it speaks for; all others stay as they are."""
+    options = {**dict(_by_name(getattr(command, "flags_of", command))), **dict(_by_name(command))}
 
     def flag(found: re.Match[str]) -> str:
         param = options.get(found["name"])

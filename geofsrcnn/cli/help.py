@@ -43,10 +43,11 @@ def section(title: str, *options: Decorator) -> Decorator:
 class Command(click.Command):
     """A command whose help has sections and an example, which is given without the command's name."""
 
-    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, example: str, flags_of: click.Command | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings = {"max_content_width": WIDTH, **self.context_settings}
         self.example = example
+        self.flags_of = flags_of or self  # whose flags its messages name beside its own
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options by section; those of none, such as ``--help``, join the last."""

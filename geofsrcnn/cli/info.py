@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from geofsrcnn.cli.flags import with_flags
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor, refuse_given
 from geofsrcnn.cli.show import bands_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.cli.tables import show_columns, show_text
+from geofsrcnn.cli.upscale import upscale
 from geofsrcnn.errors import printable
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
 from geofsrcnn.process import harden_gdal
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from geofsrcnn.upscale.describe import DatasetDescription, RasterDescription
 
 
-@click.command("info", cls=Command, example="dem.tif")
+@click.command("info", cls=Command, example="dem.tif", flags_of=upscale)
 @click.argument("name", metavar="FILE|MODEL")
 @section(
     "Options",
@@ -52,6 +54,8 @@ def info(
     from geofsrcnn.upscale.describe import RasterDescription, describe_file
 
     found = describe_file(name, driver=driver, inside=inside, group=group)
+    if isinstance(found, RasterDescription) and found.refused:
+        found = replace(found, refused=with_flags(found.refused))
     if as_json:
         echo_json(found.to_dict())
     elif isinstance(found, RasterDescription):

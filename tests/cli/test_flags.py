@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import click
+import numpy as np
 import pytest
 
 from geofsrcnn.cli.flags import replace_parameters, with_flags
 from geofsrcnn.cli.upscale import upscale
+from tests.support import processes
+from tests.support.rasters import created, write
 
 
 @click.command()
@@ -57,3 +62,24 @@ def test_nothing_is_replaced_without_a_command():
     assert with_flags("use overwrite=True") == "use overwrite=True"
     with click.Context(upscale):
         assert with_flags("use overwrite=True, value_range=") == "use --overwrite, --range"
+
+
+def test_info_speaks_of_the_flags_of_upscale(tmp_path):
+    """What upscale would refuse is said in the flags that upscale has, as text and as JSON."""
+    path = tmp_path / "classes.tif"
+    with created(path, (9, 8), "uint8") as raster:
+        raster.write(np.ones((1, 9, 8), "uint8"))
+        raster.write_colormap(1, {0: (0, 0, 0, 255), 1: (10, 200, 30, 255)})
+    assert "--model nearest" in json.loads(processes.run("info", path, "--json").out)["refused"]
+    assert "model=" not in processes.run("info", path).out
+
+
+def test_batch_gives_reasons_in_flags(tmp_path):
+    """On the terminal and in JSON."""
+    write(tmp_path / "a.tif", np.ones((9, 8), "uint8"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_x3.tif").touch()
+    line = ("batch", tmp_path / "a.tif", "-o", tmp_path / "out", "--workers", 1)
+    (failed,) = json.loads(processes.run(*line, "--json").out)["files"]
+    assert failed["reason"] == "output exists: use --overwrite"
+    assert "output exists: use --overwrite" in processes.run(*line, "--resume").out
