@@ -12,7 +12,7 @@ import pytest
 
 from geofsrcnn import load_checkpoint
 from geofsrcnn.cli.main import cli
-from tests.support.pages import ALL, FOREIGN, PAGES, PENDING_OPTIONS, Page, options_of, page
+from tests.support.pages import ALL, FOREIGN, PAGES, Page, options_of, page
 from tests.support.places import ROOT
 
 LANGUAGES = {"sh", "console", "python", "text", "toml", "json", "bash"}
@@ -65,7 +65,7 @@ def test_blocks_have_a_language(name):
 @pytest.mark.parametrize("name", [name for name, about in PAGES.items() if about])
 def test_options_exist(name):
     """Each option that the prose names belongs to a command that the page is about."""
-    known = {option for about in PAGES[name] for option in options_of(about)} | FOREIGN | PENDING_OPTIONS
+    known = {option for about in PAGES[name] for option in options_of(about)} | FOREIGN
     assert page(name).options - known == set()
 
 

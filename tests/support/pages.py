@@ -34,9 +34,6 @@ PAGES: dict[str, set[str]] = {
 }
 """Every page, and the commands that it is about: an option it names belongs to one of them."""
 
-PENDING_OPTIONS = {"--scheduler-timeout"}
-"""Names that the pages have already and the command line is about to get; tests of them wait until it has."""
-
 FOREIGN = {"--interface", "--no-dashboard", "--nthreads", "--nproc-per-node", "--protocol", "--extra-index-url"}
 """Options of other programs: dask's, torchrun's, pip's."""
 
@@ -135,12 +132,19 @@ def options_of(command: str) -> set[str]:
 
 
 def shows(transcript: str, printed: str) -> bool:
-    """Tell whether a transcript, in which `...` stands for left out lines, is what was printed, but for numbers."""
+    """Tell whether a transcript is what was printed, but for numbers and folders.
+
+    A line of ``...`` stands for lines that are left out, ``...`` at a line's end for the rest of it.
+    """
     lines = iter(_masked(printed))
-    return all(line in lines for line in _masked(transcript))
+    return all(any(_is_start(line, other) for other in lines) for line in _masked(transcript))
+
+
+def _is_start(line: str, other: str) -> bool:
+    return other.startswith(line.removesuffix(" ...")) if line.endswith(" ...") else line == other
 
 
 def _masked(text: str) -> list[str]:
-    """Lines that hold words, with numbers as # and one space between words."""
-    masked = (re.sub(r"[-+]?\d[\w.,+-]*", "#", line) for line in text.splitlines())
-    return [" ".join(line.split()) for line in masked if line.strip(" .")]
+    """Lines that hold words, with numbers as #, files without folders, and one space between words."""
+    plain = re.sub(r"[-+]?\d[\w.,+-]*", "#", re.sub(r"[^\s:]*/", "", text))
+    return [" ".join(line.split()) for line in plain.splitlines() if line.strip(" .")]
