@@ -125,5 +125,18 @@ class Comparison:
         return min(self.models, key=lambda m: self.scores[m]["rmse"])
 
     def ratio(self, method: str, baseline: str | None = None) -> float:
-        """Divide a method's RMSE by a baseline's, the best one's if none is named; below 1 the method is better."""
+        """Divide a method's RMSE by a baseline's: below 1 the method is better.
+
+        Parameters
+        ----------
+        method : str
+            A name of `scores`.
+        baseline : str, optional
+            Another; the best baseline if not given.
+
+        Returns
+        -------
+        float
+            The ratio of the two.
+        """
         return self.scores[method]["rmse"] / self.scores[baseline or self.best_baseline]["rmse"]

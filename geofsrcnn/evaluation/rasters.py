@@ -169,11 +169,19 @@ def evaluate_raster(
     ----------
     path : str or path
         The fine raster.
-    factor, models, device, precision, detail
-        As for `evaluate_array`.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; that of the models, else 3.
+    models : sequence of str, path, Checkpoint or Model
+        As `geofsrcnn.load_model` takes them. Classical methods stand among the baselines, all of which are compared.
+    device : str
+        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the networks.
+    detail : bool
+        Measure structure as well (spectra, SSIM, quantiles, shifts, maps); needs the extra ``report``.
     each_part : callable
         Called before each band and window; what it raises ends the evaluation.
-    options : RasterOptions
+    **options
         ``bidx``, ``nodata``, ``driver``, ``inside``, ``subdataset``, ``crs``, ``alpha``, ``sidecars`` and ``kinds``, as
         for `geofsrcnn.UpscaleOptions`.
 

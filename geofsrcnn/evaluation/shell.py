@@ -31,8 +31,8 @@ def render_page(template: str, **values: Any) -> str:
     ----------
     template : str
         A file in `geofsrcnn.evaluation.templates`.
-    values : dict
-        What stands in it by name.
+    **values
+        Values of its names.
     """
     need_report()
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -31,7 +31,6 @@ TRUE = {"PR01", "PR02", "PR03", "PR10"}
 ACCESSORS = ("DatasetAccessor", "DataTreeAccessor", "DataArrayAccessor")
 
 EXEMPT: set[str] = {
-    "evaluation",
     "pairs",
 }
 """Packages whose docstrings are not there yet."""
