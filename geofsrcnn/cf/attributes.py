@@ -13,6 +13,7 @@ from cf_xarray.criteria import coordinate_criteria
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import printable
 from geofsrcnn.grids.resolution import states_resolution
+from geofsrcnn.values.encoding import MARKS, SCALING
 
 Y_NAMES = re.compile(
     r"(y|lat|latitude|rlat|nlat|j|nj|yc|row|rows|south_north|grid_latitude|northing|number_of_lines)\d*"
@@ -35,7 +36,7 @@ STALE_ENCODING = {
     "fletcher32",
 }
 
-PACKED_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+PACKED_ATTRS = (*SCALING, *MARKS, "_Unsigned")
 """Attributes that say how values are stored (CF 8.1)."""
 
 _STEPS = ("DX", "DY")

@@ -12,7 +12,17 @@ import xarray as xr
 from geofsrcnn._types import Range
 from geofsrcnn.cf.attributes import attribute
 from geofsrcnn.errors import InputError, printable
-from geofsrcnn.values.encoding import Missing, Packing, shared_range, stored_limits, within
+from geofsrcnn.values.encoding import (
+    MARKS,
+    SCALING,
+    Missing,
+    Packing,
+    is_scaled,
+    shared_range,
+    stored_limits,
+    valid_ends,
+    within,
+)
 from geofsrcnn.values.storage import Storage
 
 NEVER_FILLED = "never_filled"
@@ -38,8 +48,8 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     unsigned = str(attribute(variable, "_Unsigned")).lower()
     if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
         dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
-    scale, offset = (_number(variable, key) for key in ("scale_factor", "add_offset"))
-    marks = [_numbers(attribute(variable, key)) for key in ("_FillValue", "missing_value")]
+    scale, offset = (_number(variable, key) for key in SCALING)
+    marks = [_numbers(attribute(variable, key)) for key in MARKS]
     stated = tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark))
     packing = Packing(dtype, 1.0 if scale is None else scale, 0.0 if offset is None else offset)
     return replace(packing, missing=Missing(stated, _valid_range(variable, packing)))
@@ -88,8 +98,8 @@ def _stored(number: Any, dtype: np.dtype[Any]) -> float:
 def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
     """Which values of a variable are missing, decoded or not, and which ones would be stored as missing."""
     packing = packing_of(variable)
-    packed = any(key in variable.attrs for key in ("scale_factor", "add_offset"))
-    marked = any(key in variable.attrs for key in ("_FillValue", "missing_value"))
+    packed = is_scaled(variable.attrs)
+    marked = any(key in variable.attrs for key in MARKS)
     limits = packing.missing.limits
     if limits is not None and not packed:  # by half a step more: decoding rounds
         step = 0.0 if packing.plain else abs(packing.scale) / 2
@@ -154,7 +164,7 @@ def storage_of(
 
 def is_packed(variable: xr.Variable | xr.DataArray) -> bool:
     """Tell whether a variable holds numbers that attributes tell how to unpack."""
-    return any(key in variable.attrs for key in ("scale_factor", "add_offset", "_Unsigned"))
+    return is_scaled(variable.attrs) or "_Unsigned" in variable.attrs
 
 
 def limits_of(variable: xr.Variable | xr.DataArray) -> Range | None:
@@ -180,11 +190,8 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> Range | None:
 
 def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> Range | None:
     """`valid_range`, or `valid_min` and `valid_max`, as stored: of the packed type they count packed units."""
-    given = variable.attrs.get("valid_range")
-    pair = (
-        (variable.attrs.get("valid_min"), variable.attrs.get("valid_max")) if given is None else tuple(np.ravel(given))
-    )
-    if len(pair) != 2 or all(end is None for end in pair):
+    pair = valid_ends(variable.attrs)
+    if pair is None:
         return None
     try:
         low, high = (d if end is None else float(end) for end, d in zip(pair, (-math.inf, math.inf), strict=True))

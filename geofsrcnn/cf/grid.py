@@ -23,7 +23,7 @@ from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, has_place_ro
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.grids.axis import Axis, axis_of, period_along
 from geofsrcnn.grids.mesh import mesh_period
-from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.encoding import Missing, is_scaled
 
 Kind = Literal["latitude-longitude", "projected", "rotated", "curvilinear", "index"]
 
@@ -329,7 +329,7 @@ def coordinate_values(variable: xr.DataArray, *, marked: bool = False) -> Array:
     missing = Missing(missing_of(variable).marks)
     if marked and missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
         values = np.where(valid, values, np.nan)
-    if "scale_factor" in variable.attrs or "add_offset" in variable.attrs:
+    if is_scaled(variable.attrs):
         scale, offset = (float(variable.attrs.get(k, d)) for k, d in (("scale_factor", 1), ("add_offset", 0)))
         return values.astype(np.float64) * scale + offset
     return values

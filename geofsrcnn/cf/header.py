@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute, enumeration
+from geofsrcnn.values.encoding import SCALING
 from geofsrcnn.values.quantity import Header
 
 _OWN = ("units", "standard_name", "long_name", "cell_methods")
@@ -35,7 +36,7 @@ def header_of(dataset: xr.Dataset, name: str, coordinates: Collection[str], hori
     """
     variable = dataset.variables[name]
     attrs = dict(variable.attrs)
-    attrs |= {key: variable.encoding[key] for key in ("scale_factor", "add_offset") if key in variable.encoding}
+    attrs |= {key: variable.encoding[key] for key in SCALING if key in variable.encoding}
     if (names := enumeration(variable)) is not None:
         attrs["flag_values"] = list(names.values())
     own = {key: str(attrs.pop(key, "")) for key in _OWN}

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute, has_role
+from geofsrcnn.values.encoding import is_scaled
 from geofsrcnn.values.quantity_words import is_boundary, place_named
 
 Place = Literal["latitude", "longitude"]
@@ -63,7 +64,7 @@ def is_place_like(name: str, variable: xr.Variable | xr.DataArray) -> bool:
 
 def _within(variable: xr.Variable | xr.DataArray, most: float) -> bool:
     """Tell whether finite values are at most so large; only those in memory or along two dimensions are looked at."""
-    if variable.ndim > 2 or "scale_factor" in variable.attrs:
+    if variable.ndim > 2 or is_scaled(variable.attrs):
         return True
     values = variable.to_numpy()
     values = values[np.isfinite(values) & (np.abs(values) < 1e15)]  # not marks of missing cells

@@ -41,6 +41,7 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.mesh import mesh_of
+from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
 
 
@@ -283,12 +284,12 @@ def _runs_against(stated: Array, axis: Axis) -> bool:
 
 def _coordinate_attrs(dataset: xr.Dataset, variable: xr.DataArray) -> dict[str, Any]:
     """Attributes of a coordinate on the finer grid, limits in its new type."""
-    attrs = {k: v for k, v in variable.attrs.items() if k not in {"actual_range", "scale_factor", "add_offset"}}
+    attrs = {k: v for k, v in variable.attrs.items() if k not in {"actual_range", *SCALING}}
     attrs.pop("bounds", None)
     if (bounds := bounds_name(dataset, variable)) is not None:
         attrs["bounds"] = bounds
-    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
-    for key in ("valid_min", "valid_max", "valid_range", "_FillValue", "missing_value"):
+    packed = is_scaled(variable.attrs)
+    for key in (*VALID, *MARKS):
         if key in attrs and variable.dtype.kind in "iuf":
             if key.startswith("valid") and not packed and np.asarray(attrs[key]).dtype.kind in "iuf":
                 attrs[key] = np.asarray(attrs[key], np.float64)[()]
@@ -308,7 +309,7 @@ def _float64(dims: Sequence[Any], values: Array, attrs: Mapping[str, Any]) -> xr
     known = values[~missing]
     low, high = (known.min(), known.max()) if known.size else (np.nan, np.nan)
     kept = dict(attrs)
-    for key in ("valid_min", "valid_max", "valid_range"):
+    for key in VALID:
         ends = np.ravel(kept.get(key, []))
         below = key != "valid_max" and ends.size and ends[0] > low
         if below or (key != "valid_min" and ends.size and ends[-1] < high):
@@ -384,7 +385,7 @@ def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     numbers = numbers.view(storage.coarse.dtype.newbyteorder("=")) if numbers.dtype.kind in "iu" else numbers
     values = np.where(storage.coarse.missing.valid(numbers), storage.coarse.decode(numbers), np.nan)
     shared = (xr.Variable(area.dims, values) * part).transpose(*area.dims).data
-    stale = {"actual_range", *PACKED_ATTRS, "valid_min", "valid_max", "valid_range"}
+    stale = {"actual_range", *PACKED_ATTRS, *VALID}
     attrs = {k: v for k, v in area.attrs.items() if k not in stale}
     dtype = np.dtype(np.float64) if packed else area.dtype
     encoding = {k: v for k, v in area.encoding.items() if k not in {"dtype", *PACKED_ATTRS}}

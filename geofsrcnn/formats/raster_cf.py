@@ -24,7 +24,7 @@ from xarray.core import indexing
 from geofsrcnn._types import Array
 from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, mapping_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
-from geofsrcnn.cf.grid import CFGrid, axis_along
+from geofsrcnn.cf.grid import CFGrid, axis_along, coordinate_values
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.georeference import as_geotiff_holds
@@ -37,7 +37,7 @@ from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.encoding import SCALING, Missing
 from geofsrcnn.values.quantity import Kind, Quantity
 
 NAME = "band_data"
@@ -123,7 +123,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
     if mark is not None:
         attrs["_FillValue"] = first.dtype.type(mark)
     if not first.packing.plain:
-        attrs |= {"scale_factor": first.scale, "add_offset": first.offset}
+        attrs |= dict(zip(SCALING, (first.scale, first.offset), strict=True))
     if first.unit and len({band.unit for band in source.bands}) == 1:
         attrs["units"] = first.unit
     if first.description:
@@ -360,8 +360,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
     shape = part.stop - part.start, grid.shape[1]
     for name, size, which in ((grid.y_coordinate, shape[0], part), (grid.x_coordinate, shape[1], slice(None))):
         variable = dataset[str(name)]
-        values = variable.to_numpy()[which].astype(np.float64)
-        values = values * float(variable.attrs.get("scale_factor", 1)) + float(variable.attrs.get("add_offset", 0))
+        values = coordinate_values(variable)[which].astype(np.float64)
         if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
             values = unwrap(values)
         if size < 2:

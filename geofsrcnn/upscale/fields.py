@@ -30,6 +30,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import VALID
 from geofsrcnn.values.quantity import UNTOLD, Quantity
 from geofsrcnn.values.storage import Storage
 
@@ -374,4 +375,4 @@ def field_attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
     attrs = fine_attrs(dataset, field.variable)
     if field.unpacked is None:
         return attrs
-    return {k: v for k, v in attrs.items() if k not in (*PACKED_ATTRS, "valid_range", "valid_min", "valid_max")}
+    return {k: v for k, v in attrs.items() if k not in (*PACKED_ATTRS, *VALID)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,36 @@ TOLERANCE = 2.0**-22
 
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
+
+
+SCALING = ("scale_factor", "add_offset")
+"""Attributes that say how numbers are scaled (CF 8.1)."""
+
+MARKS = ("_FillValue", "missing_value")
+"""Attributes that name the numbers of missing cells (CF 2.5.1)."""
+
+VALID = ("valid_range", "valid_min", "valid_max")
+"""Attributes that name the range of valid numbers (CF 2.5.1)."""
+
+
+def is_scaled(attrs: Mapping[Any, Any]) -> bool:
+    """Tell whether attributes say that numbers are scaled, which decoded ones are not."""
+    return any(key in attrs for key in SCALING)
+
+
+def valid_ends(attrs: Mapping[Any, Any]) -> tuple[Any, Any] | None:
+    """Return the ends of the valid range as attributes state them, of which one may be None; None without any.
+
+    Examples
+    --------
+    >>> valid_ends({"valid_min": 0}), valid_ends({"valid_range": [0, 5]}), valid_ends({})
+    ((0, None), (np.int64(0), np.int64(5)), None)
+    """
+    given = attrs.get("valid_range")
+    low, high = (attrs.get("valid_min"), attrs.get("valid_max")) if given is None else (None, None)
+    if given is not None and np.size(given) == 2:
+        low, high = np.ravel(given)
+    return None if low is None and high is None else (low, high)
 
 
 def refuse_lost_digits(stored: Array, valid: Mask, name: str) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 
 from geofsrcnn._types import Range
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.values.encoding import is_scaled, valid_ends
 from geofsrcnn.values.quantity_units import Measure, Units, read_units
 from geofsrcnn.values.quantity_words import (
     CONCENTRATION,
@@ -330,11 +331,11 @@ def _of_flags(header: Header) -> Quantity | None:
 
 def _outside(header: Header) -> bool:
     """Tell whether all flags stand for values outside the valid range: gaps of a field, each with its reason."""
-    ends = header.attrs.get("valid_range")
-    if ends is None:
-        ends = header.attrs.get("valid_min", -math.inf), header.attrs.get("valid_max", math.inf)
+    ends = valid_ends(header.attrs)
+    if ends is None or None in ends:
+        return False
     try:
-        low, high = (float(end) for end in np.ravel(ends))
+        low, high = (float(end) for end in ends)
         values = [float(value) for value in np.ravel(header.attrs["flag_values"])]
     except (KeyError, TypeError, ValueError):
         return False
@@ -543,8 +544,7 @@ _TOTALS = {
 
 def _integer(header: Header) -> bool:
     """Tell whether values are integers, not packed."""
-    packed = any(key in header.attrs for key in ("scale_factor", "add_offset"))
-    return np.dtype(header.dtype).kind in "iu" and not packed
+    return np.dtype(header.dtype).kind in "iu" and not is_scaled(header.attrs)
 
 
 def _quoted(text: object) -> str:
