@@ -236,17 +236,6 @@ class UpscaleOptions:
         """Threads that compute, one for each core if their number is not given."""
         return workers_of(self.threads)
 
-    def of_raster(self) -> dict[str, Any]:
-        """Return the keyword arguments of `geofsrcnn.formats.raster.RasterSource`, but for limits.
-
-        Returns
-        -------
-        dict
-            Values by the names of its parameters.
-        """
-        names = ("nodata", "bidx", "driver", "subdataset", "crs", "sidecars")
-        return {**{name: getattr(self, name) for name in names}, "alpha": self.alpha != "none"}
-
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults; an empty sequence or mapping does not.
 

@@ -136,20 +136,15 @@ def upscale_array(  # noqa: PLR0913  all but the first three by name
     refuse_pairs(loaded)
     check_options(loaded, options)
     coarse, flat = as_bands(np.asarray(array))
-    raw = loaded.upsampler is None
-    storages = [Storage.plain(coarse.dtype, value, raw=raw) for value in _per_band(nodata, coarse)]
-    mask = _valid_cells(array, valid, coarse.shape)
     _check_period(period, coarse.shape[2])
+    storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]
     rules = [Rule(within(storage.limits, value_range) or FREE) for storage in storages]
+    mask = _valid_cells(array, valid, coarse.shape)
     task = ArrayTask(loaded, storages, rules, period, tile_size)
-    extent = Window(0, coarse.shape[1], 0, coarse.shape[2])
-    fine = task.upscale(coarse, extent, options.workers, progress, mask)
+    fine = task.upscale(coarse, Window(0, coarse.shape[1], 0, coarse.shape[2]), options.workers, progress, mask)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
-        found = [s.coarse.missing.valid(layer) for s, layer in zip(_each(storages, coarse), coarse, strict=True)]
-        missing = ~(np.stack(found) & mask)
-        fine = np.ma.MaskedArray(fine, repeat(missing, loaded.factor), fill_value=array.fill_value)
-    result: Array = fine[0] if flat else fine
-    return result
+        fine = np.ma.MaskedArray(fine, ~repeat(task.valid(coarse) & mask, loaded.factor), fill_value=array.fill_value)
+    return fine.reshape(fine.shape[1:]) if flat else fine
 
 
 def _valid_cells(array: npt.ArrayLike, valid: npt.ArrayLike | None, shape: tuple[int, ...]) -> Mask | None:
@@ -222,6 +217,11 @@ class ArrayTask:
         sink = _ArraySink((len(coarse), rows, columns), self.storages, self.name)
         stream.run(sink, progress)
         return sink.array
+
+    def valid(self, coarse: Array) -> Mask:
+        """Tell which cells of an array ``(band, y, x)`` hold no nodata value."""
+        layers = zip(_each(self.storages, coarse), coarse, strict=True)
+        return np.stack([storage.coarse.missing.valid(layer) for storage, layer in layers])
 
 
 def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:

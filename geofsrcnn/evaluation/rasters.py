@@ -208,7 +208,7 @@ def evaluate_raster(
     results = []
     with (
         unpacked(local_path(path), settings.inside) as found,
-        RasterSource(found, **settings.of_raster()) as source,
+        RasterSource(found, settings) as source,
         source.block_cache(),
     ):
         quantities = quantities_of(source, settings.kinds or {})

@@ -75,12 +75,7 @@ def open_dataset(
         from geofsrcnn.formats.raster_cf import dataset_of
         from geofsrcnn.formats.sample import warn_of_values
 
-        with RasterSource(
-            path,
-            **options.of_raster(),
-            raw=raw,
-            allow_sparse=options.allow_sparse,
-        ) as source:
+        with RasterSource(path, options, raw=raw) as source:
             source.check_georeference()
             quantities = quantities_of(source, options.kinds or {})
             if not raw and len(source.bands) > 1:  # one band is a variable, of which `cf.refine` says it

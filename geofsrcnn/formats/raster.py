@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import Array, Mask, Range
+from geofsrcnn._types import Array, Mask, Range, StrPath
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
@@ -32,6 +31,7 @@ from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, own_masks, warn_o
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.formats.writer import MAX_BLOCK
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.process import LINKING_DRIVERS
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing
@@ -97,24 +97,10 @@ class RasterSource:
     ----------
     path : str or path
         A local GeoTIFF, or any raster of `driver`.
-    nodata : float, optional
-        Stored value of missing cells, instead of the file's.
-    bidx : sequence of int, optional
-        Bands to read, counted from 1; all but alpha if not given.
-    driver : str, optional
-        GDAL driver to open with instead of GTiff.
-    subdataset : str or int, optional
-        Page or subdataset, by name or number from 1.
-    crs : str, optional
-        Instead of the file's.
-    alpha : bool
-        A band that is tagged as alpha is a mask; without, it holds values.
-    sidecars : bool
-        Let GDAL use ``.aux.xml``, ``.msk``, ``.tfw`` and the like that lie beside the file.
+    options : UpscaleOptions, optional
+        Those of raster input.
     raw : bool
         Read stored values, whatever they mean; for repeating cells (nearest).
-    allow_lossy, allow_sparse : bool
-        Accept integers beyond 2**53; accept files that declare a thousand times their size.
 
     Raises
     ------
@@ -124,32 +110,25 @@ class RasterSource:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
+        options: UpscaleOptions | None = None,
         *,
-        nodata: float | None = None,
-        bidx: tuple[int, ...] = (),
-        driver: str | None = None,
-        subdataset: str | int | None = None,
-        crs: str | None = None,
-        alpha: bool = True,
-        sidecars: bool = False,
         raw: bool = False,
-        allow_lossy: bool = False,
-        allow_sparse: bool = False,
     ) -> None:
-        self.path = local_path(path)
+        options = UpscaleOptions() if options is None else options
+        driver, sidecars = options.driver, options.sidecars
+        self.path, self._options = local_path(path), options
         self._shown = printable(self.path.name)
-        self.raw, self._allow_lossy = raw, allow_lossy
+        self.raw = raw
         self._infinite = False
-        self._takes_alpha, self._crs = alpha, crs
         self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
         try:
             if not sidecars:
                 _warn_sidecars(self.path, own=driver is not None)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
-                self._choose(subdataset)
-                self._check_size(allow_sparse=allow_sparse)
-                self._describe(nodata, bidx)
+                self._choose(options.subdataset)
+                self._check_size()
+                self._describe()
                 self._check_meaning()
         except GDAL_ERRORS as error:
             self._dataset.close()
@@ -181,7 +160,7 @@ class RasterSource:
         with quiet():
             self._dataset = rasterio.open(found, driver=driver, sharing=False)
 
-    def _check_size(self, *, allow_sparse: bool) -> None:
+    def _check_size(self) -> None:
         d = self._dataset
         if not (d.width > 0 and d.height > 0):
             raise InputError(f"raster without cells: {self._shown} ({d.height} x {d.width})")
@@ -195,7 +174,7 @@ class RasterSource:
                 f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
                 "rewrite it with gdal_translate -co TILED=YES"
             )
-        if not allow_sparse:
+        if not self._options.allow_sparse:
             self.check_declared(d.height, d.width)
 
     def check_declared(self, rows: int, columns: int) -> None:
@@ -214,10 +193,10 @@ class RasterSource:
                 "allow_sparse=True"
             )
 
-    def _describe(self, nodata: float | None, bidx: tuple[int, ...]) -> None:
-        d = self._dataset
+    def _describe(self) -> None:
+        d, nodata, bidx = self._dataset, self._options.nodata, tuple(self._options.bidx)
         tagged = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
-        alpha = tagged if self._takes_alpha else []
+        alpha = tagged if self._options.alpha != "none" else []
         if wrong := [i for i in bidx if i not in d.indexes]:
             raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
         if len(set(bidx)) != len(bidx):
@@ -237,7 +216,7 @@ class RasterSource:
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
         self.has_mask |= bool(alone) and not self._masked_alone
-        self.grid = read_grid(d, self._shown, self._crs)
+        self.grid = read_grid(d, self._shown, self._options.crs)
         self.interleave = d.profile.get("interleave", "band")
         self.photometric = d.photometric.name if d.photometric else None
         self.tags, self.domains = tags_of(d), domains_of(d)
@@ -401,7 +380,7 @@ class RasterSource:
         if not self.raw:
             stored = [self._without_infinities(values) for values in stored]
         storages = [Storage(b.packing, b.packing, b.dtype, self.raw) for b in chosen]
-        cells = decode_bands(storages, stored, f"{window} of {self._shown}", valid, lossy=self._allow_lossy)
+        cells = decode_bands(storages, stored, f"{window} of {self._shown}", valid, lossy=self._options.allow_lossy)
         values = cells.values.astype(self.working_type, copy=False)
         return replace(cells, values=values, alpha=alpha, mask=mask)
 

@@ -90,45 +90,14 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         If the raster holds what a CF grid cannot say: rotation, control points, bands of several types or packings.
     """
     shown = printable(source.path.name)
-    grid, first = source.grid, source.bands[0]
-    if grid.gcps or grid.rpcs is not None:
-        raise InputError(f"{shown} is placed by control points, which NetCDF and Zarr do not carry: write a GeoTIFF")
-    t = grid.affine
-    if t is not None and (t.b or t.d):
-        raise InputError(f"{shown} is rotated, which NetCDF and Zarr do not carry: write a GeoTIFF")
-    for what in ("dtype", "nodata", "scale", "offset"):
-        if len({repr(getattr(band, what)) for band in source.bands}) > 1:
-            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with bidx=")
-    kinds = {q.kind for q in quantities}
-    if not source.raw and Kind.TOTAL in kinds and len(kinds) > 1:
-        said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
-        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with bidx=")
-    mark = first.nodata
+    _refuse_unsayable(source, quantities, shown)
+    mark = source.bands[0].nodata
     if mark is None and (source.has_mask or source.alpha_as_mask):
-        mark = mark_for_mask(first.dtype, f"{shown} has a mask")
-    left_out = {
-        "a colour table": source.colourmap is not None,
-        "tags of bands": any(
-            band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands
-        ),
-        "tags of other domains": bool(source.domains),
-        "a coordinate epoch": source.grid.epoch is not None,
-        "units that differ between bands": len({band.unit for band in source.bands}) > 1,
-    }
-    if any(left_out.values()):
-        words = " and ".join(what for what, there in left_out.items() if there)
-        warn("W-LEFT-OUT", f"{shown} has {words}, which only a GeoTIFF output keeps")
+        mark = mark_for_mask(source.bands[0].dtype, f"{shown} has a mask")
+    _warn_of_left_out(source, shown)
     source.raw = True
-    attrs: dict[str, Any] = {}
-    if mark is not None:
-        attrs["_FillValue"] = first.dtype.type(mark)
-    if not first.packing.plain:
-        attrs |= dict(zip(SCALING, (first.scale, first.offset), strict=True))
-    if first.unit and len({band.unit for band in source.bands}) == 1:
-        attrs["units"] = first.unit
-    if first.description:
-        attrs["long_name"] = first.description if len(source.bands) == 1 else shown
-    values = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(_Stored(source, mark)), attrs)
+    lazy = indexing.LazilyIndexedArray(_Stored(source, mark))
+    values = xr.Variable(("band", "y", "x"), lazy, _attrs_of_values(source, mark, shown))
     variables: dict[str, xr.Variable] = {}
     if len(source.bands) == 1:
         values = values.isel(band=0)
@@ -138,14 +107,64 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
             names = [b.description or f"band {b.index}" for b in source.bands]
             variables["band_name"] = xr.Variable("band", np.array(names, object))
             values.attrs["coordinates"] = "band_name"
-    if t is not None:
+    grid = source.grid
+    if grid.affine is not None:
         values.attrs["grid_mapping"] = MAPPING
         crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
-        variables |= _coordinates(t, grid.shape, crs)
+        variables |= _coordinates(grid.affine, grid.shape, crs)
     variables[NAME] = values
     dataset = xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
     dataset.encoding["quantities"] = {NAME: quantities}
     return dataset
+
+
+def _refuse_unsayable(source: RasterSource, quantities: Sequence[Quantity], shown: str) -> None:
+    """Refuse rasters that hold what one variable on a CF grid cannot say.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    t = source.grid.affine
+    if source.grid.gcps or source.grid.rpcs is not None:
+        raise InputError(f"{shown} is placed by control points, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    if t is not None and (t.b or t.d):
+        raise InputError(f"{shown} is rotated, which NetCDF and Zarr do not carry: write a GeoTIFF")
+    for what in ("dtype", "nodata", "scale", "offset"):
+        if len({repr(getattr(band, what)) for band in source.bands}) > 1:
+            raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with bidx=")
+    kinds = {q.kind for q in quantities}
+    if not source.raw and Kind.TOTAL in kinds and len(kinds) > 1:
+        said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
+        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with bidx=")
+
+
+def _warn_of_left_out(source: RasterSource, shown: str) -> None:
+    """Warn of what only a GeoTIFF carries on."""
+    tagged = any(band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands)
+    left_out = {
+        "a colour table": source.colourmap is not None,
+        "tags of bands": tagged,
+        "tags of other domains": bool(source.domains),
+        "a coordinate epoch": source.grid.epoch is not None,
+        "units that differ between bands": len({band.unit for band in source.bands}) > 1,
+    }
+    if words := " and ".join(what for what, there in left_out.items() if there):
+        warn("W-LEFT-OUT", f"{shown} has {words}, which only a GeoTIFF output keeps")
+
+
+def _attrs_of_values(source: RasterSource, mark: float | None, shown: str) -> dict[str, Any]:
+    """Return the attributes of the variable with all bands: how it is stored, units, title."""
+    first, alone = source.bands[0], len(source.bands) == 1
+    attrs: dict[str, Any] = {} if mark is None else {"_FillValue": first.dtype.type(mark)}
+    if not first.packing.plain:
+        attrs |= dict(zip(SCALING, (first.scale, first.offset), strict=True))
+    if first.unit and len({band.unit for band in source.bands}) == 1:
+        attrs["units"] = first.unit
+    if first.description:
+        attrs["long_name"] = first.description if alone else shown
+    return attrs
 
 
 def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str, xr.Variable]:

@@ -246,12 +246,12 @@ def _describe_raster(path: StrPath, driver: str | None) -> RasterDescription:
     from geofsrcnn.formats.bands import quantities_of
     from geofsrcnn.formats.raster import RasterSource
 
-    refused = None
+    options, refused = UpscaleOptions(driver=driver), None
     try:
-        RasterSource(path, driver=driver).close()
+        RasterSource(path, options).close()
     except InputError as error:
         refused = str(error)
-    with RasterSource(path, driver=driver, raw=True) as source:
+    with RasterSource(path, options, raw=True) as source:
         source.check_georeference()
         quantities = [*quantities_of(source, {}), *[None] * len(source.alpha)]
         bands = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +39,8 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
     from geofsrcnn.formats.raster import RasterSource
 
     check_unchanged = watch_changes([path])
-    with RasterSource(
-        path,
-        **options.of_raster(),
-        raw=model.upsampler is None,
-        allow_lossy=options.allow_lossy,
-        allow_sparse=options.allow_sparse or options.bounds is not None,
-    ) as source:
+    sparse = options.allow_sparse or options.bounds is not None  # of a part it is asked below
+    with RasterSource(path, replace(options, allow_sparse=sparse), raw=model.upsampler is None) as source:
         rows, columns = source.grid.shape
         whole = Window(0, rows, 0, columns)
         region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.period)

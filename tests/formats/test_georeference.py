@@ -16,6 +16,7 @@ from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.options import UpscaleOptions
 from tests.support.rasters import NOWHERE, opened, plain, terrain, write
 
 POINTS = "".join(
@@ -168,5 +169,5 @@ def test_a_mosaic_of_any_size_is_read(tmp_path):
     upscale_file(path, tmp_path / "out.tif", 2, "nearest", driver="VRT", bounds=bounds)
     with opened(tmp_path / "out.tif") as fine:
         assert fine.bounds == bounds
-    with RasterSource(path, driver="VRT") as source:  # without bounds, its size is no reason either
+    with RasterSource(path, UpscaleOptions(driver="VRT")) as source:  # without bounds, its size is no reason either
         assert source.shape == (1, 20000, 20000)

@@ -18,6 +18,7 @@ from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.options import UpscaleOptions
 from tests.support.rasters import ODD, UTM, blocks, created, opened, read, terrain, write
 
 TYPES = {
@@ -391,7 +392,7 @@ def test_cells_are_missing_where_gdal_masks_them(tmp_path, made):
     path = stating(tmp_path / "in.tif", values[None], text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeofsrcnnWarning)
-        with RasterSource(path, allow_lossy=True) as source:
+        with RasterSource(path, UpscaleOptions(allow_lossy=True)) as source:
             valid = source.read(Window(0, 1, 0, values.size), slice(None)).valid[0, 0]
     with np.errstate(invalid="ignore"):
         sensible = (
@@ -416,7 +417,7 @@ def test_odd_files_are_masked_as_gdal_masks_them(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with RasterSource(path, driver=driver, raw=True) as source:
+            with RasterSource(path, UpscaleOptions(driver=driver), raw=True) as source:
                 rows, columns = (min(n, 600) for n in source.grid.shape)
                 cells = source.read(Window(0, rows, 0, columns), slice(None))
                 bands = source.bands
