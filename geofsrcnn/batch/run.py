@@ -35,8 +35,8 @@ from geofsrcnn.errors import (
     printable,
     warn,
 )
-from geofsrcnn.files.paths import expanded
-from geofsrcnn.files.remote import is_remote, listed
+from geofsrcnn.files.paths import expand
+from geofsrcnn.files.remote import is_remote, list_remote
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
 from geofsrcnn.options import UpscaleOptions, check_factor
 
@@ -108,7 +108,7 @@ def upscale_files(
     page = _check_page(batch, folder)
     loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
     check_options(loaded, chosen)
-    chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expanded(chosen.also)])
+    chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expand(chosen.also)])
     settings = _settings(loaded, folder, batch, chosen)
     items = _read_items(inputs, settings, batch, progress)
     shipped = _checkpoint_bytes(loaded)
@@ -168,7 +168,7 @@ def _read_items(
         settings.folder,
         settings.factor,
         batch.pattern,
-        lambda url: listed(url, settings.allow_remote),
+        lambda url: list_remote(url, settings.allow_remote),
         (lambda: progress(nothing)) if progress is not None else (lambda: None),
         endings_of(settings.options.driver, settings.options.inside),
     )

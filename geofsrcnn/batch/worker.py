@@ -36,7 +36,7 @@ from geofsrcnn.errors import (
 )
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
 from geofsrcnn.files.paths import content_digest
-from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote, uploaded
+from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote, upload
 from geofsrcnn.options import workers_of
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 
@@ -222,7 +222,7 @@ def _source(settings: Settings, work: Work) -> Iterator[Path | RemoteZarr]:
     if not is_remote(work.source):
         yield Path(work.source)
         return
-    with fetched(work.source, settings.allow_remote, _check_stop(settings)) as place:
+    with fetch_remote(work.source, settings.allow_remote, _check_stop(settings)) as place:
         yield place
 
 
@@ -237,7 +237,7 @@ def _output(settings: Settings, work: Work) -> Iterator[Path]:
         yield target
         if target.exists():
             url = f"{settings.folder.rstrip('/')}/{work.target}"
-            uploaded(target, url, settings.allow_remote, _check_stop(settings))
+            upload(target, url, settings.allow_remote, _check_stop(settings))
 
 
 def _options(settings: Settings, work: Work) -> UpscaleOptions:

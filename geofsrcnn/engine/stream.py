@@ -13,7 +13,7 @@ import numpy as np
 from geofsrcnn._types import Progress
 from geofsrcnn.engine.base import Job, Rule, Sink, Source, band_groups, tile_size_of
 from geofsrcnn.engine.sources import PeriodicSource
-from geofsrcnn.engine.watch import Watch, Watched, WatchedSink
+from geofsrcnn.engine.watch import RangeCheckedSink, RangeCheckedSource, Watch
 from geofsrcnn.grids.windows import Plan, Tile, Window
 from geofsrcnn.values.cells import Cells
 
@@ -127,9 +127,9 @@ class Stream:
         from geofsrcnn.engine.run import run
 
         watch = self.watch or Watch(self.name)
-        source: Source = Watched(self.source, self.rules, watch)
+        source: Source = RangeCheckedSource(self.source, self.rules, watch)
         if made is None and any(rule.watched for rule in self.rules):
-            sink = WatchedSink(sink, self.rules, watch)
+            sink = RangeCheckedSink(sink, self.rules, watch)
         if self._goes_around:
             reach = self.job.reach
             source = PeriodicSource(source, self.period, -reach, self.source.shape[2] + 2 * reach)

@@ -107,7 +107,7 @@ def _numbers(bands: slice) -> Iterator[int]:
     return itertools.count(bands.start or 0)
 
 
-class Watched:
+class RangeCheckedSource:
     """A source whose cells are watched.
 
     Parameters
@@ -136,8 +136,8 @@ class Watched:
         return cells
 
 
-class WatchedSink:
-    """A sink whose cells are watched; as for `Watched`."""
+class RangeCheckedSink:
+    """A sink whose cells are watched; as for `RangeCheckedSource`."""
 
     def __init__(self, sink: Sink, rules: Sequence[Rule], watch: Watch) -> None:
         self._sink, self._rules, self._watch = sink, rules, watch

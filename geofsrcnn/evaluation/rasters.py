@@ -23,7 +23,7 @@ from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.scores import MARGIN, scored_mask
-from geofsrcnn.files.archives import unpacked
+from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import DEFAULT_FACTOR, Model, ModelLike, load_model, refuse_pairs
@@ -207,7 +207,7 @@ def evaluate_raster(
     networks, factor = _load_networks(models, factor, device, precision)
     results = []
     with (
-        unpacked(local_path(path), settings.inside) as found,
+        unpack(local_path(path), settings.inside) as found,
         RasterSource(found, settings) as source,
         source.block_cache(),
     ):

@@ -65,7 +65,7 @@ _INSTEAD = {
 
 
 @contextmanager
-def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
+def unpack(path: Path, inside: str | None) -> Iterator[Path]:
     """One of the files of a ZIP, or the content of a gzip, bzip2 or xz file, in a folder of its own for a while.
 
     Parameters
@@ -90,7 +90,7 @@ def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="geofsrcnn-"))
     try:
         try:
-            with _opened(path, inside) as (name, packed):
+            with _open_member(path, inside) as (name, packed):
                 target = folder / (PurePosixPath(name).name or "inside")
                 with target.open("wb") as file:
                     _copy(packed, file, folder, printable(name))
@@ -104,7 +104,7 @@ def unpacked(path: Path, inside: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _opened(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
+def _open_member(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
     """The name and the content of the file that is asked for."""
     kind = sniff(path)
     names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []

@@ -168,7 +168,7 @@ def refuse_same(output: Path, *inputs: Path) -> None:
             raise UsageError(f"output lies within the input: {printable(output)}: give another folder")
 
 
-def expanded(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
+def expand(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Files by name or pattern.
 
     Raises

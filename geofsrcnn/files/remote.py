@@ -69,7 +69,7 @@ def is_remote(name: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def fetched(
+def fetch_remote(
     url: str, allowed: Sequence[str], meanwhile: Callable[[], None] = lambda: None
 ) -> Iterator[Path | RemoteZarr]:
     """A local copy of a remote file, removed afterwards; or a Zarr store that is read where it is.
@@ -324,7 +324,7 @@ def remote_exists(url: str, allowed: Sequence[str]) -> bool:
     return bool(with_retries(lambda: files.exists(path), shown))
 
 
-def listed(url: str, allowed: Sequence[str]) -> list[str]:
+def list_remote(url: str, allowed: Sequence[str]) -> list[str]:
     """The URLs that one with ``*`` stands for, sorted.
 
     Raises
@@ -340,7 +340,7 @@ def listed(url: str, allowed: Sequence[str]) -> list[str]:
     return [name if "://" in name else f"{urlsplit(url).scheme}://{name}" for name in found]
 
 
-def uploaded(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+def upload(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
     """Bring a file, or a folder whose metadata come last, to a URL, and read it back.
 
     Raises

@@ -30,7 +30,7 @@ from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.georeference import DatedCRS, quiet
 from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
 from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
-from geofsrcnn.formats.writer import DIFFERS, checksum, differing
+from geofsrcnn.formats.writer import DIFFERS, checksum, mismatch
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -86,7 +86,7 @@ class Format:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
-class Described(Protocol):
+class RasterMetadata(Protocol):
     """The description that an output takes over from a raster, or from what stands for one."""
 
     @property
@@ -142,7 +142,7 @@ class GeoTiffSink:
     ----------
     path : Path
         A new file, in a folder of its own.
-    source : Described
+    source : RasterMetadata
         What the output takes its description from.
     grid : Grid
         The fine grid.
@@ -160,7 +160,7 @@ class GeoTiffSink:
     """
 
     def __init__(
-        self, path: Path, source: Described, grid: Grid, block: int, form: Format, *, split: bool = False
+        self, path: Path, source: RasterMetadata, grid: Grid, block: int, form: Format, *, split: bool = False
     ) -> None:
         self._path, self._source, self._grid, self._form = path, source, grid, form
         self._bands = {b.index: b for b in (*source.bands, *source.alpha)}
@@ -424,7 +424,7 @@ class GeoTiffSink:
             same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
             same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
         if not same:
-            raise differing("size, type, nodata, CRS, transform or tags", self._path)
+            raise mismatch("size, type, nodata, CRS, transform or tags", self._path)
 
     def _verify_windows(self, checksums: Sequence[tuple[Window, list[int] | None, int]]) -> None:
         with _reading(self._path) as d:
@@ -432,7 +432,7 @@ class GeoTiffSink:
                 area = RasterioWindow.from_slices(*window.slices())
                 stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
                 if checksum(stored) != expected:
-                    raise differing(str(window), self._path)
+                    raise mismatch(str(window), self._path)
 
     def __enter__(self) -> GeoTiffSink:
         return self
@@ -451,7 +451,7 @@ class GeoTiffSink:
                 return  # the first error counts; the file is about to be removed
 
 
-def rehearse(source: Described, grid: Grid, form: Format, *, masked: bool = False) -> None:
+def rehearse(source: RasterMetadata, grid: Grid, form: Format, *, masked: bool = False) -> None:
     """Write a tiny output like the one to come in memory, and read it back: what fails, fails before the work.
 
     Parameters

@@ -66,18 +66,18 @@ def choose_group(found: Mapping[str, bool], wanted: str | None, shown: str) -> s
     """
     if wanted is not None:
         if wanted.strip("/") not in found:
-            raise UsageError(f"no group {printable(wanted)} with variables in {shown}: there are {_listed(found)}")
+            raise UsageError(f"no group {printable(wanted)} with variables in {shown}: there are {_list(found)}")
         return wanted.strip("/")
     names = [name for name, fields in found.items() if fields] or list(found) or [""]
     if len(names) > 1 and "" not in names:
-        raise UsageError(f"several groups in {shown}: {_listed(names)}: choose one with group=")
+        raise UsageError(f"several groups in {shown}: {_list(names)}: choose one with group=")
     if len(names) > 1:
-        rest = _listed(name for name in names if name)
+        rest = _list(name for name in names if name)
         warn("W-GROUPS", f"left out of {shown}: groups {rest}: choose one with group=")
     return "" if "" in names else names[0]
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list(names: Iterable[str]) -> str:
     return printable(", ".join(name or "/" for name in names)) or "none"
 
 
@@ -96,7 +96,7 @@ def with_parents(group: str, read: Callable[[str], xr.Dataset]) -> xr.Dataset:
     unlimited = set(dataset.encoding.get("unlimited_dims", ()))
     for depth in reversed(range(len(parts))):
         above = read("/".join(parts[:depth]))
-        while taken := _inherited(dataset, above):
+        while taken := _inherit(dataset, above):
             dataset = dataset.assign(taken)
         dataset.attrs = {**above.attrs, **dataset.attrs}
         unlimited |= set(above.encoding.get("unlimited_dims", ()))
@@ -125,7 +125,7 @@ def _with_paths(dataset: xr.Dataset, group: str, read: Callable[[str], xr.Datase
     return dataset.assign({name: there for name, there in plain.items() if name not in dataset.variables})
 
 
-def _inherited(dataset: xr.Dataset, above: xr.Dataset) -> dict[str, xr.Variable]:
+def _inherit(dataset: xr.Dataset, above: xr.Dataset) -> dict[str, xr.Variable]:
     """Variables of a parent that a group lacks and means."""
     meant = {str(dim) for dim in dataset.dims}
     for variable in dataset.variables.values():

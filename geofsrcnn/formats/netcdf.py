@@ -30,7 +30,7 @@ DEFAULT_FORM = "NETCDF4"
 
 
 @contextmanager
-def opened(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
+def open_file(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
     """A file's variables as they are stored: nothing decoded, nothing read before it is asked for.
 
     Parameters

@@ -64,7 +64,7 @@ def _exact(dataset: Any, index: int, dtype: np.dtype[Any], path: Path, rounded: 
     shown = printable(path.name)
     text = (nodata_text(path) or "").strip() if dataset.driver == "GTiff" else ""
     found = re.match(r"[+-]?\d+", text)
-    value = None if found is None else _wrapped(int(found[0]), dtype)
+    value = None if found is None else _wrap(int(found[0]), dtype)
     if value is None or (rounded is not None and float(value) != rounded):  # stated elsewhere, as in a sidecar
         if rounded is None or abs(rounded) > EXACT:
             raise InputError(f"the nodata value of {shown} is too large to be read exactly: give it with nodata=")
@@ -78,7 +78,7 @@ def _exact(dataset: Any, index: int, dtype: np.dtype[Any], path: Path, rounded: 
     return value if abs(value) > EXACT else float(value)
 
 
-def _wrapped(value: int, dtype: np.dtype[Any]) -> int:
+def _wrap(value: int, dtype: np.dtype[Any]) -> int:
     """A number as C reads it into 64 bits: stopped at the ends, and counted from the upper one if it has no sign."""
     info = np.iinfo(dtype)
     return value % 2**64 if dtype.kind == "u" and value < 0 else min(max(value, int(info.min)), int(info.max))

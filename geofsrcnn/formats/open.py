@@ -62,12 +62,12 @@ def open_dataset(
     if form == "Zarr":
         from geofsrcnn.formats import zarr
 
-        with zarr.opened(path, options.group) as dataset:
+        with zarr.open_store(path, options.group) as dataset:
             yield dataset
     elif form == "NetCDF" and isinstance(path, Path):
         from geofsrcnn.formats import netcdf
 
-        with netcdf.opened(path, options.group) as dataset:
+        with netcdf.open_file(path, options.group) as dataset:
             yield dataset
     elif isinstance(path, Path):
         from geofsrcnn.formats.bands import quantities_of, warn_of_guesses

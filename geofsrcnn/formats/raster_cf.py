@@ -141,7 +141,7 @@ def _refuse_unsayable(source: RasterSource, quantities: Sequence[Quantity], show
 
 
 def _warn_of_left_out(source: RasterSource, shown: str) -> None:
-    """Warn of what only a GeoTIFF carries on."""
+    """Warn of what only a GeoTIFF keeps."""
     tagged = any(band.domains or any(not key.startswith("GRIB_") for key in band.tags) for band in source.bands)
     left_out = {
         "a colour table": source.colourmap is not None,

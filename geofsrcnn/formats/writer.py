@@ -111,11 +111,11 @@ class Checksums:
         """
         for name, index, expected in self._sums:
             if checksum(read(name, index)) != expected:
-                raise differing(printable(name), path)
+                raise mismatch(printable(name), path)
             each_part()
 
 
-def differing(what: str, path: Path) -> OutputError:
+def mismatch(what: str, path: Path) -> OutputError:
     """Make the error of a part that reads back as something else than was written."""
     return OutputError(f"{DIFFERS} ({what}){no_room(None, path)}")
 

@@ -70,7 +70,7 @@ def _most(byte_range: Any) -> float:
 
 
 @contextmanager
-def opened(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Dataset]:
+def open_store(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Dataset]:
     """A store's variables as they are stored: nothing decoded, nothing read before it is asked for.
 
     Parameters

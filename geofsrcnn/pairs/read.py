@@ -19,7 +19,7 @@ import xarray as xr
 from geofsrcnn._types import Array
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
-from geofsrcnn.files.paths import expanded
+from geofsrcnn.files.paths import expand
 from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
@@ -169,8 +169,8 @@ def read_pairs(
             dataset = decode_times(held.enter_context(open_dataset(path)), shown)
             return fields_of(dataset, shown, wanted)
 
-        sources = joined([read(path, predictors) for path in expanded(coarse)])
-        truths = joined([read(path, targets) for path in expanded(fine)])
+        sources = joined([read(path, predictors) for path in expand(coarse)])
+        truths = joined([read(path, targets) for path in expand(fine)])
         for named, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
             _check_names(named, found, what)
         domain, place = domain_of(truths[0], factor), truths[0].place
@@ -363,7 +363,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
         If one changes with time, or cannot be brought onto the fine grid.
     """
     layers, names = [], []
-    for path in expanded(paths):
+    for path in expand(paths):
         with open_dataset(path) as stored:
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geofsrcnn.errors import ConfigError, UsageError, printable
-from geofsrcnn.files.paths import expanded, size_of
+from geofsrcnn.files.paths import expand, size_of
 from geofsrcnn.training.schedule import Schedule
 
 BASES = ("regression", "correction")
@@ -119,7 +119,7 @@ class PairsSpec:
     @property
     def files(self) -> list[Path]:
         """All files, patterns expanded."""
-        return expanded([*self.coarse, *self.fine, *self.static])
+        return expand([*self.coarse, *self.fine, *self.static])
 
     def record(self) -> dict[str, str]:
         """Return all of it in words, files by name and size, as a checkpoint keeps it.
@@ -143,7 +143,7 @@ class PairsSpec:
 
 
 def _files_text(paths: Sequence[Any]) -> str:
-    return ", ".join(f"{path.name} ({size_of(path)})" for path in expanded(paths))
+    return ", ".join(f"{path.name} ({size_of(path)})" for path in expand(paths))
 
 
 @dataclass(frozen=True)

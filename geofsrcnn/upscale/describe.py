@@ -8,7 +8,7 @@ from typing import Any
 
 from geofsrcnn._types import StrPath
 from geofsrcnn.errors import InputError, UsageError, printable
-from geofsrcnn.files.archives import refuse_packed, unpacked
+from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.open import need_xarray, open_dataset
@@ -203,7 +203,7 @@ def describe_file(
     GeofsrcnnError
         If it cannot be read, or a dataset has no grid.
     """
-    with unpacked(local_path(path), inside) as place:
+    with unpack(local_path(path), inside) as place:
         found = sniff(place)
         if driver is None:
             refuse_packed(place, found)

@@ -363,7 +363,7 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
     )
 
 
-def tiled(field: Field, side: int, shape: tuple[int, int]) -> Field:
+def with_parts(field: Field, side: int, shape: tuple[int, int]) -> Field:
     """A field with as many leading indexes together as make a part of a good size, on tiles of this side."""
     cells = math.prod(min(n, side) for n in shape) * field.factor**2
     length = 1 if field.along < 0 else field.sizes[field.dims[field.along]]

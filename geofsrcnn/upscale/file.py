@@ -16,10 +16,10 @@ from typing import Unpack
 
 from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.files.archives import unpacked
+from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name
 from geofsrcnn.files.paths import local_path, refuse_same
-from geofsrcnn.files.remote import RemoteZarr, fetched, is_remote
+from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.formats.open import input_format
 from geofsrcnn.networks.catalog import ModelLike, check_options, load_model, model_file
@@ -136,7 +136,7 @@ def _local(src: StrPath, allow_remote: Sequence[str], check: Callable[[], None])
     if not is_remote(src):
         yield local_path(src)
         return
-    with fetched(os.fspath(src), allow_remote, check) as place:
+    with fetch_remote(os.fspath(src), allow_remote, check) as place:
         yield place
 
 
@@ -154,17 +154,17 @@ def open_task(
     factor = None if factor is None else check_factor(factor)
     target = Path(dst).absolute()
     written = _check_places(src, target, model, options)
-    with _unpacked(src, options.inside) as place, _open_local(place, target, written, factor, model, options) as task:
+    with _unpack(src, options.inside) as place, _open_local(place, target, written, factor, model, options) as task:
         yield task
 
 
 @contextmanager
-def _unpacked(src: Path | RemoteZarr, inside: str | None) -> Iterator[Path | RemoteZarr]:
+def _unpack(src: Path | RemoteZarr, inside: str | None) -> Iterator[Path | RemoteZarr]:
     """The input, or the file within it that is asked for."""
     if isinstance(src, RemoteZarr):
         yield src
         return
-    with unpacked(src, inside) as place:
+    with unpack(src, inside) as place:
         yield place
 
 

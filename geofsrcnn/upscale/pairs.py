@@ -13,7 +13,7 @@ from geofsrcnn.cf.times import decode_times
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
-from geofsrcnn.files.paths import expanded, refuse_same, watch_changes
+from geofsrcnn.files.paths import expand, refuse_same, watch_changes
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, open_dataset
 from geofsrcnn.formats.writer import NewField, Writer
@@ -34,7 +34,7 @@ def open_pairs(
     if form == "GeoTIFF":
         raise UsageError(f"networks of pairs write NetCDF or Zarr: {printable(target.name)} must end in .nc or .zarr")
     remote = [source for source in sources if isinstance(source, RemoteZarr)]
-    local = expanded([source for source in sources if isinstance(source, Path)])
+    local = expand([source for source in sources if isinstance(source, Path)])
     refuse_same(target, *local)
     check_unchanged = watch_changes(local)
     with ExitStack() as held:

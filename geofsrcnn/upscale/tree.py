@@ -65,7 +65,7 @@ def upscale_datatree(
         raise InputError("no node of the tree has a variable with two horizontal dimensions")
     for path, dataset in coarse.items():
         if path not in fine:
-            fine[path] = _following(path, dataset, coarse, fine)
+            fine[path] = _follow(path, dataset, coarse, fine)
     return xr.DataTree.from_dict({path: fine[path] for path in coarse}, name=tree.name)
 
 
@@ -76,7 +76,7 @@ def _fields(dataset: xr.Dataset, wanted: list[str] | None) -> list[str]:
     return [str(name) for name, variable in dataset.data_vars.items() if variable.ndim >= 2]
 
 
-def _following(
+def _follow(
     path: str, dataset: xr.Dataset, coarse: Mapping[str, xr.Dataset], fine: Mapping[str, xr.Dataset]
 ) -> xr.Dataset:
     """A node without fields, on the grid of the finer nodes below it."""

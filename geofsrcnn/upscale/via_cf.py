@@ -40,11 +40,11 @@ def open_via_cf(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     """A dataset as a task, with everything checked that can be before the first tile, cheap checks first."""
-    unpacked = _unpacked(options.dtype)
+    unpacked = _floating_type(options.dtype)
     need_xarray()
     from geofsrcnn.cf.refine import refine
     from geofsrcnn.upscale.dataset import check_bands
-    from geofsrcnn.upscale.fields import field_stream, fields_of, tiled
+    from geofsrcnn.upscale.fields import field_stream, fields_of, with_parts
     from geofsrcnn.upscale.look import warn_of_values
 
     check_bands(model)
@@ -67,7 +67,7 @@ def open_via_cf(
                 warn_of_values(each)
         check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
         side = tile_size_of(options.tile_size, model, plan.grid.shape)
-        fields = [tiled(each, side, plan.grid.shape) for each in fields]
+        fields = [with_parts(each, side, plan.grid.shape) for each in fields]
         make = _writer_of(dataset, path, plan, rows, fields, formats, model, options)
         if formats[0] == "Zarr":
             from geofsrcnn.formats.zarr import warn_of_missing_chunks
@@ -89,7 +89,7 @@ def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice
     return even_rows(dataset, plan.grid)
 
 
-def _unpacked(dtype: str | None) -> np.dtype[Any] | None:
+def _floating_type(dtype: str | None) -> np.dtype[Any] | None:
     if dtype is None:
         return None
     if dtype not in ("float32", "float64"):

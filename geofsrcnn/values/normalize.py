@@ -1,4 +1,4 @@
-"""Values of a variable as a network takes them: transformed, then standardised by stored constants.
+"""Values of a variable as a network takes them: apply_transform, then standardised by stored constants.
 
 For networks that are trained on pairs, where units and places carry meaning (the shipped ones need none of it).
 Arrays in, arrays out; constants are one number, or one for each cell of a fixed grid.
@@ -76,7 +76,7 @@ class Normalizer:
         """
         count, mean, squares = np.zeros(()), np.zeros(()), np.zeros(())
         for block in blocks:
-            values = transformed(np.asarray(block, np.float64), transform)
+            values = apply_transform(np.asarray(block, np.float64), transform)
             axes = tuple(range(values.ndim - 2)) if per_cell else None
             valid = np.isfinite(values)
             n = np.asarray(valid.sum(axes), np.float64)
@@ -96,22 +96,22 @@ class Normalizer:
 
     def encode(self, values: Array) -> Array:
         """Values as the network takes them."""
-        result: Array = (transformed(values, self.transform) - self.mean) / self.spread
+        result: Array = (apply_transform(values, self.transform) - self.mean) / self.spread
         return result
 
     def decode(self, values: Array) -> Array:
         """The network's numbers in the variable's units."""
-        return untransformed(values * self.spread + self.mean, self.transform)
+        return undo_transform(values * self.spread + self.mean, self.transform)
 
 
-def transformed(values: Array, transform: str) -> Array:
+def apply_transform(values: Array, transform: str) -> Array:
     """The transform of values."""
     if transform == "sqrt":
         return np.sign(values) * np.sqrt(np.abs(values))
     return np.sign(values) * np.log1p(np.abs(values)) if transform == "log1p" else values
 
 
-def untransformed(values: Array, transform: str) -> Array:
+def undo_transform(values: Array, transform: str) -> Array:
     """Its inverse."""
     if transform == "sqrt":
         return np.asarray(np.sign(values) * values**2)

@@ -317,7 +317,7 @@ def _of_type(header: Header) -> Quantity | None:
     if kind in "SUOMVc":
         return Quantity(Kind.OTHER, "its type is no real number")
     if re.search(r"\bsince\b", header.units):
-        return Quantity(Kind.OTHER, f"units {_quoted(header.units)}")
+        return Quantity(Kind.OTHER, f"units {_quote(header.units)}")
     return None
 
 
@@ -346,16 +346,16 @@ def _of_place(header: Header) -> Quantity | None:
     """Latitudes, longitudes, projected coordinates, and their bounds."""
     units, name = read_units(header.units), header.name.lower()
     if units.measure is Measure.PLACE:
-        return Quantity(Kind.PLACE, f"units {_quoted(header.units)}")
+        return Quantity(Kind.PLACE, f"units {_quote(header.units)}")
     if _PLACE_STANDARD.fullmatch(header.standard_name):
-        return Quantity(Kind.PLACE, f"standard_name {_quoted(header.standard_name)}", certainty=Certainty.STATED)
+        return Quantity(Kind.PLACE, f"standard_name {_quote(header.standard_name)}", certainty=Certainty.STATED)
     if (place_named(name) or _ROTATED.fullmatch(name)) and (units.period or not units.text):
-        return Quantity(Kind.PLACE, f"name {_quoted(header.name)}")
+        return Quantity(Kind.PLACE, f"name {_quote(header.name)}")
     if as_words(header.long_name) in {"latitude", "longitude"} and (units.period or not units.text):
-        return Quantity(Kind.PLACE, f"long_name {_quoted(header.long_name)}")
+        return Quantity(Kind.PLACE, f"long_name {_quote(header.long_name)}")
     if is_boundary(name):
         near = re.search(r"lat|lon|(?:^|_)[xy](?:_|$)", name)
-        return Quantity(Kind.PLACE if near else Kind.OTHER, f"name {_quoted(header.name)}")
+        return Quantity(Kind.PLACE if near else Kind.OTHER, f"name {_quote(header.name)}")
     return None
 
 
@@ -368,14 +368,14 @@ def _of_code_units(header: Header) -> Quantity | None:
     if Word.DIFFERENCE in words or (units.text == "index" and Word.CLASS not in words):
         return None
     if Word.SHARE in words or _CODE_FRACTION.match(as_words(str(header.attrs.get("description", "")))):
-        return Quantity(Kind.FRACTION, f"description {_quoted(header.attrs.get('description', ''))}", POSITIVE)
-    return Quantity(Kind.CATEGORY, f"units {_quoted(header.units)}")
+        return Quantity(Kind.FRACTION, f"description {_quote(header.attrs.get('description', ''))}", POSITIVE)
+    return Quantity(Kind.CATEGORY, f"units {_quote(header.units)}")
 
 
 def _of_methods(header: Header) -> Quantity | None:
     """Sums over area (CF 7.3), and spreads."""
     units = read_units(header.units)
-    evidence = f"cell_methods {_quoted(header.cell_methods)}"
+    evidence = f"cell_methods {_quote(header.cell_methods)}"
     for names, method in re.findall(r"((?:[\w.]+:\s*)+)(\w+)", re.sub(r"\([^)]*\)", "", header.cell_methods)):
         if method in {"standard_deviation", "variance", "range", "sum_of_squares", "root_mean_square"}:
             return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE, certainty=Certainty.STATED)
@@ -398,7 +398,7 @@ def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
 def _of_words(header: Header) -> Quantity:
     """Judge by the words of names, with the units."""
     units = read_units(header.units)
-    stated = f"units {_quoted(header.units)}"
+    stated = f"units {_quote(header.units)}"
     if units.measure is Measure.LOGARITHM:
         return Quantity(Kind.FIELD, stated)
     titles = _titles(header)
@@ -427,9 +427,9 @@ def _titles(header: Header) -> list[tuple[str, str]]:
     if len(description) < 120:  # longer ones are prose, where anything may be named
         given.append(("description", description))
     given.append(("name", header.name))
-    found = [(f"{key} {_quoted(text)}", as_words(text[:200])) for key, text in given if text]
+    found = [(f"{key} {_quote(text)}", as_words(text[:200])) for key, text in given if text]
     short = {header.name.lower(): None, str(header.attrs.get("GRIB_shortName", "")).lower(): None}
-    found += [(f"name {_quoted(name)}", SHORT_NAMES.get(name, "")) for name in short]
+    found += [(f"name {_quote(name)}", SHORT_NAMES.get(name, "")) for name in short]
     return [title for title in found if title[1]]
 
 
@@ -464,7 +464,7 @@ def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantit
     if (found := _of_total(units, evidence, text)) is not None:
         return found
     if units.measure is Measure.PART and not (Word.FLAG in words and _integer(header)):
-        return Quantity(Kind.FRACTION, f"units {_quoted(header.units)}", units.share)
+        return Quantity(Kind.FRACTION, f"units {_quote(header.units)}", units.share)
     if units.plain and _is_class(header, text):
         return Quantity(Kind.CATEGORY, evidence)
     if (units.plain or units.measure is Measure.PERCENT) and _is_share(units, text):
@@ -527,7 +527,7 @@ def _of_total(units: Units, evidence: str, text: str) -> Quantity | None:
     words = _TOTALS.get(units.measure)
     if not (units.per_cell or units.measure is Measure.PERSONS or (words is not None and words.search(text))):
         return None
-    return Quantity(Kind.TOTAL, f"{evidence}, units {_quoted(units.text)}", POSITIVE)
+    return Quantity(Kind.TOTAL, f"{evidence}, units {_quote(units.text)}", POSITIVE)
 
 
 _TOTALS = {
@@ -547,7 +547,7 @@ def _integer(header: Header) -> bool:
     return np.dtype(header.dtype).kind in "iu" and not is_scaled(header.attrs)
 
 
-def _quoted(text: object) -> str:
+def _quote(text: object) -> str:
     words = " ".join(printable(text).split())
     return f"'{words if len(words) <= 60 else words[:57] + '...'}'"
 

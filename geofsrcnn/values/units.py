@@ -98,10 +98,10 @@ def conversion(given: str, wanted: str, *, difference: bool = False) -> tuple[fl
     low, middle, high = (float(value) / float(other.magnitude) for value in at)
     if not abs((high - middle) - (middle - low)) <= 1e-9 * abs(middle - low):  # logarithms, such as dBZ
         return None
-    return _rounded(middle - low), 0.0 if difference else _rounded(low)
+    return _round(middle - low), 0.0 if difference else _round(low)
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     """Without the last digits, which the way of a conversion leaves; no minus before zero."""
     return float(f"{value:.13g}") + 0.0
 
@@ -124,7 +124,7 @@ def _quantity(text: str) -> Any | None:
 
 
 def _in_words_of_pint(text: str) -> str:
-    """A unit in UDUNITS' words in those of pint; empty for what can be none, or would take long to reckon.
+    """A unit in UDUNITS' words in those of pint; empty for what can be none, or would take long to read.
 
     Examples
     --------

@@ -14,7 +14,7 @@ import pytest
 
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import InputError, UsageError
-from geofsrcnn.files.archives import refuse_packed, unpacked
+from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import PACKED, driver_of, sniff
 from tests.support import processes
 from tests.support.rasters import read, state, terrain, write
@@ -97,7 +97,7 @@ def test_broken_archives(tmp_path, dem):
     path.write_bytes(path.read_bytes()[:-400])
     with (
         pytest.raises(InputError, match=r"cannot unpack dem.tif of dem.tif.gz \(Compressed file ended"),
-        unpacked(path, "dem.tif"),
+        unpack(path, "dem.tif"),
     ):
         pass
 
@@ -106,7 +106,7 @@ def test_a_name_that_leads_out_of_the_archive_stays_in_the_folder(tmp_path):
     """Only the last part of a name is used."""
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../../evil.tif", b"II*\0")
-    with unpacked(tmp_path / "evil.zip", "../../evil.tif") as path:
+    with unpack(tmp_path / "evil.zip", "../../evil.tif") as path:
         assert path.name == "evil.tif"
         assert path.parent.name.startswith("geofsrcnn-")
         folder = path.parent

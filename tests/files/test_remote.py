@@ -225,7 +225,7 @@ def test_a_server_without_parts_of_files(server, tmp_path):
     """Keys come whole, or not at all where there are none; a whole file is never taken for a part of it."""
     regular().to_zarr(server.folder / "parts.zarr", zarr_format=3, consolidated=False)
     whole = (server.folder / "parts.zarr" / "zarr.json").read_bytes()
-    with remote.fetched(f"{server.url}/parts.zarr", HERE) as place:
+    with remote.fetch_remote(f"{server.url}/parts.zarr", HERE) as place:
         store = RetryingStore(place)
 
         def get(key: str, part: object = None) -> bytes | None:

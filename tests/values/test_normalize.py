@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.errors import ConfigError, InputError
-from geofsrcnn.values.normalize import TRANSFORMS, Normalizer, transformed, untransformed
+from geofsrcnn.values.normalize import TRANSFORMS, Normalizer, apply_transform, undo_transform
 
 
 @pytest.mark.parametrize("per_cell", [False, True])
@@ -23,7 +23,7 @@ def test_constants_are_those_of_all_values(transform, per_cell, seed, cuts, leve
     values[:, 0, 0] = np.nan
     blocks = np.split(values, sorted(set(cuts)))
     made = Normalizer.fit(blocks, transform=transform, per_cell=per_cell)
-    seen = transformed(values, transform)
+    seen = apply_transform(values, transform)
     axes = 0 if per_cell else None
     known = np.isfinite(seen).any(axes)
     with warnings.catch_warnings():
@@ -42,7 +42,7 @@ def test_what_is_encoded_comes_back(transform, values):
     given_ = np.array(values)
     made = Normalizer.fit([given_[None]], transform=transform)
     assert np.allclose(made.decode(made.encode(given_)), given_, rtol=1e-6, atol=1e-6)
-    assert np.allclose(untransformed(transformed(given_, transform), transform), given_, rtol=1e-9, atol=1e-9)
+    assert np.allclose(undo_transform(apply_transform(given_, transform), transform), given_, rtol=1e-9, atol=1e-9)
 
 
 def test_constant_values_keep_their_scale():
