@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -42,10 +42,8 @@ def refuse_packed(path: Path, kind: Signature) -> None:
     shown = printable(path.name)
     if kind == "archive":
         names = zip_names(path)
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        listed = ", ".join(map(printable, names[:_SHOWN])) + more
         one = f", or read one of its files with inside='{printable(names[0])}'" if names else ""
-        words = f"{PACKED[kind]}, of {listed or 'nothing'}: {shown}: {_INSTEAD[kind]}"
+        words = f"{PACKED[kind]}, of {_listed(names) or 'nothing'}: {shown}: {_INSTEAD[kind]}"
         raise InputError(f"{words}{one}")
     if kind in PACKED:
         one = f", or read it with inside='{printable(_single(path))}'" if kind in _OPENERS else ""
@@ -87,40 +85,60 @@ def unpack(path: Path, inside: str | None) -> Iterator[Path]:
     if inside is None:
         yield path
         return
+    name, beside = _choose(path, inside)
     folder = Path(tempfile.mkdtemp(prefix="geofsrcnn-"))
     try:
         try:
-            with _open_member(path, inside) as (name, packed):
-                target = folder / (PurePosixPath(name).name or "inside")
-                with target.open("wb") as file:
-                    _copy(packed, file, folder, printable(name))
+            for each in (name, *beside):
+                with _open_member(path, each) as packed, (folder / _last_part(each)).open("wb") as file:
+                    _copy(packed, file, folder, printable(each))
         except _BROKEN as error:
             raise InputError(
                 f"cannot unpack {printable(inside)} of {printable(path.name)} ({printable(error)})"
             ) from error
-        yield target
+        yield folder / _last_part(name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _open_member(path: Path, inside: str) -> Iterator[tuple[str, IO[bytes]]]:
-    """The name and the content of the file that is asked for."""
-    kind = sniff(path)
+def _choose(path: Path, inside: str) -> tuple[str, list[str]]:
+    """Choose the file that is asked for, and those beside it that belong to it: headers, projections, statistics."""
+    kind, shown = sniff(path), printable(path.name)
     names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []
     if not names:
-        raise UsageError(f"inside= is for packed files, which {printable(path.name)} is not")
-    found = [name for name in names if name == inside] or [n for n in names if PurePosixPath(n).name == inside]
+        raise UsageError(f"inside= is for packed files, which {shown} is not")
+    found = [name for name in names if name == inside] or [name for name in names if _last_part(name) == inside]
     found = found or fnmatch.filter(names, inside)
-    if len(found) != 1:
-        listed = ", ".join(map(printable, names[:_SHOWN]))
-        raise UsageError(f"no file {printable(inside)} in {printable(path.name)}: there are {listed}")
-    if kind in ("archive", "ZIP"):
-        with zipfile.ZipFile(path) as archive, archive.open(found[0]) as packed:
-            yield found[0], packed
-    else:
+    if not found:
+        raise UsageError(f"no file {printable(inside)} in {shown}: there are {_listed(names)}")
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} files in {shown} fit {printable(inside)}: {_listed(found)}: name one of them")
+    place = PurePosixPath(found[0])
+    beside = [name for name in names if name != found[0] and PurePosixPath(name).parent == place.parent]
+    own = (f"{place.stem}.", f"{place.stem}_rpc.txt", f"{place.stem}_RPC.TXT")
+    return found[0], [name for name in beside if _last_part(name).startswith(own)]
+
+
+def _last_part(name: str) -> str:
+    """Return the name of a member without its folders, whatever way they lead."""
+    return PurePosixPath(name).name or "inside"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(printable, names[:_SHOWN])) + more
+
+
+@contextmanager
+def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open the content of a member of a ZIP, or of a file that holds one."""
+    kind = sniff(path)
+    if kind in _OPENERS:
         with _OPENERS[kind](path) as packed:
-            yield found[0], packed
+            yield packed
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
+        yield packed
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], folder: Path, shown: str) -> None:

@@ -11,13 +11,14 @@ import zipfile
 
 import numpy as np
 import pytest
+import rasterio.crs
 
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import PACKED, driver_of, sniff
 from tests.support import processes
-from tests.support.rasters import read, state, terrain, write
+from tests.support.rasters import opened, read, state, terrain, write
 
 
 @pytest.fixture
@@ -89,6 +90,34 @@ def test_names_that_are_not_in_it(tmp_path, dem):
         upscale_file(path, tmp_path / "out.tif", 3, "bilinear", inside="b.tif")
     with pytest.raises(UsageError, match=r"inside= is for packed files, which dem.tif is not"):
         upscale_file(dem, tmp_path / "out.tif", 3, "bilinear", inside="b.tif")
+
+
+def test_several_files_that_a_pattern_fits_are_named(tmp_path, dem):
+    """A pattern for one file that several fit is no missing file: they are listed."""
+    path = packed(tmp_path / "dem.zip", dem)
+    with pytest.raises(
+        UsageError, match=r"2 files in dem.zip fit N47\*: N47E011/readme.txt, N47E011/dem.tif: name one"
+    ):
+        upscale_file(path, tmp_path / "out.tif", 3, "bilinear", inside="N47*")
+
+
+def test_headers_beside_a_raster_come_with_it(tmp_path):
+    """A .bil of a ZIP, as PRISM delivers them, is read with the header and the projection that lie beside it."""
+    values = terrain((20, 21)).astype("float32")
+    lines = ("BYTEORDER I", "LAYOUT BIL", "NROWS 20", "NCOLS 21", "NBANDS 1", "NBITS 32", "PIXELTYPE FLOAT")
+    header = "\n".join((*lines, "ULXMAP 10.5", "ULYMAP 49.5", "XDIM 1", "YDIM 1", "NODATA -9999", ""))
+    projection = rasterio.crs.CRS.from_epsg(4269).to_wkt(version="WKT1_ESRI")
+    names = {"ppt.bil": values.tobytes(), "ppt.hdr": header, "ppt.prj": projection}
+    with zipfile.ZipFile(tmp_path / "ppt.zip", "w") as archive:
+        for name, content in {**names, "other.hdr": "NROWS 1"}.items():
+            archive.writestr(f"PRISM/{name}", content)
+    with unpack(tmp_path / "ppt.zip", "*.bil") as path:
+        assert sorted(each.name for each in path.parent.iterdir()) == sorted(names)
+    upscale_file(tmp_path / "ppt.zip", tmp_path / "out.tif", 2, "nearest", inside="*.bil", driver="EHdr")
+    assert np.array_equal(read(tmp_path / "out.tif", 1)[::2, ::2], values)
+    with opened(tmp_path / "out.tif") as d:
+        assert d.crs.to_epsg() == 4269
+        assert (d.nodata, d.bounds.left) == (-9999, 10)
 
 
 def test_broken_archives(tmp_path, dem):
