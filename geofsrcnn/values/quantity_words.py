@@ -240,8 +240,10 @@ _ORDER = (
     (Word.AMOUNT, AMOUNTS),
 )
 
-_CAUSES = re.compile(r"(?:land_use|land_cover)_change|climate_change|not_log_transformed|_as_a_result_of_.*")
-"""Causes and assurances, which are no change of the quantity itself."""
+_CAUSES = re.compile(
+    r"(?:land_use|land_cover)_change|climate_change|not_log_transformed|_as_a_result_of_.*|bias_(?:adjust|correct)ed"
+)
+"""Causes and assurances, which are no change of the quantity itself, and which make no difference of it."""
 
 
 @lru_cache(maxsize=4096)

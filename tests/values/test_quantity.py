@@ -166,6 +166,13 @@ def test_differences_of_amounts_are_fields(words):
     assert kind("pr", "mm/day", standard_name="precipitation_flux", long_name=words) == "field"
 
 
+@pytest.mark.parametrize("words", ["Bias-Adjusted Precipitation", "bias corrected rainfall"])
+def test_what_was_adjusted_is_no_difference(words):
+    """ISIMIP's long names say that a bias was taken away, not that the values are one."""
+    assert kind("pr", "kg m-2 s-1", long_name=words) == "never-negative"
+    assert kind("bias", "kg m-2 s-1", long_name="Bias of precipitation") == "field"
+
+
 @pytest.mark.parametrize(
     ("units", "limits"),
     [("(0 - 1)", (0, 1)), ("fraction", (0, 1)), ("0-1", (0, 1)), ("1", (0, 1)), ("%", (0, 100)), ("percent", (0, 100))],
