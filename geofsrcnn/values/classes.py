@@ -7,14 +7,17 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import warn
 
-MOST = 48
-"""Values that a raster of classes or flags has at most, in a part of it."""
+FEW = 48
+"""Values that a raster of classes or flags has at most, in a part of it; ids, such as those of parcels, are more."""
+
+CELLS_OF_AN_ID = 20
+"""Cells that an id has at least, on average."""
 
 LEAST_CELLS = 2000
 """Cells that it takes to tell."""
 
-IN_PATCHES = 0.4
-"""Share of neighbours that are equal, at least, but for those of the most common value."""
+IN_PATCHES = (0.4, 0.6)
+"""Share of neighbours that are equal, at least, but for those of the most common value: of classes, and of ids."""
 
 JUMPS = 0.25
 """Share of unequal neighbours with other values between them, at least; measurements in steps go through them."""
@@ -62,7 +65,8 @@ def count_classes(values: Array, valid: Mask) -> int:
         return 0
     found, rank = np.unique(values, return_inverse=True)
     used = np.unique(values[valid])
-    if not 3 <= used.size <= MOST:
+    few = used.size <= FEW
+    if used.size < 3 or not (few or used.size * CELLS_OF_AN_ID <= valid.sum()):
         return 0
     rank = np.searchsorted(used, found)[rank.reshape(values.shape)]
     ahead = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
@@ -71,7 +75,7 @@ def count_classes(values: Array, valid: Mask) -> int:
     common = np.bincount(rank[valid]).argmax()
     differ = one != other
     rare = (one != common) | (other != common)  # counts are mostly zeros, and no patches beside
-    if not differ.any() or differ[rare].mean() > 1 - IN_PATCHES:
+    if not differ.any() or differ[rare].mean() > 1 - IN_PATCHES[0 if few else 1]:
         return 0
     one, other = one[differ], other[differ]
     step, chance = np.abs(one - other), np.abs(one - np.roll(other, one.size // 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from geofsrcnn.values.classes import count_classes
 
@@ -49,6 +49,32 @@ def test_measurements(kind, scale):
         "holes": np.where(smooth(scale, 3) > 0.7, 0, np.rint(field * 20 + 100)),
         "constant": np.ones(field.shape),
         "mask": field > 0.5,
+    }[kind].astype("int16")
+    assert count_classes(cells, np.full(cells.shape, True)) == 0
+
+
+@pytest.mark.parametrize("ids", [60, 300, 1000])
+def test_ids_of_parcels(ids):
+    """More ids than classes ever are, each in a patch of its own, in no order."""
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:200, :220]
+    nearest = spatial.KDTree(rng.random((ids, 2)) * [200, 220]).query(np.stack([y, x], -1))[1]
+    cells = rng.choice(100_000, ids, replace=False)[nearest]
+    assert count_classes(cells, np.full(cells.shape, True)) == len(np.unique(cells)) > 48
+
+
+@pytest.mark.parametrize("scale", [2, 5, 12])
+@pytest.mark.parametrize("kind", ["metres", "repeated", "plateaus", "sea", "noisy", "percent"])
+def test_measurements_of_many_values(kind, scale):
+    """A DEM, one whose cells were repeated, terraces, land above a sea, noise, and per cent are no ids."""
+    field, rng = smooth(scale), np.random.default_rng(1)
+    cells = {
+        "metres": np.rint(field * 800),
+        "repeated": np.kron(np.rint(field[:50, :55] * 800), np.ones((4, 4))),
+        "plateaus": np.rint(field * 60),
+        "sea": np.maximum(np.rint((field - 0.6) * 900), 0),
+        "noisy": np.kron(np.rint(field * 90 + rng.normal(0, 8, field.shape))[::2, ::2], np.ones((2, 2))),
+        "percent": np.clip(np.rint((field - 0.5) * 300), 0, 100),
     }[kind].astype("int16")
     assert count_classes(cells, np.full(cells.shape, True)) == 0
 
