@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
-from pyproj import CRS
+from pyproj import CRS, Proj
 from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
-from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.cf.grid import CFGrid, coordinate_values
 from geofsrcnn.errors import InputError, printable
+from geofsrcnn.grids.longitude import period_of
 
 _SHORT = {
     "m": "metre",
@@ -123,6 +124,46 @@ def _unit_name(size: float, *, angular: bool) -> str:
             short = names.get(name, name)
             return short if short in ("m", "km", "cm", "rad", "deg") else name.replace(" ", "_")
     return ""
+
+
+def turn_of(crs: CRS) -> float:
+    """Return how far it is around the globe in units of the CRS; 0 if its meridians are not parallel and evenly spaced.
+
+    Raises
+    ------
+    CRSError
+        If PROJ cannot project with it.
+    """
+    if crs.is_geographic:
+        return 0.0 if is_rotated(crs) else math.tau / _size(crs)
+    project = Proj(crs)
+    longitudes = [float(n) for n in range(-165, 195, 30)]
+    rows = [project(longitudes, [latitude] * len(longitudes))[0] for latitude in (0.0, 40.0, -60.0)]
+    steps = sorted(b - a for a, b in zip(rows[0], [*rows[0][1:], rows[0][0]], strict=True))
+    step = steps[len(steps) // 2]  # but for the one that jumps back where the map is cut
+    turn = len(longitudes) * step
+    if not (math.isfinite(turn) and turn > 0):
+        return 0.0
+    even = all(abs((each - step + turn / 2) % turn - turn / 2) < 1e-6 * turn for each in steps)
+    parallel = all(abs(a - b) < 1e-6 * turn for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
+    return turn if even and parallel else 0.0
+
+
+def period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
+    """Return how many columns of an evenly spaced grid make the whole globe by its CRS; 0 if they do not."""
+    straight = grid.kind in ("projected", "latitude-longitude") and grid.even
+    if not straight or grid.mapping is None or grid.shape[1] < 3:
+        return 0
+    variable = dataset[str(grid.x_coordinate)]
+    values = coordinate_values(variable).astype(float)
+    try:
+        crs = crs_of(dataset, grid)
+        if crs is None or not (turn := turn_of(crs)):
+            return 0
+        unit = in_units_of(crs, str(variable.attrs.get("units", "")), printable(str(grid.x_coordinate)))
+    except (InputError, CRSError):  # a GeoTIFF output says it, others do not need the CRS
+        return 0
+    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), turn)
 
 
 def in_units_of(crs: CRS, text: str, name: str) -> float:

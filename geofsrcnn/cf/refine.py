@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -26,6 +26,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     join_names,
 )
+from geofsrcnn.cf.crs import period_by_crs
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
@@ -135,6 +136,7 @@ def refine(
         As for `find_grid`, and if coordinates make no cells, a field's type cannot be upscaled, or `kinds` are wrong.
     """
     grid = find_grid(dataset, variables=variables, x=x, y=y)
+    grid = replace(grid, period=grid.period or period_by_crs(dataset, grid))
     made = {
         **_fine_axes(dataset, grid, factor),
         **_fine_places(dataset, grid, factor),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
+from geofsrcnn.cf.crs import turn_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
@@ -110,26 +110,11 @@ def period_along(grid: Grid) -> int:
     t = grid.affine
     if t is None or t.b or t.d or not grid.crs:
         return 0
-    turn = math.tau / grid.crs.units_factor[1] if grid.crs.is_geographic else _turn(grid.crs)
-    return period_of(t.a, grid.shape[1], turn) if turn else 0
-
-
-def _turn(crs: CRS) -> float:
-    """How far it is around the globe in a projection whose meridians are parallel and evenly spaced; 0 in others."""
     try:
-        project = pyproj.Proj(pyproj.CRS.from_wkt(crs.to_wkt()))
+        turn = turn_of(pyproj.CRS.from_wkt(grid.crs.to_wkt()))
     except CRSError:
-        return 0.0
-    longitudes = [float(n) for n in range(-165, 195, 30)]
-    rows = [project(longitudes, [latitude] * len(longitudes))[0] for latitude in (0.0, 40.0, -60.0)]
-    steps = sorted(b - a for a, b in zip(rows[0], [*rows[0][1:], rows[0][0]], strict=True))
-    step = steps[len(steps) // 2]  # but for the one that jumps back where the map is cut
-    turn = len(longitudes) * step
-    if not (math.isfinite(turn) and turn > 0):
-        return 0.0
-    even = all(abs((each - step + turn / 2) % turn - turn / 2) < 1e-6 * turn for each in steps)
-    parallel = all(abs(a - b) < 1e-6 * turn for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
-    return turn if even and parallel else 0.0
+        return 0
+    return period_of(t.a, grid.shape[1], turn) if turn else 0
 
 
 class DatedCRS(CRS):  # type: ignore[misc]
