@@ -367,7 +367,7 @@ def check_pixels(pixels: int, limit: int | None) -> None:
         If it has more.
     """
     if limit is not None and pixels > limit:
-        raise LimitError(f"the output has {pixels} cells, max_pixels= allows {limit}")
+        raise LimitError(f"the output has {pixels} cells, more than max_pixels={limit} allows")
 
 
 def provenance(model: Model) -> dict[str, str]:

@@ -247,7 +247,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "max-pixels": (
         6,
         ("upscale", IN, OUT, *CLASSICAL, "--max-pixels", "4319"),
-        "has 4320 cells, --max-pixels allows 4319",
+        "has 4320 cells, more than --max-pixels 4319 allows",
     ),
     "remote model": (7, ("upscale", IN, OUT, "-m", "https://127.0.0.1:9/m.safetensors"), "remote input is not allowed"),
     "info group of a raster": (2, ("info", IN, "--group", "a"), "--group is for NetCDF and Zarr"),

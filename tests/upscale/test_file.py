@@ -153,7 +153,7 @@ def wrong(tmp_path_factory) -> Path:
         ("torn.zarr", "fine.zarr", {}, InputError, "cannot read tas at rows 0"),
         ("turned.tif", "fine.nc", {}, InputError, "turned.tif is rotated, which NetCDF and Zarr do not carry"),
         ("coarse.nc", "fine.nc", {"variables": ["tos"]}, UsageError, "no variable tos: there are"),
-        ("coarse.nc", "fine.nc", {"max_pixels": 100}, LimitError, "--max-pixels allows 100"),
+        ("coarse.nc", "fine.nc", {"max_pixels": 100}, LimitError, "more than max_pixels=100 allows"),
         ("coarse.nc", "fine.nc", {"bidx": (1,)}, UsageError, "bidx= is for rasters"),
         ("coarse.nc", "fine.nc", {"nodata": 0.0}, UsageError, "nodata= is for rasters"),
         ("coarse.nc", "fine.nc", {"bounds": (0, 0, 1, 1)}, UsageError, "bounds= cuts rasters"),
