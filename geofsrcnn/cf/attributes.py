@@ -13,6 +13,7 @@ from cf_xarray.criteria import coordinate_criteria
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import printable
 from geofsrcnn.grids.resolution import states_resolution
+from geofsrcnn.values import quantity_units
 from geofsrcnn.values.encoding import MARKS, SCALING
 
 Y_NAMES = re.compile(
@@ -50,19 +51,12 @@ def attribute(variable: xr.Variable | xr.DataArray, key: str) -> Any:
     return variable.attrs.get(key, variable.encoding.get(key))
 
 
-_UNITS = {
-    "latitude": re.compile(r"deg(ree)?s?[ _]?(n|north|lat|latitude)"),
-    "longitude": re.compile(r"deg(ree)?s?[ _]?(e|east|lon|longitude)"),
-}
-"""Units of places as they are found, besides CF's own spellings."""
-
-
 def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
     """Tell whether a variable's attributes say that it is an X, Y, latitude or longitude."""
     attrs = variable.attrs
     if any(attrs.get(key) in values for key, values in coordinate_criteria[role].items()):
         return True
-    return role in _UNITS and bool(_UNITS[role].fullmatch(str(attrs.get("units", "")).strip().lower()))
+    return quantity_units.read_units(str(attrs.get("units", ""))).place == role
 
 
 def is_time(dataset: xr.Dataset, dim: str) -> bool:
@@ -75,7 +69,7 @@ def is_time(dataset: xr.Dataset, dim: str) -> bool:
 
 def counts_time(variable: xr.Variable | xr.DataArray) -> bool:
     """Tell whether a variable counts units of time since a date."""
-    return re.search(r"\bsince\b", str(variable.attrs.get("units", ""))) is not None
+    return quantity_units.counts_time(str(variable.attrs.get("units", "")))
 
 
 def join_names(names: Iterable[Any]) -> str:

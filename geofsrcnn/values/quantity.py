@@ -26,7 +26,7 @@ import numpy as np
 from geofsrcnn._types import Range
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.values.encoding import is_scaled, valid_ends
-from geofsrcnn.values.quantity_units import Measure, Units, read_units
+from geofsrcnn.values.quantity_units import Measure, Units, counts_time, read_units
 from geofsrcnn.values.quantity_words import (
     CONCENTRATION,
     CONTINUOUS,
@@ -316,7 +316,7 @@ def _of_type(header: Header) -> Quantity | None:
         return Quantity(Kind.CATEGORY, "its type is boolean")
     if kind in "SUOMVc":
         return Quantity(Kind.OTHER, "its type is no real number")
-    if re.search(r"\bsince\b", header.units):
+    if counts_time(header.units):
         return Quantity(Kind.OTHER, f"units {_quote(header.units)}")
     return None
 

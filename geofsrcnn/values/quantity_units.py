@@ -1,4 +1,8 @@
-"""Units as evidence of what a variable is, in the many ways that files spell them."""
+"""Units as evidence of what a variable is, in the many ways that files spell them.
+
+`values.units` converts between units, `cf.crs` knows those that coordinates of a CRS count in. No other module reads
+units.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,11 @@ class Units:
         return self.measure in {Measure.NUMBER, Measure.CODE}
 
     @property
+    def place(self) -> str | None:
+        """The coordinate that counts in them, "latitude" or "longitude", north and east being positive."""
+        return next((which for which, pattern in _PLACES.items() if re.fullmatch(pattern, self.text)), None)
+
+    @property
     def period(self) -> float | None:
         """The period of an angle."""
         return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi}.get(self.measure)
@@ -67,6 +76,11 @@ class Units:
             return 0.0, 100.0
         stated = self.measure is Measure.PART or self.text in {"1", "1.0", "unity"}
         return 0.0, 1.0 if stated else math.inf
+
+
+def counts_time(units: str) -> bool:
+    """Tell whether units count time since a date."""
+    return re.search(r"\bsince\b", units) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -95,6 +109,12 @@ _WEIGHT = (
 
 _POWER = r"(?:\*\*|\^)?"
 
+_PLACES = {
+    "latitude": r"deg(?:ree)?s?[ _]?(?:n|north|lat|latitude)",
+    "longitude": r"deg(?:ree)?s?[ _]?(?:e|east|lon|longitude)",
+}
+"""Units of latitudes and longitudes as they are found, besides CF's own spellings."""
+
 _SPELLINGS = {
     measure: re.compile("|".join(spellings))
     for measure, spellings in {
@@ -119,7 +139,7 @@ _SPELLINGS = {
             ),
         ),
         Measure.RADIANS: (r"rad(?:ian)?s?",),
-        Measure.PLACE: (r"deg(?:ree)?s?[ _]?(?:n|e|s|w|north|east|south|west|latitude|longitude|lat|lon)",),
+        Measure.PLACE: (*_PLACES.values(), r"deg(?:ree)?s?[ _]?(?:s|w|south|west)"),
         Measure.TEMPERATURE: (r"k|kelvin|degk|(?:deg(?:ree)?s?|°)?[ _]?(?:c|celsius|f|fahrenheit|kelvin)",),
         Measure.LOGARITHM: (r"db[a-z]?|db .*|decibels?|log.*|ln.*|.*\(re .*|lg\(.*",),
         Measure.CONCENTRATION: (
