@@ -292,6 +292,12 @@ def _waiting(work: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
     return done["result"]
 
 
+def _open_host(url: str, allowed: Sequence[str]) -> tuple[Any, str, str]:
+    """Return the file system of a URL, which must be allowed, the path on it, and the URL without secrets."""
+    shown, host = _check(url, allowed)
+    return *_filesystem(url, host, asynchronous=False), shown
+
+
 def remote_state(url: str, allowed: Sequence[str]) -> str:
     """Return what changes when a remote file does: its size and ETag; of a Zarr store, those of its metadata.
 
@@ -300,8 +306,7 @@ def remote_state(url: str, allowed: Sequence[str]) -> str:
     RemoteError
         If it cannot be had.
     """
-    shown, host = _check(url, allowed)
-    files, path = _filesystem(url, host, asynchronous=False)
+    files, path, shown = _open_host(url, allowed)
     names = [path]
     if urlsplit(url).path.rstrip("/").endswith(".zarr"):
         names = [f"{path.rstrip('/')}/{mark}" for mark in ZARR_METADATA]
@@ -319,8 +324,7 @@ def remote_exists(url: str, allowed: Sequence[str]) -> bool:
     RemoteError
         If that cannot be told.
     """
-    shown, host = _check(url, allowed)
-    files, path = _filesystem(url, host, asynchronous=False)
+    files, path, shown = _open_host(url, allowed)
     return bool(with_retries(lambda: files.exists(path), shown))
 
 
@@ -332,8 +336,7 @@ def list_remote(url: str, allowed: Sequence[str]) -> list[str]:
     RemoteError
         If there are none, or they cannot be listed.
     """
-    shown, host = _check(url, allowed)
-    files, path = _filesystem(url, host, asynchronous=False)
+    files, path, shown = _open_host(url, allowed)
     found = sorted(map(str, with_retries(lambda: files.glob(path), shown)))
     if not found:
         raise RemoteError(f"no file fits {shown}: check the URL and your credentials")
@@ -348,8 +351,7 @@ def upload(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[],
     RemoteError
         If it cannot be written, or differs.
     """
-    shown, host = _check(url, allowed)
-    files, target = _filesystem(url, host, asynchronous=False)
+    files, target, shown = _open_host(url, allowed)
     names = {path: target}
     if path.is_dir():
         inner = sorted((each for each in path.rglob("*") if each.is_file()), key=lambda e: (e.parent == path, e.name))

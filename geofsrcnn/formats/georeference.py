@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +11,18 @@ import pyproj
 import rasterio
 from affine import Affine
 from pyproj.exceptions import CRSError
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from geofsrcnn.cf.crs import turn_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.longitude import period_of
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
 """Polynomials of RPCs, of 20 coefficients each."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without rasterio's warning that a raster has no transform; `check_georeference` says it in our words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def read_grid(dataset: Any, shown: str, stated: str | None = None) -> Grid:
@@ -81,7 +69,7 @@ def _stated_crs(text: str) -> CRS:
     try:
         with rasterio.Env():
             return CRS.from_user_input(text)
-    except (RasterioError, CPLE_BaseError, ValueError) as error:
+    except (*GDAL_ERRORS, ValueError) as error:
         words = f"crs='{printable(text)[:80]}' is no CRS ({printable(error)})"
         raise UsageError(f"{words}: give EPSG:CODE or WKT") from None
 
@@ -182,7 +170,7 @@ def _written(crs: CRS) -> CRS | None:
                 pass
             with memory.open() as tiny:
                 return tiny.crs
-    except (RasterioError, CPLE_BaseError):
+    except GDAL_ERRORS:
         return None
 
 
@@ -199,5 +187,5 @@ def _horizontal(crs: CRS) -> CRS | None:
     try:
         part = whole.sub_crs_list[0] if whole.is_compound else whole.to_2d()
         return None if part == whole else CRS.from_wkt(part.to_wkt())
-    except (CRSError, RasterioError):
+    except (CRSError, *GDAL_ERRORS):
         return None

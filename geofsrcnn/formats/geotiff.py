@@ -5,14 +5,13 @@ Values come in physical units and are stored as ``(value - offset) / scale``, ro
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,14 +20,15 @@ import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array
-from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, OutputError, UsageError, warn
 from geofsrcnn.files.staging import no_room
-from geofsrcnn.formats.georeference import DatedCRS, quiet
-from geofsrcnn.formats.raster import GDAL_ERRORS, Band, reason
+from geofsrcnn.formats.creation import PREDICTED, Format, default_compression, writing_env
+from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet, reason
+from geofsrcnn.formats.georeference import DatedCRS
+from geofsrcnn.formats.raster import Band
 from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
 from geofsrcnn.formats.writer import DIFFERS, checksum, mismatch
 from geofsrcnn.grids.affine import Grid
@@ -37,53 +37,11 @@ from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import EXACT, Missing, stored_nodata
 from geofsrcnn.values.storage import Storage, encode_bands
 
-LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
-"""Compressions that change values."""
-
-REFUSED = {
-    **dict.fromkeys(("DISCARD_LSB", "NBITS", "MAX_Z_ERROR"), "changes the values"),
-    **dict.fromkeys(
-        ("TILING_SCHEME", "TARGET_SRS", "RES", "EXTENT", "ALIGNED_LEVELS", "ADD_ALPHA"), "changes the grid"
-    ),
-    **dict.fromkeys(("PROFILE", "TFW", "RPB", "RPCTXT", "WORLDFILE"), "moves metadata out of the file"),
-}
-"""Creation options against what the output promises."""
-
 ALPHA_TYPES = ("uint8", "uint16")
 """Types whose alpha bands readers take for a mask."""
 
 VERIFY_BATCH = 16
 """Windows that one handle reads back."""
-
-PREDICTED = ("DEFLATE", "ZSTD", "LZW")
-"""Compressions that take a predictor."""
-
-DESCRIBING = frozenset(
-    ["DRIVER", "WIDTH", "HEIGHT", "COUNT", "DTYPE", "NODATA", "CRS", "TRANSFORM", "GCPS", "RPCS", "MODE", "SHARING"]
-)
-"""Arguments of rasterio beside creation options; the input sets them, not ``co``."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the output is written.
-
-    Parameters
-    ----------
-    dtype : str, optional
-        Type of all bands; by default the input's.
-    cog : bool
-        Cloud optimised, with overviews.
-    options : mapping
-        GDAL creation options, over the defaults.
-    provenance : mapping
-        Tags that say how the output was made.
-    """
-
-    dtype: str | None = None
-    cog: bool = False
-    options: Mapping[str, str] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 class RasterMetadata(Protocol):
@@ -173,7 +131,7 @@ class GeoTiffSink:
         options = self._creation_options(block, split=split)
         written = _plain(path) if form.cog else path
         try:
-            with _writing(), quiet():
+            with writing_env(), quiet():
                 self._dataset = rasterio.open(written, "w", **options)
                 self._describe()
         except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
@@ -246,7 +204,6 @@ class GeoTiffSink:
             "TRANSFORM": g.affine,
         }
         asked = {key.upper(): value for key, value in self._form.options.items()}
-        check_creation_options(self._form, self.dtype)
         options |= {
             "BIGTIFF": "IF_SAFER",
             "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
@@ -259,7 +216,7 @@ class GeoTiffSink:
             options["NBITS"] = narrow
         if self._form.cog:  # GDAL's COG driver copies this file and takes the options that were asked for
             asked = {}
-        options |= _compression(asked, self.dtype, "NBITS" in options) | asked
+        options |= default_compression(asked, self.dtype, "NBITS" in options) | asked
         return {key.lower(): value for key, value in options.items() if value is not None}
 
     def _narrow_bits(self) -> int | None:
@@ -336,7 +293,7 @@ class GeoTiffSink:
         indexes = [self._position[b.index] for b in chosen]
         area = RasterioWindow.from_slices(*window.slices())
         try:
-            with _writing():
+            with writing_env():
                 self._put(stored, indexes, window, area)
                 if cells.alpha is not None:
                     self._put(
@@ -371,7 +328,7 @@ class GeoTiffSink:
             If the file is not what was written.
         """
         try:
-            with _writing():
+            with writing_env():
                 self._dataset.close()
                 if self._exact_nodata is not None and self._on_disk:
                     write_nodata(_plain(self._path) if self._form.cog else self._path, self._exact_nodata)
@@ -445,7 +402,7 @@ class GeoTiffSink:
         """Let go of the file, whatever state it is in."""
         if not self._dataset.closed:
             try:
-                with _writing():
+                with writing_env():
                     self._dataset.close()
             except (*GDAL_ERRORS, OSError):
                 return  # the first error counts; the file is about to be removed
@@ -489,81 +446,12 @@ def _plain(path: Path) -> Path:
     return path.with_name(f"{path.stem}-plain.tif")
 
 
-def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
-    """Refuse creation options that break a promise, and those of which GDAL warns on a tiny raster in memory.
-
-    On a large one it would pass over what it does not know, or fail after all the work.
-
-    Raises
-    ------
-    UsageError
-        If an option cannot be.
-    """
-    if not form.options:
-        return
-    asked = {key.upper(): value for key, value in form.options.items()}
-    if wrong := sorted(asked.keys() & DESCRIBING):
-        raise UsageError(f"creation option {wrong[0]} is not yours to set: the input and other options decide it")
-    if asked.get("COMPRESS", "").upper() in LOSSY:
-        raise UsageError(f"COMPRESS={asked['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
-    if wrong := sorted(asked.keys() & REFUSED.keys()):
-        raise UsageError(f"creation option {wrong[0]} {REFUSED[wrong[0]]}: leave it out")
-    options = {key.lower(): value for key, value in form.options.items()}
-    plain = {} if form.cog else options
-    captured = CapturedWarnings()
-    try:
-        with _writing(), quiet(), captured, MemoryFile() as memory:
-            with memory.open(driver="GTiff", width=32, height=32, count=1, dtype=dtype.name, **plain) as tiny:
-                tiny.write(np.zeros((1, 32, 32), dtype))
-            if form.cog:
-                with MemoryFile() as copy:
-                    rasterio.shutil.copy(memory.name, copy.name, driver="COG", **options)
-    except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
-        raise UsageError(f"GDAL refuses the creation options ({reason(error)}): fix co=") from None
-    if captured.messages:
-        raise UsageError(f"GDAL does not take the creation options ({printable(captured.messages[0])}): fix co=")
-
-
-class CapturedWarnings(logging.Handler):
-    """Captures GDAL's warnings, which rasterio logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the words of a warning."""
-        self.messages.append(record.getMessage().split(" in ", 1)[-1])
-
-    def __enter__(self) -> None:
-        logging.getLogger("rasterio._env").addHandler(self)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("rasterio._env").removeHandler(self)
-
-
 def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
     """Alpha in the output's type: opaque stays opaque."""
     if alpha.dtype == dtype or alpha.dtype.kind != "u":
         return alpha.astype(dtype, copy=False)
     share = alpha / np.iinfo(alpha.dtype).max
     return np.rint(share * np.iinfo(dtype).max).astype(dtype)
-
-
-def _compression(asked: Mapping[str, str], dtype: np.dtype[Any], odd_bits: bool) -> dict[str, Any]:
-    """Defaults: ZSTD, as small as DEFLATE here at less than half the time, with the predictor of the type."""
-    method = asked.get("COMPRESS", "ZSTD").upper()
-    options: dict[str, Any] = {"COMPRESS": method}
-    if method == "ZSTD":
-        options["ZSTD_LEVEL"] = 1
-    if method in PREDICTED and not odd_bits:
-        options["PREDICTOR"] = 3 if dtype.kind == "f" else 2
-    return options
-
-
-def _writing() -> Any:
-    """GDAL's configuration for outputs: masks inside the file, nothing beside it."""
-    return rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES", GDAL_PAM_ENABLED="NO", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
 
 
 def _possible(tags: Mapping[str, str]) -> dict[str, str]:
@@ -582,7 +470,7 @@ def _of_domain(name: str, tags: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
     """The output opened again, by its path and with a handle of its own."""
-    with _writing(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
+    with writing_env(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
         yield dataset
 
 

@@ -15,24 +15,20 @@ from typing import Any
 
 import numpy as np
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Mask, Range, StrPath
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
-from geofsrcnn.files.archives import refuse_packed
-from geofsrcnn.files.kinds import driver_of, head, sniff
-from geofsrcnn.files.paths import local_path, says_more_than_statistics, sidecars_of
-from geofsrcnn.formats.georeference import period_along, quiet, read_grid
+from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, open_file, quiet, reason, warn_of_sidecars
+from geofsrcnn.formats.georeference import period_along, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
 from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, own_masks, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.formats.writer import MAX_BLOCK
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.process import LINKING_DRIVERS
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing
 from geofsrcnn.values.storage import Storage, decode_bands
@@ -42,18 +38,6 @@ MAX_RATIO = 1000
 
 CACHE = (64 * 2**20, 256 * 2**20)
 """Least and most bytes of GDAL's block cache."""
-
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""Errors of GDAL, as rasterio raises them: some calls let GDAL's own errors through."""
-
-REFUSED_DRIVERS = frozenset(
-    [
-        *({name.upper() for name in LINKING_DRIVERS} - {"VRT"}),
-        *("NETCDF", "HDF4", "HDF4IMAGE", "HDF5", "HDF5IMAGE", "BAG", "KEA", "ZARR"),  # a second HDF5 library
-        *("OGR_VRT", "MEM"),
-    ]
-)
-"""Drivers, in capitals, that open no file even if they are asked for; a VRT is for who names it."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +105,10 @@ class RasterSource:
         self._shown = printable(self.path.name)
         self.raw = raw
         self._infinite = False
-        self._dataset = _open(self.path, _check_driver(self.path, driver), sidecars=sidecars)
+        self._dataset = open_file(self.path, choose_driver(self.path, driver), sidecars=sidecars)
         try:
             if not sidecars:
-                _warn_sidecars(self.path, own=driver is not None)
+                warn_of_sidecars(self.path, own=driver is not None)
             with rasterio.Env():  # GDAL's own words go to the log, not to stderr
                 self._choose(options.subdataset)
                 self._check_size()
@@ -166,12 +150,9 @@ class RasterSource:
             raise InputError(f"raster without cells: {self._shown} ({d.height} x {d.width})")
         if not 0 < d.count <= 65536:
             raise InputError(f"raster with {d.count} bands: {self._shown}: 1 to 65536 can be read")
-        cell = np.dtype(_numpy_type(d.dtypes[0], self._shown)).itemsize
-        together = d.count if d.profile.get("interleave") == "pixel" else 1
-        block = max(rows * columns for rows, columns in d.block_shapes) * cell * together
-        if block > MAX_BLOCK and d.driver == "GTiff":
+        if self.block_bytes > MAX_BLOCK and d.driver == "GTiff":
             raise LimitError(
-                f"block of {block / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
+                f"block of {self.block_bytes / 2**20:.0f} MiB in {self._shown} (limit {MAX_BLOCK // 2**20}): "
                 "rewrite it with gdal_translate -co TILED=YES"
             )
         if not self._options.allow_sparse:
@@ -194,41 +175,55 @@ class RasterSource:
             )
 
     def _describe(self) -> None:
-        d, nodata, bidx = self._dataset, self._options.nodata, tuple(self._options.bidx)
-        tagged = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
-        alpha = tagged if self._options.alpha != "none" else []
+        """Gather all that describes the raster."""
+        d = self._dataset
+        self._choose_bands()
+        self._find_masks()
+        self.grid = read_grid(d, self._shown, self._options.crs)
+        self.interleave = d.profile.get("interleave", "band")
+        self.tags, self.domains = tags_of(d), domains_of(d)
+        self._describe_colours()
+
+    def _choose_bands(self) -> None:
+        """Choose the bands to upscale, and those of alpha that go along."""
+        d, bidx = self._dataset, tuple(self._options.bidx)
         if wrong := [i for i in bidx if i not in d.indexes]:
             raise UsageError(f"no band {wrong[0]} in {self._shown}: it has {d.count}")
         if len(set(bidx)) != len(bidx):
             raise UsageError(f"band given twice: {bidx}")
-        chosen = bidx or tuple(d.indexes)
-        self.bands = [self._band(i, nodata) for i in chosen if i not in alpha]
-        self.alpha = [self._band(i, None) for i in chosen if i in alpha]
-        warn_of_combination(d, self._shown)
-        alone = own_masks(d, [b.index for b in self.bands])
-        self._masked_alone = alone if len(self.bands) > 1 else []
-        self.bands = [self._with_mark(b) for b in self.bands]
-        self.order = list(chosen)
+        self.order = list(bidx or d.indexes)
+        self._tagged = [i for i in d.indexes if d.colorinterp[i - 1] == ColorInterp.alpha]
+        alpha = self._tagged if self._options.alpha != "none" else []
+        self.bands = [self._band(i, self._options.nodata) for i in self.order if i not in alpha]
+        self.alpha = [self._band(i, None) for i in self.order if i in alpha]
         self.alpha_index = alpha[0] if alpha else None
         self.alpha_as_mask = bool(alpha) and not self.alpha
         if not self.bands:
             raise InputError(f"no band but alpha in {self._shown}: nothing to upscale")
+
+    def _find_masks(self) -> None:
+        """Find the mask of all bands, and those that single bands have."""
+        d = self._dataset
+        warn_of_combination(d, self._shown)
+        alone = own_masks(d, [b.index for b in self.bands])
+        self._masked_alone = alone if len(self.bands) > 1 else []
+        self.bands = [self._with_mark(b) for b in self.bands]
         flags = d.mask_flag_enums[self.bands[0].index - 1]
         self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
         self.has_mask |= bool(alone) and not self._masked_alone
-        self.grid = read_grid(d, self._shown, self._options.crs)
-        self.interleave = d.profile.get("interleave", "band")
-        self.photometric = d.photometric.name if d.photometric else None
-        self.tags, self.domains = tags_of(d), domains_of(d)
+
+    def _describe_colours(self) -> None:
+        """Gather how colours and alpha are meant."""
+        d = self._dataset
         self.creation = dict(colour_profile(d))
         if d.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
             self.creation["PHOTOMETRIC"] = "MINISWHITE"
         self.colourmap = self._colourmap()
-        if alpha and d.driver == "GTiff" and has_associated_alpha(Path(d.name)):
+        if self.alpha_index is not None and d.driver == "GTiff" and has_associated_alpha(Path(d.name)):
             self.creation["ALPHA"] = "PREMULTIPLIED"
-        if tagged and not alpha:
-            self.bands = [replace(b, colour=ColorInterp.undefined) if b.index in tagged else b for b in self.bands]
-            self.creation["ALPHA"] = "NO"
+        if self._tagged and self.alpha_index is None:
+            values = [replace(b, colour=ColorInterp.undefined) if b.index in self._tagged else b for b in self.bands]
+            self.bands, self.creation["ALPHA"] = values, "NO"
 
     def _band(self, index: int, nodata: float | None) -> Band:
         d, i = self._dataset, index - 1
@@ -403,8 +398,9 @@ class RasterSource:
     def block_bytes(self) -> int:
         """Bytes that are read at once for one cell, unpacked."""
         d = self._dataset
-        together = d.count if self.interleave == "pixel" else 1
-        return int(max(rows * columns for rows, columns in d.block_shapes)) * self.bands[0].dtype.itemsize * together
+        together = d.count if d.profile.get("interleave") == "pixel" else 1
+        cell = _numpy_type(d.dtypes[0], self._shown).itemsize
+        return int(max(rows * columns for rows, columns in d.block_shapes)) * cell * together
 
     def _read_bands(self, bands: list[Band], area: RasterioWindow) -> Sequence[Array]:
         """Stored values, each band's of its own type."""
@@ -463,57 +459,6 @@ class RasterSource:
         self.close()
 
 
-def _check_driver(path: Path, driver: str | None) -> str:
-    """The driver to force, after a look at the file's first bytes."""
-    if driver is not None:
-        known = {name.upper(): name for name in rasterio.drivers.raster_driver_extensions().values()}
-        if driver.upper() in REFUSED_DRIVERS:
-            raise UsageError(f"driver {printable(driver)} is not opened: convert the file with gdal_translate first")
-        return str(known.get(driver.upper(), driver))
-    kind = sniff(path)
-    if kind == "GeoTIFF":
-        return "GTiff"
-    shown = printable(path.name)
-    refuse_packed(path, kind)
-    if kind == "unknown":
-        if path.is_dir():
-            raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
-        start = head(path)
-        found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
-        if (likely := driver_of(path)) is not None:
-            raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with driver='{likely}'")
-        raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with driver= if it is another raster")
-    if kind == "GRIB":
-        raise InputError(f"GRIB, not a GeoTIFF: {shown}: read it with driver='GRIB'")
-    raise InputError(f"{kind}, not a GeoTIFF: {shown}: convert it with gdal_translate first")
-
-
-def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
-    """GDAL's configuration for an open: nothing is read or written beside the file itself."""
-    if sidecars:
-        return {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
-    # other drivers' headers lie beside the file by design
-    listing = "EMPTY_DIR" if driver == "GTiff" else "NO"
-    return {"GDAL_DISABLE_READDIR_ON_OPEN": listing, "GDAL_PAM_ENABLED": "NO"}
-
-
-def _open(path: Path, driver: str, *, sidecars: bool) -> Any:
-    try:
-        with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
-            dataset = rasterio.open(path, driver=driver, sharing=False)
-    except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
-        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
-    return dataset
-
-
-def reason(error: BaseException) -> str:
-    """GDAL's own words, which rasterio often keeps in the cause."""
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return printable(str(cause).strip() or type(cause).__name__)[:300]
-
-
 _TYPES = {"complex_int16": "complex64", "complex_int32": "complex128"}
 
 
@@ -522,15 +467,3 @@ def _numpy_type(name: str, shown: str) -> np.dtype[Any]:
         return np.dtype(_TYPES.get(name, name))
     except TypeError:
         raise InputError(f"type {printable(name)} of {shown} is not known: convert it to float32 first") from None
-
-
-def _warn_sidecars(path: Path, *, own: bool) -> None:
-    """Name the files beside a raster that have no say; other drivers read their own headers, but not GDAL's."""
-    beside = sidecars_of(path)
-    if own:
-        beside = [each for each in beside if each.name.endswith(".aux.xml") and says_more_than_statistics(each)]
-    if found := sorted({p.name for p in beside}):
-        warn(
-            "W-SIDECAR",
-            f"ignored beside {printable(path.name)}: {printable(', '.join(found))}: read with sidecars=True",
-        )

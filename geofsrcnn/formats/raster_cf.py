@@ -27,8 +27,9 @@ from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along, coordinate_values
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.creation import Format
 from geofsrcnn.formats.georeference import as_geotiff_holds
-from geofsrcnn.formats.geotiff import Format, GeoTiffSink
+from geofsrcnn.formats.geotiff import GeoTiffSink
 from geofsrcnn.formats.nodata import mark_for_mask
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.formats.writer import Index, NewField

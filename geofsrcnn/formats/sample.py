@@ -10,7 +10,8 @@ import numpy as np
 from rasterio.enums import ColorInterp
 
 from geofsrcnn.errors import printable, warn
-from geofsrcnn.formats.raster import GDAL_ERRORS, Band, RasterSource
+from geofsrcnn.formats.gdal import GDAL_ERRORS
+from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.classes import LEAST_CELLS, warn_of_classes
 from geofsrcnn.values.quantity import Kind, Quantity

@@ -24,7 +24,8 @@ from rasterio.warp import transform_bounds
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, printable, warn
-from geofsrcnn.formats.raster import GDAL_ERRORS, RasterSource
+from geofsrcnn.formats.gdal import GDAL_ERRORS
+from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.training.schedule import TrainOptions

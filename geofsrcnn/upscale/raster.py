@@ -26,7 +26,8 @@ from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
 
 if TYPE_CHECKING:
-    from geofsrcnn.formats.geotiff import Format, GeoTiffSink
+    from geofsrcnn.formats.creation import Format
+    from geofsrcnn.formats.geotiff import GeoTiffSink
     from geofsrcnn.formats.raster import Band, RasterSource
 
 
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
     from geofsrcnn.formats.bands import quantities_of
+    from geofsrcnn.formats.creation import Format, check_creation_options
     from geofsrcnn.formats.georeference import as_geotiff_holds
-    from geofsrcnn.formats.geotiff import Format, check_creation_options, rehearse
+    from geofsrcnn.formats.geotiff import rehearse
     from geofsrcnn.formats.raster import RasterSource
 
     check_unchanged = watch_changes([path])

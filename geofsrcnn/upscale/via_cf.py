@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geofsrcnn.cf.refine import Refinement
-    from geofsrcnn.formats.geotiff import Format
+    from geofsrcnn.formats.creation import Format
     from geofsrcnn.formats.writer import Writer
     from geofsrcnn.grids.affine import Grid
     from geofsrcnn.upscale.fields import Field
@@ -134,7 +134,7 @@ def _geotiff(
     dataset: xr.Dataset, plan: Refinement, rows: slice, fields: Sequence[Field], model: Model, options: UpscaleOptions
 ) -> tuple[Format, Grid]:
     """How a GeoTIFF is written, and its grid before refinement."""
-    from geofsrcnn.formats.geotiff import Format, check_creation_options
+    from geofsrcnn.formats.creation import Format, check_creation_options
     from geofsrcnn.formats.raster_cf import grid_of
 
     if len(fields) > 1:
