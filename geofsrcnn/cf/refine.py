@@ -383,9 +383,8 @@ def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     """Areas times a share, decoded or not: in floats, since parts of whole numbers are none; missing ones NaN."""
     storage = storage_of(area, total=True)
     packed = storage.coarse.dtype.kind in "iu" or not storage.coarse.plain
-    numbers = area.to_numpy()
-    numbers = numbers.view(storage.coarse.dtype.newbyteorder("=")) if numbers.dtype.kind in "iu" else numbers
-    values = np.where(storage.coarse.missing.valid(numbers), storage.coarse.decode(numbers), np.nan)
+    cells = storage.decode(area.to_numpy(), "cell areas")
+    values = np.where(cells.valid, cells.values, np.nan)
     shared = (xr.Variable(area.dims, values) * part).transpose(*area.dims).data
     stale = {"actual_range", *PACKED_ATTRS, *VALID}
     attrs = {k: v for k, v in area.attrs.items() if k not in stale}
