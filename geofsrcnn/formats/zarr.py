@@ -208,7 +208,7 @@ class ZarrWriter:
         self._sums = Checksums()
         for variable in rest.variables.values():
             missing = missing_of(variable)
-            if not missing.valid(variable.to_numpy()).all():
+            if missing.marks and variable.dtype.kind in "iuf" and not missing.valid(variable.to_numpy()).all():
                 variable.attrs = _with_fill(variable.attrs, missing.marks, variable.dtype)
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
         with writing(self._path, OSError), _quiet():
