@@ -25,7 +25,7 @@ from rasterio.windows import Window as RasterioWindow
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, OutputError, UsageError, warn
 from geofsrcnn.files.staging import no_room
-from geofsrcnn.formats.creation import PREDICTED, Format, default_compression, writing_env
+from geofsrcnn.formats.creation import Format, default_compression, takes_predictor, writing_env
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet, reason
 from geofsrcnn.formats.georeference import DatedCRS
 from geofsrcnn.formats.raster import Band
@@ -341,16 +341,12 @@ class GeoTiffSink:
     def _to_cog(self) -> None:
         plain = _plain(self._path)
         categories = self._source.colourmap is not None
-        options = {
-            "COMPRESS": "DEFLATE",
-            "PREDICTOR": "YES",
-            "BIGTIFF": "IF_SAFER",
-            "RESAMPLING": "NEAREST" if categories else "AVERAGE",
-            **{key.upper(): value for key, value in self._form.options.items()},
-        }
-        asked = {key.upper() for key in self._form.options}
-        if "PREDICTOR" not in asked and (options["COMPRESS"].upper() not in PREDICTED or self._narrow_bits()):
-            options.pop("PREDICTOR")
+        asked = {key.upper(): value for key, value in self._form.options.items()}
+        options = {"COMPRESS": asked.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
+        options["RESAMPLING"] = "NEAREST" if categories else "AVERAGE"
+        if takes_predictor(options["COMPRESS"], odd_bits=self._narrow_bits() is not None):
+            options["PREDICTOR"] = "YES"
+        options |= asked
         rasterio.shutil.copy(plain, self._path, driver="COG", **options)
         rasterio.shutil.delete(plain, driver="GTiff")
 
