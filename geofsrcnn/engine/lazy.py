@@ -46,7 +46,7 @@ class Recipe:
     storage : Storage
         How values are stored.
     rule : Rule
-        What they keep to; coarse ones that do not are said once by each process that computes.
+        What they keep to; each process that computes warns once of coarse ones that do not.
     period : int
         Columns around the globe, or 0.
     tile_size : int, optional

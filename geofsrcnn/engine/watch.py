@@ -1,4 +1,4 @@
-"""Values watched on their way through the engine: what is wrong with them is said once."""
+"""Values watched on their way through the engine; a warning says once what is wrong with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Watch:
         self._seen: dict[int, _Seen] = {}
 
     def look(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
-        """See coarse cells: the first outside the bounds that fine ones keep is said."""
+        """See coarse cells; a warning says which are the first outside the bounds that fine ones keep."""
         if cells.undeclared:
             self._warn_once("W-HUGE", "values of 3.4e38 and more, taken as missing: declare them as nodata")
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):

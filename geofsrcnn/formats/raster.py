@@ -380,7 +380,7 @@ class RasterSource:
         return replace(cells, values=values, alpha=alpha, mask=mask)
 
     def look(self, window: Window, bands: slice) -> tuple[Array, Mask]:
-        """Stored values and validity of a window of some bands; nothing is said of them."""
+        """Read stored values and validity of a window of some bands, without warnings."""
         chosen, area = self.bands[bands], RasterioWindow.from_slices(*window.slices())
         with rasterio.Env():
             stored = self._read_bands(chosen, area)
@@ -428,7 +428,7 @@ class RasterSource:
         return masks if shared is None else masks & shared
 
     def _without_infinities(self, stored: Array) -> Array:
-        """Stored values with NaN for infinities, of which the first are said."""
+        """Replace infinities by NaN; a warning says so, once."""
         if stored.dtype.kind != "f" or not (infinite := np.isinf(stored)).any():
             return stored
         if not self._infinite:

@@ -76,7 +76,8 @@ class _Stored(BackendArray):
 def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Dataset:
     """A raster as a CF dataset, its cells not read: `band_data` along band, y and x, and a grid mapping.
 
-    The dataset's tags become its attributes; a colour table and tags of bands have no place there, which is said.
+    The dataset's tags become its attributes; of a colour table and tags of bands, which have no place
+    there, a warning says so.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A look at some values of a field before all of them go through: what nothing declares is said."""
+"""A look at some values of a field before all of them go through, for warnings of what nothing declares."""
 
 from __future__ import annotations
 

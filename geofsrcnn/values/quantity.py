@@ -8,7 +8,7 @@
 | direction | sine and cosine through the network |
 | category | repeated |
 | total | upscaled, divided among the parts of a cell (CF 7.3: extensive) |
-| place | made anew from the grid |
+| place | derived from the grid |
 | other | copied or repeated: time, text |
 """
 
