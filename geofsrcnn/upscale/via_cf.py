@@ -84,7 +84,7 @@ def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice
     """Rows that the output can say; all but for a GeoTIFF."""
     if target != "GeoTIFF":
         return slice(0, plan.grid.shape[0])
-    from geofsrcnn.formats.raster_cf import even_rows
+    from geofsrcnn.formats.field_tiff import even_rows
 
     return even_rows(dataset, plan.grid)
 
@@ -112,7 +112,7 @@ def _writer_of(
 ) -> Callable[[Path], Writer]:
     """Return what makes the writer of the output in its work folder."""
     if formats[1] == "GeoTIFF":
-        from geofsrcnn.formats.raster_cf import GeoTIFFWriter
+        from geofsrcnn.formats.field_tiff import GeoTIFFWriter
 
         form, grid = _geotiff(dataset, plan, rows, fields, model, options)
         finer = dataset.copy()
@@ -135,7 +135,7 @@ def _geotiff(
 ) -> tuple[Format, Grid]:
     """How a GeoTIFF is written, and its grid before refinement."""
     from geofsrcnn.formats.creation import Format, check_creation_options
-    from geofsrcnn.formats.raster_cf import grid_of
+    from geofsrcnn.formats.field_tiff import grid_of
 
     if len(fields) > 1:
         names = printable(", ".join(each.name for each in fields))

@@ -32,7 +32,7 @@ PRELOADED = (
         "formats.netcdf",
         "formats.raster",
     ),
-    *("formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference"),
+    *("formats.field_tiff", "formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference"),
     *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.via_cf"),
     *("batch.run", "evaluation.rasters", "pairs.train", "training.rasters"),
 )

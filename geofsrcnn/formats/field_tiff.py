@@ -1,0 +1,247 @@
+"""A field of a CF dataset as a GeoTIFF: its bands, their labels, and its grid as a GeoTIFF can say it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import rasterio.crs
+import xarray as xr
+from affine import Affine
+from pyproj import CRS
+from rasterio.enums import ColorInterp
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.crs import crs_of, in_units_of
+from geofsrcnn.cf.encoding import missing_of, packing_of
+from geofsrcnn.cf.grid import CFGrid, axis_along, coordinate_values
+from geofsrcnn.cf.times import decode_times
+from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.formats.creation import Format
+from geofsrcnn.formats.georeference import as_geotiff_holds
+from geofsrcnn.formats.geotiff import GeoTiffSink
+from geofsrcnn.formats.raster import Band
+from geofsrcnn.formats.writer import Index, NewField
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.axis import Axis
+from geofsrcnn.grids.longitude import unwrap
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.encoding import Missing
+
+
+@dataclass(frozen=True)
+class _Description:
+    """The description that a GeoTIFF takes from a field, as `GeoTiffSink` asks it of a raster."""
+
+    bands: list[Band]
+    alpha: list[Band] = field(default_factory=list)
+    interleave: str = "band"
+    colourmap: None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    creation: Mapping[str, str] = field(default_factory=dict)
+    raw: bool = True
+
+    @property
+    def order(self) -> list[int]:
+        """Bands as they follow each other."""
+        return [band.index for band in self.bands]
+
+
+class GeoTIFFWriter:
+    """A GeoTIFF of one field, a band for each index of its other dimensions.
+
+    North is up and east is right in it, whichever way the rows and columns of the dataset go.
+
+    Parameters
+    ----------
+    path : Path
+        Not yet existing.
+    dataset : Dataset
+        The coarse one, for labels of bands.
+    grid : Grid
+        Of the fine cells; see `grid_of`.
+    form : Format
+        How to write.
+
+    Raises
+    ------
+    OutputError, UsageError, InputError
+        If it cannot be written, or an option is wrong.
+    """
+
+    bands_first = True
+
+    def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
+        self._path, self._dataset, self._form = path, dataset, form
+        self._grid, self._turned = north_up(grid)
+        self._sink: GeoTiffSink | None = None
+        self._missing = Missing()
+        self._lead: tuple[int, ...] = ()
+
+    def define(self, new: NewField) -> None:
+        """The field."""
+        if self._sink is not None:
+            raise UsageError("a GeoTIFF holds one field: choose it with variables=")
+        variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
+        coarse = self._dataset.variables.get(new.name)
+        if coarse is not None and coarse.dtype == new.dtype:  # which may say that it comes from NetCDF
+            variable.encoding = {**coarse.encoding, "dtype": new.dtype}
+        packing, self._missing = packing_of(variable), missing_of(variable)
+        self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
+        floats = () if new.dtype.kind != "f" else (float("nan"),)
+        nodata = next(iter((*packing.missing.marks, *floats, *self._missing.marks)), None)
+        lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
+        self._lead = tuple(size for _, size in lead)
+        names = [_names(self._dataset, dim) for dim, _ in lead]
+        labels = [known or _labels(self._dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
+        title = [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
+        title = [] if any(len(set(known)) > 1 for known in names) else title
+        bands = [
+            Band(
+                index=index,
+                dtype=self._dtype,
+                nodata=nodata,
+                scale=packing.scale,
+                offset=packing.offset,
+                description=", ".join((*title, *words)),
+                unit=str(new.attrs["units"]) if "units" in new.attrs else None,
+                colour=ColorInterp.gray if index == 1 else ColorInterp.undefined,
+                bits=None,
+            )
+            for index, words in enumerate(itertools.product(*labels), 1)
+        ]
+        tags = {k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str)}
+        source = _Description(bands, tags={k: v for k, v in tags.items() if k != "history"})
+        self._sink = GeoTiffSink(self._path, source, self._grid, new.chunks[-1], self._form)
+
+    def write(self, name: str, index: Index, values: Array) -> None:
+        """Some bands of a window."""
+        assert self._sink is not None, name
+        turns = zip(index[-2:], self._grid.shape, self._turned, strict=True)
+        rows, columns = (slice(n - part.stop, n - part.start) if turn else part for part, n, turn in turns)
+        window = Window(rows.start, rows.stop, columns.start, columns.stop)
+        bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
+        layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
+        layers = layers.view(self._dtype)
+        layers = np.ascontiguousarray(np.flip(layers, tuple(axis for axis, turn in enumerate(self._turned, 1) if turn)))
+        for band, layer in zip(bands, layers, strict=True):
+            cells = Cells(layer[None], self._missing.valid(layer)[None])
+            self._sink.write(window, cells, slice(int(band), int(band) + 1))
+
+    def finish(self, each_part: Callable[[], None]) -> None:
+        """Close the file, and compare it with what was written."""
+        assert self._sink is not None
+        self._sink.finish(each_part)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._sink is not None:
+            self._sink.abandon()
+
+
+def _names(dataset: xr.Dataset, dim: str) -> list[str]:
+    """Names along a dimension whose own coordinate only counts, of the first text that lies along it."""
+    own = dataset.variables.get(dim)
+    if own is not None and not (own.dtype.kind in "iu" and np.all(np.diff(own.to_numpy().astype(np.int64)) == 1)):
+        return []
+    if own is not None and "units" in own.attrs:
+        return []
+    for name, variable in dataset.variables.items():
+        if name != dim and variable.dims[:1] == (dim,) and variable.dtype.kind in "OUTS":
+            text = xr.decode_cf(xr.Dataset({"text": variable}))["text"]
+            if text.dims == (dim,):
+                texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in text.to_numpy()]
+                return [printable(str(each)) for each in texts]
+    return []
+
+
+def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
+    """Return what stands along a dimension, dates as such."""
+    if dim not in dataset.variables or dataset.variables[dim].ndim != 1:
+        return [f"{dim} {i}" for i in range(size)]
+    alone = dataset[[dim]]
+    try:
+        values = decode_times(alone, "the dataset")[dim]
+    except (InputError, ValueError, OverflowError, KeyError):
+        values = alone[dim]
+    unit = values.attrs.get("units", "")
+    if values.dtype.kind == "M":
+        return [f"{dim} {np.datetime_as_string(v, 's')}" for v in values.to_numpy()]
+    if values.dtype.kind == "f":
+        return [f"{dim} {v:g} {unit}".strip() for v in values.to_numpy()]
+    return [printable(f"{dim} {v} {unit}".strip()) for v in values.to_numpy()]
+
+
+def north_up(grid: Grid) -> tuple[Grid, tuple[bool, bool]]:
+    """A grid whose rows go south and whose columns go east, and whether rows and columns are turned for it."""
+    t = grid.affine
+    if t is None:
+        return grid, (False, False)
+    (rows, columns), turned = grid.shape, (t.e > 0, t.a < 0)
+    top, down = (t.f + t.e * rows, -t.e) if turned[0] else (t.f, t.e)
+    left, right = (t.c + t.a * columns, -t.a) if turned[1] else (t.c, t.a)
+    return replace(grid, affine=Affine(right, t.b, left, t.d, down, top)), turned
+
+
+def even_rows(dataset: xr.Dataset, grid: CFGrid) -> slice:
+    """Rows that a GeoTIFF can say: all, or with a warning all but those around the poles, whose cells are cut there."""
+    rows = grid.shape[0]
+    if grid.even or grid.kind != "latitude-longitude":
+        return slice(0, rows)
+    along = axis_along(dataset, str(grid.y_coordinate))
+    first, last = (abs(abs(edge) - 90) < 1e-6 for edge in (along.edges[0, 0], along.edges[-1, 1]))
+    part = slice(int(first), rows - int(last))
+    if not Axis(along.values[part], along.edges[part]).even or not axis_along(dataset, str(grid.x_coordinate)).even:
+        return slice(0, rows)
+    dropped = rows - (part.stop - part.start)
+    what = "one row" if dropped == 1 else "two rows"
+    warn("W-POLES", f"a GeoTIFF cannot say the half cells at the poles: {what} left out, which NetCDF would have")
+    return part
+
+
+def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Grid:
+    """The grid of a dataset's cells as a GeoTIFF can say it, or of some of its rows; they go as they go in the dataset.
+
+    Raises
+    ------
+    InputError
+        If it cannot: cells that are uneven, rotated pole, latitude and longitude of two dimensions, no coordinates.
+    """
+    part = slice(0, grid.shape[0]) if rows is None else rows
+    why = {
+        "rotated": "a rotated pole",
+        "curvilinear": "latitude and longitude of two dimensions",
+        "index": "no coordinates",
+    }.get(grid.kind)
+    if why is None and not grid.even and part == slice(0, grid.shape[0]):
+        why = "unevenly spaced rows or columns"
+    if why is not None:
+        raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
+    crs = crs_of(dataset, grid)
+    if crs is None and grid.kind == "latitude-longitude":
+        warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
+        crs = CRS.from_epsg(4326)
+    elif crs is None:
+        warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
+    ends = []
+    shape = part.stop - part.start, grid.shape[1]
+    for name, size, which in ((grid.y_coordinate, shape[0], part), (grid.x_coordinate, shape[1], slice(None))):
+        variable = dataset[str(name)]
+        values = coordinate_values(variable)[which].astype(np.float64)
+        if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
+            values = unwrap(values)
+        if size < 2:
+            raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
+        step = (values[-1] - values[0]) / (size - 1)
+        text = "degree" if grid.kind == "latitude-longitude" else str(variable.attrs.get("units", ""))
+        unit = 1.0 if crs is None else in_units_of(crs, text, printable(name))
+        ends.append((unit * (values[0] - step / 2), unit * step))
+    (top, down), (left, right) = ends
+    with rasterio.Env():  # which tells PROJ where its database is
+        known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
+    return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
