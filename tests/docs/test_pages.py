@@ -10,6 +10,7 @@ import tomllib
 import click
 import pytest
 
+import geofsrcnn
 from geofsrcnn import load_checkpoint
 from geofsrcnn.cli.main import cli
 from tests.support.pages import ALL, FOREIGN, PAGES, Page, options_of, page
@@ -108,6 +109,12 @@ def test_scores_are_those_of_the_cards(name):
         rows = re.findall(rf"^\| `{model}` \|(.* 0\.\d.*)\|$", page(name).text, flags=re.MULTILINE)
         found = [float(number) for number in re.findall(r"\b0\.\d{3}\b", rows[-1])][-3:]
         assert found == pytest.approx(wanted, abs=6e-4), model
+
+
+def test_every_public_name_is_listed():
+    """The page about Python has each name that geofsrcnn offers, in code."""
+    listed = set(re.findall(r"`(\w+)`", page("docs/python.md").prose))
+    assert set(geofsrcnn.__all__) - {"__version__"} - listed == set()
 
 
 def test_contributing_names_what_there_is():
