@@ -54,6 +54,7 @@ def test_an_import_of_what_stands_higher_is_found(module):
         ("cli.show", "from .signals import fail", "relatively"),
         ("values", "LIMIT = 1", "holds more than a paragraph"),
         ("values.cells", "\n" * structure.LONGEST, "lines"),
+        ("cli.show", "\n" * structure.LONGEST_COMMAND, "lines"),
         (
             "values.cells",
             "class A:\n    def f():" + "\n" * structure.LONGEST_FUNCTION + "        pass",

@@ -93,9 +93,8 @@ if TYPE_CHECKING:
         "--retries",
         type=click.IntRange(0),
         default=None,
-        show_default="2",
         metavar="N",
-        help="Tries more for a file whose worker died; of the local cluster.",
+        help="Tries more for a file whose worker died, of the local cluster.  [default: 2]",
     ),
     click.option(
         "--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason."

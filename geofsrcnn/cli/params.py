@@ -104,8 +104,7 @@ FACTOR = click.option(
     "-f",
     type=Factor(),
     default=None,
-    show_default="that of a model's file, else 3",
-    help="How many times finer, 2-8.",
+    help="How many times finer, 2-8.  [default: that of a model's file, else 3]",
 )
 MODEL = click.option(
     "--model",
@@ -172,7 +171,7 @@ PRECISION = click.option(
     help="Of the network's arithmetic.",
 )
 STRICT = click.option("--strict", is_flag=True, help="Take warnings as errors.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
 

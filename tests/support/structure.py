@@ -21,6 +21,9 @@ PACKAGE = ROOT / "geofsrcnn"
 LONGEST = 660
 """Lines of a module."""
 
+LONGEST_COMMAND = 300
+"""Lines of a module of the command line, which holds no logic."""
+
 HEAVY = {
     "torch": {"networks", "engine", "training", "pairs", "batch.worker"},
     "safetensors": {"networks", "training"},
@@ -200,7 +203,8 @@ def _forms(modules: Mapping[str, str]) -> Iterator[str]:
         says, statements = form(text)
         if not says:
             yield f"{module} says nothing of itself"
-        if (count := len(text.splitlines())) > LONGEST:
+        longest = LONGEST_COMMAND if within(module, {"cli"}) else LONGEST
+        if (count := len(text.splitlines())) > longest:
             yield f"{module} has {count} lines"
         is_package = any(other.startswith(f"{module}.") for other in modules) and module
         if is_package and module != "formats" and statements > 1:
