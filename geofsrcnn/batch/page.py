@@ -132,7 +132,7 @@ def _middles(coarse: Path, fine: Path) -> list[Array]:
 
 
 def _goes_north(dataset: xr.Dataset, grid: CFGrid) -> bool:
-    """Whether rows begin in the south."""
+    """Tell whether rows begin in the south."""
     if grid.y_coordinate is None or dataset.variables[grid.y_coordinate].ndim != 1:
         return False
     y = dataset.variables[grid.y_coordinate].to_numpy()

@@ -27,7 +27,7 @@ FEWEST = 10
 """Units of which an interval is made, at least."""
 
 SEED = 1989
-"""Of the draws: the same scores have the same intervals."""
+"""Seed of the draws: the same scores have the same intervals."""
 
 
 def block_length(series: Array) -> int:

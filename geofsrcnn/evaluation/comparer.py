@@ -44,7 +44,7 @@ ORDER = ("DJF", "MAM", "JJA", "SON", *(f"{month:02d}" for month in range(1, 13))
 
 @dataclass(frozen=True)
 class Subject:
-    """What is compared.
+    """The variable that is compared.
 
     Parameters
     ----------
@@ -407,7 +407,7 @@ class _Mean:
 
 
 def _middle(shape: tuple[int, int], factor: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """What is drawn of a field: its fine cells, and the coarse ones that they refine."""
+    """The part of a field that is drawn: its fine cells, and the coarse ones that they refine."""
     fine, coarse = [], []
     for size in shape:
         count = -(-size // factor)

@@ -111,7 +111,7 @@ class Comparison:
 
     @property
     def repeated(self) -> bool:
-        """Whether the models are several trainings for the same task, whose mean and deviation say something."""
+        """True if the models are several trainings for the same task, whose mean and deviation say something."""
         return len(self.models) > 1 and bool(self.span[0])
 
     @property

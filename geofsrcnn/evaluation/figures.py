@@ -153,7 +153,7 @@ def _marked(method: str, c: Comparison) -> str:
 
 
 def _extent(fields: Iterable[Array]) -> float:
-    """What 99 % of the sizes stay below; 1 if all are 0 or missing."""
+    """The size that 99 % stay below; 1 if all are 0 or missing."""
     sizes = np.abs(np.concatenate([field[np.isfinite(field)] for field in fields] or [np.zeros(0)]))
     return float(np.quantile(sizes, 0.99)) or 1.0 if sizes.size else 1.0
 
@@ -222,8 +222,8 @@ def _draw_spectra(c: Comparison) -> Picture | None:
         text.set_parse_math(False)
         text.set_text(_marked(name, c))
     caption = (
-        f"Radially averaged, over all times; finer to the right. Dashed: two coarse cells ({2 * c.factor} fine cells), "
-        "the shortest wavelength that the coarse field can hold."
+        f"Radially averaged, over all times or windows; finer to the right. Dashed: two coarse cells "
+        f"({2 * c.factor} fine cells), the shortest wavelength that the coarse field can hold."
     )
     return Picture("Spectra", caption, _png(figure))
 

@@ -31,7 +31,7 @@ _INK = "#333333"
 
 @dataclass(frozen=True)
 class Frame:
-    """What the coordinates of maps count.
+    """Kind and unit of the coordinates of maps.
 
     Parameters
     ----------

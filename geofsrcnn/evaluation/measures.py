@@ -1,4 +1,4 @@
-"""What scores are called, what they are, and how their numbers are shown."""
+"""Scores: their names, their meaning, and how their numbers are shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEASURES: dict[str, str] = {
     "bias": "mean error, estimate less truth",
     "correlation": "Pearson's, over all values",
     "psnr": "peak signal to noise ratio in dB, of the truth's range",
-    "ssim": "structural similarity (Wang et al. 2004), mean over times",
+    "ssim": "structural similarity (Wang et al. 2004), mean over times or windows",
     "spectrum_ratio": "power at wavelengths below two coarse cells, divided by the truth's",
     "p1": "error of the 1st percentile",
     "p5": "error of the 5th percentile",
@@ -31,7 +31,7 @@ MEASURES: dict[str, str] = {
     "ratio": "RMSE divided by the best baseline's; below 1 the method is better",
     "spread_skill": "spread of the members divided by the error of their mean (1 if the spread is right)",
 }
-"""What the scores are called, and are."""
+"""The scores and their meaning."""
 
 
 class Column(NamedTuple):

@@ -55,7 +55,7 @@ EXACT = 1e-6
 METHODS = (
     "Cubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back."
 )
-"""What the names of baselines say."""
+"""How the names of baselines are to be read."""
 
 
 class TooFewCells(InputError):  # noqa: N818  a kind of InputError
@@ -272,7 +272,7 @@ def _read_field(
 
 
 def _rule(band: Band, quantity: Quantity, factor: int, truth: Array) -> Rule:
-    """What values keep to, as `geofsrcnn.upscale_file` would have it; totals are judged by the means of blocks."""
+    """Limits of values, as `geofsrcnn.upscale_file` keeps them; totals are judged by the means of blocks."""
     known = truth[np.isfinite(truth)]
     rule = rule_of(
         quantity,

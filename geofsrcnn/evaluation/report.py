@@ -73,7 +73,7 @@ def over_models_text(c: Comparison) -> str:
 
 
 class Head(NamedTuple):
-    """Of a column: text, unit, and explanation."""
+    """Head of a column: text, unit, and explanation."""
 
     text: str
     unit: str = ""
@@ -88,7 +88,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Of a table; a network's is marked."""
+    """Row of a table; a network's is marked."""
 
     name: str
     cells: list[Cell]

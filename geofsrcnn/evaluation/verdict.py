@@ -181,7 +181,7 @@ def _share(ratio: float) -> str:
 
 
 def _what_is_worse(c: Comparison) -> str:
-    """What got worse although the RMSE is better, as a sentence; of several networks by their means."""
+    """Name in a sentence what got worse although the RMSE is better; of several networks by their means."""
 
     def both(measure: str) -> tuple[float, float]:
         ours = [c.scores[model].get(measure, 0.0) for model in c.models]

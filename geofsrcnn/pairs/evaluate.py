@@ -1,6 +1,6 @@
-"""Are networks that were trained on pairs any good on later times? Beside them stand the simple methods.
+"""Networks that were trained on pairs beside the truth on later times, and beside baselines.
 
-Simple are the interpolations of each target's partner (where its units are known), and each cell's mean, mean
+Baselines are the interpolations of each target's partner (where its units are known), and each cell's mean, mean
 correction and regression, as they were fitted in the training, within the limits that hold for the network.
 """
 
@@ -34,7 +34,7 @@ from geofsrcnn.values.kernels import BICUBIC, resample
 from geofsrcnn.values.units import differ
 
 INTERPOLATIONS = {"nearest": "nearest", "bicubic": BICUBIC, "lanczos": "lanczos"}
-"""Of the partner on the coarse grid; bilinear is taken from its own grid."""
+"""Interpolations of the partner on the coarse grid; bilinear is taken from its own grid."""
 
 MARGIN = 4
 """Coarse cells around the grid that interpolations need."""
@@ -50,7 +50,7 @@ class _Model:
     places: list[int]
 
     def members(self, pairs: Pairs, times: Array, device: str) -> Array:
-        """``(member, time, target, y, x)``."""
+        """Run all members: ``(member, time, target, y, x)``."""
         reach = self.checkpoint.config.halo
         spare = pairs.margin - reach
         inner = slice(spare, -spare or None)
@@ -68,7 +68,7 @@ def evaluate_pairs(
     device: str = "auto",
     each_part: Callable[[], None] = lambda: None,
 ) -> list[Comparison]:
-    """Compare networks of pairs, and simple methods, with the truth at times that they were not fitted on.
+    """Compare networks of pairs, and baselines, with the truth at times that they were not fitted on.
 
     Parameters
     ----------
@@ -126,11 +126,11 @@ def evaluate_pairs(
         _Model(name, checkpoint, pairing, [known.index(p.name) for p in pairing.predictors])
         for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
     ]
-    return list(_compared(ready, pairs, device, each_part))
+    return list(_compare(ready, pairs, device, each_part))
 
 
 def _is_later(stamp: Stamp, step: Step, last_day: str, since: str | None) -> bool:
-    """Whether a time comes after the last day that was fitted on; a month or a year as a whole."""
+    """Tell whether a time comes after the last day that was fitted on; a month or a year as a whole."""
     parts = min(PARTS[step], 3)
     last = tuple(int(part) for part in last_day.split("-"))
     return stamp[:parts] > last[:parts] and (since is None or day_text(stamp) >= since)
@@ -187,7 +187,7 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
 
 
 def _names(loaded: Sequence[Checkpoint]) -> list[str]:
-    """What the models are called: network, or their files' names where there are several."""
+    """Name the models: network, or their files' names where there are several."""
     if len(loaded) == 1:
         return ["network"]
     stems = [Path(checkpoint.path).stem for checkpoint in loaded]
@@ -195,61 +195,70 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
 
 
-def _compared(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
-    domain, every = pairs.domain, np.ones(len(pairs.stamps), bool)
-    weights = np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None
-    comparers = []
-    same = []
-    for k, target in enumerate(models[0].pairing.targets):
-        extent, liveliest = _range_of(pairs, k, every)
-        unit, days = target.attrs.get("units", ""), days_between(pairs.stamps)
-        comparers.append(
-            Comparer(
-                Subject(
-                    target.name,
-                    unit,
-                    domain.factor,
-                    domain.y * pairs.place.scale[0],
-                    domain.x * pairs.place.scale[1],
-                    extent,
-                    weights,
-                    crs=pairs.place.crs,
-                    wet=None if pairs.step in ("months", "years") else wet_from(target.name, target.attrs, days),
-                ),
-                models=tuple(model.name for model in models),
-                times=len(pairs.stamps),
-                show=liveliest,
-            )
-        )
-        same.append(same_means(pairs, k, every))
+def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
+    """Compare all models on all times, target by target."""
+    every, targets = np.ones(len(pairs.stamps), bool), range(len(pairs.targets))
+    comparers = [_comparer_of(models, pairs, k) for k in targets]
+    kept = [same_means(pairs, k, every) for k in targets]
     for times in pairs.blocks(every):
         each_part()
         found = [model.members(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
-            target = models[0].pairing.targets[k]
-            simple = simple_methods(models[0].pairing, k, pairs, times)
-            given = {name: domain.crop(values) for name, values in simple.items()}
-            at = pairs.partner[k]
-            low = np.full((len(times), *(n // domain.factor for n in domain.padded)), np.nan)
-            if at is not None:
-                margin = pairs.margin
-                scale, offset = (part.flat[0] for part in target.lines.get(BILINEAR, (np.ones(1), np.zeros(1))))
-                wide = scale * pairs.coarse[times, at].astype(np.float64) + offset
-                low = wide[:, margin:-margin, margin:-margin]
-                if BILINEAR in given:
-                    plain = _interpolated(wide, domain.factor, margin, domain.shape)
-                    given |= {name: np.clip(values, *target.limits) for name, values in plain.items()}
+            coarse = _partner_field(models[0].pairing, pairs, k, times)
+            baselines = _baselines(models[0].pairing, pairs, k, times, coarse)
+            margin = pairs.margin
             comparer.add(
-                domain.crop(pairs.fine[times, k]).astype(np.float64),
-                {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | given,
+                pairs.domain.crop(pairs.fine[times, k]).astype(np.float64),
+                {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | baselines,
                 stamps=[pairs.stamps[i] for i in times],
-                coarse=low,
-                conserved=same[k] != "none",
-                areas=domain.areas if same[k] == "area" else None,
+                coarse=coarse[:, margin:-margin, margin:-margin],
+                conserved=kept[k] != "none",
+                areas=pairs.domain.areas if kept[k] == "area" else None,
                 members=found[0][:, :, k] if len(found[0]) > 1 else None,
             )
     for comparer in comparers:
         yield comparer.finish()
+
+
+def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
+    """Begin the comparison of one target."""
+    domain, target = pairs.domain, models[0].pairing.targets[k]
+    extent, liveliest = _range_of(pairs, k, np.ones(len(pairs.stamps), bool))
+    rains = pairs.step not in ("months", "years")
+    subject = Subject(
+        target.name,
+        target.attrs.get("units", ""),
+        domain.factor,
+        domain.y * pairs.place.scale[0],
+        domain.x * pairs.place.scale[1],
+        extent,
+        np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None,
+        wet_from(target.name, target.attrs, days_between(pairs.stamps)) if rains else None,
+        pairs.place.crs,
+    )
+    names = tuple(model.name for model in models)
+    return Comparer(subject, models=names, times=len(pairs.stamps), show=liveliest)
+
+
+def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Array:
+    """A target's partner in the target's units, on the coarse grid and its margin; NaN where there is none."""
+    at, domain = pairs.partner[k], pairs.domain
+    if at is None:
+        margins = 2 * pairs.margin
+        return np.full((len(times), *(n // domain.factor + margins for n in domain.padded)), np.nan)
+    scale, offset = (part.flat[0] for part in pairing.targets[k].lines.get(BILINEAR, (np.ones(1), np.zeros(1))))
+    result: Array = scale * pairs.coarse[times, at].astype(np.float64) + offset
+    return result
+
+
+def _baselines(pairing: Pairing, pairs: Pairs, k: int, times: Array, coarse: Array) -> dict[str, Array]:
+    """What was fitted of each cell and, where the partner's units are known, its interpolations."""
+    domain = pairs.domain
+    found = {name: domain.crop(values) for name, values in simple_methods(pairing, k, pairs, times).items()}
+    if BILINEAR in found:
+        plain = _interpolated(coarse, domain.factor, pairs.margin, domain.shape)
+        found |= {name: np.clip(values, *pairing.targets[k].limits) for name, values in plain.items()}
+    return found
 
 
 def _interpolated(wide: Array, factor: int, margin: int, shape: tuple[int, ...]) -> dict[str, Array]:
