@@ -52,8 +52,6 @@ FRAGMENTS = ("What", "Of", "Whether")
 """Words that no docstring begins with: it is a sentence, or names what the thing is."""
 
 FRAGMENTED = {
-    "batch",
-    "evaluation",
     "pairs",
 }
 """Packages whose docstrings begin with such words still."""
