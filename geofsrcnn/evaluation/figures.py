@@ -32,9 +32,10 @@ _STYLE = {
     "legend.frameon": False,
 }
 
-_MODEL, _SIMPLE, _MISSING = "#d55e00", "#0072b2", "#cccccc"
+_MODEL, _BASELINE, _MISSING = "#d55e00", "#0072b2", "#cccccc"
 
-_OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c564b")
+_OTHERS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c564b", "#bcbd22", "#9467bd")
+"""Colours of baselines other than the best: of more, not all are drawn."""
 
 _WIDTH = 10.0
 
@@ -195,13 +196,15 @@ def _draw_spectra(c: Comparison) -> Picture | None:
         return None
     order = [m for m in scores_of(c) if m in c.spectra]
     best = _pair(c, order)
-    colours = dict(zip((m for m in order if m not in c.models and m not in best), _OTHERS * len(order), strict=False))
+    others = sorted((m for m in order if m not in c.models and m not in best), key=lambda m: m.endswith(("-c", "-bp")))
+    colours = dict(zip(others, _OTHERS, strict=False))  # plain methods before their variants
+    order = [m for m in order if m in colours or m in c.models or m in best]
     figure = Figure((_WIDTH, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     lines = []
     for method in reversed(order):
         network, thick = method in c.models, method in best
-        look: dict[str, Any] = {"color": _MODEL if network else colours.get(method, _SIMPLE)}
+        look: dict[str, Any] = {"color": _MODEL if network else colours.get(method, _BASELINE)}
         look |= {"linewidth": 2.0 if thick else 1.1, "alpha": 0.45 if network and not thick else 1}
         look |= {"zorder": 2 + thick * (1 + network)}
         power = _positive(c.spectra[method])
