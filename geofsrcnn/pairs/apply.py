@@ -27,27 +27,21 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.networks.checkpoint import Checkpoint
-from geofsrcnn.pairs.dimensions import levels_apart
-from geofsrcnn.pairs.interpolate import brought, share_outside
-from geofsrcnn.pairs.network import downscaled, pairing_of
-from geofsrcnn.pairs.pairing import Pairing, Predictor
+from geofsrcnn.pairs.dimensions import split_levels
+from geofsrcnn.pairs.interpolate import regrid, share_outside
+from geofsrcnn.pairs.match import match_predictor
+from geofsrcnn.pairs.network import downscale, pairing_of
+from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.places import Frame, check_known
-from geofsrcnn.pairs.quantities import converted
-from geofsrcnn.pairs.read import NOWHERE, day_of_year, members_of
-from geofsrcnn.pairs.times import TOGETHER, Fields, Step, common_step, common_times, fields_without_levels, joined
+from geofsrcnn.pairs.read import day_of_year, members_of
+from geofsrcnn.pairs.times import TIMES_PER_BLOCK, Fields, Step, common_step, common_times, find_fields, join_fields
 from geofsrcnn.values.cells import Cells
 
 MANY = 0.001
 """Share of a predictor's values outside what was trained on that is worth a warning."""
 
-BEYOND = 0.02
-"""Share of the fine cells beyond a predictor's grid, more than in training, that is worth a warning."""
-
 MAPPING = "crs"
 """The grid mapping of results that are not on latitudes and longitudes."""
-
-RESOLUTION = 0.02
-"""Relative difference of a predictor's spacing up to which it is the same resolution."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Source:
     grid : CFGrid
         Of the field.
     place : Frame
-        What its coordinates count.
+        CRS and units of its coordinates.
     line : tuple of float
         Scale and offset.
     """
@@ -138,13 +132,13 @@ class Downscaling:
 
     @property
     def step(self) -> Step:
-        """What is between times."""
+        """Distance of times."""
         return common_step([fields for fields, _ in self.fields])
 
     @property
     def blocks(self) -> int:
         """Blocks of times."""
-        return -(-self.count // TOGETHER)
+        return -(-self.count // TIMES_PER_BLOCK)
 
     @property
     def units(self) -> int:
@@ -158,23 +152,23 @@ class Downscaling:
 
     @property
     def coarse_cells(self) -> int:
-        """Of all targets and times."""
+        """Number of coarse cells, of all targets and times."""
         return self.bands * math.prod(self.shapes[0])
 
     @property
     def fine_cells(self) -> int:
-        """Of all targets and times."""
+        """Number of fine cells, of all targets and times."""
         return self.bands * math.prod(self.shapes[1])
 
     @property
     def fine_bytes(self) -> int:
-        """Of all variables, before compression."""
+        """Bytes of all variables, before compression."""
         return self.runs * self.count * len(self.outputs()) * math.prod(self.shapes[1]) * 4
 
     def part(self, number: int) -> tuple[int, slice]:
         """The member and the times of a unit."""
         member, block = divmod(number, self.blocks)
-        return member, slice(block * TOGETHER, min((block + 1) * TOGETHER, self.count))
+        return member, slice(block * TIMES_PER_BLOCK, min((block + 1) * TIMES_PER_BLOCK, self.count))
 
     def run(
         self,
@@ -206,7 +200,7 @@ class Downscaling:
             outside.say(-(-self.units // len(own)))
 
     def seconds(self) -> float:
-        """What computing takes here, about: from the first time, computed now."""
+        """Estimate how long computing takes here, from the first time, computed now."""
         start = time.perf_counter()
         self.compute(slice(0, 1), Outside(self.pairing))
         return (time.perf_counter() - start) * self.count * self.runs
@@ -214,7 +208,7 @@ class Downscaling:
     def memory(self) -> int:
         """Bytes that are under way at the peak, about: float64 fields of a block, of each member and their mean."""
         fields = len(self.outputs()) * (len(self.model.members) + 2) + len(self.fields)
-        return min(TOGETHER, self.count) * fields * math.prod(self.shapes[1]) * 8
+        return min(TIMES_PER_BLOCK, self.count) * fields * math.prod(self.shapes[1]) * 8
 
     def frame(self) -> xr.Dataset:
         """The result without its targets: coordinates and words."""
@@ -289,7 +283,7 @@ def downscale_block(
 
     def at(place: int, y: Array, x: Array) -> Array:
         source = sources[place]
-        return brought(coarse[place], source.grid, (source.place, pairing.place), y, x)
+        return regrid(coarse[place], source.grid, (source.place, pairing.place), y, x)
 
     given = np.stack([at(place, *domain.block_centers(reach)) for place in range(len(sources))], 1)
     if outside is not None:
@@ -303,7 +297,7 @@ def downscale_block(
             near.append(at(place, domain.y, domain.x))
     partners = domain.pad(np.stack(near, 1))
     with nullcontext() if threads is None else torch_threads(threads):
-        members = downscaled(model.members, pairing, given, partners, days, "cpu")
+        members = downscale(model.members, pairing, given, partners, days, "cpu")
     mean = np.mean(members, axis=0)
     spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
     return np.concatenate([mean, *spread], axis=1).astype(np.float32)
@@ -435,7 +429,7 @@ def _lazy(task: Downscaling) -> da.Array:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What all blocks have in common; travels to the workers, which load the model once a process."""
+    """All that blocks have in common; travels to the workers, which load the model once a process."""
 
     checkpoint: Checkpoint | None
     device: str
@@ -468,7 +462,7 @@ def _found(
 ) -> tuple[list[tuple[Fields, str]], list[tuple[float, float]]]:
     """For each predictor the dataset that has it, and scale and offset into the model's units."""
     wanted = [predictor.name for predictor in pairing.predictors]
-    apart = [levels_apart(each, wanted)[0] for each in sources]
+    apart = [split_levels(each, wanted)[0] for each in sources]
     found, lines = [], []
     for predictor in pairing.predictors:
         having = [each for each in apart if predictor.name in each.variables]
@@ -476,51 +470,10 @@ def _found(
             names = ", ".join(str(name) for each in apart for name in each.data_vars)
             words = f"no variable {printable(predictor.name)}, which the model needs"
             raise InputError(f"{words}: there are {printable(names)}; name the file that has it in also=")
-        (fields,) = joined(
-            [fields_without_levels(each, printable(predictor.name), [predictor.name]) for each in having]
-        )
+        (fields,) = join_fields([find_fields(each, printable(predictor.name), [predictor.name]) for each in having])
         field = fields.dataset[predictor.name]
-        units = str(field.attrs.get("units", ""))
-        if (line := converted(predictor.name, field.attrs, units, predictor.units)) is None:
-            raise InputError(
-                f"{printable(predictor.name)} is in {printable(units)}, the model was trained on "
-                f"{printable(predictor.units)}: convert it first"
-            )
         check_known((fields.place, pairing.place), (fields.shown, "the model's grid"))
-        check_spacing(predictor, fields.spacing)
-        check_place(predictor, share_outside(fields, pairing.domain, pairing.place))
+        outside = share_outside(fields, pairing.domain, pairing.place)
+        lines.append(match_predictor(predictor, field.attrs, fields.spacing, outside))
         found.append((fields, predictor.name))
-        lines.append(line)
     return found, lines
-
-
-def check_place(predictor: Predictor, outside: float) -> None:
-    """Refuse a predictor of another place, and warn of one that covers less of the fine grid than in training.
-
-    Raises
-    ------
-    InputError
-    """
-    if outside > NOWHERE:
-        raise InputError(f"{printable(predictor.name)} does not cover the model's grid: check its coordinates")
-    if outside > predictor.outside + BEYOND:
-        warn(
-            "W-PLACE",
-            f"{100 * outside:.0f} % of the fine cells lie beyond the grid of {printable(predictor.name)}, "
-            f"{100 * predictor.outside:.0f} % did in training: its edge values stand there",
-        )
-
-
-def check_spacing(predictor: Predictor, spacing: tuple[float, float]) -> None:
-    """Refuse a predictor on a grid of another resolution than was trained on; 0 stands for an unknown one.
-
-    Raises
-    ------
-    InputError
-    """
-    for own, wanted, what in zip(spacing, predictor.spacing, ("rows", "columns"), strict=True):
-        if own and wanted and abs(own / wanted - 1) > RESOLUTION:
-            raise InputError(
-                f"{printable(predictor.name)} has {what} every {own:g}, the model was trained on {wanted:g}: bring "
-                "it onto that grid first"
-            )

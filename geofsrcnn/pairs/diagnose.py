@@ -1,4 +1,4 @@
-"""What is wrong with pairs: places, shifts, constants, units."""
+"""Find what is wrong with pairs: places, shifts, constants, units."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
 from geofsrcnn.pairs.fit import FEWEST
 from geofsrcnn.pairs.pairing import Pairing
-from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.read import Pairs
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.units import differ
 
 
 def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
-    """What does not fit, in words: grids that do not cover the fine one, constants, units, shifted fields."""
+    """Say what does not fit: grids that do not cover the fine one, constants, units, shifted fields."""
     found = [
         f"{100 * share:.0f} % of the fine cells lie beyond the grid of {printable(name)}, whose edge values stand there"
         for name, share in pairs.outside.items()
@@ -43,7 +43,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
             found.append(f"{silent} states no units: they are taken for {printable(other)}")
         if differ(*units):
             words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
-            known_as = converted(target.name, target.attrs, units[1], units[0]) is not None
+            known_as = unit_conversion(target.name, target.attrs, units[1], units[0]) is not None
             after = "converted" if known_as else "the regression converts, plain interpolation is left out"
             found.append(f"{words}: {after}")
         shift = shift_of(pairs, at, k, first)

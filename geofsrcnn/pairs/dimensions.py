@@ -21,14 +21,14 @@ _MEMBERS = re.compile(r"numbers?|members?(_id)?|realizations?|realisations?|ens(
 
 
 def is_member(dataset: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension counts the members of an ensemble."""
+    """Tell whether a dimension counts the members of an ensemble."""
     attrs = dataset[dim].attrs if dim in dataset.variables else {}
     stated = attrs.get("standard_name") == "realization" or attrs.get("axis") == "E"
     return stated or bool(_MEMBERS.fullmatch(dim.lower()))
 
 
 def is_level(dataset: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension is vertical."""
+    """Tell whether a dimension is vertical."""
     if _LEVELS.fullmatch(dim.lower()):
         return True
     if dim not in dataset.variables:
@@ -42,7 +42,7 @@ def _is_pressure(variable: xr.DataArray) -> bool:
     return bool(units) and conversion(units, "hPa") is not None
 
 
-def levels_apart(dataset: xr.Dataset, wanted: Iterable[str] = ()) -> tuple[xr.Dataset, dict[str, str]]:
+def split_levels(dataset: xr.Dataset, wanted: Iterable[str] = ()) -> tuple[xr.Dataset, dict[str, str]]:
     """Each level of a variable as a variable of its own, named by it: ``ta`` at 850 hPa is ``ta850``.
 
     A single level stays under the variable's name, unless its own is wanted.
@@ -103,6 +103,6 @@ def _text(value: float) -> str:
     return f"{float(np.round(value, 6)):g}"
 
 
-def chosen(names: Sequence[str], parents: dict[str, str], wanted: Sequence[str]) -> list[str]:
+def select_names(names: Sequence[str], parents: dict[str, str], wanted: Sequence[str]) -> list[str]:
     """The names that are wanted, each level of a variable where its name is; all if none are."""
     return [name for name in names if not wanted or name in wanted or parents.get(name) in wanted]

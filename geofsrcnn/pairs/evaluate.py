@@ -21,11 +21,11 @@ from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
-from geofsrcnn.pairs.apply import check_spacing
-from geofsrcnn.pairs.fit import same_means, simple_methods
-from geofsrcnn.pairs.network import downscaled, pairing_of
-from geofsrcnn.pairs.pairing import BILINEAR, LINES, MEANS_KEPT, Pairing
-from geofsrcnn.pairs.places import carried
+from geofsrcnn.pairs.fit import apply_baselines, find_conserved
+from geofsrcnn.pairs.match import match_predictor
+from geofsrcnn.pairs.network import downscale, pairing_of
+from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Pairing
+from geofsrcnn.pairs.places import transform_axes
 from geofsrcnn.pairs.quantities import wet_from
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs
 from geofsrcnn.pairs.times import PARTS, Stamp, Step, days_between
@@ -56,7 +56,7 @@ class _Model:
         inner = slice(spare, -spare or None)
         coarse = pairs.coarse[times][:, self.places, inner, inner]
         given = coarse, pairs.partners[times], pairs.days[times]
-        return downscaled(self.checkpoint.members, self.pairing, *given, device)
+        return downscale(self.checkpoint.members, self.pairing, *given, device)
 
 
 def evaluate_pairs(
@@ -161,7 +161,7 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
                 f"{there[0]:g} to {there[-1]:g} ({len(there)})"
             )
     called = "the fine files' grid", f"the grid of {shown}"
-    if carried(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place, called) is not None:
+    if transform_axes(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place, called) is not None:
         words = f"{shown} is for a grid {pairing.place}, the fine files are {pairs.place}"
         raise InputError(f"{words}, or another one: give files of the CRS that it was trained on")
     if pairing.factor != first.factor:
@@ -178,12 +178,11 @@ def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order
             raise InputError(f"{shown} refines {refined}, the first model {instead}: evaluate each for itself")
     for predictor in pairing.predictors:
         (given,) = (g for g in pairs.predictors if g.name == predictor.name)
-        check_spacing(predictor, pairs.spacing[predictor.name])
-        units = str(given.attrs.get("units", ""))
-        if differ(units, predictor.units):
-            raise InputError(
-                f"{printable(predictor.name)} is in {printable(units)}, {shown} takes {printable(predictor.units)}"
-            )
+        found = pairs.spacing[predictor.name], pairs.outside[predictor.name]
+        match_predictor(predictor, given.attrs, *found, shown)
+        if differ(given.attrs.get("units", ""), predictor.units):  # values were read in the first model's
+            words = f"{shown} takes {printable(predictor.name)} in {printable(predictor.units)}"
+            raise InputError(f"{words}, the first model in {printable(given.attrs['units'])}: evaluate each for itself")
 
 
 def _names(loaded: Sequence[Checkpoint]) -> list[str]:
@@ -191,7 +190,7 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     if len(loaded) == 1:
         return ["network"]
     stems = [Path(checkpoint.path).stem for checkpoint in loaded]
-    taken = {"truth", *LINES, MEANS_KEPT, *INTERPOLATIONS}
+    taken = {"truth", *BASELINES, MEANS_KEPT, *INTERPOLATIONS}
     return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
 
 
@@ -199,7 +198,7 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callabl
     """Compare all models on all times, target by target."""
     every, targets = np.ones(len(pairs.stamps), bool), range(len(pairs.targets))
     comparers = [_comparer_of(models, pairs, k) for k in targets]
-    kept = [same_means(pairs, k, every) for k in targets]
+    kept = [find_conserved(pairs, k, every) for k in targets]
     for times in pairs.blocks(every):
         each_part()
         found = [model.members(pairs, times, device) for model in models]
@@ -252,9 +251,9 @@ def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Arra
 
 
 def _baselines(pairing: Pairing, pairs: Pairs, k: int, times: Array, coarse: Array) -> dict[str, Array]:
-    """What was fitted of each cell and, where the partner's units are known, its interpolations."""
+    """Apply what was fitted to each cell and, where the units of the partner are known, its interpolations."""
     domain = pairs.domain
-    found = {name: domain.crop(values) for name, values in simple_methods(pairing, k, pairs, times).items()}
+    found = {name: domain.crop(values) for name, values in apply_baselines(pairing, k, pairs, times).items()}
     if BILINEAR in found:
         plain = _interpolated(coarse, domain.factor, pairs.margin, domain.shape)
         found |= {name: np.clip(values, *pairing.targets[k].limits) for name, values in plain.items()}

@@ -1,4 +1,4 @@
-"""What stands around a network of pairs, fitted to them."""
+"""Fit what stands around a network of pairs, and score baselines."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.pairs.pairing import (
+    BASELINES,
     BILINEAR,
     CLIMATOLOGY,
     CORRECTION,
-    LINES,
     MEANS_KEPT,
     REGRESSION,
     Pairing,
     Predictor,
     Target,
 )
-from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.read import TEXTS, Pairs, day_text, in_units, refuse_unknown
 from geofsrcnn.pairs.spec import PairsSpec
 from geofsrcnn.pairs.statistics import CellRegression
@@ -94,7 +94,7 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
     name, attrs, i = str(pairs.targets[k].name), pairs.targets[k].attrs, pairs.partner[k]
     partner = None if i is None else predictors[i]
     units = str(attrs.get("units", ""))
-    unit_line = None if partner is None else converted(name, attrs, partner.units, units)
+    unit_line = None if partner is None else unit_conversion(name, attrs, partner.units, units)
     if spec.base == "correction" and partner is not None and unit_line is None:
         raise UsageError(
             f"target {printable(name)} counts in {printable(units)}, its partner in {printable(partner.units)}, which "
@@ -113,7 +113,7 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
         words = f"target {printable(name)} has no cell with {FEWEST} values that differ"
         raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
     if conserving == "auto":
-        conserving = "none" if unit_line is None else same_means(pairs, k, first)
+        conserving = "none" if unit_line is None else find_conserved(pairs, k, first)
     return Target(
         name,
         {key: str(attrs[key]) for key in TEXTS if key in attrs},
@@ -149,40 +149,40 @@ def _fit_lines(
         cells = CellRegression(shape)
         for times in pairs.blocks(first):
             cells.add(None if name == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
-        slope, offset, spreads[name] = cells.fitted(FEWEST, slopes.get(name))
+        slope, offset, spreads[name] = cells.solve(FEWEST, slopes.get(name))
         lines[name] = slope, offset
     if unit_line is not None:
         lines[BILINEAR] = np.full(shape, unit_line[0]), np.full(shape, unit_line[1])
-    return {name: lines[name] for name in LINES if name in lines}, spreads
+    return {name: lines[name] for name in BASELINES if name in lines}, spreads
 
 
 def _span(blocks: Iterable[Array]) -> tuple[float, float]:
-    """Smallest and largest value."""
+    """Return the smallest and the largest value."""
     low, high = np.inf, -np.inf
     for block in blocks:
         low, high = float(np.fmin(low, np.fmin.reduce(block, None))), float(np.fmax(high, np.fmax.reduce(block, None)))
     return low, high
 
 
-def baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[str, float]]:
-    """RMSE of simple methods on the chosen times, by target: see `geofsrcnn.pairs.pairing.LINES`."""
+def score_baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[str, float]]:
+    """Return the RMSE of baselines on the chosen times, by target: see `geofsrcnn.pairs.pairing.BASELINES`."""
     found: dict[str, dict[str, Errors]] = {target.name: {} for target in pairing.targets}
     for times in pairs.blocks(chosen):
         for k, target in enumerate(pairing.targets):
-            truth, where = pairs.fine[times, k], scored(pairs, pairing, k, times)
-            for name, guess in simple_methods(pairing, k, pairs, times).items():
+            truth, where = pairs.fine[times, k], find_scored(pairs, pairing, k, times)
+            for name, guess in apply_baselines(pairing, k, pairs, times).items():
                 found[target.name].setdefault(name, Errors()).add(guess, truth, where)
     return {name: {method: errors.rmse for method, errors in each.items()} for name, each in found.items()}
 
 
-def simple_methods(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dict[str, Array]:
-    """What methods without a network give for a target ``(time, Y, X)``, finished as the network's result is.
+def apply_baselines(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dict[str, Array]:
+    """Apply the methods without a network to a target ``(time, Y, X)``, finished as the network's result is.
 
     All are within its limits; where the network keeps block means, so does its base as one more method, so that a
     network that has learned nothing is no better than the best of them.
     """
     target, partner = pairing.targets[k], pairs.partners[times, k]
-    found = {line: np.clip(target.simple(line, partner, len(partner)), *target.limits) for line in target.lines}
+    found = {line: np.clip(target.baseline(line, partner, len(partner)), *target.limits) for line in target.lines}
     at = pairs.partner[k]
     if target.conserving != "none" and at is not None:
         coarse = pairs.inner(times, at).astype(np.float64)
@@ -190,22 +190,22 @@ def simple_methods(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dict
     return found
 
 
-def scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
-    """Cells ``(time, Y, X)`` of a target that can be scored."""
+def find_scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
+    """Return the cells ``(time, Y, X)`` of a target that can be scored."""
     where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].spread)
     return where & np.isfinite(pairs.partners[times, k]) if pairing.targets[k].partner is not None else where
 
 
-def drawn(first: Array, size: int, seed: int, step: int) -> Array:
-    """Indexes of a step's times; each time once in an epoch, in an order that seed and epoch decide."""
+def draw_times(first: Array, size: int, seed: int, step: int) -> Array:
+    """Draw the indexes of a step's times; each time once in an epoch, in an order that seed and epoch decide."""
     times = np.nonzero(first)[0]
     epoch, place = divmod(step, max(1, len(times) // size))
     order = np.random.default_rng([seed, epoch]).permutation(times)
     return order[place * size : (place + 1) * size]
 
 
-def same_means(pairs: Pairs, k: int, chosen: Array) -> str:
-    """Which block means of a target are its partner's coarse values, within a thousandth of their spread.
+def find_conserved(pairs: Pairs, k: int, chosen: Array) -> str:
+    """Find which block means of a target are its coarse values, within a thousandth of their standard deviation.
 
     Returns
     -------

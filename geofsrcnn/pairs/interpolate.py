@@ -15,7 +15,7 @@ from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.grids.longitude import columns_near, move_near, unwrap
-from geofsrcnn.pairs.places import Frame, carried, moved_to, vectors_of
+from geofsrcnn.pairs.places import Frame, transform_axes, transform_points, vectors_of
 from geofsrcnn.pairs.times import Fields
 
 
@@ -46,8 +46,8 @@ def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
     return grid.y_coordinate, grid.x_coordinate
 
 
-def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Array, x: Array) -> Array:
-    """A field ``(..., y, x)`` at rows and columns of another place; see `interpolated`.
+def regrid(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Array, x: Array) -> Array:
+    """A field ``(..., y, x)`` at rows and columns of another place; see `interpolate`.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def brought(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: A
         Where it is wanted.
     """
     own, there = places
-    moved = carried(y, x, there, own)
+    moved = transform_axes(y, x, there, own)
     if moved is None:
-        return interpolated(field, grid, y, x, is_longitude=there.is_geographic)
+        return interpolate(field, grid, y, x, is_longitude=there.is_geographic)
     rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
     down, right, order = _lines_at(rows, columns, *moved, is_longitude=own.is_geographic)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
@@ -99,7 +99,7 @@ def middle_of(longitudes: Array) -> float:
     return float(np.rad2deg(np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())))
 
 
-def interpolated(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, is_longitude: bool) -> Array:
+def interpolate(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, is_longitude: bool) -> Array:
     """A field ``(..., y, x)`` at rows and columns of other coordinates, linearly; beyond its edge, that edge's values.
 
     Missing where the nearest cell is; a missing neighbour has no weight.
@@ -188,7 +188,7 @@ class _Line:
         return result
 
 
-def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame] | None = None) -> Array:
+def average(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame] | None = None) -> Array:
     """A field ``(y, x)`` as means over the cells of the padded fine grid; interpolated where it is the coarser one.
 
     A cell counts where its middle lies.
@@ -205,9 +205,9 @@ def averaged(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Fr
         Of the field and of the fine grid; the same if not given.
     """
     places = places or (Frame(), Frame())
-    if carried(domain.y, domain.x, places[1], places[0]) is not None:
-        return _averaged_elsewhere(field, grid, domain, places)
-    near = domain.pad(interpolated(field, grid, domain.y, domain.x, is_longitude=domain.is_longitude))
+    if transform_axes(domain.y, domain.x, places[1], places[0]) is not None:
+        return _average_elsewhere(field, grid, domain, places)
+    near = domain.pad(interpolate(field, grid, domain.y, domain.x, is_longitude=domain.is_longitude))
     rows, columns = (
         _cells(field[str(name)].to_numpy().astype(np.float64), axis, is_longitude=is_longitude)
         for name, axis, is_longitude in (
@@ -236,10 +236,10 @@ FINER = 0.5
 """Share of the fine cells with a cell of a static field in them from which on that is taken for the finer one."""
 
 
-def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame]) -> Array:
-    """As `averaged`, of a field in another CRS; some rows after the other."""
-    inside = brought(field, grid, places, domain.y, domain.x)
-    moved = carried(domain.y, domain.x, places[1], places[0])
+def _average_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame]) -> Array:
+    """As `average`, of a field in another CRS; some rows after the other."""
+    inside = regrid(field, grid, places, domain.y, domain.x)
+    moved = transform_axes(domain.y, domain.x, places[1], places[0])
     assert moved is not None
     rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
     used = _reached(rows, moved[0])
@@ -251,7 +251,7 @@ def _averaged_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, place
     for start in range(0, len(chosen), step := max(1, BLOCK // max(1, len(columns)))):
         some = chosen[start : start + step]
         whole = np.meshgrid(rows[some], columns, indexing="ij")
-        y, x = moved_to(whole[0], whole[1], *places)
+        y, x = transform_points(whole[0], whole[1], *places)
         known = np.isfinite(y)
         down = _cells(np.where(known, y, np.inf), domain.y, is_longitude=False)
         across = _cells(np.where(known, x, domain.x[0]), domain.x, is_longitude=domain.is_longitude)
@@ -292,7 +292,7 @@ def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, is_lon
 def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
     """Share of a domain's cells, which are of some place, whose middles lie beyond the cells of a grid."""
     rows, columns = (fields.dataset[name].to_numpy().astype(np.float64) for name in axes_of(fields.grid, fields.shown))
-    moved = carried(domain.y, domain.x, place, fields.place)
+    moved = transform_axes(domain.y, domain.x, place, fields.place)
     if moved is not None:
         return float(1 - _covered(rows, columns, moved, is_longitude=fields.place.is_geographic).mean())
     shares = []
@@ -305,7 +305,7 @@ def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
 
 def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, float]:
     """Cells of a grid from a fine row to the next and from a fine column to the next, at the middle."""
-    moved = carried(domain.y, domain.x, place, fields.place)
+    moved = transform_axes(domain.y, domain.x, place, fields.place)
     own = fields.spacing
     if moved is None:
         steps = [float(np.median(np.abs(np.diff(places)))) for places in (domain.y, domain.x)]
@@ -348,7 +348,7 @@ def degrees_apart(coarse: Fields, fine: Fields) -> float | None:
             ("part", fields.grid.y, fields.grid.x),
             "places",
         )
-        made.append(interpolated(field, fields.grid, y, x, is_longitude=False))
+        made.append(interpolate(field, fields.grid, y, x, is_longitude=False))
     apart = np.linalg.norm(made[0] - made[1], axis=0)
     step = np.linalg.norm(np.diff(vectors[0], axis=0), axis=-1)
     return float(np.nanmax(apart) / np.nanmedian(step)) if np.isfinite(apart).any() and step.size else None

@@ -12,16 +12,16 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.networks.catalog import PAIRING, Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section
-from geofsrcnn.pairs.pairing import Pairing, member_count, packed, shapes, unpacked
+from geofsrcnn.pairs.pairing import Pairing, member_count, pack, shapes, unpack
 
 
 def section_of(pairing: Pairing) -> dict[str, Section]:
-    """What `save_checkpoint` takes as sections of a network that was trained on pairs."""
-    return {PAIRING: Section(*packed(pairing))}
+    """Return the sections of a checkpoint that `save_checkpoint` takes for a network of pairs."""
+    return {PAIRING: Section(*pack(pairing))}
 
 
 def pairing_of(model: Model | Checkpoint) -> Pairing:
-    """What stands around a network that was trained on pairs.
+    """Return what stands around a network that was trained on pairs.
 
     Raises
     ------
@@ -48,10 +48,10 @@ def _decoded(section: Section, members: int) -> Pairing:
         raise ConfigError("arrays that do not fit the words")
     if member_count(section.words) != members:
         raise ConfigError(f"{members} networks")
-    return unpacked(section.words, section.arrays)
+    return unpack(section.words, section.arrays)
 
 
-def downscaled(
+def downscale(
     networks: Sequence[Callable[[Tensor], Tensor]],
     pairing: Pairing,
     coarse: Array,
@@ -59,7 +59,7 @@ def downscaled(
     days: Array,
     device: str,
 ) -> Array:
-    """What networks of pairs give, each for itself.
+    """Apply networks of pairs, each for itself.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a network that was trained on pairs takes and gives: predictors, statics and calendar in, targets out.
+"""Predictors, static predictors and calendar that a network of pairs takes, and targets that it gives.
 
 A target is a linear function of its partner among the predictors, interpolated, for each cell of the fine grid
 (climatology where there is no partner), and the network gives what is left, in units of that cell's spread.
@@ -17,7 +17,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.places import GLOBE, Frame
-from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.spec import MAX_MEMBERS
 from geofsrcnn.pairs.statistics import unshuffle, with_means
 from geofsrcnn.values.normalize import Normalizer
@@ -64,7 +64,7 @@ class Target:
     partner : str, optional
         The predictor that is the same quantity.
     lines : dict of str to tuple of ndarray (y, x)
-        Simple methods, ``slope * partner + offset`` in each cell: see `LINES`; NaN in cells that were never seen.
+        Baselines, ``slope * partner + offset`` in each cell: see `BASELINES`; NaN in cells that were never seen.
     base : str
         The one of them to which the network adds.
     spread : ndarray (y, x)
@@ -85,8 +85,8 @@ class Target:
     limits: tuple[float, float] = (-np.inf, np.inf)
     conserving: str = "none"
 
-    def simple(self, method: str, partner: Array | None, times: int) -> Array:
-        """``(time, y, x)`` by one of the simple methods, without limits."""
+    def baseline(self, method: str, partner: Array | None, times: int) -> Array:
+        """``(time, y, x)`` by one of the baselines, without limits."""
         slope, offset = self.lines[method]
         if partner is None or method == CLIMATOLOGY:  # also where the partner is missing
             return np.broadcast_to(offset, (times, *offset.shape))
@@ -105,7 +105,7 @@ CLIMATOLOGY, BILINEAR = "climatology", "bilinear"
 
 CORRECTION, REGRESSION = "mean correction", "cell regression"
 
-LINES = (CLIMATOLOGY, BILINEAR, CORRECTION, REGRESSION)
+BASELINES = (CLIMATOLOGY, BILINEAR, CORRECTION, REGRESSION)
 """Each cell's mean; its partner in the target's units; that and their mean difference; least squares on the partner."""
 
 MEANS_KEPT = "block means kept"
@@ -129,13 +129,13 @@ class Pairing:
     calendar : bool
         Sine and cosine of the day of the year are channels.
     names : sequence of str
-        Of the statics.
+        Of the static predictors.
     fitted : tuple of str
         First and last day that was fitted on, ``YYYY-MM-DD``.
     members : int
         Networks whose mean is the result.
     place : Frame
-        What the coordinates of the fine grid count.
+        CRS and units of the fine grid's coordinates.
     """
 
     domain: Domain
@@ -164,7 +164,7 @@ class Pairing:
 
     def bases(self, partners: Array) -> Array:
         """Targets without the network ``(time, target, y, x)``, from their partners at the fine cells."""
-        whole = [t.simple(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
+        whole = [t.baseline(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
         return np.stack(whole, axis=1)
 
     def finish(self, bases: Array, residuals: Array, coarse: Array) -> Array:
@@ -224,7 +224,7 @@ class Pairing:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def packed(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
+def pack(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
     """A pairing as plain values and arrays without NaN, for a checkpoint."""
     domain = pairing.domain
     words = {
@@ -301,8 +301,8 @@ def member_count(words: dict[str, Any]) -> int:
     return count
 
 
-def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
-    """The pairing that `packed` has taken apart."""
+def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
+    """The pairing that `pack` has taken apart."""
     cells = {
         name: np.where(arrays["known"] > 0, arrays[name], np.nan).astype(np.float64) for name in (*_CELLS, "spread")
     }
@@ -325,7 +325,7 @@ def unpacked(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
             raise ConfigError(f"no predictor {t['partner']}")
         (units,) = {p.units for p in predictors if p.name == t["partner"]} or {""}
-        scale, shift = converted(str(t["name"]), attrs, units, attrs.get("units", "")) or (1.0, 0.0)
+        scale, shift = unit_conversion(str(t["name"]), attrs, units, attrs.get("units", "")) or (1.0, 0.0)
         lines = {
             CLIMATOLOGY: (0 * one, cells["climatology"][k]),
             BILINEAR: (scale * one, shift * one),

@@ -27,7 +27,7 @@ POINTS = 40
 
 @dataclass(frozen=True)
 class Frame:
-    """What the coordinates of a grid count.
+    """CRS of a grid, and the units of its coordinates.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Frame:
 
     @property
     def is_valid(self) -> bool:
-        """Whether its CRS is none, or can be read as WKT."""
+        """True if its CRS is none, or can be read as WKT."""
         try:
             return not self.crs or CRS.from_wkt(self.crs) is not None
         except CRSError:
@@ -51,12 +51,12 @@ class Frame:
 
     @property
     def is_geographic(self) -> bool:
-        """Whether columns are longitudes, of the globe or about a rotated pole."""
+        """True if columns are longitudes, of the globe or about a rotated pole."""
         return self.crs == GLOBE or bool(self.crs and CRS.from_user_input(self.crs).is_geographic)
 
     @property
     def is_globe(self) -> bool:
-        """Whether rows and columns are latitudes and longitudes."""
+        """True if rows and columns are latitudes and longitudes."""
         return self.crs == GLOBE
 
     def axes(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -83,7 +83,7 @@ class Frame:
 
 
 def frame_of(dataset: xr.Dataset, grid: CFGrid) -> Frame:
-    """What a grid's coordinates count: by its grid mapping, its latitudes and longitudes, or its axes.
+    """Find the frame of a grid: by its grid mapping, its latitudes and longitudes, or its axes.
 
     Latitudes and longitudes of two dimensions overrule axes that only look like them.
     """
@@ -110,7 +110,7 @@ def _stated(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
 
 
 def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
-    """What latitudes and longitudes of two dimensions tell of a grid's axes; None where there are none.
+    """Find the frame of a grid from its latitudes and longitudes of two dimensions; None where there are none.
 
     Axes in degrees turn into them by a rotation of the globe, which is found by least squares (Kabsch 1976); axes of a
     projection do not.
@@ -185,7 +185,7 @@ def check_known(frames: tuple[Frame, Frame], shown: tuple[str, str]) -> None:
     raise InputError(f"{words}: give it a grid_mapping, a raster its CRS, or warp one to the other's CRS first")
 
 
-def carried(
+def transform_axes(
     y: Array, x: Array, here: Frame, there: Frame, shown: tuple[str, str] = ("one grid", "the other grid")
 ) -> tuple[Array, Array] | None:
     """Rows and columns of one grid in the coordinates of another; None where these are the same.
@@ -212,14 +212,14 @@ def carried(
     check_known((here, there), shown)
     if here == there or not there.crs:
         return None
-    return _carried(np.asarray(y, np.float64).tobytes(), np.asarray(x, np.float64).tobytes(), here, there)
+    return _transform_axes(np.asarray(y, np.float64).tobytes(), np.asarray(x, np.float64).tobytes(), here, there)
 
 
 @lru_cache(maxsize=16)
-def _carried(rows: bytes, columns: bytes, here: Frame, there: Frame) -> tuple[Array, Array] | None:
+def _transform_axes(rows: bytes, columns: bytes, here: Frame, there: Frame) -> tuple[Array, Array] | None:
     y, x = (np.frombuffer(each, np.float64) for each in (rows, columns))
     whole = np.meshgrid(y, x, indexing="ij")
-    moved = moved_to(whole[0], whole[1], here, there)
+    moved = transform_points(whole[0], whole[1], here, there)
     step = min(float(np.abs(np.diff(each)).min()) if len(each) > 1 else 1.0 for each in (y, x))
     off = [np.abs(a - b) for a, b in zip(moved, whole, strict=True)]
     off[1] = np.minimum(off[1], np.abs(off[1] - 360)) if there.is_geographic else off[1]
@@ -227,7 +227,7 @@ def _carried(rows: bytes, columns: bytes, here: Frame, there: Frame) -> tuple[Ar
     return None if same else moved
 
 
-def moved_to(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array]:
+def transform_points(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array]:
     """Points of one place in the coordinates of another; NaN where its CRS does not reach."""
     columns, rows = _transformer(here.crs, there.crs).transform(x * here.scale[1], y * here.scale[0])
     found = (np.asarray(rows) / there.scale[0], np.asarray(columns) / there.scale[1])

@@ -1,4 +1,4 @@
-"""What a field measures, where that decides how it is converted and scored: differences, and rain."""
+"""Tell differences and rain from other fields, which decides how they are converted and scored."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _OTHER_WATER = re.compile(
 )
 
 
-def converted(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> tuple[float, float] | None:
-    """Scale and offset from one unit to another for a quantity; None where they are not known to measure the same.
+def unit_conversion(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> tuple[float, float] | None:
+    """Find scale and offset from one unit to another for a quantity; None where they are not known to measure the same.
 
     Examples
     --------
-    >>> converted("tas", {}, "K", "degC"), converted("dtr", {"long_name": "daily range"}, "K", "degC")
+    >>> unit_conversion("tas", {}, "K", "degC"), unit_conversion("dtr", {"long_name": "daily range"}, "K", "degC")
     ((1.0, -273.15), (1.0, 0.0))
     """
     return conversion(given, wanted, difference=is_difference(name, attrs))
 
 
 def is_difference(name: str, attrs: Mapping[str, Any]) -> bool:
-    """Whether values are differences, such as anomalies, residuals and ranges, whose zero is that of any unit.
+    """Tell whether values are differences, such as anomalies, residuals and ranges, whose zero is that of any unit.
 
     What ``units_metadata`` says of temperatures (CF 1.11, 3.1.2) goes before all words.
     """

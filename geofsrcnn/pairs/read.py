@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,26 @@ from geofsrcnn.files.paths import expand
 from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
-from geofsrcnn.pairs.dimensions import chosen
-from geofsrcnn.pairs.interpolate import averaged, brought, degrees_apart, domain_of, share_outside, steps_over
-from geofsrcnn.pairs.places import Frame, carried, check_known
-from geofsrcnn.pairs.quantities import converted
-from geofsrcnn.pairs.times import TOGETHER, Fields, Stamp, Step, common_step, common_times, fields_of, joined
+from geofsrcnn.pairs.dimensions import select_names
+from geofsrcnn.pairs.interpolate import average, degrees_apart, domain_of, regrid, share_outside, steps_over
+from geofsrcnn.pairs.match import NOWHERE
+from geofsrcnn.pairs.places import Frame, check_known, transform_axes
+from geofsrcnn.pairs.quantities import unit_conversion
+from geofsrcnn.pairs.times import (
+    TIMES_PER_BLOCK,
+    Fields,
+    Stamp,
+    Step,
+    common_step,
+    common_times,
+    fields_of,
+    join_fields,
+)
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods", "units_metadata")
 
 IN_MEMORY = 4 * 2**30
-"""Bytes of fields from which on they are kept in a file without a name, of which the system holds what is used."""
+"""Bytes of fields from which on they are memory-mapped to a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Pairs:
     margin : int
         Coarse cells around the grid in `coarse`.
     place : Frame
-        What the coordinates of the fine grid count.
+        CRS and units of the fine grid's coordinates.
     outside : dict of str to float
         Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
     spacing : dict of str to tuple of float
@@ -100,12 +109,12 @@ class Pairs:
     def blocks(self, chosen: Array) -> Iterator[Array]:
         """Indexes of the chosen times, some after the other."""
         times = np.nonzero(chosen)[0]
-        for start in range(0, len(times), TOGETHER):
-            yield times[start : start + TOGETHER]
+        for start in range(0, len(times), TIMES_PER_BLOCK):
+            yield times[start : start + TIMES_PER_BLOCK]
 
 
-def room(shape: tuple[int, ...]) -> Array:
-    """An array to fill, float32; in a file without a name where it is large.
+def allocate(shape: tuple[int, ...]) -> Array:
+    """Allocate an array to fill, float32; memory-mapped to a temporary file where it is large.
 
     Raises
     ------
@@ -163,82 +172,142 @@ def read_pairs(
         If a file has no such fields, there is no common time, or grids cannot be brought together.
     """
     with ExitStack() as held:
-
-        def read(path: Path, wanted: Sequence[str]) -> Fields:
-            shown = printable(path.name)
-            dataset = decode_times(held.enter_context(open_dataset(path)), shown)
-            return fields_of(dataset, shown, wanted)
-
-        sources = joined([read(path, predictors) for path in expand(coarse)])
-        truths = joined([read(path, targets) for path in expand(fine)])
-        for named, found, what in ((predictors, sources, "coarse"), (targets, truths, "fine")):
-            _check_names(named, found, what)
+        sources = _open(coarse, predictors, "coarse", held)
+        truths = _open(fine, targets, "fine", held)
+        every = [*sources, *truths]
         domain, place = domain_of(truths[0], factor), truths[0].place
         for fields in sources:
             _check_place(fields, truths[0], domain)
-        indexes = common_times([*sources, *truths])
-        step = common_step([*sources, *truths])
-        stamps = _stamps([*sources, *truths], indexes)
-        _say_what_is_left_out([*sources, *truths], len(stamps))
-        kept = [i for i, stamp in enumerate(stamps) if wanted(stamp, step)]
-        stamps, indexes = [stamps[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
-        given = [
-            (f, n, i) for f, i in zip(sources, indexes, strict=False) for n in chosen(f.names, f.parents, predictors)
-        ]
-        aims = [
-            (f, n, i)
-            for f, i in zip(truths, indexes[len(sources) :], strict=True)
-            for n in chosen(f.names, f.parents, targets)
-        ]
+        step = common_step(every)
+        dates, indexes = _shared_times(every, step, wanted)
+        given = _variables(sources, indexes[: len(sources)], predictors, units or {})
+        aims = _variables(truths, indexes[len(sources) :], targets, units or {})
         if targets:
-            aims.sort(key=lambda each: _rank(each[0], each[1], targets))
-        for fields, _, _ in aims:
-            _same_grid(fields, truths[0], domain, factor)
-        before, after = ([_in_wanted_units(f.at(n, i), units or {}) for f, n, i in each] for each in (given, aims))
-        partner = partners_of([words for words, _ in after], [words for words, _ in before], partners or {})
-        times, (rows, columns) = len(stamps), domain.padded
-        members = len(members_of([*sources, *truths])) or 1
-        count = times * members
-        low = room((count, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
-        high, near = room((count, len(aims), rows, columns)), room((count, len(aims), rows, columns))
-        middles = domain.block_centers(margin)
-        for member, start in itertools.product(range(members), range(0, times, TOGETHER)):
-            part = slice(start, min(start + TOGETHER, times))
-            to = slice(member * times + part.start, member * times + part.stop)
-
-            def some(
-                each: tuple[Fields, str, list[int]], line: tuple[float, float], part: slice = part, member: int = member
-            ) -> xr.DataArray:
-                fields, name, index = each
-                values = fields.at(name, index[part], member).load()
-                return values if line == (1.0, 0.0) else values * line[0] + line[1]
-
-            for i, (each, (_, line)) in enumerate(zip(given, before, strict=True)):
-                values, places = some(each, line), (each[0].place, place)
-                low[to, i] = brought(values, each[0].grid, places, *middles)
-                for k in (k for k, at in enumerate(partner) if at == i):
-                    near[to, k] = domain.pad(brought(values, each[0].grid, places, domain.y, domain.x))
-            for k, (each, (_, line)) in enumerate(zip(aims, after, strict=True)):
-                high[to, k] = domain.pad(some(each, line).to_numpy().astype(np.float32))
-        for k, at in enumerate(partner):
-            if at is None:
-                near[:, k] = np.nan
+            aims.sort(key=lambda each: _rank(each.fields, each.name, targets))
+        for each in aims:
+            _same_grid(each.fields, truths[0], domain, factor)
+        partner = partners_of([each.words for each in aims], [each.words for each in given], partners or {})
+        members = len(members_of(every)) or 1
+        low, near, high = _read_values(given, aims, partner, (domain, place, margin), (members, len(dates)))
         return Pairs(
             domain,
             low,
             near,
             high,
-            np.array([day_of_year(stamp, step) for stamp in stamps] * members, np.float64),
-            stamps * members,
-            [words for words, _ in before],
-            [words for words, _ in after],
+            np.array([day_of_year(date, step) for date in dates] * members, np.float64),
+            dates * members,
+            [each.words for each in given],
+            [each.words for each in aims],
             partner,
             margin,
             place,
-            {name: share_outside(fields, domain, place) for fields, name, _ in given},
-            {name: fields.spacing for fields, name, _ in given},
+            {each.name: share_outside(each.fields, domain, place) for each in given},
+            {each.name: each.fields.spacing for each in given},
             step,
         )
+
+
+def _open(paths: Sequence[str | os.PathLike[str]], names: Sequence[str], what: str, held: ExitStack) -> list[Fields]:
+    """Open files until `held` is closed, those that have the same fields joined."""
+    found = []
+    for path in expand(paths):
+        shown = printable(path.name)
+        found.append(fields_of(decode_times(held.enter_context(open_dataset(path)), shown), shown, names))
+    every = join_fields(found)
+    _check_names(names, every, what)
+    return every
+
+
+def _shared_times(
+    every: list[Fields], step: Step, wanted: Callable[[Stamp, Step], bool]
+) -> tuple[list[Stamp], list[list[int]]]:
+    """Find the wanted times that all have: their dates, and their indexes in each dataset."""
+    indexes = common_times(every)
+    dates = _stamps(every, indexes)
+    _say_what_is_left_out(every, len(dates))
+    kept = [i for i, date in enumerate(dates) if wanted(date, step)]
+    return [dates[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """A variable of some files.
+
+    Parameters
+    ----------
+    fields : Fields
+        That have it.
+    name : str
+        Its name there.
+    index : list of int
+        Times that are read.
+    words : DataArray
+        For its name, units and other attributes.
+    line : tuple of float
+        Scale and offset into these units.
+    """
+
+    fields: Fields
+    name: str
+    index: list[int]
+    words: xr.DataArray
+    line: tuple[float, float]
+
+    def load(self, part: slice, member: int) -> xr.DataArray:
+        """Read some of the times of a member."""
+        values = self.fields.at(self.name, self.index[part], member).load()
+        return values if self.line == (1.0, 0.0) else values * self.line[0] + self.line[1]
+
+
+def _variables(
+    every: Sequence[Fields], indexes: Sequence[list[int]], names: Sequence[str], units: Mapping[str, str]
+) -> list[_Variable]:
+    return [
+        _Variable(fields, name, index, *_in_wanted_units(fields.at(name, index), units))
+        for fields, index in zip(every, indexes, strict=True)
+        for name in select_names(fields.names, fields.parents, names)
+    ]
+
+
+def _read_values(
+    given: Sequence[_Variable],
+    aims: Sequence[_Variable],
+    partner: Sequence[int | None],
+    grid: tuple[Domain, Frame, int],
+    sizes: tuple[int, int],
+) -> tuple[Array, Array, Array]:
+    """Read predictors on the coarse grid and at the fine cells, and targets, some times after the other.
+
+    Parameters
+    ----------
+    given, aims : sequence of _Variable
+        Predictors and targets.
+    partner : sequence of int or None
+        Predictor that is the same quantity as each target.
+    grid : tuple
+        The fine grid, what its coordinates count, and the coarse cells around it.
+    sizes : tuple of int
+        Members and times.
+    """
+    (domain, place, margin), (members, times) = grid, sizes
+    (rows, columns), count, factor = domain.padded, members * times, domain.factor
+    low = allocate((count, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
+    near, high = (allocate((count, len(aims), rows, columns)) for _ in range(2))
+    middles = domain.block_centers(margin)
+    for member, start in itertools.product(range(members), range(0, times, TIMES_PER_BLOCK)):
+        part = slice(start, min(start + TIMES_PER_BLOCK, times))
+        to = slice(member * times + part.start, member * times + part.stop)
+        for i, predictor in enumerate(given):
+            values, own, places = predictor.load(part, member), predictor.fields.grid, (predictor.fields.place, place)
+            low[to, i] = regrid(values, own, places, *middles)
+            for k in (k for k, at in enumerate(partner) if at == i):
+                near[to, k] = domain.pad(regrid(values, own, places, domain.y, domain.x))
+        for k, target in enumerate(aims):
+            high[to, k] = domain.pad(target.load(part, member).to_numpy().astype(np.float32))
+    for k, at in enumerate(partner):
+        if at is None:
+            near[:, k] = np.nan
+    return low, near, high
 
 
 def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> None:
@@ -260,7 +329,7 @@ def _in_wanted_units(words: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.
     """A field in the units that are wanted, in words, and how its values come there; as it is where they cannot."""
     own = str(words.attrs.get("units", ""))
     wanted = units.get(str(words.name), own)
-    line = converted(str(words.name), words.attrs, own, wanted)
+    line = unit_conversion(str(words.name), words.attrs, own, wanted)
     if line is None or not own or not wanted:
         return words, (1.0, 0.0)
     return words.assign_attrs(units=wanted), line
@@ -307,7 +376,7 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
 
 
 def _check_latitudes(coarse: Fields, fine: Fields) -> None:
-    """Of grids of no stated CRS, refuse those whose latitudes and longitudes of two dimensions are not the same.
+    """Refuse grids of no stated CRS whose latitudes and longitudes of two dimensions are not the same.
 
     Where these are not there, say that coordinates were taken as they are.
     """
@@ -324,14 +393,11 @@ def _check_latitudes(coarse: Fields, fine: Fields) -> None:
 APART = 0.5
 """Coarse cells between the latitudes and longitudes of two grids up to which they are of one CRS."""
 
-NOWHERE = 0.9
-"""Share of the fine cells beyond a coarse grid from which on the two are of other places."""
-
 
 def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:
     """Refuse fine fields on another grid."""
     own = domain_of(fields, factor)
-    if carried(domain.y, domain.x, other.place, fields.place, (other.shown, fields.shown)) is not None:
+    if transform_axes(domain.y, domain.x, other.place, fields.place, (other.shown, fields.shown)) is not None:
         words = f"{fields.shown} is {fields.place}, {other.shown} {other.place}"
         raise InputError(f"{words}, or another one: bring fine fields onto one grid")
     for mine, wanted, what in ((own.y, domain.y, "rows"), (own.x, domain.x, "columns")):
@@ -355,7 +421,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
     domain : Domain
         The fine grid.
     place : Frame
-        What its coordinates count.
+        CRS and units of its coordinates.
 
     Raises
     ------
@@ -370,7 +436,7 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
             check_known((fields.place, place), (fields.shown, "the fine grid"))
             for name in fields.names:
                 layer = fields.dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
-                layers.append(averaged(layer, fields.grid, domain, (fields.place, place)))
+                layers.append(average(layer, fields.grid, domain, (fields.place, place)))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
                 if not np.isfinite(layers[-1]).any():
                     raise InputError(f"{printable(path.name)} has no value on the fine grid: check its coordinates")
@@ -413,7 +479,7 @@ def in_units(pairs: Pairs, k: int) -> tuple[float, float]:
         for each in (None if at is None else pairs.predictors[at], pairs.targets[k])
     )
     aim = pairs.targets[k]
-    return converted(str(aim.name), aim.attrs, given, wanted) or (1.0, 0.0)
+    return unit_conversion(str(aim.name), aim.attrs, given, wanted) or (1.0, 0.0)
 
 
 def partners_of(

@@ -15,12 +15,12 @@ from geofsrcnn.cf.attributes import attribute, counts_time
 from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
-from geofsrcnn.pairs.dimensions import is_member, levels_apart
-from geofsrcnn.pairs.places import Frame, carried, frame_of
-from geofsrcnn.pairs.quantities import converted
+from geofsrcnn.pairs.dimensions import is_member, split_levels
+from geofsrcnn.pairs.places import Frame, frame_of, transform_axes
+from geofsrcnn.pairs.quantities import unit_conversion
 
-TOGETHER = 64
-"""Times that are read, and reckoned with, together."""
+TIMES_PER_BLOCK = 64
+"""Times that are read and computed together."""
 
 Step = Literal["hours", "days", "months", "years", ""]
 
@@ -45,7 +45,7 @@ class Fields:
     shown : str
         Where it comes from, for messages.
     place : Frame
-        What its coordinates count.
+        CRS and units of its coordinates.
     member : str, optional
         Dimension of the members of an ensemble.
     parents : dict of str to str
@@ -62,7 +62,7 @@ class Fields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its fields."""
+        """Names of its fields."""
         return self.grid.variables
 
     @property
@@ -102,7 +102,7 @@ class Fields:
 
     @cached_property
     def step(self) -> Step:
-        """What is between times: of several a day, a day, a month, a year; nothing where it is none of them, or one."""
+        """Distance of times: of several a day, a day, a month, a year; nothing where it is none of them, or one."""
         dates = self.dates
         if len(dates) < 2:
             return ""
@@ -152,7 +152,7 @@ def _days(gaps: Any) -> Array:
 
 
 def _differ(dates: Sequence[Stamp], parts: int) -> bool:
-    """Whether no two dates have the same year, month and so on."""
+    """Tell whether no two dates have the same year, month and so on."""
     return len({date[:parts] for date in dates}) == len(dates)
 
 
@@ -164,20 +164,20 @@ def fields_of(dataset: xr.Dataset, shown: str, variables: Sequence[str] | None =
     InputError, UsageError
         If there is no grid, or a field has dimensions besides time, member, level, y and x.
     """
-    dataset, parents = levels_apart(dataset, variables or ())
+    dataset, parents = split_levels(dataset, variables or ())
     if variables:
         levels = [level for level, parent in parents.items() if parent in variables]
         variables = [*(name for name in variables if name in dataset.variables), *levels]
-    return fields_without_levels(dataset, shown, variables, parents)
+    return find_fields(dataset, shown, variables, parents)
 
 
-def fields_without_levels(
+def find_fields(
     dataset: xr.Dataset,
     shown: str,
     variables: Sequence[str] | None = None,
     parents: Mapping[str, str] | None = None,
 ) -> Fields:
-    """The fields of a dataset whose levels are apart, by `levels_apart`, and of which variables they are levels.
+    """The fields of a dataset whose levels are apart, by `split_levels`, and of which variables they are levels.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def _spare_dimensions(dataset: xr.Dataset, shown: str, dims: Sequence[str]) -> s
     return f"fields of {shown} have dimensions besides time, member, level, y and x: {words}: select one of each first"
 
 
-def joined(all_fields: Sequence[Fields]) -> list[Fields]:
+def join_fields(all_fields: Sequence[Fields]) -> list[Fields]:
     """Datasets that have the same fields at other times, such as files by year, as one, in order of time; lazily.
 
     Raises
@@ -218,16 +218,16 @@ def joined(all_fields: Sequence[Fields]) -> list[Fields]:
     groups: dict[tuple[str, ...], list[Fields]] = {}
     for fields in all_fields:
         groups.setdefault(tuple(sorted(fields.names)), []).append(fields)
-    return [group[0] if len(group) == 1 else _joined(group) for group in groups.values()]
+    return [group[0] if len(group) == 1 else _join_group(group) for group in groups.values()]
 
 
-def _joined(group: list[Fields]) -> Fields:
+def _join_group(group: list[Fields]) -> Fields:
     first = group[0]
     names = printable(", ".join(first.names))
     if any(fields.time is None for fields in group):
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
-        if carried(*places_of(first), first.place, fields.place, (first.shown, fields.shown)) is not None:
+        if transform_axes(*places_of(first), first.place, fields.place, (first.shown, fields.shown)) is not None:
             raise InputError(f"{fields.shown} and {first.shown} have {names} in other CRS: bring them onto one grid")
         for mine, its in zip(places_of(fields), places_of(first), strict=True):
             if not same_places(mine, its):
@@ -236,7 +236,7 @@ def _joined(group: list[Fields]) -> Fields:
     if len({(fields.member, str(fields.members)) for fields in group}) > 1:
         raise InputError(f"files have {names} of other members: select those that all have")
     group = sorted(group, key=lambda fields: fields.stamps[0])
-    parts = [_part(f, first).chunk({first.time: TOGETHER}) for f in group]
+    parts = [_part(f, first).chunk({first.time: TIMES_PER_BLOCK}) for f in group]
     try:
         whole = xr.concat(
             parts, first.time, data_vars="minimal", coords="minimal", compat="override", join="override",
@@ -258,7 +258,7 @@ def _part(fields: Fields, first: Fields) -> xr.Dataset:
     part = fields.dataset[[*fields.names, *kept]].rename({fields.time: first.time})
     for name in fields.names:
         given, wanted = (str(each.dataset[name].attrs.get("units", "")) for each in (fields, first))
-        known = converted(name, first.dataset[name].attrs, given, wanted)
+        known = unit_conversion(name, first.dataset[name].attrs, given, wanted)
         if known is None or bool(given) != bool(wanted):
             raise InputError(f"files have {printable(name)} in other units: convert them to one, or leave some out")
         if known != (1.0, 0.0):
@@ -271,7 +271,7 @@ def _is_time(index: Any) -> bool:
 
 
 def common_step(all_fields: Sequence[Fields]) -> Step:
-    """What is between the times of datasets that go together, by which they are matched.
+    """Find the distance of times of datasets that go together, by which they are matched.
 
     Raises
     ------

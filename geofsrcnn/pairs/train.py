@@ -26,9 +26,9 @@ from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose
-from geofsrcnn.pairs.fit import baselines, drawn, fit, scored
-from geofsrcnn.pairs.network import downscaled, section_of
-from geofsrcnn.pairs.pairing import Pairing, packed
+from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
+from geofsrcnn.pairs.network import downscale, section_of
+from geofsrcnn.pairs.pairing import Pairing, pack
 from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
 from geofsrcnn.pairs.spec import PairOptions, PairsSpec
 from geofsrcnn.pairs.times import Stamp
@@ -45,10 +45,10 @@ FORM: dict[str, Any] = {
     "skip": "none",
     "conserving": "none",
 }
-"""Of networks of pairs: units and places carry meaning, and the regression beside them is the skip."""
+"""Form of networks of pairs: units and places carry meaning, and the regression beside them is the skip."""
 
 SIZES = {"d": 64, "s": 32, "m": 1}
-"""Of networks of pairs, where no others are given."""
+"""Sizes of networks of pairs, where no others are given."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class _Prepared:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this training from others."""
+        """Configuration, options and data, which tell this training from others."""
         return {
             "config": self.config.to_dict(),
             "options": {**dataclasses.asdict(self.options), "save_minutes": None},
@@ -200,7 +200,7 @@ class _Prepared:
     @cached_property
     def _digest(self) -> str:
         """SHA-256 of all that decides a training besides its options, hexadecimal."""
-        words, arrays = packed(self.pairing)
+        words, arrays = pack(self.pairing)
         result = hashlib.sha256(f"{self.pairs.digest} {json.dumps(words, sort_keys=True)}".encode())
         for part in (self.first, *arrays.values()):
             result.update(np.ascontiguousarray(part).tobytes())
@@ -209,7 +209,7 @@ class _Prepared:
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
         """RMSE of each baseline on the later times, by target."""
-        return baselines(self.pairs, self.pairing, ~self.first)
+        return score_baselines(self.pairs, self.pairing, ~self.first)
 
     def scores(self, networks: Sequence[FSRCNN], device: str) -> dict[str, float]:
         """RMSE of the networks' mean on the later times, by target."""
@@ -217,9 +217,9 @@ class _Prepared:
         found = [Errors() for _ in pairing.targets]
         for times in pairs.blocks(~self.first):
             given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
-            whole = pairs.domain.pad(downscaled(networks, pairing, *given, device).mean(0))
+            whole = pairs.domain.pad(downscale(networks, pairing, *given, device).mean(0))
             for k, errors in enumerate(found):
-                errors.add(whole[:, k], pairs.fine[times, k], scored(pairs, pairing, k, times))
+                errors.add(whole[:, k], pairs.fine[times, k], find_scored(pairs, pairing, k, times))
         return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
 
     def weights(self) -> Array:
@@ -366,7 +366,7 @@ class _MemberTraining(Training[_Batch]):
     def draw(self, step: int) -> _Batch:
         """Make the times of a step, of which each process takes its part."""
         pairs, pairing, options = self.data.pairs, self.data.pairing, self.options
-        times = drawn(self.data.first, options.batch_size, options.seed, step)
+        times = draw_times(self.data.first, options.batch_size, options.seed, step)
         shard = self.run.ranks.shard(len(times))
         own = times[shard]
         spread = np.stack([target.spread for target in pairing.targets])

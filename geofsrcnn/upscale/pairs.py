@@ -21,7 +21,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import Downscaling, prepare
-from geofsrcnn.pairs.times import TOGETHER
+from geofsrcnn.pairs.times import TIMES_PER_BLOCK
 from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
 
@@ -68,7 +68,7 @@ class _Store:
             for name, words in self.fields.outputs():
                 attrs = {**words, "_FillValue": np.float32(np.nan)}
                 sizes = {**self.fields.lead, y: rows, x: columns}
-                chunks = (*[1] * (len(sizes) - 3), min(TOGETHER, self.fields.count), rows, columns)
+                chunks = (*[1] * (len(sizes) - 3), min(TIMES_PER_BLOCK, self.fields.count), rows, columns)
                 writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
             yield _Writing(writer, [name for name, _ in self.fields.outputs()], self.fields.lead)
         finally:

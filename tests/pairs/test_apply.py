@@ -13,7 +13,7 @@ import xarray as xr
 import geofsrcnn
 from geofsrcnn.errors import UsageError
 from geofsrcnn.networks import checkpoint
-from geofsrcnn.pairs.times import TOGETHER
+from geofsrcnn.pairs.times import TIMES_PER_BLOCK
 from geofsrcnn.upscale.file import estimate_file
 from tests.support import processes
 from tests.support.pairfiles import made, trained
@@ -45,7 +45,7 @@ def test_it_is_estimated(files, tmp_path):
     summary = geofsrcnn.upscale_file(files["coarse"], tmp_path / "again.nc", model=files["model"])
     assert (estimate.bands, estimate.coarse, estimate.fine) == (summary.bands, summary.coarse, summary.fine)
     assert estimate.disk == summary.bands * np.prod(summary.fine) * 4
-    assert estimate.tiles == -(-summary.bands // TOGETHER)
+    assert estimate.tiles == -(-summary.bands // TIMES_PER_BLOCK)
     assert estimate.seconds > 0
     assert not (tmp_path / "fine.nc").exists()
     line = ["upscale", files["coarse"], tmp_path / "fine.nc", "-m", files["model"], "--dry-run", "--json"]

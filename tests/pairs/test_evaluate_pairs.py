@@ -332,8 +332,8 @@ def test_other_times_are_refused(case, tmp_path):
         ("fine", {"lat": lambda y: y + 0.1}, r"a\.safetensors is for rows from 50 to 45.25 \(20\), the fine files"),
         ("fine", {"lon": lambda x: x * 1.1}, r"a\.safetensors is for columns from 5 to 12 \(29\), the fine files"),
         ("fine", {"tas": lambda t: t.assign_attrs(units="m")}, r"tas is in m, a\.safetensors gives degC"),
-        ("coarse", {"t": lambda t: t.assign_attrs(units="m")}, r"t is in m, a\.safetensors takes degC"),
-        ("coarse", {"lat": lambda y: y * 0.5 + 24}, "t has rows every 0.5, the model was trained on 1"),
+        ("coarse", {"t": lambda t: t.assign_attrs(units="m")}, r"t is in m, a\.safetensors was trained on degC"),
+        ("coarse", {"lat": lambda y: y * 0.5 + 24}, r"t has rows every 0.5, a\.safetensors was trained on 1"),
     ],
 )
 def test_other_files_are_refused(case, tmp_path, file, change, words):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.errors import InputError
-from geofsrcnn.pairs.interpolate import interpolated
-from geofsrcnn.pairs.times import common_times, fields_of, joined
+from geofsrcnn.pairs.interpolate import interpolate
+from geofsrcnn.pairs.times import common_times, fields_of, join_fields
 
 LAT = np.array([60.0, 50, 40])
 
@@ -31,7 +31,7 @@ def field(lon: np.ndarray, values: np.ndarray, days: np.ndarray | None = None) -
 
 def at(dataset: xr.Dataset, x: np.ndarray) -> np.ndarray:
     fields = fields_of(dataset, "f")
-    return interpolated(fields.at("t", [0]), fields.grid, LAT, x, is_longitude=True)[0, 1]
+    return interpolate(fields.at("t", [0]), fields.grid, LAT, x, is_longitude=True)[0, 1]
 
 
 @given(
@@ -69,12 +69,12 @@ def test_files_by_year_are_one():
     whole = field(lon, np.arange(4.0), days)
     whole["t"] = whole["t"] + whole["time"].dt.day
     parts = [whole.isel(time=slice(first, first + 10)) for first in (10, 0, 20)]
-    [made] = joined([fields_of(part, f"{i}.nc") for i, part in enumerate(parts)])
+    [made] = join_fields([fields_of(part, f"{i}.nc") for i, part in enumerate(parts)])
     assert made.shown == "1.nc and 2 more"
     assert made.stamps == fields_of(whole, "whole").stamps
     assert np.array_equal(made.at("t", range(30)), whole["t"])
     assert common_times([made, fields_of(parts[0], "part")]) == [list(range(10, 20)), list(range(10))]
-    assert len(joined([fields_of(whole, "a"), fields_of(whole.rename(t="u"), "b")])) == 2
+    assert len(join_fields([fields_of(whole, "a"), fields_of(whole.rename(t="u"), "b")])) == 2
 
 
 def test_files_that_are_not_of_other_times_are_refused():
@@ -83,7 +83,7 @@ def test_files_that_are_not_of_other_times_are_refused():
     one, next_ = field(lon, np.arange(4.0), days), field(lon, np.arange(4.0), days + 10)
 
     def both(other: xr.Dataset):
-        return joined([fields_of(one, "a.nc"), fields_of(other, "b.nc")])
+        return join_fields([fields_of(one, "a.nc"), fields_of(other, "b.nc")])
 
     with pytest.raises(InputError, match=r"b\.nc and a\.nc have t on other grids"):
         both(next_.assign_coords(lon=("lon", lon + 0.5, {"units": "degrees_east"})))

@@ -14,7 +14,7 @@ from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs import apply, times
 from geofsrcnn.pairs.apply import downscale_dataset
-from geofsrcnn.pairs.dimensions import levels_apart
+from geofsrcnn.pairs.dimensions import split_levels
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.spec import PairOptions
@@ -72,9 +72,9 @@ def test_levels_stay_lazy_and_names_are_their_own(files):
     """A level keeps its chunks; two of the same name are refused; one level keeps its variable's name."""
     coarse = loaded(files["coarse"])[["t"]]
     whole = on_levels(coarse, "level", [850, 500], {})
-    assert levels_apart(whole.chunk())[0]["t500"].chunks is not None
+    assert split_levels(whole.chunk())[0]["t500"].chunks is not None
     with pytest.raises(InputError, match="levels of t and variables have the same names"):
-        levels_apart(whole.assign(t850=coarse["t"]))
+        split_levels(whole.assign(t850=coarse["t"]))
     single = whole.isel(level=[1])
     assert fields_of(single, "a.nc").names == ("t",)
     assert fields_of(single, "a.nc", ["t500"]).names == ("t500",)
@@ -246,7 +246,7 @@ def test_the_command_says_what_was_matched(tmp_path, files):
 def test_files_are_decoded_once_and_their_levels_taken_apart_once(files, tmp_path, monkeypatch):
     """Each coarse file of a model of pairs, from the file to the fields."""
     train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **LINE)
-    counts: dict[str, int] = {"decoded": 0, "levels_apart": 0}
+    counts: dict[str, int] = {"decode_times": 0, "split_levels": 0}
 
     def counted(name, function):
         def called(*given):
@@ -260,4 +260,4 @@ def test_files_are_decoded_once_and_their_levels_taken_apart_once(files, tmp_pat
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
     upscale_file(files["coarse"], tmp_path / "out.nc", None, tmp_path / "m.safetensors")
-    assert counts == {"decoded": 1, "levels_apart": 1}
+    assert counts == {"decode_times": 1, "split_levels": 1}

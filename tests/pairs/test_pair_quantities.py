@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geofsrcnn.pairs.quantities import converted, wet_from
+from geofsrcnn.pairs.quantities import unit_conversion, wet_from
 from geofsrcnn.values.quantity import SHORT_NAMES, Header, Kind, is_precipitation, quantity_of
 
 RAIN = sorted(name for name, words in SHORT_NAMES.items() if words == "precipitation")
@@ -69,7 +69,7 @@ def test_bias_adjusted_rain_is_rain():
 )
 def test_zero_of_a_difference_is_zero_in_any_unit(name, attrs):
     """From kelvins to degrees Celsius a difference stays what it is."""
-    assert converted(name, attrs, "K", "degC") == (1.0, 0.0)
+    assert unit_conversion(name, attrs, "K", "degC") == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_zero_of_a_difference_is_zero_in_any_unit(name, attrs):
 )
 def test_whole_temperatures_keep_their_zero(name, attrs):
     """Whatever is said beside of how they were made."""
-    assert converted(name, attrs, "K", "degC") == (1.0, -273.15)
+    assert unit_conversion(name, attrs, "K", "degC") == (1.0, -273.15)

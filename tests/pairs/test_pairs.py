@@ -28,7 +28,7 @@ from geofsrcnn.networks.fsrcnn import conserve
 from geofsrcnn.pairs import read
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
-from geofsrcnn.pairs.interpolate import averaged, interpolated
+from geofsrcnn.pairs.interpolate import average, interpolate
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.read import read_statics
@@ -83,9 +83,7 @@ def test_fields_are_interpolated_linearly_whatever_their_order():
         )
         dataset["lon"].attrs["units"] = "degrees_east"
         fields = fields_of(dataset, "a.nc")
-        found = interpolated(
-            dataset["a"], fields.grid, np.array([44.25, 60]), np.array([-2.5, 0.75]), is_longitude=True
-        )
+        found = interpolate(dataset["a"], fields.grid, np.array([44.25, 60]), np.array([-2.5, 0.75]), is_longitude=True)
         assert np.allclose(found, 2 * np.array([[44.25], [49]]) - 3 * np.array([-2.5, 0.75]))
 
 
@@ -99,16 +97,16 @@ def test_finer_statics_are_averaged_and_coarser_ones_interpolated():
 
     domain = Domain(1.5 + 3.0 * np.arange(8), 1.5 + 3.0 * np.arange(10), 4, is_longitude=False)
     fine = dataset(height, 1.0)
-    found = averaged(fine["z"], fields_of(fine, "z.nc").grid, domain)
+    found = average(fine["z"], fields_of(fine, "z.nc").grid, domain)
     assert np.allclose(domain.crop(found), block_mean(height, 3))
     turned = fine.isel(y=slice(None, None, -1))
     upside = Domain(domain.y[::-1], domain.x, 4)
     assert np.allclose(
-        upside.crop(averaged(turned["z"], fields_of(turned, "z.nc").grid, upside)), block_mean(height, 3)[::-1]
+        upside.crop(average(turned["z"], fields_of(turned, "z.nc").grid, upside)), block_mean(height, 3)[::-1]
     )
     coarse = dataset(np.arange(4.0)[:, None] + np.zeros(5), 6.0)
     assert np.allclose(
-        averaged(coarse["z"], fields_of(coarse, "z").grid, domain)[1:7, 0], np.arange(4.5, 20, 3) / 6 - 0.5
+        average(coarse["z"], fields_of(coarse, "z").grid, domain)[1:7, 0], np.arange(4.5, 20, 3) / 6 - 0.5
     )
 
 
@@ -141,7 +139,7 @@ def test_each_cell_has_its_least_squares(seed, level, cuts):
     cells = CellRegression((2, 3))
     for a, b in zip(np.split(x, sorted(set(cuts))), np.split(y, sorted(set(cuts))), strict=True):
         cells.add(a, b)
-    slope, offset, left = cells.fitted(20)
+    slope, offset, left = cells.solve(20)
     assert np.isnan([slope[0, 0], offset[0, 0], left[0, 0]]).all()
     for i, j in ((0, 1), (1, 2)):
         known = np.isfinite(y[:, i, j])
@@ -158,7 +156,7 @@ def test_a_given_slope_leaves_the_mean_difference(seed, slope):
     cells = CellRegression((2, 2))
     cells.add(x[:10], y[:10])
     cells.add(x[10:], y[10:])
-    slopes, offset, left = cells.fitted(20, slope)
+    slopes, offset, left = cells.solve(20, slope)
     assert (slopes == slope).all()
     assert np.allclose(offset, (y - slope * x).mean(0))
     assert np.allclose(left, (y - slope * x).std(0))
@@ -643,14 +641,14 @@ def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):
     monkeypatch.setattr(read, "IN_MEMORY", 0)
     (tmp_path / "spare").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
-    held = read.room((3, 4))
+    held = read.allocate((3, 4))
     assert isinstance(held, np.memmap)
     trained(files, tmp_path / "b.safetensors")
     a, b = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("a.safetensors", "b.safetensors"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert list((tmp_path / "spare").iterdir()) == []
     with pytest.raises(OutputError, match=r"no room for 4000000.0 GiB of fields in .*set TMPDIR"):
-        read.room((10**6, 2**30))
+        read.allocate((10**6, 2**30))
 
 
 def test_members_and_their_spread(files, tmp_path):

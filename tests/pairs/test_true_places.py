@@ -20,9 +20,9 @@ from geofsrcnn.grids.fine import Domain
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
-from geofsrcnn.pairs.interpolate import averaged, brought, share_outside
+from geofsrcnn.pairs.interpolate import average, regrid, share_outside
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.places import GLOBE, Frame, carried
+from geofsrcnn.pairs.places import GLOBE, Frame, transform_axes
 from geofsrcnn.pairs.read import read_statics
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
@@ -189,8 +189,8 @@ def test_a_grid_of_no_stated_crs_is_refused_beside_the_globe(tmp_path, fine, coa
 def test_points_are_not_carried_to_a_grid_of_no_stated_crs(frames):
     """Nor from one: a line says it. Two such grids have the same numbers, of which others see to."""
     with pytest.raises(InputError, match="a is latitude-longitude, b states no CRS: give it a grid_mapping"):
-        carried(np.arange(3.0), np.arange(3.0), *frames, ("a", "b") if frames[0].crs else ("b", "a"))
-    assert carried(np.arange(3.0), np.arange(3.0), Frame(), Frame()) is None
+        transform_axes(np.arange(3.0), np.arange(3.0), *frames, ("a", "b") if frames[0].crs else ("b", "a"))
+    assert transform_axes(np.arange(3.0), np.arange(3.0), Frame(), Frame()) is None
 
 
 def test_of_fine_files_one_of_which_states_no_crs_that_is_named(tmp_path):
@@ -255,7 +255,7 @@ def test_a_rotated_pole_is_found_from_latitudes_and_longitudes(pole, at):
         },
     )
     fields = fields_of(dataset, "a.nc", ["t"])
-    moved = carried(y, x, fields.place, Frame(GLOBE))
+    moved = transform_axes(y, x, fields.place, Frame(GLOBE))
     assert moved is not None
     assert np.allclose(moved[0], latitude, atol=1e-3)
     off = (moved[1] - longitude + 180) % 360 - 180
@@ -272,12 +272,12 @@ def test_points_are_interpolated_across_the_date_line():
         y, x = np.arange(-5, 6.0), np.arange(-10, 11.0)
         latitude, longitude = true_places(pole, y, x)
         assert np.abs((longitude - origin + 180) % 360 - 180).max() < 40
-        found = brought(coarse["tas"], fields.grid, (fields.place, place), y, x)
+        found = regrid(coarse["tas"], fields.grid, (fields.place, place), y, x)
         assert np.allclose(found, weather(latitude, longitude), atol=0.01)
         assert share_outside(fields, Domain(y, x, 2, ("y", "x"), is_longitude=True), place) == 0
         gap = coarse["tas"].where(coarse["lat"] < 200).copy()
         gap[:, int(latitude[3, 4] + 90), round(longitude[3, 4]) % 360] = np.nan
-        holed = brought(gap, fields.grid, (fields.place, place), y, x)
+        holed = regrid(gap, fields.grid, (fields.place, place), y, x)
         assert np.isnan(holed[:, 3, 4]).all()
         assert np.isfinite(holed).mean() > 0.98
 
@@ -318,7 +318,7 @@ def test_statics_that_end_within_the_grid_have_no_value_beyond():
     fields = fields_of(field.to_dataset(), "a.nc")
     latitude, longitude = true_places(POLE, y, x)
     domain, place = Domain(y, x, 4, ("ry", "rx"), is_longitude=True), Frame(CRS.from_cf(POLE).to_wkt())
-    found = domain.crop(averaged(field, fields.grid, domain, (fields.place, place)))
+    found = domain.crop(average(field, fields.grid, domain, (fields.place, place)))
     assert np.array_equal(np.isfinite(found), longitude < 18.05)
     assert np.allclose(found[np.isfinite(found)], weather(latitude, longitude)[0][np.isfinite(found)], atol=0.02)
 

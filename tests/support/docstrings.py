@@ -30,9 +30,7 @@ TRUE = {"PR01", "PR02", "PR03", "PR10"}
 
 ACCESSORS = ("DatasetAccessor", "DataTreeAccessor", "DataArrayAccessor")
 
-EXEMPT: set[str] = {
-    "pairs",
-}
+EXEMPT: set[str] = set()
 """Packages whose docstrings are not there yet."""
 
 

@@ -43,18 +43,8 @@ HEAVY = {
 LONGEST_FUNCTION = 80
 """Lines of a function, less its docstring."""
 
-LONG_FUNCTIONS = {
-    "pairs.read.read_pairs",
-}
-"""Functions that are longer still, to be split."""
-
 FRAGMENTS = ("What", "Of", "Whether")
 """Words that no docstring begins with: it is a sentence, or names what the thing is."""
-
-FRAGMENTED = {
-    "pairs",
-}
-"""Packages whose docstrings begin with such words still."""
 
 NO_NUMPY = {"errors", "process", "_version", "files"}
 """What loads no numpy either."""
@@ -210,23 +200,14 @@ def _forms(modules: Mapping[str, str]) -> Iterator[str]:
 
 
 def _functions(modules: Mapping[str, str]) -> Iterator[str]:
-    """Functions that are too long, docstrings that begin in the middle of a sentence, and what no longer is exempt."""
-    long, fragmented = set(), set()
+    """Functions that are too long, and docstrings that begin in the middle of a sentence."""
     for module, text in modules.items():
         for name, length, first in definitions(text):
             path = f"{module}.{name}" if name else module
             if length > LONGEST_FUNCTION:
-                long.add(path)
-                if path not in LONG_FUNCTIONS:
-                    yield f"{path} has {length} lines"
+                yield f"{path} has {length} lines"
             if first in FRAGMENTS:
-                fragmented |= {each for each in FRAGMENTED if within(module, {each})}
-                if not within(module, FRAGMENTED):
-                    yield f"{path}: its docstring begins with {first!r}"
-    yield from (f"{path} is no longer long: take it out of LONG_FUNCTIONS" for path in sorted(LONG_FUNCTIONS - long))
-    yield from (
-        f"{path} has no fragments any more: take it out of FRAGMENTED" for path in sorted(FRAGMENTED - fragmented)
-    )
+                yield f"{path}: its docstring begins with {first!r}"
 
 
 @cache
