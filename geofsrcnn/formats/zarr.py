@@ -207,8 +207,8 @@ class ZarrWriter:
         self._arrays: dict[str, Any] = {}
         self._sums = Checksums()
         for variable in rest.variables.values():
-            missing = missing_of(variable)
-            if missing.marks and variable.dtype.kind in "iuf" and not missing.valid(variable.to_numpy()).all():
+            missing = missing_of(variable)  # of integers, such as those of a grid mapping, it may be a value
+            if missing.marks and variable.dtype.kind == "f" and not missing.valid(variable.to_numpy()).all():
                 variable.attrs = _with_fill(variable.attrs, missing.marks, variable.dtype)
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
         with writing(self._path, OSError), _quiet():

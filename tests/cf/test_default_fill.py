@@ -128,10 +128,11 @@ def test_zarr_is_told_it_of_variables_that_are_no_fields(tmp_path):
         file.createDimension("station", 3)
         series = file.createVariable("height", "f4", ("station",))
         series[:2] = [1, 2]
+        file.createVariable("crs", "i4", ())  # whose number means nothing, and is never written
         names = file.createVariable("name", str, ("station",))
         names[:] = np.array(["a", "b", "c"], object)
         names.missing_value = "0"
     upscale_file(source, tmp_path / "out.zarr", 2, "bilinear")
     with xr.open_zarr(tmp_path / "out.zarr") as fine:
         assert np.isnan(fine["height"].to_numpy()).tolist() == [False, False, True]
-        assert "_FillValue" not in fine["lat"].encoding
+        assert "_FillValue" not in {**fine["lat"].encoding, **fine["crs"].encoding, **fine["crs"].attrs}
