@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
 from pyproj import CRS, Proj
 from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
-from geofsrcnn.cf.grid import CFGrid, coordinate_values
 from geofsrcnn.errors import InputError, printable
-from geofsrcnn.grids.longitude import period_of
+
+if TYPE_CHECKING:  # rasters come here without xarray
+    import xarray as xr
+
+    from geofsrcnn.cf.grid import CFGrid
 
 _SHORT = {
     "m": "metre",
@@ -147,23 +149,6 @@ def turn_of(crs: CRS) -> float:
     even = all(abs((each - step + turn / 2) % turn - turn / 2) < 1e-6 * turn for each in steps)
     parallel = all(abs(a - b) < 1e-6 * turn for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
     return turn if even and parallel else 0.0
-
-
-def period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
-    """Return how many columns of an evenly spaced grid make the whole globe by its CRS; 0 if they do not."""
-    straight = grid.kind in ("projected", "latitude-longitude") and grid.even
-    if not straight or grid.mapping is None or grid.shape[1] < 3:
-        return 0
-    variable = dataset[str(grid.x_coordinate)]
-    values = coordinate_values(variable).astype(float)
-    try:
-        crs = crs_of(dataset, grid)
-        if crs is None or not (turn := turn_of(crs)):
-            return 0
-        unit = in_units_of(crs, str(variable.attrs.get("units", "")), printable(str(grid.x_coordinate)))
-    except (InputError, CRSError):  # a GeoTIFF output says it, others do not need the CRS
-        return 0
-    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), turn)
 
 
 def in_units_of(crs: CRS, text: str, name: str) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from pyproj.exceptions import CRSError
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import (
@@ -26,7 +27,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     join_names,
 )
-from geofsrcnn.cf.crs import period_by_crs
+from geofsrcnn.cf.crs import crs_of, in_units_of, turn_of
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
@@ -40,7 +41,7 @@ from geofsrcnn.cf.header import coordinates_of, header_of
 from geofsrcnn.cf.places import bounds_name, degrees_of, has_place_role, is_place_like, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
-from geofsrcnn.grids.longitude import unwrap
+from geofsrcnn.grids.longitude import period_of, unwrap
 from geofsrcnn.grids.mesh import mesh_of
 from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
@@ -136,7 +137,7 @@ def refine(
         As for `find_grid`, and if coordinates make no cells, a field's type cannot be upscaled, or `kinds` are wrong.
     """
     grid = find_grid(dataset, variables=variables, x=x, y=y)
-    grid = replace(grid, period=grid.period or period_by_crs(dataset, grid))
+    grid = replace(grid, period=grid.period or _period_by_crs(dataset, grid))
     made = {
         **_fine_axes(dataset, grid, factor),
         **_fine_places(dataset, grid, factor),
@@ -151,6 +152,23 @@ def refine(
         roles[name] = Role.DERIVED if derived else _role(dataset, name, variable, grid, wanted, quantities.get(name))
     _warn_of_roles(roles, quantities, everything=wanted is None)
     return Refinement(grid, factor, roles, quantities, made, fine_dataset_attrs(dataset.attrs, factor))
+
+
+def _period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
+    """Return how many columns of an evenly spaced grid make the whole globe by its CRS; 0 if they do not."""
+    straight = grid.kind in ("projected", "latitude-longitude") and grid.even
+    if not straight or grid.mapping is None or grid.shape[1] < 3:
+        return 0
+    variable = dataset[str(grid.x_coordinate)]
+    values = coordinate_values(variable).astype(float)
+    try:
+        crs = crs_of(dataset, grid)
+        if crs is None or not (turn := turn_of(crs)):
+            return 0
+        unit = in_units_of(crs, str(variable.attrs.get("units", "")), printable(str(grid.x_coordinate)))
+    except (InputError, CRSError):  # a GeoTIFF output says it, others do not need the CRS
+        return 0
+    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), turn)
 
 
 def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:
