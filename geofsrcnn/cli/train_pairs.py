@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -120,24 +121,7 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
 @section("Performance", DEVICE, *schedule_options(_DEFAULTS, "precision"))
 @section("Messages", PROGRESS, JSON, QUIET, STRICT, DEBUG)
 @guarded
-def train_pairs(  # noqa: PLR0913  those of PairsSpec, by name
-    *,
-    fine: tuple[str, ...],
-    also_fine: tuple[str, ...],
-    coarse: tuple[str, ...],
-    static: tuple[str, ...],
-    until: str,
-    calendar: bool,
-    base: str,
-    conserving: str,
-    predictors: tuple[str, ...],
-    targets: tuple[str, ...],
-    partners: tuple[tuple[str, str], ...],
-    transforms: tuple[tuple[str, str], ...],
-    limits: tuple[tuple[str, str], ...],
-    weights: tuple[tuple[str, str], ...],
-    **options: Any,
-) -> None:
+def train_pairs(*, fine: tuple[str, ...], also_fine: tuple[str, ...], **options: Any) -> None:
     """Train a network on pairs of coarse and fine fields.
 
     FINE are fields of the resolution that is wanted, those of --coarse are of the same times. The network is for that
@@ -148,22 +132,13 @@ def train_pairs(  # noqa: PLR0913  those of PairsSpec, by name
     refuse_nameless()
     refuse_both("steps", "minutes")
     session = take_session(options)
+    named = {each.name: options.pop(each.name) for each in fields(PairsSpec) if each.name in options}
+    for name in ("partners", "transforms"):
+        named[name] = dict(named[name])
+    named["limits"] = {name: parse_range(text) for name, text in named["limits"]}
+    named["weights"] = {name: parse_weight(name, text) for name, text in named["weights"]}
+    spec = PairsSpec(fine=fine, **named)
     schedule = PairOptions(**options)
-    spec = PairsSpec(
-        coarse=coarse,
-        fine=fine,
-        until=until,
-        static=static,
-        predictors=predictors,
-        targets=targets,
-        partners=dict(partners),
-        transforms=dict(transforms),
-        limits={name: parse_range(text) for name, text in limits},
-        weights={name: parse_weight(name, text) for name, text in weights},
-        calendar=calendar,
-        base=base,
-        conserving=conserving,
-    )
     from geofsrcnn.pairs.train import train_pairs as train_on_pairs
 
     keep_freed_memory()
