@@ -58,7 +58,7 @@ def evaluate_pairs(
         found = compare(loaded, coarse, fine, since=since, device=device, each_part=check)
     facts = {}
     for name, checkpoint in zip(found[0].models, loaded, strict=True):
-        fitted = " to ".join(pairing_of(checkpoint).fitted)
+        fitted = " to ".join(map(str, pairing_of(checkpoint).fitted))
         words = f"{checkpoint.card.summary}; fitted on {fitted}; sha256 {checkpoint.digest}"
         facts[f"model {name}"] = f"{checkpoint.path.name}; {words}"
     facts |= {"fine": file_names(fine), "coarse": file_names(coarse)}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from geofsrcnn.cf.dates import parse_day
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.options import PRECISIONS
 
@@ -84,17 +85,13 @@ class Option(click.ParamType[tuple[str, str]]):
 
 
 class Day(click.ParamType[str]):
-    """In any calendar: a year of 360 days has a 30 February."""
+    """A day of any calendar."""
 
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The value of a text, or of a value that was converted before."""
-        try:
-            _, month, day = (int(part) for part in str(value).split("-"))
-        except ValueError:
-            month = day = 0
-        if not (1 <= month <= 12 and 1 <= day <= 31):
+        if parse_day(str(value)) is None:
             self.fail(f"until must be a day such as 1993-06-01, got {value!r}", param, ctx)
         return str(value)
 

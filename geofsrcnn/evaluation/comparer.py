@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
+from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.evaluation.bootstrap import rmse_intervals
 from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
@@ -117,7 +118,7 @@ class Comparer:
         while math.gcd(self._every, math.prod(shape)) > 1:  # else the same columns each time
             self._every += 1
         self._edges = np.linspace(*subject.extent, BINS + 1)
-        self._stamps: list[tuple[int, ...]] = []
+        self._dates: list[Date] = []
         self._seen, self._cells = 0, 0
         self._methods: dict[str, _Method] = {}
         self._truth = _Method()
@@ -130,7 +131,7 @@ class Comparer:
         truth: Array,
         estimates: Mapping[str, Array] | Iterable[tuple[str, Array]],
         *,
-        stamps: list[tuple[int, ...]],
+        dates: list[Date],
         coarse: Array,
         where: Mask | None = None,
         conserved: bool = False,
@@ -145,8 +146,8 @@ class Comparer:
             NaN where it does not count.
         estimates : mapping of str to ndarray (time, y, x), or iterable of both
             By method, the same ones each time; taken one after the other where `where` is given.
-        stamps : list of tuple
-            Year, month, day of the times; empty for fields of no time.
+        dates : list of Date
+            Of the times; empty for fields of no time.
         coarse : ndarray (time, Y, X)
             What the methods were given, on the coarse grid.
         where : ndarray (time, y, x) of bool, optional
@@ -166,7 +167,7 @@ class Comparer:
         shown = self._show - self._seen if self._detail and 0 <= self._show - self._seen < len(truth) else None
         drawn: dict[str, Array] = {}
         self._cells += int(where.sum())
-        self._stamps += stamps
+        self._dates += dates
         self._truth.sums.append(self._sum_units(np.where(where, weights, 0.0)))
         self._describe(self._truth, wanted, where, weights)
         for name, each in pairs:
@@ -175,7 +176,7 @@ class Comparer:
                 self._methods.setdefault(name, _Method()),
             )
             self._describe(method, values, where, weights)
-            self._score_errors(method, values, wanted, where, weights, stamps)
+            self._score_errors(method, values, wanted, where, weights, dates)
             if self._detail:
                 self._compare_structure(method, values, wanted, where)
             if conserved:
@@ -186,7 +187,7 @@ class Comparer:
             self._score_members(members, truth, where, weights)
         if shown is not None:
             spread = None if members is None else members[:, shown].std(0, ddof=1)
-            self._keep_maps(wanted[shown], drawn, coarse[shown], _day(stamps[shown]) if stamps else "", spread)
+            self._keep_maps(wanted[shown], drawn, coarse[shown], str(dates[shown]) if dates else "", spread)
         self._seen += len(truth)
 
     def _unwrap(self, estimate: Array, truth: Array) -> Array:
@@ -220,13 +221,13 @@ class Comparer:
         return np.add.reduceat(np.add.reduceat(fields, rows, 1), columns, 2).reshape(-1)
 
     def _score_errors(
-        self, method: _Method, values: Array, truth: Array, where: Mask, weights: Array, stamps: list[tuple[int, ...]]
+        self, method: _Method, values: Array, truth: Array, where: Mask, weights: Array, dates: list[Date]
     ) -> None:
         method.errors.add(values, truth, where, weights)
         method.correlation.add(values, truth, where, weights)
         method.sums.append(self._sum_units(np.where(where, weights * np.square(values - truth), 0.0)))
-        for i, stamp in enumerate(stamps):
-            for part, key in (("season", SEASONS[stamp[1]]), ("month", f"{stamp[1]:02d}")):
+        for i, date in enumerate(dates):
+            for part, key in (("season", SEASONS[date.month]), ("month", f"{date.month:02d}")):
                 errors = method.parts.setdefault(part, {}).setdefault(key, Errors())
                 errors.add(values[i], truth[i], where[i], weights[i])
 
@@ -289,14 +290,14 @@ class Comparer:
         if not self._cells:
             name = printable(subject.name)
             raise InputError(f"nothing to compare: where {name} is known, some method gives nothing")
-        days = sorted(self._stamps)
+        days = sorted(self._dates)
         found = Comparison(
             subject.name,
             subject.unit,
             subject.factor,
             self._seen,
             self._cells,
-            (_day(days[0]), _day(days[-1])) if days else ("", ""),
+            (str(days[0]), str(days[-1])) if days else ("", ""),
             self._models,
             self._scores(),
             self._wavelengths,
@@ -421,7 +422,3 @@ def _middle(shape: tuple[int, int], factor: int) -> tuple[tuple[slice, slice], t
 def _mean(values: list[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _day(stamp: tuple[int, ...]) -> str:
-    return "{:04d}-{:02d}-{:02d}".format(*stamp[:3])

@@ -335,7 +335,7 @@ def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comp
     methods = {**networks, **{method: load_model(method, factor) for method in CLASSICAL}}
     for truth, given, where in zip(field.truth, coarse, scored, strict=True):
         estimates = _estimates(given, field, methods)
-        comparer.add(truth[None], estimates, where=where[None], stamps=[], coarse=given[None], conserved=True)
+        comparer.add(truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True)
     result = replace(comparer.finish(), times=1, windows=len(coarse))
     if min(scores["rmse"] for scores in result.scores.values()) <= EXACT * float(field.truth[scored].std()):
         raise TooFewCells(f"nothing to judge by: {field.name} is constant, or a plane, where it is scored")

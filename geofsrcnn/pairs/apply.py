@@ -18,6 +18,7 @@ from dask.delayed import delayed
 
 from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.attributes import history
+from geofsrcnn.cf.dates import Step, day_of_year
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.engine.base import Sink
@@ -33,8 +34,8 @@ from geofsrcnn.pairs.match import match_predictor
 from geofsrcnn.pairs.network import downscale, pairing_of
 from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.places import Frame, check_known
-from geofsrcnn.pairs.read import day_of_year, members_of
-from geofsrcnn.pairs.times import TIMES_PER_BLOCK, Fields, Step, common_step, common_times, find_fields, join_fields
+from geofsrcnn.pairs.read import members_of
+from geofsrcnn.pairs.times import TIMES_PER_BLOCK, Fields, common_step, common_times, find_fields, join_fields
 from geofsrcnn.values.cells import Cells
 
 MANY = 0.001
@@ -213,13 +214,13 @@ class Downscaling:
     def frame(self) -> xr.Dataset:
         """The result without its targets: coordinates and words."""
         fields, index = self.timed
-        domain, stamps = self.pairing.domain, fields.dataset[fields.time].isel({fields.time: index})
+        domain, times = self.pairing.domain, fields.dataset[fields.time].isel({fields.time: index})
         y, x = domain.names
         words = self.pairing.place.axes()
-        kept = {k: v for k, v in stamps.encoding.items() if k in ("units", "calendar")}
-        attrs = {k: v for k, v in stamps.attrs.items() if k != "bounds"}
+        kept = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
+        attrs = {k: v for k, v in times.attrs.items() if k != "bounds"}
         coordinates = {
-            "time": xr.Variable("time", stamps.to_numpy(), attrs, kept),
+            "time": xr.Variable("time", times.to_numpy(), attrs, kept),
             y: xr.Variable(y, domain.y, words[0]),
             x: xr.Variable(x, domain.x, words[1]),
         }
@@ -264,7 +265,7 @@ class Downscaling:
     def days(self, part: slice) -> Array:
         """Days of the year of some times, from 0."""
         timed, index = self.timed
-        return np.array([day_of_year(timed.stamps[i], self.step) for i in index[part]])
+        return np.array([day_of_year(timed.dates[i], self.step) for i in index[part]])
 
 
 def downscale_block(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.dates import PARTS, Date, Step, days_between, parse_day
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
@@ -27,8 +28,7 @@ from geofsrcnn.pairs.network import downscale, pairing_of
 from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Pairing
 from geofsrcnn.pairs.places import transform_axes
 from geofsrcnn.pairs.quantities import wet_from
-from geofsrcnn.pairs.read import Pairs, day_text, read_pairs
-from geofsrcnn.pairs.times import PARTS, Stamp, Step, days_between
+from geofsrcnn.pairs.read import Pairs, read_pairs
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import BICUBIC, resample
 from geofsrcnn.values.units import differ
@@ -100,7 +100,7 @@ def evaluate_pairs(
     pairings = [pairing_of(checkpoint) for checkpoint in loaded]
     first = pairings[0]
     last_day = max(pairing.fitted[1] for pairing in pairings)
-    _check_since(since, last_day)
+    first_day = _check_since(since, last_day)
     predictors = list(dict.fromkeys(p.name for pairing in pairings for p in pairing.predictors))
     targets = [target.name for target in first.targets]
     pairs = read_pairs(
@@ -112,10 +112,10 @@ def evaluate_pairs(
         targets=targets,
         partners={t.name: t.partner for t in first.targets if t.partner is not None},
         units={p.name: p.units for p in first.predictors} | {t.name: t.attrs.get("units", "") for t in first.targets},
-        wanted=partial(_is_later, last_day=last_day, since=since),
+        wanted=partial(_is_later, last_day=last_day, since=first_day),
     )
-    if not pairs.stamps:
-        begin = f"after {last_day}, the last day that was fitted on" if since is None else f"from {since} on"
+    if not pairs.dates:
+        begin = f"after {last_day}, the last day that was fitted on" if first_day is None else f"from {first_day} on"
         raise InputError(f"no time {begin}: give later files")
     order = [str(target.name) for target in pairs.targets]
     for checkpoint, pairing in zip(loaded, pairings, strict=True):
@@ -129,21 +129,21 @@ def evaluate_pairs(
     return list(_compare(ready, pairs, device, each_part))
 
 
-def _is_later(stamp: Stamp, step: Step, last_day: str, since: str | None) -> bool:
-    """Tell whether a time comes after the last day that was fitted on; a month or a year as a whole."""
+def _is_later(date: Date, step: Step, last_day: Date, since: Date | None) -> bool:
+    """Tell whether a date comes after the last day that was fitted on; a month or a year as a whole."""
     parts = min(PARTS[step], 3)
-    last = tuple(int(part) for part in last_day.split("-"))
-    return stamp[:parts] > last[:parts] and (since is None or day_text(stamp) >= since)
+    return date[:parts] > last_day[:parts] and (since is None or date >= since)
 
 
-def _check_since(since: str | None, last_day: str) -> None:
+def _check_since(since: str | None, last_day: Date) -> Date | None:
     if since is None:
-        return
-    parts = since.split("-")
-    if [len(part) for part in parts] != [4, 2, 2] or not all(part.isdigit() for part in parts):
+        return None
+    day = parse_day(since)
+    if day is None:
         raise UsageError(f"since must be a day such as 1993-06-01, got {printable(since)}")
-    if since <= last_day:
-        raise InputError(f"the model was fitted on days up to {last_day}: since must be later, got {since}")
+    if day <= last_day:
+        raise InputError(f"the model was fitted on days up to {last_day}: since must be later, got {day}")
+    return day
 
 
 def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order: list[str]) -> None:
@@ -196,7 +196,7 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
 
 def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
     """Compare all models on all times, target by target."""
-    every, targets = np.ones(len(pairs.stamps), bool), range(len(pairs.targets))
+    every, targets = np.ones(len(pairs.dates), bool), range(len(pairs.targets))
     comparers = [_comparer_of(models, pairs, k) for k in targets]
     kept = [find_conserved(pairs, k, every) for k in targets]
     for times in pairs.blocks(every):
@@ -209,7 +209,7 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callabl
             comparer.add(
                 pairs.domain.crop(pairs.fine[times, k]).astype(np.float64),
                 {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | baselines,
-                stamps=[pairs.stamps[i] for i in times],
+                dates=[pairs.dates[i] for i in times],
                 coarse=coarse[:, margin:-margin, margin:-margin],
                 conserved=kept[k] != "none",
                 areas=pairs.domain.areas if kept[k] == "area" else None,
@@ -222,7 +222,7 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callabl
 def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
     """Begin the comparison of one target."""
     domain, target = pairs.domain, models[0].pairing.targets[k]
-    extent, liveliest = _range_of(pairs, k, np.ones(len(pairs.stamps), bool))
+    extent, liveliest = _range_of(pairs, k, np.ones(len(pairs.dates), bool))
     rains = pairs.step not in ("months", "years")
     subject = Subject(
         target.name,
@@ -232,11 +232,11 @@ def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
         domain.x * pairs.place.scale[1],
         extent,
         np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None,
-        wet_from(target.name, target.attrs, days_between(pairs.stamps)) if rains else None,
+        wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if rains else None,
         pairs.place.crs,
     )
     names = tuple(model.name for model in models)
-    return Comparer(subject, models=names, times=len(pairs.stamps), show=liveliest)
+    return Comparer(subject, models=names, times=len(pairs.dates), show=liveliest)
 
 
 def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Array:

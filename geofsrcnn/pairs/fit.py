@@ -22,7 +22,7 @@ from geofsrcnn.pairs.pairing import (
     Target,
 )
 from geofsrcnn.pairs.quantities import unit_conversion
-from geofsrcnn.pairs.read import TEXTS, Pairs, day_text, in_units, refuse_unknown
+from geofsrcnn.pairs.read import TEXTS, Pairs, in_units, refuse_unknown
 from geofsrcnn.pairs.spec import PairsSpec
 from geofsrcnn.pairs.statistics import CellRegression
 from geofsrcnn.values.blocks import block_mean
@@ -63,7 +63,7 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[
     targets = [_fit_target(pairs, k, predictors, first, spec) for k in range(len(aims))]
     layers, names = statics
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in layers]) if len(layers) else layers
-    days = [pairs.stamps[i] for i in np.nonzero(first)[0]]
+    dates = [pairs.dates[i] for i in np.nonzero(first)[0]]
     return Pairing(
         pairs.domain,
         predictors,
@@ -71,7 +71,7 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[
         np.nan_to_num(standard),
         spec.calendar,
         tuple(names),
-        (day_text(min(days)), day_text(max(days))),
+        (min(dates), max(dates)),
         members,
         pairs.place,
     )

@@ -7,13 +7,14 @@ A target is a linear function of its partner among the predictors, interpolated,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.dates import Date, parse_day
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.places import GLOBE, Frame
@@ -130,8 +131,8 @@ class Pairing:
         Sine and cosine of the day of the year are channels.
     names : sequence of str
         Of the static predictors.
-    fitted : tuple of str
-        First and last day that was fitted on, ``YYYY-MM-DD``.
+    fitted : tuple of Date
+        First and last day that was fitted on.
     members : int
         Networks whose mean is the result.
     place : Frame
@@ -142,11 +143,11 @@ class Pairing:
     predictors: Sequence[Predictor]
     targets: Sequence[Target]
     statics: Array
-    calendar: bool = False
-    names: Sequence[str] = field(default_factory=tuple)
-    fitted: tuple[str, str] = ("", "")
-    members: int = 1
-    place: Frame = field(default_factory=Frame)
+    calendar: bool
+    names: Sequence[str]
+    fitted: tuple[Date, Date]
+    members: int
+    place: Frame
 
     @property
     def factor(self) -> int:
@@ -260,7 +261,7 @@ def pack(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.flo
         ],
         "statics": list(pairing.names),
         "calendar": pairing.calendar,
-        "fitted": list(pairing.fitted),
+        "fitted": [str(day) for day in pairing.fitted],
         "members": pairing.members,
         **({} if pairing.place.is_globe else {"crs": pairing.place.crs, "scale": list(pairing.place.scale)}),
     }
@@ -343,7 +344,9 @@ def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         spread = cells["spread"][k]
         targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high), kept))
     names = tuple(map(str, words["statics"]))
-    first, last = map(str, words["fitted"])
+    first, last = (parse_day(str(day)) for day in words["fitted"])
+    if first is None or last is None:
+        raise ConfigError("days that cannot be")
     members = member_count(words)
     calendar = bool(words["calendar"])
     place = Frame(GLOBE)

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.dates import Date, Step, day_of_year
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
 from geofsrcnn.files.paths import expand
@@ -30,8 +31,6 @@ from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.times import (
     TIMES_PER_BLOCK,
     Fields,
-    Stamp,
-    Step,
     common_step,
     common_times,
     fields_of,
@@ -60,7 +59,7 @@ class Pairs:
         Padded; NaN where missing.
     days : ndarray (time,)
         Of the year, from 0.
-    stamps : list of tuple
+    dates : list of Date
         Of the times; again for each member of an ensemble.
     predictors, targets : list of DataArray
         For names, units and other words.
@@ -83,7 +82,7 @@ class Pairs:
     partners: Array
     fine: Array
     days: Array
-    stamps: list[Stamp]
+    dates: list[Date]
     predictors: list[xr.DataArray]
     targets: list[xr.DataArray]
     partner: list[int | None]
@@ -143,7 +142,7 @@ def read_pairs(
     targets: Sequence[str] = (),
     partners: dict[str, str] | None = None,
     units: Mapping[str, str] | None = None,
-    wanted: Callable[[Stamp, Step], bool] = lambda _stamp, _step: True,
+    wanted: Callable[[Date, Step], bool] = lambda _date, _step: True,
 ) -> Pairs:
     """Read coarse and fine files, and bring them onto one pair of grids at the times that all have.
 
@@ -219,11 +218,11 @@ def _open(paths: Sequence[str | os.PathLike[str]], names: Sequence[str], what: s
 
 
 def _shared_times(
-    every: list[Fields], step: Step, wanted: Callable[[Stamp, Step], bool]
-) -> tuple[list[Stamp], list[list[int]]]:
+    every: list[Fields], step: Step, wanted: Callable[[Date, Step], bool]
+) -> tuple[list[Date], list[list[int]]]:
     """Find the wanted times that all have: their dates, and their indexes in each dataset."""
     indexes = common_times(every)
-    dates = _stamps(every, indexes)
+    dates = _dates_of(every, indexes)
     _say_what_is_left_out(every, len(dates))
     kept = [i for i, date in enumerate(dates) if wanted(date, step)]
     return [dates[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
@@ -443,32 +442,17 @@ def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place:
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
 
 
-def _stamps(every: list[Fields], indexes: list[list[int]]) -> list[Stamp]:
+def _dates_of(every: list[Fields], indexes: list[list[int]]) -> list[Date]:
     for fields, index in zip(every, indexes, strict=True):
         if fields.time is not None:
-            return [fields.stamps[i] for i in index]
+            return [fields.dates[i] for i in index]
     raise InputError("no file has a time axis: to train on rasters of one time, give the fine ones alone")
 
 
-def day_of_year(stamp: Stamp, step: Step = "") -> float:
-    """Days since the year began, from 0; months are equally long, as in no calendar and nearly in all.
-
-    Of months and years the middle, wherever in them they are stamped.
-    """
-    month, day = {"months": (stamp[1], 16), "years": (7, 1)}.get(step, stamp[1:3])
-    return (month - 1) * 30.4375 + day - 1
-
-
 def _say_what_is_left_out(every: list[Fields], shared: int) -> None:
-    longer = [f"{f.shown} {len(f.stamps) - shared}" for f in every if f.time is not None and len(f.stamps) > shared]
+    longer = [f"{f.shown} {len(f.dates) - shared}" for f in every if f.time is not None and len(f.dates) > shared]
     if longer:
         warn("W-TIMES", f"times without a partner are left out: {', '.join(longer)}; {shared} are in all files")
-
-
-def day_text(stamp: Stamp) -> str:
-    """The day of a time, ``YYYY-MM-DD``."""
-    year, month, day = stamp[:3]
-    return f"{year:04d}-{month:02d}-{day:02d}"
 
 
 def in_units(pairs: Pairs, k: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from geofsrcnn.cf.dates import Date, parse_day
 from geofsrcnn.errors import ConfigError, UsageError, printable
 from geofsrcnn.files.paths import expand, size_of
 from geofsrcnn.training.schedule import Schedule
@@ -80,7 +81,7 @@ class PairsSpec:
         for name, choices in (("base", BASES), ("conserving", CONSERVING)):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if len(self.first_day) != 3:
+        if parse_day(self.until) is None:
             raise UsageError(f"until must be a day such as 1993-06-01, got {self.until!r}")
         for name, transform in self.transforms.items():
             if transform not in TRANSFORMS:
@@ -94,12 +95,11 @@ class PairsSpec:
                 raise UsageError(f"the weight of {printable(name)} must be above 0 and finite, got {weight}")
 
     @property
-    def first_day(self) -> tuple[int, ...]:
-        """Year, month and day of `until`; empty if it is none."""
-        try:
-            return tuple(int(part) for part in self.until.split("-"))
-        except ValueError:
-            return ()
+    def first_day(self) -> Date:
+        """The day of `until`."""
+        day = parse_day(self.until)
+        assert day is not None  # checked when made
+        return day
 
     def limits_of(self, target: str) -> tuple[float, float]:
         """Return the smallest and the largest value of a target.

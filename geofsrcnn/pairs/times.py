@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import attribute, counts_time
+from geofsrcnn.cf.dates import PARTS, Date, Step
 from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
@@ -21,13 +22,6 @@ from geofsrcnn.pairs.quantities import unit_conversion
 
 TIMES_PER_BLOCK = 64
 """Times that are read and computed together."""
-
-Step = Literal["hours", "days", "months", "years", ""]
-
-PARTS = {"years": 1, "months": 2, "days": 3, "": 3, "hours": 5}
-"""How much of a date tells times of a step apart: year, month, day, hour, minute."""
-
-Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -73,24 +67,19 @@ class Fields:
         return list(self.dataset[self.member].to_numpy())  # numbers from 0 where there is no coordinate
 
     @cached_property
-    def stamps(self) -> list[Stamp]:
-        """Year, month, day of each time, and hour and minute where there are several a day."""
-        return [date[: 5 if self.step == "hours" else 3] for date in self.dates]
+    def dates(self) -> list[Date]:
+        """The date of each time; of means, of the center of their bounds (CF 7.1).
 
-    @cached_property
-    def dates(self) -> list[Stamp]:
-        """Year, month, day, hour and minute of each time; of means, at the middle of their bounds (CF 7.1).
-
-        A month that is stamped at its end, the first of the next one, is so known for what it is.
+        So a month whose time is its end, the first of the next month, has a date within it.
         """
         if self.time is None:
             return []
-        own = self.dataset.indexes[self.time]
-        middles = self._middles()
-        return [_stamp(value) for value in (own if middles is None else middles)]
+        centers = self._bounds_centers()
+        times = self.dataset.indexes[self.time] if centers is None else centers
+        return [Date(time.year, time.month, time.day, time.hour, time.minute) for time in times]
 
-    def _middles(self) -> Any | None:
-        """Middles of the bounds of times, where they say that a time is a day or longer."""
+    def _bounds_centers(self) -> Any | None:
+        """Centers of the bounds of times, where they say that a time is a day or longer."""
         name = attribute(self.dataset[str(self.time)], "bounds")
         bounds = self.dataset.variables.get(name) if isinstance(name, str) else None
         if bounds is None or bounds.dims[:1] != (self.time,) or bounds.shape[1:] != (2,):
@@ -138,10 +127,6 @@ SHORTEST = 0.9
 """Days from which on times are not several a day."""
 
 
-def _stamp(value: Any) -> Stamp:
-    return value.year, value.month, value.day, value.hour, value.minute
-
-
 def _days(gaps: Any) -> Array:
     """Differences of times in days."""
     values = np.asarray(gaps)
@@ -151,7 +136,7 @@ def _days(gaps: Any) -> Array:
     return np.array([gap.total_seconds() / 86400 for gap in values], np.float64)
 
 
-def _differ(dates: Sequence[Stamp], parts: int) -> bool:
+def _differ(dates: Sequence[Date], parts: int) -> bool:
     """Tell whether no two dates have the same year, month and so on."""
     return len({date[:parts] for date in dates}) == len(dates)
 
@@ -235,7 +220,7 @@ def _join_group(group: list[Fields]) -> Fields:
                 raise InputError(f"{words}: bring them onto one, or leave one out")
     if len({(fields.member, str(fields.members)) for fields in group}) > 1:
         raise InputError(f"files have {names} of other members: select those that all have")
-    group = sorted(group, key=lambda fields: fields.stamps[0])
+    group = sorted(group, key=lambda fields: fields.dates[0])
     parts = [_part(f, first).chunk({first.time: TIMES_PER_BLOCK}) for f in group]
     try:
         whole = xr.concat(
@@ -278,7 +263,7 @@ def common_step(all_fields: Sequence[Fields]) -> Step:
     InputError
         If some are means of longer times than others.
     """
-    timed = [fields for fields in all_fields if fields.time is not None and len(fields.stamps) > 1]
+    timed = [fields for fields in all_fields if fields.time is not None and len(fields.dates) > 1]
     found = {fields.step: fields for fields in reversed(timed)}
     orders: tuple[tuple[Step, Step, str], ...] = (
         ("hours", "days", "has several times a day, {} one: average the days first"),
@@ -314,14 +299,14 @@ def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
     if not timed:
         return [[] for _ in all_fields]
     for fields in timed:
-        if len(set(fields.stamps)) < len(fields.stamps):
+        if not _differ(fields.dates, PARTS[fields.step]):
             raise InputError(f"times of {fields.shown} repeat: take one of each")
     length = PARTS[common_step(timed)]
     places = [{date[:length]: i for i, date in enumerate(fields.dates)} for fields in timed]
     shared = [date[:length] for date in timed[0].dates if all(date[:length] in place for place in places)]
     if not shared:
         raise InputError(f"no time is in all of the files: {_not_shared(timed, length)}")
-    indexes = iter([[place[stamp] for stamp in shared] for place in places])
+    indexes = iter([[place[date] for date in shared] for place in places])
     return [next(indexes) if fields.time is not None else [] for fields in all_fields]
 
 
@@ -333,18 +318,8 @@ def _not_shared(timed: Sequence[Fields], length: int) -> str:
         texts = (", ".join(f"{hour:02d}:{minute:02d}" for hour, minute in some[:4]) for some in hours)
         words = "; ".join(f"{fields.shown} {text}" for fields, text in zip(timed, texts, strict=True))
         return f"the days are the same, the hours differ ({words}): shift or average them first"
-    words = "; ".join(f"{fields.shown} {_span(fields.stamps)}" for fields in timed)
+    words = "; ".join(f"{fields.shown} {fields.dates[0]} to {fields.dates[-1]}" for fields in timed)
     return f"{words}: check the years and calendars"
-
-
-def days_between(stamps: Sequence[Stamp]) -> float:
-    """Days from a time to the next, at the middle: a part of one where there are several, else 1."""
-    hours = sorted({stamp[3] + stamp[4] / 60 for stamp in stamps if len(stamp) > 3})
-    return float(np.median(np.diff(hours))) / 24 if len(hours) > 1 else 1.0
-
-
-def _span(stamps: list[tuple[int, ...]]) -> str:
-    return " to ".join("-".join(f"{part:02d}" for part in stamp[:3]) for stamp in (stamps[0], stamps[-1]))
 
 
 def places_of(fields: Fields) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.networks.catalog import check_device
@@ -29,9 +30,8 @@ from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
 from geofsrcnn.pairs.network import downscale, section_of
 from geofsrcnn.pairs.pairing import Pairing, pack
-from geofsrcnn.pairs.read import Pairs, day_text, read_pairs, read_statics
+from geofsrcnn.pairs.read import Pairs, read_pairs, read_statics
 from geofsrcnn.pairs.spec import PairOptions, PairsSpec
-from geofsrcnn.pairs.times import Stamp
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, Training, deterministic_torch, penalty
 from geofsrcnn.training.loop import fit as train_network
@@ -173,7 +173,7 @@ class _Prepared:
         """Read files and fit what stands around the network; warn of what does not fit."""
         variables: dict[str, Any] = {name: getattr(spec, name) for name in ("predictors", "targets", "partners")}
         pairs = read_pairs(spec.coarse, spec.fine, config.factor, config.halo, **variables)
-        first = _is_before(pairs.stamps, spec)
+        first = _is_before(pairs.dates, spec)
         statics = read_statics(spec.static, pairs.domain, pairs.place)
         pairing = fit(pairs, first, spec, statics, options.members)
         for words in diagnose(pairs, pairing, first):
@@ -376,7 +376,7 @@ class _MemberTraining(Training[_Batch]):
         stay = _dropout_factors(options, step, len(times), self.data.config.d)[shard]
         arrays = pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin), truth, valid, stay
         x, y, where, kept = (torch.from_numpy(each) for each in arrays)
-        return _Batch((x, y, where, kept), [day_text(pairs.stamps[i]) for i in own[:3]])
+        return _Batch((x, y, where, kept), [str(pairs.dates[i]) for i in own[:3]])
 
     def loss(self, batch: _Batch) -> tuple[Tensor, list[str]]:
         """Return the loss of a batch of times, and its first days."""
@@ -407,13 +407,12 @@ class _MemberTraining(Training[_Batch]):
         save_state(self.out, State(step, state.tensors | tensors, values))
 
 
-def _is_before(stamps: Sequence[Stamp], spec: PairsSpec) -> npt.NDArray[np.bool_]:
+def _is_before(dates: Sequence[Date], spec: PairsSpec) -> npt.NDArray[np.bool_]:
     """Tell which times come before the day that parts them."""
-    first = np.array([stamp[:3] < spec.first_day for stamp in stamps])
+    first = np.array([date < spec.first_day for date in dates])
     if first.all() or not first.any():
-        span = f"{day_text(stamps[0])} to {day_text(stamps[-1])}"
         words = f"no time to {'score on from' if first.all() else 'fit on before'} {spec.until}"
-        raise InputError(f"{words}: there are {span}")
+        raise InputError(f"{words}: there are {dates[0]} to {dates[-1]}")
     return first
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError
 from geofsrcnn.evaluation import comparer
 from geofsrcnn.evaluation.comparer import SHIFTS, Comparer, Subject
@@ -40,12 +41,12 @@ def compared(truth: np.ndarray, estimate: np.ndarray, cuts: tuple[int, ...] = ()
     about = {key: options.pop(key) for key in ("weights", "wet", "period") if key in options}
     subject = Subject("t", "K", FACTOR, np.arange(rows), np.arange(columns), extent, **about)
     comparer = Comparer(subject, models=("network",), times=len(truth), **options)
-    stamps = [(2000 + i // 4, 1 + 3 * (i % 4), 5) for i in range(len(truth))]
+    dates = [Date(2000 + i // 4, 1 + 3 * (i % 4), 5) for i in range(len(truth))]
     for start, stop in zip((0, *cuts), (*cuts, len(truth)), strict=True):
         comparer.add(
             truth[start:stop],
             {"network": estimate[start:stop], "zero": np.zeros_like(truth[start:stop])},
-            stamps=stamps[start:stop],
+            dates=dates[start:stop],
             coarse=np.stack([block_mean(each, FACTOR) for each in truth[start:stop]]),
             conserved=True,
             members=None if members is None else members[:, start:stop],
@@ -114,7 +115,7 @@ def test_methods_one_after_the_other():
     where = np.zeros(truth.shape, bool)
     where[:, :8] = True
     coarse = np.stack([block_mean(each, FACTOR) for each in truth])
-    comparer.add(truth, iter([("a", estimate), ("b", truth + 1)]), where=where, stamps=[], coarse=coarse)
+    comparer.add(truth, iter([("a", estimate), ("b", truth + 1)]), where=where, dates=[], coarse=coarse)
     found = comparer.finish()
     assert found.cells == where.sum()
     assert found.scores["a"]["rmse"] == pytest.approx(np.sqrt(np.mean((estimate - truth)[:, :8] ** 2)))

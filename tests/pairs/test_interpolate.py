@@ -71,7 +71,7 @@ def test_files_by_year_are_one():
     parts = [whole.isel(time=slice(first, first + 10)) for first in (10, 0, 20)]
     [made] = join_fields([fields_of(part, f"{i}.nc") for i, part in enumerate(parts)])
     assert made.shown == "1.nc and 2 more"
-    assert made.stamps == fields_of(whole, "whole").stamps
+    assert made.dates == fields_of(whole, "whole").dates
     assert np.array_equal(made.at("t", range(30)), whole["t"])
     assert common_times([made, fields_of(parts[0], "part")]) == [list(range(10, 20)), list(range(10))]
     assert len(join_fields([fields_of(whole, "a"), fields_of(whole.rename(t="u"), "b")])) == 2

@@ -11,14 +11,14 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geofsrcnn.cf.dates import Date, day_of_year, days_between
 from geofsrcnn.errors import InputError
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.read import day_of_year
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.times import Fields, common_step, common_times, days_between, fields_of
+from geofsrcnn.pairs.times import Fields, common_step, common_times, fields_of
 from tests.support.pairfiles import SMALL, made, train_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,7 +64,7 @@ def test_a_month_stamped_at_its_end_is_told_by_its_bounds():
     ends = MONTHS + pd.offsets.MonthBegin(1)
     told = at(ends, "b", (MONTHS, ends))
     assert common_times([at(MONTHS), told]) == [list(range(48))] * 2
-    assert told.stamps[0][:2] == (1990, 1)
+    assert str(told.dates[0]) == "1990-01-16"
     days = pd.date_range("2001-01-01", periods=9)
     assert common_times([at(days), at(days[1:], "b", (days[:-1], days[1:]))])[0] == list(range(8))
 
@@ -114,11 +114,16 @@ def test_times_that_are_not_decoded_are_said():
 
 def test_the_season_of_a_month_does_not_depend_on_its_stamp():
     """The calendar's channels are those of the middle of a month, of a year its middle."""
-    assert {day_of_year((1990, 3, day), "months") for day in (1, 15, 31)} == {2 * 30.4375 + 15}
-    assert {day_of_year((1990, month, 1), "years") for month in (1, 6, 12)} == {6 * 30.4375}
-    assert day_of_year((1990, 3, 4)) == 2 * 30.4375 + 3
-    assert days_between([(2000, 1, 1, 0, 0), (2000, 1, 1, 6, 0), (2000, 1, 2, 12, 0)]) == 0.25
-    assert days_between([(2000, 1, 1), (2000, 2, 1)]) == 1
+    assert {day_of_year(Date(1990, 3, day), "months") for day in (1, 15, 31)} == {2 * 30.4375 + 15}
+    assert {day_of_year(Date(1990, month, 1), "years") for month in (1, 6, 12)} == {6 * 30.4375}
+    assert day_of_year(Date(1990, 3, 4)) == 2 * 30.4375 + 3
+
+
+def test_days_between_times():
+    """A part of a day where there are several times a day; days at another hour each are days."""
+    dates = [Date(2000, 1, 1), Date(2000, 1, 1, 6), Date(2000, 1, 2, 12)]
+    assert days_between(dates, "hours") == 0.25
+    assert days_between(dates, "months") == days_between(dates[:1], "hours") == 1
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +147,7 @@ def test_months_train_evaluate_and_apply(monthly, tmp_path):
         warnings.simplefilter("error")
         result = train_files([monthly["coarse"]], [monthly["fine"]], 4, out, **line)
     assert (result.times, result.matched) == ((120, 120), "months")
-    assert pairing_of(load_checkpoint(out)).fitted == ("1980-01-16", "1989-12-16")
+    assert pairing_of(load_checkpoint(out)).fitted == (Date(1980, 1, 16), Date(1989, 12, 16))
     with xr.open_dataset(monthly["coarse"]) as coarse:
         late = coarse.load().assign_coords(time=pd.date_range("1980-01-31", periods=240, freq="ME"))
     late.to_netcdf(tmp_path / "late.nc")
