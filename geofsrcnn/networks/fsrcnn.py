@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from geofsrcnn.errors import ConfigError
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.values.kernels import filter_bank, offsets
 
@@ -104,42 +103,6 @@ def _plane_targets(k: int, factor: int) -> Tensor:
     slope = centre / line.norm() / k**0.5
     y, x = torch.meshgrid(slope, slope, indexing="ij")
     return torch.stack([torch.full_like(y, 1 / k), y, x], dim=-1).reshape(factor**2, 3)
-
-
-def deconvolution_to_subpixel(weight: Tensor, factor: int) -> Tensor:
-    """A centred transposed convolution's weight as that of a convolution before a pixel shuffle.
-
-    Parameters
-    ----------
-    weight : Tensor (d, c, t * factor, t * factor)
-        Of ``ConvTranspose2d(d, c, t * factor, stride=factor, padding=(t - 1) * factor // 2)``, t odd.
-    factor : int
-        The stride.
-
-    Returns
-    -------
-    Tensor (c * factor * factor, d, t, t)
-        Weight of the convolution (Shi et al. 2016 show the equivalence).
-
-    Raises
-    ------
-    ConfigError
-        If the kernel is not an odd multiple of the factor.
-    """
-    d, c, k, _ = weight.shape
-    if k % factor or (k // factor) % 2 == 0:
-        raise ConfigError(f"a centred deconvolution's kernel is an odd multiple of the factor {factor}, got {k}")
-    t = k // factor
-    taps = weight.reshape(d, c, t, factor, t, factor).flip(2, 4)
-    return taps.permute(1, 3, 5, 0, 2, 4).reshape(c * factor * factor, d, t, t)
-
-
-def subpixel_to_deconvolution(weight: Tensor, factor: int) -> Tensor:
-    """The inverse of `deconvolution_to_subpixel`."""
-    channels, d, t, _ = weight.shape
-    c = channels // factor**2
-    taps = weight.reshape(c, factor, factor, d, t, t).permute(3, 0, 4, 1, 5, 2)
-    return taps.flip(2, 4).reshape(d, c, t * factor, t * factor)
 
 
 def conserve(fine: Tensor, coarse: Tensor, low: float, high: float) -> Tensor:

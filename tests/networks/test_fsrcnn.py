@@ -17,13 +17,11 @@ from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
     conserve,
-    deconvolution_to_subpixel,
     differences,
     on_differences,
-    subpixel_to_deconvolution,
 )
 from geofsrcnn.values.kernels import filter_bank
-from tests.support.networks import TINY, random_model
+from tests.support.networks import TINY, deconvolution_to_subpixel, random_model
 from tests.support.strategies import factors, seeds
 
 odd = st.sampled_from([1, 3, 5, 7])
@@ -135,23 +133,6 @@ def test_kernel_9_with_padding_3_is_the_centred_one_at_3():
     assert expected.shape == (1, 1, 15, 15)
     assert torch.equal(found, expected)
     assert found[0, 0, 3 * 2 - 3 + 2, 3 * 2 - 3 + 7] == 1
-
-
-@given(seeds, factors, st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(1, 4))
-def test_deconvolution_weights_make_the_round_trip(seed, factor, t, channels, d):
-    """There and back again changes no bit, from either side."""
-    torch.manual_seed(seed)
-    weight = torch.randn(d, channels, t * factor, t * factor)
-    assert torch.equal(subpixel_to_deconvolution(deconvolution_to_subpixel(weight, factor), factor), weight)
-    other = torch.randn(channels * factor**2, d, t, t)
-    assert torch.equal(deconvolution_to_subpixel(subpixel_to_deconvolution(other, factor), factor), other)
-
-
-@pytest.mark.parametrize(("kernel", "factor"), [(9, 2), (9, 4), (6, 3), (8, 4), (4, 2), (10, 3)])
-def test_off_centre_deconvolutions_are_refused(kernel, factor):
-    """A kernel that is no odd multiple of the factor cannot be centred."""
-    with pytest.raises(ConfigError, match=f"is an odd multiple of the factor {factor}, got {kernel}"):
-        deconvolution_to_subpixel(torch.zeros(2, 1, kernel, kernel), factor)
 
 
 # Projections

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.networks.config import PRESETS
-from geofsrcnn.networks.fsrcnn import deconvolution_to_subpixel
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.kernels import CLASSICAL, resample
-from tests.support.networks import TINY, random_model
+from tests.support.networks import TINY, deconvolution_to_subpixel, random_model
 from tests.support.strategies import factors, seeds
 
 FREE = {"unit_free": False, "skip": "none"}

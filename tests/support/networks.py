@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
@@ -25,3 +26,23 @@ def random_model(seed: int = 0, **config: object) -> FSRCNN:
             elif name == "skip":
                 weight.add_(0.02 * torch.randn_like(weight))
     return model.eval().requires_grad_(False)
+
+
+def deconvolution_to_subpixel(weight: Tensor, factor: int) -> Tensor:
+    """A centred transposed convolution's weight as that of a convolution before a pixel shuffle (Shi et al. 2016).
+
+    Parameters
+    ----------
+    weight : Tensor (d, c, t * factor, t * factor)
+        Of ``ConvTranspose2d(d, c, t * factor, stride=factor, padding=(t - 1) * factor // 2)``, t odd.
+    factor : int
+        The stride.
+
+    Returns
+    -------
+    Tensor (c * factor * factor, d, t, t)
+    """
+    d, c, k, _ = weight.shape
+    t = k // factor
+    taps = weight.reshape(d, c, t, factor, t, factor).flip(2, 4)
+    return taps.permute(1, 3, 5, 0, 2, 4).reshape(c * factor * factor, d, t, t)
