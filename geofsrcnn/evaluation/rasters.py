@@ -26,7 +26,8 @@ from geofsrcnn.evaluation.scores import MARGIN, scored_mask
 from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import DEFAULT_FACTOR, Model, ModelLike, load_model, refuse_pairs
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs
+from geofsrcnn.networks.config import DEFAULT_FACTOR
 from geofsrcnn.options import RasterOptions, UpscaleOptions, workers_of
 from geofsrcnn.values.blocks import block_mean, block_mode, repeat
 from geofsrcnn.values.kernels import CLASSICAL

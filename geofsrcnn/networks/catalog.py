@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.files.kinds import is_checkpoint_name
+from geofsrcnn.networks.config import DEFAULT_FACTOR
 from geofsrcnn.options import PRECISIONS, UpscaleOptions, check_factor
 from geofsrcnn.values.kernels import CLASSICAL
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 PAIRING = "pairing"
 """Name of the section of a checkpoint that holds what stands around a network of pairs."""
-
-DEFAULT_FACTOR = 3
-"""Factor of models that are there for several, where none is asked for."""
 
 
 @dataclass(frozen=True)

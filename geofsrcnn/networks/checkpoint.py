@@ -28,7 +28,7 @@ from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, is_checkpoint_name
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.files.staging import staged
-from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.config import DEFAULT_FACTOR, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.values.kernels import CLASSICAL
 
@@ -39,7 +39,6 @@ MAX_FILE = 512 * 2**20
 MAX_HEADER = 2**20
 
 MODELS = Path(__file__).parent / "weights"
-
 
 MEMBER = re.compile(r"member([1-9]\d?)\.")
 """Beginnings of the names of weights, of all networks after the first."""
@@ -260,7 +259,7 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
             raise ModelError(f"not a checkpoint file: {printable(path)}")
         return path
     shipped = {path.stem: path for path in shipped_models()}
-    for name in (text, f"{text}-x{factor or 3}"):
+    for name in (text, f"{text}-x{factor or DEFAULT_FACTOR}"):
         if name in shipped:
             return shipped[name]
     if text in CLASSICAL:

@@ -10,6 +10,9 @@ from geofsrcnn.errors import ConfigError
 
 MAX_FACTOR = 8
 
+DEFAULT_FACTOR = 3
+"""Factor where none is asked for."""
+
 _BOUNDS = {
     "factor": (2, MAX_FACTOR),
     "channels": (1, 256),
@@ -70,7 +73,7 @@ class FSRCNNConfig:
         If a value is out of bounds or a combination makes no sense.
     """
 
-    factor: int = 3
+    factor: int = DEFAULT_FACTOR
     channels: int = 1
     inputs: int = 0
     d: int = 64

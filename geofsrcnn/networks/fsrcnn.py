@@ -80,11 +80,12 @@ def on_differences(filters: Tensor) -> Tensor:
     gx = torch.where(right, rows - along_x, -along_x)
     gy = torch.zeros_like(filters)
     gy[..., centre] = -rows[..., 0].cumsum(-1)
-    edge = torch.ones_like(filters[0, 0])
-    edge[:, -1] = 0
-    lower = torch.ones_like(filters[0, 0])
-    lower[-1, :] = 0
-    return torch.stack([gx * edge, gy * lower], dim=2).reshape(o, 2 * c, k, k)
+    # the last column and row have no neighbour within the filter
+    has_right = torch.ones_like(filters[0, 0])
+    has_right[:, -1] = 0
+    has_lower = torch.ones_like(filters[0, 0])
+    has_lower[-1, :] = 0
+    return torch.stack([gx * has_right, gy * has_lower], dim=2).reshape(o, 2 * c, k, k)
 
 
 def _plane_basis(k: int) -> Tensor:
@@ -127,13 +128,13 @@ def conserve(fine: Tensor, coarse: Tensor, low: float, high: float) -> Tensor:
     clipped = fine.clamp(low, high)
     target = coarse.clamp(low, high).unsqueeze(2)
     missing = (target - clipped).mean(2, keepdim=True)
-    up = _spread(high - clipped) if np.isfinite(high) else torch.ones_like(clipped)
-    down = _spread(clipped - low) if np.isfinite(low) else torch.ones_like(clipped)
+    up = _shares(high - clipped) if np.isfinite(high) else torch.ones_like(clipped)
+    down = _shares(clipped - low) if np.isfinite(low) else torch.ones_like(clipped)
     kept = (clipped + missing * torch.where(missing > 0, up, down)).clamp(low, high)
     return torch.where((target == low) | (target == high), target, kept)
 
 
-def _spread(room: Tensor) -> Tensor:
+def _shares(room: Tensor) -> Tensor:
     """Shares of a change in proportion to room; their block mean is 1 where there is any room."""
     mean = room.mean(2, keepdim=True)
     return torch.where(mean > 0, room / mean.clamp_min(torch.finfo(room.dtype).tiny), torch.zeros_like(room))
@@ -185,7 +186,7 @@ def _mean_remover(count: int, like: Tensor) -> Tensor:
 
 
 def cut(x: Tensor, cells: int) -> Tensor:
-    """Without so many cells on each side."""
+    """Cut so many cells off each side."""
     return x[..., cells : x.shape[-2] - cells, cells : x.shape[-1] - cells] if cells else x
 
 
@@ -314,16 +315,10 @@ class FSRCNN(nn.Module):
         skip = self.skip_filters()
         if skip is not None:
             skip = on_differences(drop_centre(skip))
-        last = config.m - 1
-        mapping = []
-        for i, layer in enumerate(self.mapping):
-            assert isinstance(layer, nn.Conv2d)
-            prelu: nn.Module | None = None
-            if config.mapping_prelu == "each":
-                prelu = self.mapping_prelu[i]
-            elif i == last:
-                prelu = self.mapping_prelu[0]
-            mapping.append(Layer(layer.weight, layer.bias, None if prelu is None else prelu.weight))  # type: ignore[arg-type]
+        slopes: list[Any] = [prelu.weight for prelu in self.mapping_prelu]
+        slopes = [None] * (config.m - len(slopes)) + slopes  # a single one follows the last layer
+        convolutions: list[Any] = list(self.mapping)
+        mapping = [Layer(each.weight, each.bias, slope) for each, slope in zip(convolutions, slopes, strict=True)]
         layers = [
             Layer(feature, self.feature.bias, self.feature_prelu.weight),
             Layer(self.shrink.weight, self.shrink.bias, self.shrink_prelu.weight),
@@ -388,11 +383,13 @@ class _SingleSlope(torch.autograd.Function):
         x, slope = ctx.saved_tensors
         a = float(slope)
         of_x = torch.ops.aten.leaky_relu_backward(gradient, x, a, False)
-        if abs(1 - a) < 0.01:
+        # The slope's gradient is N, the sum of gradient * x over cells below zero; P is that over those above. Two dot
+        # products give it without another field in memory: gradient . x = P + N and of_x . x = P + a N.
+        if abs(1 - a) < 0.01:  # their difference, (1 - a) N, has too few digits
             return of_x, (gradient * x.clamp_max(0)).sum().reshape(slope.shape)
-        dense = [each.permute(0, 2, 3, 1).reshape(-1) for each in (x, gradient, of_x)]  # as they lie, or copied
-        both, with_slope = (torch.dot(each, dense[0]) for each in dense[1:])  # S+ + S-, S+ + a S-: no field is made
-        return of_x, ((both - with_slope) / (1 - a)).reshape(slope.shape)
+        flat_x, flat_gradient, flat_of_x = (each.permute(0, 2, 3, 1).reshape(-1) for each in (x, gradient, of_x))
+        difference = torch.dot(flat_gradient, flat_x) - torch.dot(flat_of_x, flat_x)
+        return of_x, (difference / (1 - a)).reshape(slope.shape)
 
 
 class Convolution(Protocol):
@@ -427,7 +424,7 @@ def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor
     """The network's arithmetic; training and inference differ only in how a layer is carried out."""
     halo, dtype = config.halo, weights.dtype
     core = cut(x, halo)
-    if config.inputs:  # whose values say nothing of the bands out, but how many cells there are
+    if config.inputs:  # other bands than those out: of the coarse values nothing but the shape is used
         core = core[:, :1].expand(-1, config.channels, -1, -1)
     local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
     hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
@@ -437,12 +434,12 @@ def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor
         hidden = layer(hidden)
     residual = hidden.float()
     if weights.skip is not None and local is not None:
-        residual = residual + _skip(cut(local, halo - config.skip_halo), weights.skip)
+        residual = residual + _apply_skip(cut(local, halo - config.skip_halo), weights.skip)
     return assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
 
 
-def _skip(local: Tensor, layer: Convolution) -> Tensor:
-    """The same filter bank for each band."""
+def _apply_skip(local: Tensor, layer: Convolution) -> Tensor:
+    """Convolve each band with the same filter bank."""
     n, doubled, rows, columns = local.shape
     if doubled == 2:
         return layer(local)

@@ -109,8 +109,8 @@ class _PlainLayer:
         return x if self._slopes is None else F.prelu(x, self._slopes)
 
 
-def _count_from_last(layer: Layer, channels: int) -> Layer:
-    """Sub-pixels counted from the last one of their block, which is left out: its mean is taken out anyway."""
+def _relative_to_last(layer: Layer, channels: int) -> Layer:
+    """Subtract the last sub-pixel of a block from the others and leave it out: `assemble` removes the mean anyway."""
 
     def rest(values: Tensor) -> Tensor:
         blocks = values.reshape(channels, -1, *values.shape[1:])
@@ -154,8 +154,8 @@ class Network:
         *layers, last = weights.layers
         skip = weights.skip
         if config.conserving != "none":
-            last = _count_from_last(last, config.channels)
-            skip = None if skip is None else _count_from_last(skip, 1)
+            last = _relative_to_last(last, config.channels)
+            skip = None if skip is None else _relative_to_last(skip, 1)
         self._weights = Weights(
             [self._prepare(layer, dtype) for layer in (*layers, last)],
             None if skip is None else self._prepare(skip, torch.float32),
@@ -192,7 +192,7 @@ class Classical:
 
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
         self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept
-        self.method, self.factor, self.device = method, factor, torch.device(device)
+        self.factor, self.device = factor, torch.device(device)
         bank = torch.tensor(filter_bank(method, factor))
         self.halo = bank.shape[-1] // 2
         filters = on_differences(drop_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
