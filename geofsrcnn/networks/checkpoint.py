@@ -41,7 +41,7 @@ MAX_HEADER = 2**20
 MODELS = Path(__file__).parent / "weights"
 
 MEMBER = re.compile(r"member([1-9]\d?)\.")
-"""Beginnings of the names of weights, of all networks after the first."""
+"""Prefix of the names of weights of all networks but the first."""
 
 
 @dataclass(frozen=True)
@@ -287,10 +287,10 @@ def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
     config, card, words = _parse_card(header, shown)
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
-    one = dict(expected)
+    of_one = dict(expected)
     count = 1 + len({found[1] for name in header if (found := MEMBER.match(name))})
     for number in range(1, count):
-        expected |= {f"member{number}.{name}": shape for name, shape in one.items()}
+        expected |= {f"member{number}.{name}": shape for name, shape in of_one.items()}
     of_sections = {name for name in header if name.partition(".")[0] in words}
     _check_names(header, expected, of_sections, shown)
     try:
@@ -298,18 +298,17 @@ def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
     _check_finite(tensors, shown)
-    arrays = {name: tensors.pop(name).numpy() for name in of_sections}
-    sections = {
-        section: Section(said, {name[len(section) + 1 :]: a for name, a in arrays.items() if name.startswith(section)})
-        for section, said in words.items()
-    }
+    sections = {section: Section(said) for section, said in words.items()}
+    for name in of_sections:
+        section, _, key = name.partition(".")
+        sections[section].arrays[key] = tensors.pop(name).numpy()
     if config.inputs and not sections:
         raise ModelError(f"the model card of {shown} is damaged ({config.inputs} channels that nothing fills)")
     members = []
     for number in range(count):
-        begin = f"member{number}." if number else ""
+        prefix = f"member{number}." if number else ""
         model = FSRCNN(config)
-        model.load_state_dict({name: tensors[f"{begin}{name}"] for name in one})
+        model.load_state_dict({name: tensors[f"{prefix}{name}"] for name in of_one})
         members.append(model.eval().requires_grad_(False))
     return Checkpoint(members[0], card, hashlib.sha256(data).hexdigest(), path, sections, tuple(members), data)
 

@@ -18,7 +18,14 @@ from safetensors.torch import save as save_tensors
 
 from geofsrcnn import __version__, upscale_array, upscale_file
 from geofsrcnn.errors import ModelError, OutputError, RemoteError
-from geofsrcnn.networks.checkpoint import FORMAT_VERSION, Card, load_checkpoint, save_checkpoint, shipped_models
+from geofsrcnn.networks.checkpoint import (
+    FORMAT_VERSION,
+    Card,
+    Section,
+    load_checkpoint,
+    save_checkpoint,
+    shipped_models,
+)
 from tests.support import processes
 from tests.support.networks import TINY, random_model
 from tests.support.rasters import opened, terrain, write
@@ -70,6 +77,19 @@ def test_a_checkpoint_comes_back_whole(tmp_path):
     assert not loaded.model.training
     coarse = terrain((9, 9))
     assert np.array_equal(upscale_array(coarse, 4, path), upscale_array(coarse, 4, loaded))
+
+
+def test_sections_whose_names_begin_alike_keep_their_own_arrays(tmp_path):
+    """``pair`` gets none of ``pairing``."""
+    sections = {
+        "pair": Section({"n": 1}, {"a": np.zeros(1, np.float32)}),
+        "pairing": Section({"n": 2}, {"a": np.ones(2, np.float32), "b": np.ones(3, np.float32)}),
+    }
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, random_model(2, **TINY), CARD, sections=sections)
+    found = load_checkpoint(path).sections
+    assert {name: sorted(section.arrays) for name, section in found.items()} == {"pair": ["a"], "pairing": ["a", "b"]}
+    assert found["pair"].arrays["a"].shape == (1,)
 
 
 def test_saving_follows_the_rules_of_outputs(tmp_path):
