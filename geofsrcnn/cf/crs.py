@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # rasters come here without xarray
 
     from geofsrcnn.cf.grid import CFGrid
 
-_SHORT = {
+_EPSG_NAMES = {
     "m": "metre",
     "km": "kilometre",
     "cm": "centimetre",
@@ -27,7 +27,10 @@ _SHORT = {
     "deg": "degree",
     "urad": "microradian",
 }
-"""Short names of units, and EPSG's."""
+"""EPSG's names of units, in small letters, by the symbols that files use."""
+
+_SYMBOLS = {_EPSG_NAMES[symbol]: symbol for symbol in ("m", "km", "cm", "rad", "deg")}
+"""Symbols that UDUNITS knows, by EPSG's names."""
 
 
 def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
@@ -51,7 +54,7 @@ def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
 def mapping_of(crs: CRS) -> dict[str, Any]:
     """Attributes of a grid mapping (CF 5.6): parameters, ``crs_wkt``, and ``spatial_ref`` for GDAL.
 
-    What WKT 1 has no words for, such as rotated poles, is said to GDAL in WKT 2, which it reads too.
+    Where WKT 1 cannot express it (rotated poles), ``spatial_ref`` is WKT 2, which GDAL reads too.
     """
     try:
         text = crs.to_wkt("WKT1_GDAL")
@@ -66,7 +69,7 @@ def is_rotated(crs: CRS) -> bool:
 
 
 def _horizontal(crs: CRS) -> CRS:
-    """Without heights, and without a way to another datum."""
+    """The horizontal part of a compound CRS, the source of a bound one."""
     if crs.is_compound and crs.sub_crs_list:
         return _horizontal(crs.sub_crs_list[0])
     return _horizontal(crs.source_crs) if crs.is_bound and crs.source_crs is not None else crs
@@ -120,16 +123,15 @@ def _size(crs: CRS) -> float:
 def _unit_name(size: float, *, angular: bool) -> str:
     """The name of a unit of so many metres or radians, as UDUNITS reads it; "" where it has none."""
     units = get_units_map(category="angular" if angular else "linear")
-    names = {unit.name: short for short, long in _SHORT.items() for unit in units.values() if unit.name.lower() == long}
-    for name in (*names, *units):
+    usual = [name for name in units if name.lower() in _EPSG_NAMES.values()]
+    for name in (*usual, *units):
         if math.isclose(units[name].conv_factor, size, rel_tol=1e-9):
-            short = names.get(name, name)
-            return short if short in ("m", "km", "cm", "rad", "deg") else name.replace(" ", "_")
+            return _SYMBOLS.get(name.lower(), name.replace(" ", "_"))
     return ""
 
 
-def turn_of(crs: CRS) -> float:
-    """Return how far it is around the globe in units of the CRS; 0 if its meridians are not parallel and evenly spaced.
+def circumference_of(crs: CRS) -> float:
+    """Return the way around the globe in units of the CRS; 0 if its meridians are not parallel and evenly spaced.
 
     Raises
     ------
@@ -143,12 +145,14 @@ def turn_of(crs: CRS) -> float:
     rows = [project(longitudes, [latitude] * len(longitudes))[0] for latitude in (0.0, 40.0, -60.0)]
     steps = sorted(b - a for a, b in zip(rows[0], [*rows[0][1:], rows[0][0]], strict=True))
     step = steps[len(steps) // 2]  # but for the one that jumps back where the map is cut
-    turn = len(longitudes) * step
-    if not (math.isfinite(turn) and turn > 0):
+    circumference = len(longitudes) * step
+    if not (math.isfinite(circumference) and circumference > 0):
         return 0.0
-    even = all(abs((each - step + turn / 2) % turn - turn / 2) < 1e-6 * turn for each in steps)
-    parallel = all(abs(a - b) < 1e-6 * turn for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
-    return turn if even and parallel else 0.0
+    tolerance = 1e-6 * circumference
+    half = circumference / 2
+    even = all(abs((each - step + half) % circumference - half) < tolerance for each in steps)
+    parallel = all(abs(a - b) < tolerance for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
+    return circumference if even and parallel else 0.0
 
 
 def in_units_of(crs: CRS, text: str, name: str) -> float:
@@ -186,7 +190,7 @@ def in_units_of(crs: CRS, text: str, name: str) -> float:
 def _unit(text: str) -> tuple[float, bool] | None:
     """Metres or radians in a unit, and whether it is an angle; by EPSG's names."""
     name = text.strip().lower().replace("_", " ").replace("meter", "metre").replace("feet", "foot")
-    name = _SHORT.get(name, name.removesuffix("s"))
+    name = _EPSG_NAMES.get(name, name.removesuffix("s"))
     for angular, category in enumerate(("linear", "angular")):
         for known, unit in get_units_map(category=category).items():
             if known.lower() == name:

@@ -27,7 +27,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     join_names,
 )
-from geofsrcnn.cf.crs import crs_of, in_units_of, turn_of
+from geofsrcnn.cf.crs import crs_of, in_units_of, circumference_of
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
@@ -163,12 +163,12 @@ def _period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
     values = coordinate_values(variable).astype(float)
     try:
         crs = crs_of(dataset, grid)
-        if crs is None or not (turn := turn_of(crs)):
+        if crs is None or not (circumference := circumference_of(crs)):
             return 0
         unit = in_units_of(crs, str(variable.attrs.get("units", "")), printable(str(grid.x_coordinate)))
     except (InputError, CRSError):  # a GeoTIFF output says it, others do not need the CRS
         return 0
-    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), turn)
+    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), circumference)
 
 
 def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:

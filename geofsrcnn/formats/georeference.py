@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from geofsrcnn.cf.crs import turn_of
+from geofsrcnn.cf.crs import circumference_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet
 from geofsrcnn.formats.tiff import coordinate_epoch
@@ -99,10 +99,10 @@ def period_along(grid: Grid) -> int:
     if t is None or t.b or t.d or not grid.crs:
         return 0
     try:
-        turn = turn_of(pyproj.CRS.from_wkt(grid.crs.to_wkt()))
+        circumference = circumference_of(pyproj.CRS.from_wkt(grid.crs.to_wkt()))
     except CRSError:
         return 0
-    return period_of(t.a, grid.shape[1], turn) if turn else 0
+    return period_of(t.a, grid.shape[1], circumference) if circumference else 0
 
 
 class DatedCRS(CRS):  # type: ignore[misc]

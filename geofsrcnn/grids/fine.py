@@ -1,4 +1,4 @@
-"""A fixed fine grid, and the coarse one whose cells it divides: where networks of pairs are at home."""
+"""The fine grid that a model of pairs is trained on, and the coarse one whose cells it divides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.grids.axis import axis_of
-from geofsrcnn.grids.longitude import is_turn
+from geofsrcnn.grids.longitude import FULL_CIRCLE
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Domain:
     def is_global(self) -> bool:
         """True if whole blocks of columns go around the globe."""
         width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
-        return self.is_longitude and len(self.x) % self.factor == 0 and is_turn(width, 1e-3)
+        return self.is_longitude and len(self.x) % self.factor == 0 and abs(width - FULL_CIRCLE) < 1e-3
 
     def block_centers(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""
         return (
-            _middles(self.y, self.factor, margin, longitude=False),
-            _middles(self.x, self.factor, margin, longitude=self.is_longitude),
+            _block_centers(self.y, self.factor, margin, longitude=False),
+            _block_centers(self.x, self.factor, margin, longitude=self.is_longitude),
         )
 
     def pad(self, fine: Array) -> Array:
@@ -85,12 +85,12 @@ class Domain:
         return fine[..., :rows, :columns]
 
 
-def _middles(values: Array, factor: int, margin: int, *, longitude: bool) -> Array:
+def _block_centers(values: Array, factor: int, margin: int, *, longitude: bool) -> Array:
     edges = axis_of(values, longitude=longitude).edges
     starts = edges[::factor, 0]
     width = (edges[-1, 1] - edges[0, 0]) / len(edges) * factor
     last = edges[-1, 1] if len(values) % factor == 0 else starts[-1] + width
     before, after = starts[0] - width * np.arange(margin, 0, -1), last + width * np.arange(1, margin + 1)
     bounds = np.concatenate([before, starts, [last], after])
-    middles: Array = (bounds[1:] + bounds[:-1]) / 2
-    return middles
+    centers: Array = (bounds[1:] + bounds[:-1]) / 2
+    return centers

@@ -7,53 +7,50 @@ import numpy.typing as npt
 
 from geofsrcnn._types import Array
 
-TURN = 360.0
+FULL_CIRCLE = 360.0
 """Degrees around the globe."""
 
-REPEATED = 2
+MAX_REPEATED = 2
 """Last columns that may repeat the first ones on a grid that goes around the globe."""
 
 
 def unwrap(values: Array) -> Array:
-    """Longitudes without jumps by a turn: 350, 355, 0, 5 go on to 360, 365."""
-    result: Array = np.unwrap(values, period=TURN)
+    """Remove jumps by a full circle: 350, 355, 0, 5 go on to 360, 365."""
+    result: Array = np.unwrap(values, period=FULL_CIRCLE)
     return result
 
 
 def move_near(values: Array, parents: Array | float) -> Array:
-    """Longitudes moved by whole turns to within half a turn of others."""
-    moved: Array = values - TURN * np.round((values - parents) / TURN)
+    """Move longitudes by whole circles to within 180 degrees of others."""
+    moved: Array = values - FULL_CIRCLE * np.round((values - parents) / FULL_CIRCLE)
     return moved
 
 
-def is_turn(width: float, tolerance: float) -> bool:
-    """Tell whether a width in degrees is that of the globe."""
-    return abs(abs(width) - TURN) < tolerance
-
-
-def period_of(step: float, columns: int, turn: float = TURN) -> int:
+def period_of(step: float, columns: int, circumference: float = FULL_CIRCLE) -> int:
     """How many columns of a step make the whole globe; 0 if those that are there do not.
 
-    Some last columns may repeat the first. A turn is counted in degrees unless it is given.
+    Some last columns may repeat the first. The circumference is in units of the step.
     """
-    period = round(turn / abs(step))
-    whole = abs(period * abs(step) - turn) < 0.01 * abs(step)
-    return period if whole and 0 <= columns - period <= REPEATED else 0
+    period = round(circumference / abs(step))
+    closes = abs(period * abs(step) - circumference) < 0.01 * abs(step)
+    return period if closes and 0 <= columns - period <= MAX_REPEATED else 0
 
 
 def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Known columns where whole turns bring them nearest to the wanted ones, rising, and which columns they are.
+    """Known columns moved by whole circles nearest to the wanted ones, rising, and their indexes.
 
-    Those that go around the globe go on at both ends, as far as they are wanted.
+    Columns around the globe are repeated at both ends, as far as they are wanted.
     """
     moved = move_near(known, wanted.mean())
     order = np.argsort(moved, kind="stable")
     order = order[np.diff(moved[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
     places = moved[order]
     steps = np.diff(places)
-    if not len(steps) or places[0] + TURN - places[-1] > 1.5 * np.median(steps):
+    if not len(steps) or places[0] + FULL_CIRCLE - places[-1] > 1.5 * np.median(
+        steps
+    ):  # the last is not the first's neighbour
         return places, order
-    places, order = np.concatenate([places - TURN, places, places + TURN]), np.tile(order, 3)
-    spare = 2 * steps.max()
-    used = (places > wanted.min() - spare) & (places < wanted.max() + spare)
+    places, order = np.concatenate([places - FULL_CIRCLE, places, places + FULL_CIRCLE]), np.tile(order, 3)
+    margin = 2 * steps.max()  # the neighbours that interpolation needs
+    used = (places > wanted.min() - margin) & (places < wanted.max() + margin)
     return places[used], order[used]

@@ -8,7 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import REPEATED, move_near
+from geofsrcnn.grids.longitude import MAX_REPEATED, move_near
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Mesh:
         corners = _vectors(self.latitudes, self.longitudes)
         at = np.arange(2 * factor + 1) / (2 * factor)
         v, u = np.meshgrid(at, at, indexing="ij")
-        weights = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * u, v * (1 - u)], axis=-1)
+        weights = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * u, v * (1 - u)], axis=-1)  # bilinear, of the corners
         points = np.einsum("ijkc,abk->iajbc", corners, weights)  # (y, 2 f + 1, x, 2 f + 1, 3)
         own = np.repeat(np.repeat(self.longitude, factor, 0), factor, 1)
 
@@ -74,30 +74,35 @@ def mesh_of(
     tuple of int
         Which corner in index order each stated vertex is.
     """
-    if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
+    if vertices is not None and vertices[0].shape != (*latitude.shape, 4):
+        vertices = None
+    if vertices is not None:
         latitude, longitude = _fill_centres(latitude, longitude, vertices)
-    centres = _vectors(latitude, longitude)
-    guess = _corners(centres, period=period)
+    corners = _estimate_corners(_vectors(latitude, longitude), period=period)
     order: tuple[int, ...] = (0, 1, 2, 3)
-    corners = guess
-    if vertices is not None and vertices[0].shape == (*latitude.shape, 4):
+    if vertices is not None:
         stated = _vectors(*vertices)
-        turns = [tuple(np.roll(ring, k)) for ring in ((0, 1, 2, 3), (3, 2, 1, 0)) for k in range(4)]
-        misfit = [float(np.nanmean((stated - guess[..., list(turn), :]) ** 2)) for turn in turns]
-        order = tuple(int(i) for i in turns[int(np.argmin(misfit))])
+        order = _order_of(stated, corners)
         corners = stated[..., [order.index(i) for i in range(4)], :]
     latitudes, longitudes = _degrees(corners)
     known = longitude.astype(np.float64)
     return Mesh(latitude.astype(np.float64), known, latitudes, move_near(longitudes, known[..., None])), order
 
 
+def _order_of(stated: Array, corners: Array) -> tuple[int, ...]:
+    """Return which corner each stated vertex is: of all orders around a cell, the one with the least distances."""
+    orders = [np.roll(ring, k).tolist() for ring in ((0, 1, 2, 3), (3, 2, 1, 0)) for k in range(4)]
+    misfits = [float(np.nanmean((stated - corners[..., order, :]) ** 2)) for order in orders]
+    return tuple(orders[int(np.argmin(misfits))])
+
+
 def _fill_centres(latitude: Array, longitude: Array, vertices: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Centres, where they are unknown in the middle of known corners."""
+    """Put centres that are unknown in the middle of their corners."""
     unknown = np.isnan(latitude) | np.isnan(longitude)
     if not unknown.any():
         return latitude, longitude
-    middles = _degrees(_vectors(*vertices).mean(2))
-    return np.where(unknown, middles[0], latitude), np.where(unknown, middles[1], longitude)
+    middle_latitude, middle_longitude = _degrees(_vectors(*vertices).mean(2))
+    return np.where(unknown, middle_latitude, latitude), np.where(unknown, middle_longitude, longitude)
 
 
 def _vectors(latitude: Array, longitude: Array) -> Array:
@@ -112,15 +117,15 @@ def _degrees(points: Array) -> tuple[Array, Array]:
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def _corners(centres: Array, *, period: int) -> Array:
-    """Between four centres each, ``(y, x, 4, 3)`` in index order; beyond the edges by quadratic extrapolation."""
+def _estimate_corners(centres: Array, *, period: int) -> Array:
+    """Corners midway between four centres, ``(y, x, 4, 3)`` in index order; at the edges centres are extrapolated."""
     grown = _extend(_extend(centres, 0), 1, period)
     points = (grown[:-1, :-1] + grown[:-1, 1:] + grown[1:, 1:] + grown[1:, :-1]) / 4
     return np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
 
 
 def _extend(centres: Array, axis: int, period: int = 0) -> Array:
-    """One more on either side of an axis."""
+    """Add a centre on either side of an axis: the neighbour around the globe, else a quadratic extrapolation."""
     c = np.moveaxis(centres, axis, 0)
     if len(c) == 1:
         raise InputError("a curvilinear grid of one row or column has cells of unknown size: add vertices")
@@ -143,12 +148,12 @@ def mesh_period(latitude: Array, longitude: Array) -> int:
     """
     columns = longitude.shape[1]
     centres = _vectors(latitude, longitude)
-    for period in range(columns, max(columns - REPEATED, 8) - 1, -1):
+    for period in range(columns, max(columns - MAX_REPEATED, 8) - 1, -1):
         last, step = centres[:, period - 1], centres[:, period - 1] - centres[:, period - 2]
         gap = centres[:, 0] - last
         known = np.isfinite(gap).all(1) & np.isfinite(step).all(1)
         size = np.maximum(np.linalg.norm(step[known], axis=1), 1e-12)
-        ratio = (gap[known] * step[known]).sum(1) / size**2  # how many steps on the first column is
+        ratio = (gap[known] * step[known]).sum(1) / size**2  # steps from the last column to the first, of each row
         if known.any() and np.mean((ratio > 0.5) & (ratio < 1.5)) > 0.9:
             return period
     return 0
