@@ -48,15 +48,15 @@ def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     unsigned = str(attribute(variable, "_Unsigned")).lower()
     if (dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
         dtype = np.dtype(f"{'u' if unsigned == 'true' else 'i'}{dtype.itemsize}")
-    scale, offset = (_number(variable, key) for key in SCALING)
-    marks = [_numbers(attribute(variable, key)) for key in MARKS]
-    stated = tuple(dict.fromkeys(_stored(m, dtype) for mark in marks for m in mark))
+    scale, offset = (_packing_number(variable, key) for key in SCALING)
+    marks = [_parse_marks(attribute(variable, key)) for key in MARKS]
+    stated = tuple(dict.fromkeys(_as_stored(m, dtype) for mark in marks for m in mark))
     packing = Packing(dtype, 1.0 if scale is None else scale, 0.0 if offset is None else offset)
     return replace(packing, missing=Missing(stated, _valid_range(variable, packing)))
 
 
-def _numbers(marks: Any) -> list[Any]:
-    """Marks of missing cells; texts that are no numbers mark none."""
+def _parse_marks(marks: Any) -> list[Any]:
+    """Marks of missing cells as numbers; texts that are none are left out."""
     found = []
     for mark in [] if marks is None else np.ravel(marks):
         if isinstance(mark, (str, bytes)):
@@ -70,7 +70,7 @@ def _numbers(marks: Any) -> list[Any]:
     return found
 
 
-def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
+def _packing_number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
     """A packing attribute, which must be a number that can be undone."""
     given = attribute(variable, key)
     if given is None:
@@ -84,8 +84,8 @@ def _number(variable: xr.Variable | xr.DataArray, key: str) -> float | None:
     return number
 
 
-def _stored(number: Any, dtype: np.dtype[Any]) -> float:
-    """A mark in the type that counts: -1 of a signed type stands for 255 where bytes are unsigned."""
+def _as_stored(number: Any, dtype: np.dtype[Any]) -> float:
+    """A number in the stored type, its sign read as that type's: -1 is 255 where bytes are unsigned."""
     if dtype.kind == "f":
         return float(dtype.type(number))
     if dtype.kind == "u" and np.asarray(number).dtype.kind == "i" and number < 0:
@@ -124,7 +124,7 @@ def _default_fills(variable: xr.Variable | xr.DataArray, packing: Packing, *, de
     if fill is None or not filled or attribute(variable, "_FillValue") is not None:
         return ()
     if stored.kind != "f":
-        fill = _stored(stored.type(fill), packing.dtype)
+        fill = _as_stored(stored.type(fill), packing.dtype)
     return (fill * packing.scale + packing.offset if decoded and not packing.plain else fill,)
 
 
@@ -157,8 +157,9 @@ def storage_of(
     if unpacked is not None:
         return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, raw)
     native = coarse.dtype.newbyteorder("=")
-    brought = not total and (native.kind != "f" or coarse.plain)  # missing cells bring their own marks
-    mark = missing.rewritten(native) if brought or not missing.marks else missing.marks[0]
+    # a missing cell's parts keep the mark that it holds, unless shares of totals or unpacking of floats change it
+    keeps_marks = not total and (native.kind != "f" or coarse.plain)
+    mark = missing.rewritten(native) if keeps_marks or not missing.marks else missing.marks[0]
     return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, raw)
 
 
@@ -201,6 +202,6 @@ def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> Rang
     if stored.kind not in "iu" and not packing.plain:
         low, high = sorted((end - packing.offset) / packing.scale for end in (low, high))
     elif stored.kind == "i" and math.isfinite(low) and math.isfinite(high):
-        low, high = (_stored(stored.type(end), packing.dtype) for end in (low, high))
+        low, high = (_as_stored(stored.type(end), packing.dtype) for end in (low, high))
     least, most = stored_limits(packing.dtype) or (-math.inf, math.inf)
     return (low, high) if low < high and low < most and high > least else None

@@ -237,29 +237,31 @@ def _describe(
         raise InputError(f"grid without cells: {printable(y)} has {shape[0]}, {printable(x)} has {shape[1]}")
     rows, columns = _coordinate(dataset, y, ("Y", "latitude")), _coordinate(dataset, x, ("X", "longitude"))
     place = next((pair for pair in positions if set(dataset[pair[0]].dims[-2:]) == {y, x}), (None, None))
-    if place[0] is not None:  # which say it better than rows that are not numbered in order
+    if place[0] is not None:  # which is preferred to rows that are not numbered in order
         rows, columns = (n if n is not None and is_monotonic(dataset[n]) else None for n in (rows, columns))
-    kind: Kind
-    if rows is not None and columns is not None:
-        degrees = [degrees_of(dataset[n], n) is not None for n in (rows, columns)]
-        rotated = dataset[rows].attrs.get("standard_name") == "grid_latitude"
-        kind = "rotated" if rotated else "latitude-longitude" if all(degrees) else "projected"
-        if place[0] is not None and numbers_cells(dataset[rows]) and numbers_cells(dataset[columns]):
-            kind = "curvilinear"
-    else:
-        kind = "curvilinear" if place[0] is not None else "index"
+    kind = _kind(dataset, rows, columns, curvilinear=place[0] is not None)
     period, even = 0, False
     if kind in ("latitude-longitude", "projected", "rotated"):
         along_y, along_x = (axis_along(dataset, str(n)) for n in (rows, columns))
         even = along_y.even and along_x.even
         period = period_along(along_x) if kind != "projected" else 0
-        if kind == "projected" and place[0] is not None:  # x and y may only number the cells
-            period = _period(dataset, place, (y, x))
-    elif kind == "curvilinear":
+    if kind in ("projected", "curvilinear") and place[0] is not None:
         period = _period(dataset, place, (y, x))
     named = (_mapping(dataset[n], (rows, columns)) for n in members)
     mapping = next((m for m in named if m in dataset.variables), None)
     return CFGrid(y, x, shape, kind, rows, columns, place[0], place[1], mapping, period, even, members)
+
+
+def _kind(dataset: xr.Dataset, rows: str | None, columns: str | None, *, curvilinear: bool) -> Kind:
+    """Tell the kind of a grid by its coordinates of one dimension, and whether there are some of two as well."""
+    if rows is None or columns is None:
+        return "curvilinear" if curvilinear else "index"
+    if curvilinear and numbers_cells(dataset[rows]) and numbers_cells(dataset[columns]):
+        return "curvilinear"
+    if dataset[rows].attrs.get("standard_name") == "grid_latitude":
+        return "rotated"
+    degrees = all(degrees_of(dataset[name], name) is not None for name in (rows, columns))
+    return "latitude-longitude" if degrees else "projected"
 
 
 def _period(dataset: xr.Dataset, place: tuple[str | None, str | None], dims: tuple[str, str]) -> int:

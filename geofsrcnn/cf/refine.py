@@ -27,7 +27,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     join_names,
 )
-from geofsrcnn.cf.crs import crs_of, in_units_of, circumference_of
+from geofsrcnn.cf.crs import circumference_of, crs_of, in_units_of
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
@@ -88,18 +88,18 @@ class Refinement:
     def variables(
         self, dataset: xr.Dataset, upscaled: Callable[[str], xr.Variable], elsewhere: Collection[str] = ()
     ) -> dict[str, xr.Variable]:
-        """The variables of the finer dataset, each by its role: fields by `upscaled`, but for those made elsewhere."""
-        made: dict[str, xr.Variable] = {}
+        """The variables of the finer dataset, each by its role: fields by `upscaled`, without those `elsewhere`."""
+        fine: dict[str, xr.Variable] = {}
         for name, role in self.roles.items():
             if name in elsewhere or role is Role.OMITTED:
                 continue
             if role is Role.DERIVED:
-                made[name] = self.derived[name]
+                fine[name] = self.derived[name]
             elif role is Role.REPEATED:
-                made[name] = repeat_cells(dataset.variables[name], self.grid, self.factor)
+                fine[name] = repeat_cells(dataset.variables[name], self.grid, self.factor)
             else:
-                made[name] = dataset.variables[name] if role is Role.COPIED else upscaled(name)
-        return made | {name: variable for name, variable in self.derived.items() if name not in made}
+                fine[name] = dataset.variables[name] if role is Role.COPIED else upscaled(name)
+        return fine | {name: variable for name, variable in self.derived.items() if name not in fine}
 
 
 def refine(
@@ -138,20 +138,22 @@ def refine(
     """
     grid = find_grid(dataset, variables=variables, x=x, y=y)
     grid = replace(grid, period=grid.period or _period_by_crs(dataset, grid))
-    made = {
+    derived = {
         **_fine_axes(dataset, grid, factor),
         **_fine_places(dataset, grid, factor),
         **_fine_areas(dataset, grid, factor),
     }
-    made |= _fine_mappings(dataset, grid, made)
+    derived |= _fine_mappings(dataset, grid, derived)
     wanted = None if variables is None else _needed(dataset, grid.variables)
     quantities = _quantities(dataset, grid, kinds or {})
     roles: dict[str, Role] = {}
     for name, variable in ((str(n), v) for n, v in dataset.variables.items()):
-        derived = name in made
-        roles[name] = Role.DERIVED if derived else _role(dataset, name, variable, grid, wanted, quantities.get(name))
+        if name in derived:
+            roles[name] = Role.DERIVED
+        else:
+            roles[name] = _role(dataset, name, variable, grid, wanted, quantities.get(name))
     _warn_of_roles(roles, quantities, everything=wanted is None)
-    return Refinement(grid, factor, roles, quantities, made, fine_dataset_attrs(dataset.attrs, factor))
+    return Refinement(grid, factor, roles, quantities, derived, fine_dataset_attrs(dataset.attrs, factor))
 
 
 def _period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
@@ -256,38 +258,47 @@ def _role(
 
 def _fine_axes(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
     """Coordinates of one dimension and their bounds."""
-    made: dict[str, xr.Variable] = {}
+    derived: dict[str, xr.Variable] = {}
     for dim, main in ((grid.y, grid.y_coordinate), (grid.x, grid.x_coordinate)):
         for name, variable in ((str(n), dataset[n]) for n, v in dataset.variables.items() if v.dims == (dim,)):
             places = any(has_place_role(variable, name, role) for role in HORIZONTAL)
-            if name in made or not (name == main or places) or variable.dtype.kind not in "iuf":
+            if name in derived or not (name == main or places) or variable.dtype.kind not in "iuf":
                 continue
             if name != main and not is_monotonic(variable):
                 continue
             if numbers_cells(variable) and grid.kind in ("curvilinear", "index"):
-                first = variable.to_numpy()[0]
-                count = np.arange(variable.size * factor) + first
-                made[name] = xr.Variable((dim,), count.astype(variable.dtype), _coordinate_attrs(dataset, variable))
-                continue
-            axis, bounds = axis_along(dataset, name), bounds_name(dataset, variable)
-            fine = axis.split(factor)
-            shift = np.zeros(1)
-            if degrees_of(variable, name) == "longitude":  # back to the convention of the cell that it is part of
-                shift = np.repeat(coordinate_values(variable).astype(np.float64) - axis.values, factor)
-            attrs = _coordinate_attrs(dataset, variable)
-            if bounds is None and not fine.even:
-                bounds = _free_name(f"{name}_bnds", {*dataset.variables, *made})
-                attrs["bounds"] = bounds
-            made[name] = _float64((dim,), fine.values + shift, attrs)
-            if bounds is not None and bounds not in made:
-                stated = dataset.variables.get(bounds)
-                other = {str(d) for d, size in dataset.sizes.items() if size != 2}
-                dims = (dim, _free_name("bnds", other)) if stated is None else stated.dims
-                edges = fine.edges + shift[:, None]
-                if stated is not None and _runs_against(stated.to_numpy(), axis):
-                    edges = edges[:, ::-1]
-                made[bounds] = _float64(dims, edges, {} if stated is None else _unpacked_attrs(stated))
-    return made
+                numbers = np.arange(variable.size * factor) + variable.to_numpy()[0]
+                attrs = _coordinate_attrs(dataset, variable)
+                derived[name] = xr.Variable((dim,), numbers.astype(variable.dtype), attrs)
+            else:
+                derived |= _fine_axis(dataset, variable, factor, derived)
+    return derived
+
+
+def _fine_axis(
+    dataset: xr.Dataset, variable: xr.DataArray, factor: int, derived: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    """A coordinate of one dimension, and its bounds where they are stated or cells are uneven."""
+    name, (dim,) = str(variable.name), variable.dims
+    axis, bounds = axis_along(dataset, name), bounds_name(dataset, variable)
+    fine = axis.split(factor)
+    shift = np.zeros(1)
+    if degrees_of(variable, name) == "longitude":  # back to the convention of the cell that it is part of
+        shift = np.repeat(coordinate_values(variable).astype(np.float64) - axis.values, factor)
+    attrs = _coordinate_attrs(dataset, variable)
+    if bounds is None and not fine.even:
+        bounds = attrs["bounds"] = _free_name(f"{name}_bnds", {*dataset.variables, *derived})
+    found = {name: _float64((dim,), fine.values + shift, attrs)}
+    if bounds is None or bounds in derived:
+        return found
+    edges = fine.edges + shift[:, None]
+    stated = dataset.variables.get(bounds)
+    if stated is None:
+        others = {str(d) for d, size in dataset.sizes.items() if size != 2}
+        return found | {bounds: _float64((dim, _free_name("bnds", others)), edges, {})}
+    if _runs_against(stated.to_numpy(), axis):
+        edges = edges[:, ::-1]
+    return found | {bounds: _float64(stated.dims, edges, _unpacked_attrs(stated))}
 
 
 def _free_name(name: str, taken: Collection[Any]) -> str:
@@ -340,39 +351,50 @@ def _float64(dims: Sequence[Any], values: Array, attrs: Mapping[str, Any]) -> xr
 
 def _fine_places(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
     """Latitude and longitude of two and more dimensions, and their vertices."""
-    made: dict[str, xr.Variable] = {}
-    for latitude, longitude in positions_of(dataset):
-        both = dataset[latitude], dataset[longitude]
-        dims = both[0].dims
-        if set(dims[-2:]) != {grid.y, grid.x}:
-            continue
-        names = [bounds_name(dataset, v) for v in both]
-        corners = None if None in names else [dataset[n] for n in names]
-        if corners is not None and any(v.dims[:-1] != dims or v.shape[-1] != 4 for v in corners):
-            corners = None
-        values = [coordinate_values(v, marked=True).reshape(-1, *v.shape[-2:]) for v in both]
-        stated = (
-            None if corners is None else [coordinate_values(v, marked=True).reshape(-1, *v.shape[-3:]) for v in corners]
-        )
-        period = grid.period if dims[-1] == grid.x else 0
-        fine, orders = [], []
-        for i in range(len(values[0])):
-            vertices = None if stated is None else (stated[0][i], stated[1][i])
-            mesh, order = mesh_of(values[0][i], values[1][i], vertices, period=period)
-            fine.append(mesh.split(factor))
-            orders.append(order)
-        shape = (*both[0].shape[:-2], *(n * factor for n in both[0].shape[-2:]))
-        for variable, part in zip(both, ("latitude", "longitude"), strict=True):
-            cells = np.stack([getattr(mesh, part) for mesh in fine]).reshape(shape)
-            made[str(variable.name)] = _float64(dims, cells, _coordinate_attrs(dataset, variable))
-        if corners is not None:
-            for variable, part in zip(corners, ("latitudes", "longitudes"), strict=True):
-                cells = np.stack([getattr(m, part)[..., list(o)] for m, o in zip(fine, orders, strict=True)])
-                made[str(variable.name)] = _float64(variable.dims, cells.reshape(*shape, 4), _unpacked_attrs(variable))
-        else:
-            for variable in both:
-                made[str(variable.name)].attrs.pop("bounds", None)
-    return made
+    derived: dict[str, xr.Variable] = {}
+    for names in positions_of(dataset):
+        centres = [dataset[name] for name in names]
+        dims = centres[0].dims
+        if set(dims[-2:]) == {grid.y, grid.x}:
+            derived |= _split_places(dataset, centres, factor, grid.period if dims[-1] == grid.x else 0)
+    return derived
+
+
+def _vertices_of(dataset: xr.Dataset, centres: Sequence[xr.DataArray]) -> list[xr.DataArray]:
+    """Stated latitudes and longitudes of cells' four corners; none if they do not fit the centres."""
+    names = [bounds_name(dataset, each) for each in centres]
+    if None in names:
+        return []
+    vertices = [dataset[name] for name in names]
+    fit = all(each.dims[:-1] == centres[0].dims and each.shape[-1] == 4 for each in vertices)
+    return vertices if fit else []
+
+
+def _split_places(
+    dataset: xr.Dataset, centres: Sequence[xr.DataArray], factor: int, period: int
+) -> dict[str, xr.Variable]:
+    """Latitude and longitude of the parts of cells, and their vertices where the file states some."""
+    *lead, rows, columns = centres[0].shape  # a mesh for each index of leading dimensions, such as times
+    vertices = _vertices_of(dataset, centres)
+    latitudes, longitudes = (coordinate_values(v, marked=True).reshape(-1, rows, columns) for v in centres)
+    stated = [coordinate_values(v, marked=True).reshape(-1, rows, columns, 4) for v in vertices]
+    meshes, orders = [], []
+    for i, (latitude, longitude) in enumerate(zip(latitudes, longitudes, strict=True)):
+        mesh, order = mesh_of(latitude, longitude, (stated[0][i], stated[1][i]) if stated else None, period=period)
+        meshes.append(mesh.split(factor))
+        orders.append(list(order))
+    shape = (*lead, rows * factor, columns * factor)
+    derived: dict[str, xr.Variable] = {}
+    for variable, part in zip(centres, ("latitude", "longitude"), strict=True):
+        cells = np.stack([getattr(mesh, part) for mesh in meshes])
+        attrs = _coordinate_attrs(dataset, variable)
+        if not vertices:
+            attrs.pop("bounds", None)
+        derived[str(variable.name)] = _float64(variable.dims, cells.reshape(shape), attrs)
+    for variable, part in zip(vertices, ("latitudes", "longitudes"), strict=False):
+        corners = np.stack([getattr(m, part)[..., order] for m, order in zip(meshes, orders, strict=True)])
+        derived[str(variable.name)] = _float64(variable.dims, corners.reshape(*shape, 4), _unpacked_attrs(variable))
+    return derived
 
 
 def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.Variable]:
@@ -382,7 +404,7 @@ def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.
         for name in grid.variables
         for word in re.findall(r"area:\s*(\S+)", str(attribute(dataset[name], "cell_measures") or ""))
     }
-    made: dict[str, xr.Variable] = {}
+    derived: dict[str, xr.Variable] = {}
     for name, variable in dataset.variables.items():
         area = variable.attrs.get("standard_name") == "cell_area" or name in measured
         if not area or not {grid.y, grid.x} <= set(variable.dims):
@@ -393,8 +415,8 @@ def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.
             heights = np.abs(np.diff(np.sin(np.radians(fine.edges)), axis=1))[:, 0].reshape(-1, factor)
             shares = (heights / heights.sum(1, keepdims=True)).ravel()
         part = xr.Variable((grid.y,), shares / factor)
-        made[str(name)] = _share_out(repeat_cells(variable, grid, factor), part)
-    return made
+        derived[str(name)] = _share_out(repeat_cells(variable, grid, factor), part)
+    return derived
 
 
 def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
@@ -412,7 +434,7 @@ def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     return xr.Variable(area.dims, shared.astype(dtype), attrs, encoding | {"_FillValue": mark})
 
 
-def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
+def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, derived: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
     """Grid mappings, whose GeoTransform (GDAL's) follows the grid; without one where cells are uneven."""
     found: dict[str, xr.Variable] = {}
     for name, variable in dataset.variables.items():
@@ -420,8 +442,8 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, made: Mapping[str, xr.Vari
             continue
         attrs = dict(variable.attrs)
         del attrs["GeoTransform"]
-        if grid.even and grid.y_coordinate in made and grid.x_coordinate in made:
-            rows, columns = (made[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
+        if grid.even and grid.y_coordinate in derived and grid.x_coordinate in derived:
+            rows, columns = (derived[str(n)].to_numpy() for n in (grid.y_coordinate, grid.x_coordinate))
             if grid.kind == "latitude-longitude":
                 columns = unwrap(columns)
             if len(rows) > 1 and len(columns) > 1:
