@@ -240,7 +240,7 @@ def pack(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.flo
                 "units": p.units,
                 "transform": p.normalizer.transform,
                 "mean": float(p.normalizer.mean),
-                "spread": float(p.normalizer.spread),
+                "spread": float(p.normalizer.std),
                 "span": [float(end) for end in p.span],
                 "spacing": [float(step) for step in p.spacing],
                 "outside": float(p.outside),

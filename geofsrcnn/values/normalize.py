@@ -1,4 +1,4 @@
-"""Values of a variable as a network takes them: apply_transform, then standardised by stored constants.
+"""Values of a variable as a network takes them: transformed, then standardised by stored constants.
 
 For networks that are trained on pairs, where units and places carry meaning (the shipped ones need none of it).
 Arrays in, arrays out; constants are one number, or one for each cell of a fixed grid.
@@ -20,43 +20,43 @@ TRANSFORMS = ("none", "sqrt", "log1p")
 
 @dataclass(frozen=True)
 class Normalizer:
-    """``(transform(values) - mean) / spread``, and back.
+    """``(transform(values) - mean) / std``, and back.
 
     Parameters
     ----------
-    mean, spread : ndarray () or (y, x), float64
-        Of transformed values; the spread is positive.
+    mean, std : ndarray () or (y, x), float64
+        Mean and standard deviation of transformed values; the latter is positive.
     transform : {"none", "sqrt", "log1p"}
         ``sqrt`` and ``log1p`` of the magnitude, with the sign.
 
     Raises
     ------
     ConfigError
-        If there is no such transform, or a spread is not positive.
+        If there is no such transform, or a standard deviation is not positive.
 
     Examples
     --------
     >>> rain = np.array([0.0, 1.0, 4.0, 9.0])
-    >>> made = Normalizer.fit([rain], transform="sqrt")
-    >>> made.encode(rain).round(3)
+    >>> normalizer = Normalizer.fit([rain], transform="sqrt")
+    >>> normalizer.encode(rain).round(3)
     array([-1.342, -0.447,  0.447,  1.342])
-    >>> made.decode(made.encode(rain)).round(9)
+    >>> normalizer.decode(normalizer.encode(rain)).round(9)
     array([0., 1., 4., 9.])
     """
 
     mean: Array
-    spread: Array
+    std: Array
     transform: str = "none"
 
     def __post_init__(self) -> None:
         if self.transform not in TRANSFORMS:
             raise ConfigError(f"transform must be one of {', '.join(TRANSFORMS)}, got {self.transform!r}")
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.spread).all() and (self.spread > 0).all()):
-            raise ConfigError("mean and spread must be finite, the spread positive")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise ConfigError("mean and std must be finite, std positive")
 
     @classmethod
     def fit(cls, blocks: Iterable[Array], *, transform: str = "none", per_cell: bool = False) -> Normalizer:
-        """Mean and standard deviation of values that come in blocks; NaN does not count.
+        """Mean and standard deviation of values that come in blocks; NaN is left out.
 
         Sums are merged block by block (Chan, Golub, LeVeque 1983), so nothing but a block is held.
 
@@ -65,7 +65,7 @@ class Normalizer:
         blocks : iterable of ndarray (..., y, x)
             All values, a part at a time.
         transform : {"none", "sqrt", "log1p"}
-            Taken before.
+            Applied first.
         per_cell : bool
             Constants for each cell ``(y, x)``; those of cells without values are 0 and 1.
 
@@ -90,29 +90,29 @@ class Normalizer:
             count = total
         if not count.any():
             raise InputError("no valid value to standardise by")
-        spread = np.sqrt(squares / np.maximum(count, 1))
-        tiny = 1e-9 * np.maximum(np.abs(mean), 1e-30)
-        return cls(mean, np.where(spread > tiny, spread, 1.0), transform)
+        std = np.sqrt(squares / np.maximum(count, 1))
+        rounding = 1e-9 * np.maximum(np.abs(mean), 1e-30)  # all that varies in a constant field
+        return cls(mean, np.where(std > rounding, std, 1.0), transform)
 
     def encode(self, values: Array) -> Array:
         """Values as the network takes them."""
-        result: Array = (apply_transform(values, self.transform) - self.mean) / self.spread
+        result: Array = (apply_transform(values, self.transform) - self.mean) / self.std
         return result
 
     def decode(self, values: Array) -> Array:
         """The network's numbers in the variable's units."""
-        return undo_transform(values * self.spread + self.mean, self.transform)
+        return undo_transform(values * self.std + self.mean, self.transform)
 
 
 def apply_transform(values: Array, transform: str) -> Array:
-    """The transform of values."""
+    """Transform values, by a name of `TRANSFORMS`."""
     if transform == "sqrt":
         return np.sign(values) * np.sqrt(np.abs(values))
     return np.sign(values) * np.log1p(np.abs(values)) if transform == "log1p" else values
 
 
 def undo_transform(values: Array, transform: str) -> Array:
-    """Its inverse."""
+    """Invert `apply_transform`."""
     if transform == "sqrt":
         return np.asarray(np.sign(values) * values**2)
     return np.asarray(np.sign(values) * np.expm1(np.abs(values))) if transform == "log1p" else values

@@ -28,11 +28,11 @@ def test_constants_are_those_of_all_values(transform, per_cell, seed, cuts, leve
     known = np.isfinite(seen).any(axes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # cells without values
-        mean, spread = np.nanmean(seen, axes), np.nanstd(seen, axes)
+        mean, std = np.nanmean(seen, axes), np.nanstd(seen, axes)
     assert np.allclose(made.mean[known], np.asarray(mean)[known], rtol=1e-9)
-    assert np.allclose(made.spread[known], np.asarray(spread)[known], rtol=1e-6)
+    assert np.allclose(made.std[known], np.asarray(std)[known], rtol=1e-6)
     if per_cell:
-        assert (made.mean[0, 0], made.spread[0, 0]) == (0, 1)
+        assert (made.mean[0, 0], made.std[0, 0]) == (0, 1)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -46,17 +46,17 @@ def test_what_is_encoded_comes_back(transform, values):
 
 
 def test_constant_values_keep_their_scale():
-    """A field without spread is counted from its value, not divided by nothing."""
+    """A constant field is counted from its value, not divided by nothing."""
     made = Normalizer.fit([np.full((5, 2, 2), 273.15)])
     assert np.isclose(made.mean, 273.15, rtol=1e-12)
-    assert made.spread == 1.0
+    assert made.std == 1.0
 
 
 def test_refusals():
-    """No values, no such transform, a spread of 0."""
+    """No values, no such transform, a std of 0."""
     with pytest.raises(InputError, match="no valid value"):
         Normalizer.fit([np.full((2, 2), np.nan)])
     with pytest.raises(ConfigError, match="transform must be one of none, sqrt, log1p, got 'cube'"):
         Normalizer.fit([np.zeros((2, 2))], transform="cube")
-    with pytest.raises(ConfigError, match="spread positive"):
+    with pytest.raises(ConfigError, match="std positive"):
         Normalizer(np.zeros(()), np.zeros(()))
