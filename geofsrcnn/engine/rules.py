@@ -69,7 +69,7 @@ def rule_of(
     if value_range is not None:
         return rule
     unsigned |= stored is not None and stored[0] >= 0
-    return replace(rule, natural=_natural(quantity, extremes), watched=quantity.untold and not unsigned)
+    return replace(rule, natural=_natural(quantity, extremes), watched=quantity.unknown and not unsigned)
 
 
 def _start(period: float, value_range: Range | None, extremes: Extremes) -> float | None:

@@ -36,7 +36,7 @@ def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity]) -> Non
     """Say which bands are not made finer as a field is, where that was guessed."""
     pairs = list(zip(source.bands, quantities, strict=True))
     shown = printable(source.path.name)
-    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and not q.said]
+    classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and not q.given]
     if classes:
         warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
     totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]

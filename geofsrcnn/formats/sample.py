@@ -15,7 +15,7 @@ from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.classes import LEAST_CELLS, warn_of_classes
 from geofsrcnn.values.quantity import Kind, Quantity
-from geofsrcnn.values.sentinels import Glimpse, collar, sentinel, steps, warn_of_mark
+from geofsrcnn.values.sentinels import Sample, find_collar, find_sentinel, typical_step, warn_of_mark
 
 SIDE = 128
 """Rows and columns of a window that is looked at; there are nine, corners and edges among them."""
@@ -39,19 +39,19 @@ BANDS = 3
 """Bands that are looked at."""
 
 
-def glimpses(source: RasterSource) -> list[list[Glimpse]]:
+def read_samples(source: RasterSource) -> list[list[Sample]]:
     """Look at windows of the first bands, each band's in a list; none where that costs too much."""
     bands, rows, columns = source.shape
     if source.block_bytes > LARGEST_BLOCK:
         return []
-    found: list[list[Glimpse]] = [[] for _ in range(min(bands, BANDS))]
+    found: list[list[Sample]] = [[] for _ in range(min(bands, BANDS))]
     for (y0, y1), (x0, x1) in itertools.product(_places(rows), _places(columns)):
         stored, valid = source.look(Window(y0, y1, x0, x1), slice(0, len(found)))
         edges = np.zeros(stored.shape[1:], bool)
         edges[[k for k, there in ((0, y0 == 0), (-1, y1 == rows)) if there]] = True
         edges[:, [k for k, there in ((0, x0 == 0), (-1, x1 == columns)) if there]] = True
         for band, own in enumerate(found):
-            own.append(Glimpse(stored[band], valid[band], edges))
+            own.append(Sample(stored[band], valid[band], edges))
     return found
 
 
@@ -71,16 +71,16 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
         _warn_of_alpha(source)
         if source.raw:
             return
-        _warn_of_classes(source, [not q.said and q.kind is Kind.FIELD for q in quantities])
-        seen = glimpses(source)
+        _warn_of_classes(source, [not q.given and q.kind is Kind.FIELD for q in quantities])
+        seen = read_samples(source)
     except (*GDAL_ERRORS, OSError, MemoryError):  # the run says it where it matters
         return
     _warn_of_missing(source, seen)
     if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):
         warn(
             "W-STEPS",
-            f"{printable(source.path.name)} holds whole numbers that differ by {steps(seen[0]):g} from cell to cell, "
-            "so finer cells come out in steps: dtype='float32' keeps fractions",
+            f"{printable(source.path.name)} holds whole numbers that differ by {typical_step(seen[0]):g} from cell to "
+            "cell, so finer cells come out in steps: dtype='float32' keeps fractions",
         )
 
 
@@ -113,25 +113,25 @@ def _warn_of_classes(source: RasterSource, fields: Sequence[bool]) -> None:
             return
 
 
-def _warn_of_missing(source: RasterSource, seen: list[list[Glimpse]]) -> None:
+def _warn_of_missing(source: RasterSource, seen: list[list[Sample]]) -> None:
     """Say which value looks like that of missing cells, though nothing declares it."""
     declared = source.has_mask or source.alpha_as_mask or any(source.alpha)
     for band, own in zip(source.bands, seen, strict=False):
-        found = None if band.colour in COLOURS else sentinel(own)
+        found = None if band.colour in COLOURS else find_sentinel(own)
         if found is None and not declared and band.nodata is None:
-            found = collar(own)
+            found = find_collar(own)
         if found is not None:
             warn_of_mark(f"band {band.index} of {printable(source.path.name)}", found, f"with nodata={found}")
             return
 
 
-def _is_smooth(band: Band, seen: list[Glimpse]) -> bool:
+def _is_smooth(band: Band, seen: list[Sample]) -> bool:
     """Tell whether a band of integers is a surface such as a DEM, and not imagery, whose neighbours differ by more."""
     told = ELEVATION.search(f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}") or band.unit in METRES
     if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or told):
         return False
-    apart = steps(seen)
-    return apart is not None and 0 < apart <= SMOOTH
+    step = typical_step(seen)
+    return step is not None and 0 < step <= SMOOTH
 
 
 def _places(size: int) -> list[tuple[int, int]]:

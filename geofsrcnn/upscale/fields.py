@@ -31,7 +31,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import VALID
-from geofsrcnn.values.quantity import UNTOLD, Quantity
+from geofsrcnn.values.quantity import UNKNOWN, Quantity
 from geofsrcnn.values.storage import Storage
 
 Lead = tuple[slice, ...]
@@ -75,7 +75,7 @@ class Field:
     variable: xr.Variable
     dims: tuple[str, ...]
     factor: int
-    quantity: Quantity = UNTOLD
+    quantity: Quantity = UNKNOWN
     each: Sequence[Quantity] = ()
     total: bool = False
     raw: bool = False

@@ -10,7 +10,7 @@ from geofsrcnn.upscale.fields import Field, FieldSource
 from geofsrcnn.values.classes import warn_of_classes
 from geofsrcnn.values.encoding import refuse_lost_digits
 from geofsrcnn.values.quantity import Kind
-from geofsrcnn.values.sentinels import Glimpse, sentinel, warn_of_mark
+from geofsrcnn.values.sentinels import Sample, find_sentinel, warn_of_mark
 
 SIDE = 384
 """Cells along one side of the middle of the first grid that are looked at."""
@@ -34,7 +34,7 @@ def warn_of_values(field: Field) -> None:
     except (GeofsrcnnError, OSError, RuntimeError, ValueError, KeyError):  # the run says it where it matters
         return
     name = printable(field.name)
-    if valid.any() and (mark := sentinel([Glimpse(stored, valid, np.zeros(stored.shape, bool))])) is not None:
+    if valid.any() and (mark := find_sentinel([Sample(stored, valid, np.zeros(stored.shape, bool))])) is not None:
         warn_of_mark(name, mark, f"in its _FillValue (ncatted -a _FillValue,{name},o,f,{mark} FILE)")
-    if stored.dtype.kind in "iu" and field.storage.coarse.plain and field.quantity.untold:
+    if stored.dtype.kind in "iu" and field.storage.coarse.plain and field.quantity.unknown:
         warn_of_classes(name, stored, valid, f"say so with kinds={{'{name}': 'category'}}")

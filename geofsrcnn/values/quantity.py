@@ -60,10 +60,10 @@ POSITIVE = 0.0, math.inf
 class Certainty(Enum):
     """How far the evidence of what a variable is can be believed."""
 
-    SAID = "the user says it"
+    GIVEN = "the user gives it"
     STATED = "a convention states it"
     GUESSED = "words, units or the type tell it"
-    UNTOLD = "nothing tells it"
+    UNKNOWN = "nothing tells it"
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,22 @@ class Quantity:
     certainty: Certainty = Certainty.GUESSED
 
     @property
-    def said(self) -> bool:
-        """Tell whether the user says it."""
-        return self.certainty is Certainty.SAID
+    def given(self) -> bool:
+        """Tell whether the user gives it."""
+        return self.certainty is Certainty.GIVEN
 
     @property
     def stated(self) -> bool:
         """Tell whether a convention or the user says it, rather than words and units."""
-        return self.certainty in {Certainty.SAID, Certainty.STATED}
+        return self.certainty in {Certainty.GIVEN, Certainty.STATED}
 
     @property
-    def untold(self) -> bool:
+    def unknown(self) -> bool:
         """Tell whether nothing says what it is."""
-        return self.certainty is Certainty.UNTOLD
+        return self.certainty is Certainty.UNKNOWN
 
 
-UNTOLD = Quantity(Kind.FIELD, "nothing says otherwise", certainty=Certainty.UNTOLD)
+UNKNOWN = Quantity(Kind.FIELD, "nothing says otherwise", certainty=Certainty.UNKNOWN)
 """The quantity of a variable that nothing tells of."""
 
 
@@ -170,10 +170,10 @@ def quantity_of(header: Header) -> Quantity:
     Quantity(kind=<Kind.NEVER_NEGATIVE: 'never-negative'>, evidence="long_name 'Total precipitation'", \
 limits=(0.0, inf), period=None, certainty=<Certainty.GUESSED: 'words, units or the type tell it'>)
     """
-    for judge in (_of_type, _of_flags, _of_place, _of_code_units, _of_methods):
+    for judge in (_judge_type, _judge_flags, _judge_place, _judge_code_units, _judge_methods):
         if (found := judge(header)) is not None:
             return found
-    return _of_words(header)
+    return _judge_words(header)
 
 
 def is_precipitation(header: Header) -> bool:
@@ -219,7 +219,7 @@ def quantity_as(kind: str, header: Header) -> Quantity:
         period = units.period or 360.0
     elif wanted is Kind.TOTAL and quantity_of(header).limits is not None:
         limits = POSITIVE
-    return Quantity(wanted, "as you say", limits, period, Certainty.SAID)
+    return Quantity(wanted, "as you say", limits, period, Certainty.GIVEN)
 
 
 def header_of_band(
@@ -306,7 +306,7 @@ _CODE_FRACTION = re.compile(r"\d+_categor(?:y|ies)(?:_|$)")
 """Descriptions of WPS, "16-category top-layer soil type": fractions of each category, whose units read "category"."""
 
 
-def _of_type(header: Header) -> Quantity | None:
+def _judge_type(header: Header) -> Quantity | None:
     """Judge by the type alone."""
     try:
         kind = np.dtype(header.dtype).kind
@@ -321,7 +321,7 @@ def _of_type(header: Header) -> Quantity | None:
     return None
 
 
-def _of_flags(header: Header) -> Quantity | None:
+def _judge_flags(header: Header) -> Quantity | None:
     """Flags of CF 3.5, unless they only name values outside the valid range of a field."""
     for key in ("flag_values", "flag_masks", "flag_meanings"):
         if key in header.attrs and not _outside(header):
@@ -342,7 +342,7 @@ def _outside(header: Header) -> bool:
     return math.isfinite(high - low) and all(not low <= value <= high for value in values)
 
 
-def _of_place(header: Header) -> Quantity | None:
+def _judge_place(header: Header) -> Quantity | None:
     """Latitudes, longitudes, projected coordinates, and their bounds."""
     units, name = read_units(header.units), header.name.lower()
     if units.measure is Measure.PLACE:
@@ -359,7 +359,7 @@ def _of_place(header: Header) -> Quantity | None:
     return None
 
 
-def _of_code_units(header: Header) -> Quantity | None:
+def _judge_code_units(header: Header) -> Quantity | None:
     """Units that say that numbers stand for something else."""
     units = read_units(header.units)
     if units.measure is not Measure.CODE:
@@ -372,7 +372,7 @@ def _of_code_units(header: Header) -> Quantity | None:
     return Quantity(Kind.CATEGORY, f"units {_quote(header.units)}")
 
 
-def _of_methods(header: Header) -> Quantity | None:
+def _judge_methods(header: Header) -> Quantity | None:
     """Sums over area (CF 7.3), and spreads."""
     units = read_units(header.units)
     evidence = f"cell_methods {_quote(header.cell_methods)}"
@@ -380,8 +380,7 @@ def _of_methods(header: Header) -> Quantity | None:
         if method in {"standard_deviation", "variance", "range", "sum_of_squares", "root_mean_square"}:
             return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE, certainty=Certainty.STATED)
         if method == "sum" and _over_ground(names, header.horizontal) and not units.per_area:
-            said = _of_words(header)
-            limits = POSITIVE if said.limits is not None else None
+            limits = POSITIVE if _judge_words(header).limits is not None else None
             return Quantity(Kind.TOTAL, evidence, limits, certainty=Certainty.STATED)
     return None
 
@@ -395,14 +394,14 @@ def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
     return bool(over & area) or bool(over & rows and over & columns)
 
 
-def _of_words(header: Header) -> Quantity:
+def _judge_words(header: Header) -> Quantity:
     """Judge by the words of names, with the units."""
     units = read_units(header.units)
     stated = f"units {_quote(header.units)}"
     if units.measure is Measure.LOGARITHM:
         return Quantity(Kind.FIELD, stated)
     titles = _titles(header)
-    for judge in (_of_spread, _of_difference, _of_title):
+    for judge in (_judge_spread, _judge_difference, _judge_title):
         for evidence, text in titles:
             if (found := judge(header, units, evidence, text)) is not None:
                 by_convention = found.evidence.startswith("standard_name")
@@ -415,7 +414,7 @@ def _of_words(header: Header) -> Quantity:
         return Quantity(Kind.DIRECTION, stated, period=360.0)
     if header.coordinate and _integer(header) and units.plain:
         return Quantity(Kind.CATEGORY, "integers among the coordinates")
-    return UNTOLD
+    return UNKNOWN
 
 
 def _titles(header: Header) -> list[tuple[str, str]]:
@@ -437,14 +436,14 @@ _NUMBERED = re.compile(r"(gdal )?band( number)? \d+")
 """Long names that number what they name, as GDAL writes them."""
 
 
-def _of_spread(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+def _judge_spread(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """Standard deviations, squares and counts of whatever quantity."""
     if Word.SPREAD not in words_of(text) or _is_flag(header, units, text) or text.endswith("slope_direction"):
         return None
-    return _of_total(units, evidence, text) or Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
+    return _judge_total(units, evidence, text) or Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)
 
 
-def _of_difference(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+def _judge_difference(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """Differences and other quantities with a sign, whatever else the titles name."""
     signed = words_of(text)[:1] == (Word.DIFFERENCE,) or "net" in text.split("_")
     return Quantity(Kind.FIELD, evidence) if signed and not _is_flag(header, units, text) else None
@@ -456,12 +455,12 @@ def _is_flag(header: Header, units: Units, text: str) -> bool:
     return Word.FLAG in words_of(text) and units.plain and (last or _integer(header))
 
 
-def _of_title(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+def _judge_title(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """Judge by one text; None where it tells nothing."""
     words = words_of(text)
-    if Word.DIRECTION in words and (found := _of_direction(header, units, evidence, text)) is not None:
+    if Word.DIRECTION in words and (found := _judge_direction(header, units, evidence, text)) is not None:
         return found
-    if (found := _of_total(units, evidence, text)) is not None:
+    if (found := _judge_total(units, evidence, text)) is not None:
         return found
     if units.measure is Measure.PART and not (Word.FLAG in words and _integer(header)):
         return Quantity(Kind.FRACTION, f"units {_quote(header.units)}", units.share)
@@ -499,7 +498,7 @@ def _is_share(units: Units, text: str) -> bool:
     return Word.SHARE in words or cover or of_hundred
 
 
-def _of_direction(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
+def _judge_direction(header: Header, units: Units, evidence: str, text: str) -> Quantity | None:
     """A direction, if it is stated in an angle, or in nothing and named plainly; no function of one."""
     if _FUNCTION.search(text):
         return None
@@ -520,7 +519,7 @@ _HEADS = re.compile(
 """How names of directions end that state no units."""
 
 
-def _of_total(units: Units, evidence: str, text: str) -> Quantity | None:
+def _judge_total(units: Units, evidence: str, text: str) -> Quantity | None:
     """A total of a cell, told by its quantity and by units that name no area."""
     if units.per_area or "density" in text.split("_"):
         return None

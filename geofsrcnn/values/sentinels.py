@@ -30,7 +30,7 @@ CLASSES = 40
 """Values of classes are fewer."""
 
 
-class Glimpse(NamedTuple):
+class Sample(NamedTuple):
     """A window of one band, as stored."""
 
     values: Array
@@ -46,12 +46,12 @@ def warn_of_mark(what: str, mark: str, remedy: str) -> None:
     warn("W-NODATA", f"{words}: if they are, say so {remedy}")
 
 
-def sentinel(glimpses: Sequence[Glimpse]) -> str | None:
-    """A usual mark of missing cells, apart from all other values.
+def find_sentinel(samples: Sequence[Sample]) -> str | None:
+    """Find a usual mark of missing cells, apart from all other values.
 
     Parameters
     ----------
-    glimpses : sequence of Glimpse
+    samples : sequence of Sample
         Of one band.
 
     Returns
@@ -59,25 +59,25 @@ def sentinel(glimpses: Sequence[Glimpse]) -> str | None:
     str or None
         As it is stored, in as many digits as it takes.
     """
-    stored = np.concatenate([g.values[g.valid] for g in glimpses])
+    stored = np.concatenate([sample.values[sample.valid] for sample in samples])
     cells = stored.astype(np.float64)
     ends = (stored.min(), stored.max()) if stored.size > 1 else ()
-    return next((_spelt(end) for end in ends if _apart(end, cells)), None)
+    return next((_spell(end) for end in ends if _is_sentinel(end, cells)), None)
 
 
-def collar(glimpses: Sequence[Glimpse]) -> str | None:
-    """The smallest or largest value, if a scene's collar is made of it, as stored; of one band."""
-    cells = np.concatenate([g.values[g.valid] for g in glimpses]).astype(np.float64)
-    rim = np.concatenate([g.values[g.valid & g.edges] for g in glimpses]).astype(np.float64)
+def find_collar(samples: Sequence[Sample]) -> str | None:
+    """Return the smallest or largest value, as stored, if a scene's collar is made of it."""
+    cells = np.concatenate([sample.values[sample.valid] for sample in samples]).astype(np.float64)
+    rim = np.concatenate([sample.values[sample.valid & sample.edges] for sample in samples]).astype(np.float64)
     ends = (cells.min(), cells.max()) if rim.size else ()
-    return next((_spelt(e) for e in ends if (rim == e).mean() >= RIM and _is_collar(e, cells, glimpses)), None)
+    return next((_spell(e) for e in ends if (rim == e).mean() >= RIM and _is_collar(e, cells, samples)), None)
 
 
-def _spelt(value: np.generic) -> str:
+def _spell(value: np.generic) -> str:
     return str(value).removesuffix(".0")
 
 
-def _apart(end: np.generic, cells: Array) -> bool:
+def _is_sentinel(end: np.generic, cells: Array) -> bool:
     """Tell whether the smallest or largest value is a mark: a usual one with a gap beside it, several times."""
     same = cells == float(end)
     others = cells[~same]
@@ -85,7 +85,7 @@ def _apart(end: np.generic, cells: Array) -> bool:
         return False
     unsigned = end.dtype.kind == "u" and int(end) in UNSIGNED_ENDS
     top = unsigned and float(end) > 3 * max(others.max(initial=0.0), 1.0)
-    usual = top or end in ENDS or NINES.fullmatch(_spelt(end)) is not None
+    usual = top or end in ENDS or NINES.fullmatch(_spell(end)) is not None
     if not others.size:
         return usual
     gap = np.abs(others - float(end)).min()
@@ -94,34 +94,34 @@ def _apart(end: np.generic, cells: Array) -> bool:
     return bool(abs(float(end)) > BEYOND * max(np.abs(others).max(), 1.0))
 
 
-def _is_collar(end: float, cells: Array, glimpses: Sequence[Glimpse]) -> bool:
+def _is_collar(end: float, cells: Array, samples: Sequence[Sample]) -> bool:
     """Tell whether a value fills a solid area, its surroundings far from it: a scene's collar, not a sea at 0 m."""
     others = cells[cells != end]
     if others.size < 200 or len(np.unique(others)) <= CLASSES:
         return False
     spread = float(np.subtract(*np.percentile(others, [95, 5])))
     solid, total, beside = 0, 0, []
-    for g in glimpses:
-        same = g.values == end
+    for sample in samples:
+        same = sample.values == end
         around = np.pad(same, 1, mode="edge")
         near = [around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]]
         solid, total = solid + int((same & np.logical_and.reduce(near)).sum()), total + int(same.sum())
-        beside.append(g.values[g.valid & ~same & np.logical_or.reduce(near)])
+        beside.append(sample.values[sample.valid & ~same & np.logical_or.reduce(near)])
     border = np.concatenate(beside).astype(np.float64)
     far = np.abs(border - end) >= 0.25 * spread
     return bool(spread > 0 and border.size >= 20 and solid >= 0.85 * total and far.mean() >= 0.8)
 
 
-def steps(glimpses: Sequence[Glimpse]) -> float | None:
-    """How far apart neighbours of an integer band are where they differ, in the middle; None for classes."""
-    cells = np.concatenate([g.values[g.valid] for g in glimpses])
+def typical_step(samples: Sequence[Sample]) -> float | None:
+    """Return the median difference of unequal neighbours of an integer band; None for classes."""
+    cells = np.concatenate([sample.values[sample.valid] for sample in samples])
     if cells.dtype.kind not in "iu" or len(np.unique(cells)) <= CLASSES:
         return None
     found = []
-    for g in glimpses:
-        values = g.values.astype(np.float64)
-        both = g.valid[:, 1:] & g.valid[:, :-1]
+    for sample in samples:
+        values = sample.values.astype(np.float64)
+        both = sample.valid[:, 1:] & sample.valid[:, :-1]
         found.append(np.abs(np.diff(values, axis=1))[both])
     differences = np.concatenate(found)
-    differences = differences[differences > 0]  # a sea is no slope
+    differences = differences[differences > 0]  # flat areas, such as a sea, have no step
     return float(np.median(differences)) if differences.size else None

@@ -10,7 +10,7 @@ import pytest
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning
 from geofsrcnn.formats.raster import RasterSource
-from geofsrcnn.formats.sample import SIDE, glimpses
+from geofsrcnn.formats.sample import SIDE, read_samples
 from tests.support.rasters import terrain, write
 
 
@@ -134,9 +134,9 @@ def test_the_look_is_bounded(tmp_path, monkeypatch):
     """Nine windows at the corners, edges and the middle, whatever the size; none of a raster in huge blocks."""
     large = write(tmp_path / "large.tif", np.zeros((2000, 3000), "uint8"), tiled=True)
     with RasterSource(large) as source:
-        (seen,) = glimpses(source)
+        (seen,) = read_samples(source)
     assert [g.values.shape for g in seen] == 9 * [(SIDE, SIDE)]
     assert sum(int(g.edges.sum()) for g in seen) == 4 * (2 * SIDE - 1) + 4 * SIDE
     monkeypatch.setattr("geofsrcnn.formats.sample.LARGEST_BLOCK", 256 * 256 - 1)
     with RasterSource(large) as source:
-        assert glimpses(source) == []
+        assert read_samples(source) == []

@@ -204,13 +204,13 @@ def test_limits_that_coarse_values_pass_are_none():
         (Header("a", units="kg", standard_name="atmosphere_mass_of_carbon_dioxide"), Certainty.STATED),
         (Header("a", attrs={"flag_values": [1, 2]}), Certainty.STATED),
         (Header("population", units="persons"), Certainty.GUESSED),
-        (Header("a"), Certainty.UNTOLD),
+        (Header("a"), Certainty.UNKNOWN),
     ],
 )
 def test_certainty_follows_who_says_it(header, certainty):
     """Conventions state, words and units let guess, nothing tells nothing; what the user says is said."""
     assert quantity_of(header).certainty is certainty
-    assert quantity_as("field", header).certainty is Certainty.SAID
+    assert quantity_as("field", header).certainty is Certainty.GIVEN
 
 
 @pytest.mark.parametrize(
