@@ -1,4 +1,4 @@
-"""Packed files: what they hold, said so that one can unpack it, and one of their files unpacked for a while."""
+"""Packed files: refused with the way to unpack them, or one of the files within unpacked for a while."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 """Names of a ZIP that a message lists."""
 
 _BLOCK = 8 * 2**20
-_SPARE = 2**28  # bytes that are left free on the disk
+_RESERVE = 2**28  # bytes that are left free on the disk
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 """Functions that open files which hold one packed file."""
@@ -41,12 +41,12 @@ def refuse_packed(path: Path, kind: Signature) -> None:
     """
     shown = printable(path.name)
     if kind == "archive":
-        names = zip_names(path)
+        names = zip_names(path) or []
         one = f", or read one of its files with inside='{printable(names[0])}'" if names else ""
         words = f"{PACKED[kind]}, of {_listed(names) or 'nothing'}: {shown}: {_INSTEAD[kind]}"
         raise InputError(f"{words}{one}")
     if kind in PACKED:
-        one = f", or read it with inside='{printable(_single(path))}'" if kind in _OPENERS else ""
+        one = f", or read it with inside='{printable(_name_within(path))}'" if kind in _OPENERS else ""
         raise InputError(f"{PACKED[kind]}: {shown}: {_INSTEAD.get(kind, 'unpack it first')}{one}")
 
 
@@ -104,7 +104,11 @@ def unpack(path: Path, inside: str | None) -> Iterator[Path]:
 def _choose(path: Path, inside: str) -> tuple[str, list[str]]:
     """Choose the file that is asked for, and those beside it that belong to it: headers, projections, statistics."""
     kind, shown = sniff(path), printable(path.name)
-    names = zip_names(path) if kind in ("archive", "ZIP") else [_single(path)] if kind in _OPENERS else []
+    names: list[str] = []
+    if kind in ("archive", "ZIP"):
+        names = zip_names(path) or []
+    elif kind in _OPENERS:
+        names = [_name_within(path)]
     if not names:
         raise UsageError(f"inside= is for packed files, which {shown} is not")
     found = [name for name in names if name == inside] or [name for name in names if _last_part(name) == inside]
@@ -143,11 +147,11 @@ def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 def _copy(packed: IO[bytes], file: IO[bytes], folder: Path, shown: str) -> None:
     while block := packed.read(_BLOCK):
-        if shutil.disk_usage(folder).free < _SPARE:
+        if shutil.disk_usage(folder).free < _RESERVE:
             raise LimitError(f"no room to unpack {shown} in {printable(folder.parent)}: set TMPDIR to a larger disk")
         file.write(block)
 
 
-def _single(path: Path) -> str:
+def _name_within(path: Path) -> str:
     """The name of the only file of a gzip, bzip2 or xz file."""
     return path.stem if path.suffix.lower() in SINGLE_SUFFIXES.values() else path.name

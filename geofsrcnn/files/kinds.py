@@ -151,12 +151,7 @@ def driver_of(path: Path) -> str | None:
     return next((driver for magic, driver in DRIVERS.items() if start.lstrip(b"\xef\xbb\xbf").startswith(magic)), None)
 
 
-def zip_names(path: Path) -> list[str]:
-    """List the files in a ZIP; none if it cannot be read."""
-    return _zip_names(path) or []
-
-
-def _zip_names(path: Path) -> list[str] | None:
+def zip_names(path: Path) -> list[str] | None:
     """List the files in a ZIP; None if it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -167,7 +162,7 @@ def _zip_names(path: Path) -> list[str] | None:
 
 def _is_plain_zip(path: Path) -> bool:
     """Tell whether a ZIP can be read and holds no Zarr store."""
-    names = _zip_names(path)
+    names = zip_names(path)
     return names is not None and not any(name.rpartition("/")[2] in ZARR_MARKS for name in names)
 
 

@@ -70,7 +70,7 @@ def _without_secrets(text: str) -> str:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written; nothing if it is gone.
+    """Return numbers that change when a file is replaced or written; none if it is gone.
 
     Of a Zarr folder: when files came or went in any of its folders (chunks are replaced, not written in place), and
     the files with metadata.
@@ -79,7 +79,7 @@ def identity(path: Path) -> tuple[int, ...]:
 
 
 def watch_changes(paths: Sequence[Path]) -> Callable[[], None]:
-    """Return what raises an InputError if one of these inputs is not as it is now."""
+    """Return a function that raises an InputError if one of these inputs is not as it is now."""
     before = [identity(path) for path in paths]
 
     def check_unchanged() -> None:
@@ -91,7 +91,7 @@ def watch_changes(paths: Sequence[Path]) -> Callable[[], None]:
 
 
 def fingerprint(path: Path) -> str:
-    """The same of what every machine sees alike: sizes and times of change; empty if the file is gone."""
+    """Like `identity`, of what every machine sees alike: sizes and times of change; empty if the file is gone."""
     states = _states(path)
     if len(states) == 1:
         return f"{states[0].st_size}-{states[0].st_mtime_ns}"

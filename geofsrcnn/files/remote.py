@@ -1,7 +1,7 @@
 """Remote input, where it is asked for: https, s3 and gs through fsspec, from hosts and buckets that were named.
 
 A file is fetched whole, checked, and then read like any local one; of a Zarr store chunks are read as they are needed.
-What fails is tried again, and in the end an error: never zeros.
+What fails is tried again, and in the end an error, not a missing chunk, which would read as zeros.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TIMEOUT = 30
 """Seconds without an answer, or without a byte of it."""
 
 BLOCK = 8 * 2**20
-"""Bytes that are compared at once."""
+"""Bytes that are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _fetch(files: Any, path: str, folder: Path, shown: str, meanwhile: Callable[
         if size is not None and found != size:
             raise OSError(f"{found} bytes came instead of {size}")
 
-    _waiting(lambda: with_retries(fetch, shown), meanwhile)
+    _run_in_thread(lambda: with_retries(fetch, shown), meanwhile)
     if _state(files, path, shown, meanwhile) != before:
         raise RemoteError(f"{shown} changed while it was fetched: run again")
     return target
@@ -196,7 +196,7 @@ def _state(files: Any, path: str, shown: str, meanwhile: Callable[[], None]) -> 
         files.invalidate_cache()
         return dict(files.info(path))
 
-    about = _waiting(lambda: with_retries(ask, shown), meanwhile)
+    about = _run_in_thread(lambda: with_retries(ask, shown), meanwhile)
     size = about.get("size")
     return (None if size is None else int(size)), str(about.get("ETag") or about.get("etag") or "")
 
@@ -224,13 +224,13 @@ def with_retries(request: Callable[[], Any], shown: str, verb: str = "read") -> 
 
 def refusal(raised: Exception, shown: str, attempt: int, verb: str = "read") -> GeofsrcnnError | None:
     """Return the error that a request is given up with; None if it is worth another attempt."""
-    error = _behind(raised)
+    error = _cause_of(raised)
     if isinstance(error, GeofsrcnnError):
         return error
     if isinstance(error, (FileNotFoundError, PermissionError)):
         words = "not found" if isinstance(error, FileNotFoundError) else "no permission"
         return RemoteError(f"cannot {verb} {shown}: {words}: check the URL and your credentials")
-    if attempt == ATTEMPTS - 1 or is_final(error):
+    if attempt == ATTEMPTS - 1 or _is_final(error):
         return RemoteError(f"cannot {verb} {shown} ({reason(error)}), tried {attempt + 1} times")
     return None
 
@@ -248,16 +248,16 @@ def _close(files: Any) -> None:
         sync(close())
 
 
-def _behind(error: Exception) -> BaseException:
-    """Return what happened: fsspec calls every failed look at a URL a file that is not found."""
+def _cause_of(error: Exception) -> BaseException:
+    """Return the error behind fsspec's, which calls every failed look at a URL a file that is not found."""
     cause = error.__cause__
     if isinstance(error, FileNotFoundError) and cause is not None and getattr(cause, "status", None) != 404:
         return cause
     return error
 
 
-def is_final(error: BaseException) -> bool:
-    """Answers that will not change: 4xx but for timeouts and too many requests."""
+def _is_final(error: BaseException) -> bool:
+    """Tell whether a server will not change its answer: 4xx but for timeouts and too many requests."""
     status = getattr(error, "status", None)
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429)
 
@@ -272,8 +272,8 @@ def reason(error: BaseException) -> str:
     return printable(str(error).split("?", 1)[0].strip() or type(error).__name__)[:200]
 
 
-def _waiting(work: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
-    """The result of work in another thread, with calls of `meanwhile` until it comes."""
+def _run_in_thread(work: Callable[[], Any], meanwhile: Callable[[], None]) -> Any:
+    """Return the result of work in another thread, calling `meanwhile` until it comes."""
     done: dict[str, Any] = {}
 
     def run() -> None:
@@ -368,4 +368,4 @@ def upload(path: Path, url: str, allowed: Sequence[str], meanwhile: Callable[[],
                 raise OSError("what was uploaded differs")
 
     for each, name in names.items():
-        _waiting(lambda each=each, name=name: with_retries(lambda: send(each, name), shown, "write"), meanwhile)  # type: ignore[misc]
+        _run_in_thread(lambda each=each, name=name: with_retries(lambda: send(each, name), shown, "write"), meanwhile)  # type: ignore[misc]
