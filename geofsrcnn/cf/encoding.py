@@ -157,9 +157,9 @@ def storage_of(
     if unpacked is not None:
         return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, raw)
     native = coarse.dtype.newbyteorder("=")
-    # a missing cell's parts keep the mark that it holds, unless shares of totals or unpacking of floats change it
-    keeps_marks = not total and (native.kind != "f" or coarse.plain)
-    mark = missing.rewritten(native) if keeps_marks or not missing.marks else missing.marks[0]
+    # the parts of a missing cell hold its mark already, unless arithmetic in floats has changed it
+    changed = total or (native.kind == "f" and not coarse.plain) or (native.kind in "iu" and native.itemsize == 8)
+    mark = missing.marks[0] if missing.marks and changed else None
     return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, raw)
 
 

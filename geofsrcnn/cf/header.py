@@ -21,19 +21,7 @@ def coordinates_of(dataset: xr.Dataset) -> set[str]:
 
 
 def header_of(dataset: xr.Dataset, name: str, coordinates: Collection[str], horizontal: tuple[str, ...] = ()) -> Header:
-    """The header of a variable, decoded or not.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        That it stands in.
-    name : str
-        Its name.
-    coordinates : collection of str
-        Those of `coordinates_of`.
-    horizontal : tuple of str
-        Dimensions that lie along the ground.
-    """
+    """The header of a variable, decoded or not; `coordinates` are those of `coordinates_of`."""
     variable = dataset.variables[name]
     attrs = dict(variable.attrs)
     attrs |= {key: variable.encoding[key] for key in SCALING if key in variable.encoding}

@@ -78,7 +78,7 @@ class GeoTIFFWriter:
 
     def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
         self._path, self._dataset, self._form = path, dataset, form
-        self._grid, self._turned = north_up(grid)
+        self._grid, self._flipped = north_up(grid)
         self._sink: GeoTiffSink | None = None
         self._missing = Missing()
         self._lead: tuple[int, ...] = ()
@@ -122,13 +122,15 @@ class GeoTIFFWriter:
     def write(self, name: str, index: Index, values: Array) -> None:
         """Some bands of a window."""
         assert self._sink is not None, name
-        turns = zip(index[-2:], self._grid.shape, self._turned, strict=True)
-        rows, columns = (slice(n - part.stop, n - part.start) if turn else part for part, n, turn in turns)
+        sides = zip(index[-2:], self._grid.shape, self._flipped, strict=True)
+        rows, columns = (slice(n - part.stop, n - part.start) if flip else part for part, n, flip in sides)
         window = Window(rows.start, rows.stop, columns.start, columns.stop)
         bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
         layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
         layers = layers.view(self._dtype)
-        layers = np.ascontiguousarray(np.flip(layers, tuple(axis for axis, turn in enumerate(self._turned, 1) if turn)))
+        layers = np.ascontiguousarray(
+            np.flip(layers, tuple(axis for axis, flip in enumerate(self._flipped, 1) if flip))
+        )
         for band, layer in zip(bands, layers, strict=True):
             cells = Cells(layer[None], self._missing.valid(layer)[None])
             self._sink.write(window, cells, slice(int(band), int(band) + 1))
@@ -178,14 +180,14 @@ def _labels(dataset: xr.Dataset, dim: str, size: int) -> list[str]:
 
 
 def north_up(grid: Grid) -> tuple[Grid, tuple[bool, bool]]:
-    """A grid whose rows go south and whose columns go east, and whether rows and columns are turned for it."""
+    """A grid whose rows go south and whose columns go east, and whether rows and columns are flipped for it."""
     t = grid.affine
     if t is None:
         return grid, (False, False)
-    (rows, columns), turned = grid.shape, (t.e > 0, t.a < 0)
-    top, down = (t.f + t.e * rows, -t.e) if turned[0] else (t.f, t.e)
-    left, right = (t.c + t.a * columns, -t.a) if turned[1] else (t.c, t.a)
-    return replace(grid, affine=Affine(right, t.b, left, t.d, down, top)), turned
+    (rows, columns), flipped = grid.shape, (t.e > 0, t.a < 0)
+    top, down = (t.f + t.e * rows, -t.e) if flipped[0] else (t.f, t.e)
+    left, right = (t.c + t.a * columns, -t.a) if flipped[1] else (t.c, t.a)
+    return replace(grid, affine=Affine(right, t.b, left, t.d, down, top)), flipped
 
 
 def even_rows(dataset: xr.Dataset, grid: CFGrid) -> slice:

@@ -30,19 +30,10 @@ def read_grid(dataset: Any, shown: str, stated: str | None = None) -> Grid:
 
     Where both a transform and ground control points are stated, the transform counts, as it does for GDAL.
 
-    Parameters
-    ----------
-    dataset : DatasetReader
-        Of rasterio.
-    shown : str
-        Its name in messages.
-    stated : str, optional
-        CRS instead of the file's.
-
     Raises
     ------
     UsageError
-        If that is none.
+        If the CRS that is stated instead of the file's is none.
     """
     with quiet():
         affine, crs = dataset.transform, dataset.crs

@@ -29,7 +29,7 @@ from geofsrcnn.formats.creation import Format, default_compression, takes_predic
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet, reason
 from geofsrcnn.formats.georeference import DatedCRS
 from geofsrcnn.formats.raster import Band
-from geofsrcnn.formats.tiff import ROOM, nodata_text, write_nodata
+from geofsrcnn.formats.tiff import NODATA_PLACEHOLDER, nodata_text, write_nodata
 from geofsrcnn.formats.writer import DIFFERS, checksum, mismatch
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
@@ -129,7 +129,7 @@ class GeoTiffSink:
         self._storages = {b.index: self._storage(b) for b in source.bands}
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
-        written = _plain(path) if form.cog else path
+        written = _before_cog(path) if form.cog else path
         try:
             with writing_env(), quiet():
                 self._dataset = rasterio.open(written, "w", **options)
@@ -156,7 +156,7 @@ class GeoTiffSink:
         return types.pop()
 
     def _output_nodata(self) -> float | None:
-        stated = {_spelt(b.nodata) for b in self._source.bands}
+        stated = {_spell(b.nodata) for b in self._source.bands}
         if stated == {"none", "nan"}:  # which is missing in all bands
             stated = {"nan"}
         if len(stated) > 1:
@@ -199,7 +199,7 @@ class GeoTiffSink:
             "WIDTH": g.shape[1],
             "COUNT": len(self._order),
             "DTYPE": self.dtype.name,
-            "NODATA": self.nodata if self._exact_nodata is None else ROOM,
+            "NODATA": self.nodata if self._exact_nodata is None else NODATA_PLACEHOLDER,
             "CRS": DatedCRS.of(g.crs, g.epoch),
             "TRANSFORM": g.affine,
         }
@@ -228,12 +228,11 @@ class GeoTiffSink:
 
     def _colours(self) -> dict[str, str]:
         colours = [self._bands[i].colour for i in self._order]
-        meant = dict(self._source.creation)
-        kind = meant.pop("ALPHA", "YES")
-        options = meant
+        options = dict(self._source.creation)
+        kind = options.pop("ALPHA", "YES")
         lost = {
             "that colours are multiplied with alpha": kind == "PREMULTIPLIED" and ColorInterp.alpha in colours,
-            "that the smallest value is white": meant.get("PHOTOMETRIC") == "MINISWHITE",
+            "that the smallest value is white": options.get("PHOTOMETRIC") == "MINISWHITE",
         }
         for what in (what for what, there in lost.items() if there and self._form.cog):
             warn("W-COG", f"GDAL's COGs cannot say {what}: leave out cog=True to keep that")
@@ -254,12 +253,12 @@ class GeoTiffSink:
         d.scales = [self._bands[i].scale for i in self._order]
         d.offsets = [self._bands[i].offset for i in self._order]
         for index in self._order:
-            d.update_tags(self._position[index], **_possible(self._bands[index].tags))
+            d.update_tags(self._position[index], **_without_reserved(self._bands[index].tags))
             for name, tags in self._bands[index].domains.items():
                 d.update_tags(self._position[index], ns=name, **_of_domain(name, tags))
         for name, tags in source.domains.items():
             d.update_tags(ns=name, **_of_domain(name, tags))
-        d.update_tags(**{**_possible(source.tags), **self._form.provenance})
+        d.update_tags(**{**_without_reserved(source.tags), **self._form.provenance})
         g = self._grid
         if g.gcps:
             points = [
@@ -271,16 +270,7 @@ class GeoTiffSink:
             d.rpcs = g.rpcs
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Write a window of some bands.
-
-        Parameters
-        ----------
-        window : Window
-            Fine cells.
-        cells : Cells
-            Fine values in physical units, validity, alpha and mask.
-        bands : slice
-            Of the bands to upscale.
+        """Write a window of some of the bands to upscale, and what of alpha and mask its cells hold.
 
         Raises
         ------
@@ -313,14 +303,7 @@ class GeoTiffSink:
         self._checksums.append((window, indexes, checksum(stored)))
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
-        """Close the file, make it a COG if asked, and read back every window that was written.
-
-        Parameters
-        ----------
-        each_window : callable
-            Called after each window that was read back; what it raises ends the run.
-        threads : int
-            That read back, if there are as many cores.
+        """Close the file, make it a COG if asked, and read back every window, calling `each_window` after each.
 
         Raises
         ------
@@ -331,7 +314,7 @@ class GeoTiffSink:
             with writing_env():
                 self._dataset.close()
                 if self._exact_nodata is not None and self._on_disk:
-                    write_nodata(_plain(self._path) if self._form.cog else self._path, self._exact_nodata)
+                    write_nodata(_before_cog(self._path) if self._form.cog else self._path, self._exact_nodata)
                 if self._form.cog:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
@@ -339,7 +322,7 @@ class GeoTiffSink:
         self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
-        plain = _plain(self._path)
+        plain = _before_cog(self._path)
         categories = self._source.colourmap is not None
         asked = {key.upper(): value for key, value in self._form.options.items()}
         options = {"COMPRESS": asked.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
@@ -407,13 +390,6 @@ class GeoTiffSink:
 def rehearse(source: RasterMetadata, grid: Grid, form: Format, *, masked: bool = False) -> None:
     """Write a tiny output like the one to come in memory, and read it back: what fails, fails before the work.
 
-    Parameters
-    ----------
-    source, grid, form
-        As for `GeoTiffSink`.
-    masked : bool
-        A mask is written as well.
-
     Raises
     ------
     UsageError, InputError, OutputError
@@ -432,13 +408,13 @@ def rehearse(source: RasterMetadata, grid: Grid, form: Format, *, masked: bool =
             )
             sink.finish(threads=1)
     finally:
-        for each in (path, _plain(path)):
+        for each in (path, _before_cog(path)):
             if rasterio.shutil.exists(str(each)):
                 rasterio.shutil.delete(str(each), driver="GTiff")
 
 
-def _plain(path: Path) -> Path:
-    """Where what GDAL makes a COG of is written."""
+def _before_cog(path: Path) -> Path:
+    """The file that GDAL makes a COG of."""
     return path.with_name(f"{path.stem}-plain.tif")
 
 
@@ -450,7 +426,7 @@ def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
     return np.rint(share * np.iinfo(dtype).max).astype(dtype)
 
 
-def _possible(tags: Mapping[str, str]) -> dict[str, str]:
+def _without_reserved(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags without those that rasterio would take for its own arguments."""
     return {key: value for key, value in tags.items() if key not in ("bidx", "ns")}
 
@@ -458,7 +434,7 @@ def _possible(tags: Mapping[str, str]) -> dict[str, str]:
 def _of_domain(name: str, tags: Mapping[str, str]) -> dict[str, str]:
     """Tags of a domain; a document is what rasterio reads as one value and would write cut at its first ``=``."""
     if not name.startswith("xml:"):
-        return _possible(tags)
+        return _without_reserved(tags)
     parts = (text.partition("=") for text in tags.values())
     return {key: value for key, sep, value in parts if sep}
 
@@ -470,7 +446,7 @@ def _reading(path: Path) -> Iterator[Any]:
         yield dataset
 
 
-def _spelt(nodata: float | None) -> str:
+def _spell(nodata: float | None) -> str:
     if nodata is None:
         return "none"
     return str(nodata) if isinstance(nodata, int) else repr(float(nodata))

@@ -48,16 +48,9 @@ def has_fields(variables: Mapping[str, xr.Variable]) -> bool:
 
 
 def choose_group(found: Mapping[str, bool], wanted: str | None, shown: str) -> str:
-    """The group to read: the one asked for, else the root, else the only one; those without fields do not count.
+    """Choose the group to read: the one asked for, else the root, else the only one that may have fields.
 
-    Parameters
-    ----------
-    found : dict of str to bool
-        Groups that have variables, and whether these may be fields; "" is the root.
-    wanted : str, optional
-        As the user typed it.
-    shown : str
-        The file, for messages.
+    `found` are groups that have variables, and whether these may be fields; "" is the root.
 
     Raises
     ------
@@ -82,15 +75,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def with_parents(group: str, read: Callable[[str], xr.Dataset]) -> xr.Dataset:
-    """A group's variables, and those of the groups around it that it refers to or that are its coordinates (CF 2.7).
-
-    Parameters
-    ----------
-    group : str
-        Its path, parts between slashes; "" is the root.
-    read : callable
-        Opens a group.
-    """
+    """A group's variables, and those of the groups around it that it refers to or that are its coordinates (CF 2.7)."""
     dataset = _with_paths(read(group), group, read)
     parts = group.split("/") if group else []
     unlimited = set(dataset.encoding.get("unlimited_dims", ()))

@@ -33,13 +33,6 @@ DEFAULT_FORM = "NETCDF4"
 def open_file(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
     """A file's variables as they are stored: nothing decoded, nothing read before it is asked for.
 
-    Parameters
-    ----------
-    path : Path
-        NetCDF of any kind.
-    group : str, optional
-        Which group, where there are several.
-
     Raises
     ------
     InputError
@@ -149,9 +142,9 @@ class NetCDFWriter:
                 options = {"chunksizes": tuple(new.chunks), **_filters(new.encoding)}
             fill = new.attrs.get("_FillValue")
             dtype = new.dtype.newbyteorder("=")
-            made = self._file.createVariable(new.name, dtype, tuple(new.sizes), fill_value=fill, **options)
-            made.set_auto_maskandscale(False)
-            made.setncatts(_holdable({key: value for key, value in new.attrs.items() if key != "_FillValue"}))
+            variable = self._file.createVariable(new.name, dtype, tuple(new.sizes), fill_value=fill, **options)
+            variable.set_auto_maskandscale(False)
+            variable.setncatts(_holdable({key: value for key, value in new.attrs.items() if key != "_FillValue"}))
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """A part of a field, as stored."""

@@ -19,20 +19,7 @@ COMBINATION = "NODATA_VALUES"
 
 
 def nodata_of(dataset: Any, index: int, dtype: np.dtype[Any], path: Path, given: float | None) -> float | None:
-    """The stored value of a band's missing cells.
-
-    Parameters
-    ----------
-    dataset : rasterio dataset
-        Open.
-    index : int
-        Of the band, from 1.
-    dtype : numpy.dtype
-        Of the band.
-    path : Path
-        Of the file.
-    given : float, optional
-        What the user says, instead of the file.
+    """The stored value of a band's missing cells, as `given` by the user, else as the file states it.
 
     Raises
     ------
@@ -82,11 +69,6 @@ def _wrap(value: int, dtype: np.dtype[Any]) -> int:
     """A number as C reads it into 64 bits: stopped at the ends, and counted from the upper one if it has no sign."""
     info = np.iinfo(dtype)
     return value % 2**64 if dtype.kind == "u" and value < 0 else min(max(value, int(info.min)), int(info.max))
-
-
-def own_masks(dataset: Any, indexes: list[int]) -> list[int]:
-    """Bands that have a mask of their own, which is not that of all bands."""
-    return [index for index in indexes if not dataset.mask_flag_enums[index - 1]]
 
 
 def mark_for_mask(dtype: np.dtype[Any], what: str) -> float:

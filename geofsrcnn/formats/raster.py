@@ -24,7 +24,7 @@ from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, open_file, quiet, reason, warn_of_sidecars
 from geofsrcnn.formats.georeference import period_along, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
-from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, own_masks, warn_of_combination
+from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, warn_of_combination
 from geofsrcnn.formats.tiff import has_associated_alpha
 from geofsrcnn.formats.writer import MAX_BLOCK
 from geofsrcnn.grids.windows import Window
@@ -205,7 +205,7 @@ class RasterSource:
         """Find the mask of all bands, and those that single bands have."""
         d = self._dataset
         warn_of_combination(d, self._shown)
-        alone = own_masks(d, [b.index for b in self.bands])
+        alone = [b.index for b in self.bands if not d.mask_flag_enums[b.index - 1]]
         self._masked_alone = alone if len(self.bands) > 1 else []
         self.bands = [self._with_mark(b) for b in self.bands]
         flags = d.mask_flag_enums[self.bands[0].index - 1]
@@ -341,14 +341,7 @@ class RasterSource:
         return np.result_type(*(band.packing.working_type for band in self.bands))
 
     def read(self, window: Window, bands: slice) -> Cells:
-        """Read a window of some bands.
-
-        Parameters
-        ----------
-        window : Window
-            Coarse cells, inside the raster.
-        bands : slice
-            Of the bands to upscale.
+        """Read a window of some of the bands to upscale.
 
         Raises
         ------

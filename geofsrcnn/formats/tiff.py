@@ -7,7 +7,7 @@ with the nodata value as a text (GDAL_NODATA).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,14 +22,14 @@ ASSOCIATED_ALPHA = 1
 COORDINATE_EPOCH = 5120
 """GeoKey of the decimal year that the coordinates of a dynamic CRS hold for."""
 
-ROOM = 1.2345678901234568e18
+NODATA_PLACEHOLDER = 1.2345678901234568e18
 """A nodata value of 64-bit integers that rasterio writes with more letters than any of them has."""
 
-LONGEST = 64
+MAX_NODATA_BYTES = 64
 """Bytes of a nodata value that are looked at; 64-bit integers have 20 at most."""
 
 _TYPES = {2: "c", 3: "H", 4: "I", 12: "d", 16: "Q"}
-_MOST = 2**16  # entries, and values of a tag; those that are wanted have far fewer
+_MAX_ENTRIES = 2**16  # entries, and values of a tag; those that are wanted have far fewer
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def nodata_text(path: Path) -> str | None:
             if tag is None:
                 return None
             file.seek(tag.offset)
-            return file.read(min(tag.size, LONGEST)).split(b"\0")[0].decode("ascii", "replace")
+            return file.read(min(tag.size, MAX_NODATA_BYTES)).split(b"\0")[0].decode("ascii", "replace")
     except _UNREADABLE:
         return None
 
 
 def write_nodata(path: Path, value: int) -> None:
-    """Spell a 64-bit nodata value exactly, in a file that was written with `ROOM`.
+    """Spell a 64-bit nodata value exactly, in a file that was written with `NODATA_PLACEHOLDER`.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_tag(path: Path, wanted: int) -> tuple[float, ...]:
     try:
         with path.open("rb") as file:
             tag = _find(file, wanted)
-            if tag is None or tag.count > _MOST:
+            if tag is None or tag.count > _MAX_ENTRIES:
                 return ()
             file.seek(tag.offset)
             return struct.unpack(f"{tag.order}{tag.count}{tag.form}", file.read(tag.size))
@@ -116,15 +116,11 @@ def _find(file: BinaryIO, wanted: int) -> _Tag | None:
     file.seek(struct.unpack(order + word, start[8:16] if big else start[4:8])[0])
     count = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
     entry = order + "HH" + word
-    for _ in range(min(count, _MOST)):
+    for _ in range(min(count, _MAX_ENTRIES)):
         tag, kind, number = struct.unpack(entry, file.read(struct.calcsize(entry)))
         here = file.tell()
         value = file.read(struct.calcsize(word))
         if tag == wanted and kind in _TYPES:
             found = _Tag(order, _TYPES[kind], number, here)
-            return (
-                found
-                if found.size <= len(value)
-                else _Tag(order, found.form, number, *struct.unpack(order + word, value))
-            )
+            return found if found.size <= len(value) else replace(found, offset=struct.unpack(order + word, value)[0])
     return None

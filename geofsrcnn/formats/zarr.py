@@ -44,7 +44,7 @@ class RetryingStore(WrapperStore[Any]):
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """The bytes of a key; None where there is none."""
         found = await self._with_retries(key, prototype or default_buffer_prototype(), byte_range)
-        if found is not None and len(found) > _most(byte_range):
+        if found is not None and len(found) > _max_bytes(byte_range):
             raise RemoteError(f"{self._url} is on a server that sends no parts of files: download it first")
         return found
 
@@ -62,7 +62,7 @@ class RetryingStore(WrapperStore[Any]):
                 attempt += 1
 
 
-def _most(byte_range: Any) -> float:
+def _max_bytes(byte_range: Any) -> float:
     """Bytes that a request asks for at most."""
     if isinstance(byte_range, RangeByteRequest):
         return byte_range.end - byte_range.start
@@ -71,14 +71,7 @@ def _most(byte_range: Any) -> float:
 
 @contextmanager
 def open_store(place: Path | RemoteZarr, group: str | None = None) -> Iterator[xr.Dataset]:
-    """A store's variables as they are stored: nothing decoded, nothing read before it is asked for.
-
-    Parameters
-    ----------
-    place : Path or RemoteZarr
-        Folder of a Zarr group, version 2 or 3, or a zip of one; or one that is read where it is.
-    group : str, optional
-        Group within it, where there are several.
+    """The variables of a folder, a zip or a remote store as they are stored: nothing decoded, nothing read yet.
 
     Raises
     ------

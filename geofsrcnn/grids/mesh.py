@@ -139,13 +139,7 @@ def _extend(centres: Array, axis: int, period: int = 0) -> Array:
 
 
 def mesh_period(latitude: Array, longitude: Array) -> int:
-    """How many columns of a curvilinear grid make the whole globe, as `period_along`.
-
-    Parameters
-    ----------
-    latitude, longitude : ndarray (y, x)
-        Places of the cells' centres, degrees.
-    """
+    """Columns of a curvilinear grid that make the whole globe, by centres ``(y, x)`` in degrees; 0 if they do not."""
     columns = longitude.shape[1]
     centres = _vectors(latitude, longitude)
     for period in range(columns, max(columns - MAX_REPEATED, 8) - 1, -1):

@@ -164,7 +164,8 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     n, c, rows, columns = x.shape
     blocks = residual.permute(0, 2, 3, 1).reshape(n, rows, columns, c, -1).to(x.dtype)
     if conserving != "none":
-        blocks = blocks @ _mean_remover(factor**2, blocks)[: blocks.shape[-1]]
+        remove_mean = torch.eye(factor**2, dtype=x.dtype, device=x.device) - 1 / factor**2
+        blocks = blocks @ remove_mean[: blocks.shape[-1]]
     parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)
     if not anchored and conserving == "none":
         fine = parts.to(x.dtype)
@@ -177,12 +178,6 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
         values = fine.permute(0, 1, 3, 5, 2, 4).reshape(n, c, factor**2, rows, columns)
         return F.pixel_shuffle(conserve(values, x, 0.0, float("inf")).reshape(n, -1, rows, columns), factor)
     return fine.reshape(n, c, rows * factor, columns * factor)
-
-
-def _mean_remover(count: int, like: Tensor) -> Tensor:
-    """The matrix that takes the mean out of rows of `count` values."""
-    eye = torch.eye(count, dtype=like.dtype, device=like.device)
-    return eye - 1 / count
 
 
 def cut(x: Tensor, cells: int) -> Tensor:

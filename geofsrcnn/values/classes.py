@@ -27,17 +27,7 @@ UNRELATED = 0.6
 
 
 def warn_of_classes(what: str, values: Array, valid: Mask, remedy: str) -> bool:
-    """Warn of integers that look like classes, and tell whether they do.
-
-    Parameters
-    ----------
-    what : str
-        What holds them.
-    values, valid
-        As for `count_classes`.
-    remedy : str
-        What to do if they are.
-    """
+    """Warn of integers that look like classes, and tell whether they do."""
     count = count_classes(values, valid)
     if count:
         words = f"{what} holds {count} values without a gradient between them, as classes have"

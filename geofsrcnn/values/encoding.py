@@ -21,7 +21,6 @@ TOLERANCE = 2.0**-22
 EXACT = 2**53
 """Largest integer up to which float64 holds every integer."""
 
-
 SCALING = ("scale_factor", "add_offset")
 """Attributes that say how numbers are scaled (CF 8.1)."""
 
@@ -74,12 +73,7 @@ def is_number(values: Array) -> Mask:
     """Tell which cells are finite, and not as large as float32 can be.
 
     Floats at that end and beyond (3.4028e38, 1.8e308) stand for missing cells whatever the file says; taken as values
-    they would drown their neighbourhood.
-
-    Parameters
-    ----------
-    values : ndarray, any numeric type
-        As stored, before scale and offset.
+    they would drown their neighbourhood. Values are as stored, before scale and offset.
 
     Examples
     --------
@@ -100,14 +94,7 @@ def equals_mark(values: Array, mark: Any) -> Mask:
     """Cells that hold a mark of missing cells, as GDAL compares.
 
     Files state marks with fewer digits than their cells have; so floats are the same to GDAL's mask bands where they
-    differ by less than 4.8e-7 of them.
-
-    Parameters
-    ----------
-    values : ndarray, any numeric type
-        As stored.
-    mark : scalar of that type
-        See `stored_nodata`.
+    differ by less than 4.8e-7 of them. Both are as stored, of one type.
 
     Examples
     --------
@@ -171,10 +158,6 @@ class Missing:
             with np.errstate(invalid="ignore"):
                 mask &= (stored >= low) & (stored <= high)
         return mask
-
-    def rewritten(self, dtype: np.dtype[Any]) -> float | None:
-        """The mark to write in missing cells of 64-bit integers; other types bring theirs through arithmetic."""
-        return self.marks[0] if self.marks and dtype.kind in "iu" and dtype.itemsize == 8 else None
 
     def keep_clear(self, stored: Array, valid: Mask, wanted: Array) -> None:
         """Move valid cells off the marks that rounding brings them onto, in place."""

@@ -86,14 +86,7 @@ def split_method(method: str) -> tuple[str, str]:
 
 
 def taps(kernel: str, factor: int) -> Array:
-    """One-dimensional filters of the sub-pixels.
-
-    Parameters
-    ----------
-    kernel : str
-        A name of `KERNELS`.
-    factor : int
-        Fine cells along one side of a coarse cell.
+    """One-dimensional filters of the sub-pixels, of a kernel of `KERNELS`.
 
     Returns
     -------
@@ -115,14 +108,7 @@ def taps(kernel: str, factor: int) -> Array:
 
 @lru_cache(maxsize=64)
 def filter_bank(method: str, factor: int) -> Array:
-    """A method written as one square filter for each sub-pixel.
-
-    Parameters
-    ----------
-    method : str
-        See the module's head.
-    factor : int
-        Fine cells along one side of a coarse cell.
+    """A method of `CLASSICAL` written as one square filter for each sub-pixel.
 
     Returns
     -------
@@ -133,15 +119,15 @@ def filter_bank(method: str, factor: int) -> Array:
     line = taps(kernel, factor)
     bank = np.einsum("pi,qj->pqij", line, line)
     if suffix:
-        error = _unit(bank.shape[-1]) - bank.mean(axis=(0, 1))  # coarse field -> its block-mean error
+        error = _unit(bank.shape[-1]) - bank.mean(axis=(0, 1))  # from a coarse field to what its block means lack
         if suffix == "c":
             bank = bank + error
         else:
-            rounds = _unit(1)
-            correction = _unit(1)
+            # each round interpolates what the error filter leaves of the field: 1 + E + E * E + ... in all
+            power = correction = _unit(1)
             for _ in range(BACK_PROJECTIONS):
-                rounds = _convolve(rounds, error)
-                correction = _pad_to(correction, rounds.shape[0]) + rounds
+                power = _convolve(power, error)
+                correction = np.pad(correction, (power.shape[0] - correction.shape[0]) // 2) + power
             bank = np.stack([[_convolve(filt, correction) for filt in row] for row in bank])
     result: Array = bank
     result.setflags(write=False)
@@ -151,11 +137,6 @@ def filter_bank(method: str, factor: int) -> Array:
 def _unit(size: int) -> Array:
     result = np.zeros((size, size))
     result[size // 2, size // 2] = 1
-    return result
-
-
-def _pad_to(filt: Array, size: int) -> Array:
-    result: Array = np.pad(filt, (size - filt.shape[0]) // 2)
     return result
 
 
@@ -169,49 +150,31 @@ def _convolve(a: Array, b: Array) -> Array:
 
 
 def resample(coarse: Array, factor: int, method: str) -> Array:
-    """Upscale with a classical method, edges replicated.
+    """Upscale finite values ``(y, x)`` with a method of `CLASSICAL`, edges replicated, in float64.
 
     The reference for comparisons: kernels are applied along rows and columns, and back-projection is carried
     out round by round, independently of `filter_bank`.
-
-    Parameters
-    ----------
-    coarse : ndarray (y, x)
-        Finite values.
-    factor : int
-        Fine cells along one side of a coarse cell.
-    method : str
-        See the module's head.
-
-    Returns
-    -------
-    ndarray (factor * y, factor * x), float64
     """
     kernel, suffix = split_method(method)
     coarse = coarse.astype(np.float64)
-    fine = _separable(coarse, factor, kernel)
+    fine = _interpolate(coarse, factor, kernel)
     if suffix == "c":
         fine += repeat(coarse - block_mean(fine, factor), factor)
     elif suffix == "bp":
         for _ in range(BACK_PROJECTIONS):
-            fine += _separable(coarse - block_mean(fine, factor), factor, kernel)
+            fine += _interpolate(coarse - block_mean(fine, factor), factor, kernel)
     return fine
 
 
-def _separable(coarse: Array, factor: int, kernel: str) -> Array:
-    for axis in (0, 1):
-        coarse = _along(coarse, factor, kernel, axis)
-    return coarse
-
-
-def _along(values: Array, factor: int, kernel: str, axis: int) -> Array:
+def _interpolate(values: Array, factor: int, kernel: str) -> Array:
+    """Apply a kernel along columns, then along rows."""
     line = taps(kernel, factor)
     radius = line.shape[1] // 2
-    values = np.moveaxis(values, axis, 0)
-    padded = np.pad(values, [(radius, radius), (0, 0)], mode="edge")
-    count = values.shape[0]
-    fine = np.zeros((count * factor, values.shape[1]))
-    for phase, weights in enumerate(line):
-        for shift, weight in enumerate(weights):
-            fine[phase::factor] += weight * padded[shift : shift + count]
-    return np.moveaxis(fine, 0, axis)
+    for _ in ("y", "x"):  # transposed after each
+        padded = np.pad(values, [(radius, radius), (0, 0)], mode="edge")
+        fine = np.zeros((len(values) * factor, values.shape[1]))
+        for phase, weights in enumerate(line):
+            for shift, weight in enumerate(weights):
+                fine[phase::factor] += weight * padded[shift : shift + len(values)]
+        values = fine.T
+    return values
