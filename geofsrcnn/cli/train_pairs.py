@@ -155,7 +155,7 @@ def _progress_text(record: dict[str, Any]) -> str:
 
 def _show_pairs(result: PairResult) -> None:
     from geofsrcnn.evaluation.verdict import sentence
-    from geofsrcnn.training.seeds import spread
+    from geofsrcnn.training.seeds import mean_and_std
 
     matched = {"months": "months (matched by year and month)", "years": "years (matched by year)"}
     times = f"{result.times[0]} {matched.get(result.matched, 'times')}"
@@ -168,6 +168,6 @@ def _show_pairs(result: PairResult) -> None:
         best = min((value, method) for method, value in scores.items() if method != "network")
         click.echo(f"  {sentence('the network', scores['network'] / best[0], best[1])}")
         if len(alone := result.members[name]) > 1:
-            mean, std = spread(alone)
+            mean, std = mean_and_std(alone)
             each = ", ".join(f"{value:.4g}" for value in alone)
             click.echo(f"  its members alone: {each}; mean {mean:.4g}, standard deviation {std:.2g}")

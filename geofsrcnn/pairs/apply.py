@@ -34,6 +34,7 @@ from geofsrcnn.pairs.match import match_predictor
 from geofsrcnn.pairs.network import downscale, pairing_of
 from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.places import Frame, check_known
+from geofsrcnn.pairs.quantities import convert
 from geofsrcnn.pairs.read import members_of
 from geofsrcnn.pairs.times import TIMES_PER_BLOCK, Fields, common_step, common_times, find_fields, join_fields
 from geofsrcnn.values.cells import Cells
@@ -55,17 +56,17 @@ class Source:
         Of the field.
     place : Frame
         CRS and units of its coordinates.
-    line : tuple of float
+    conversion : tuple of float
         Scale and offset.
     """
 
     grid: CFGrid
     place: Frame
-    line: tuple[float, float] = (1.0, 0.0)
+    conversion: tuple[float, float] = (1.0, 0.0)
 
     def values(self, field: xr.DataArray) -> xr.DataArray:
         """A field, in memory, in the model's units."""
-        return field if self.line == (1.0, 0.0) else field * self.line[0] + self.line[1]
+        return convert(field, self.conversion)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Downscaling:
         For each predictor its dataset and name.
     indexes : list of list of int
         For each predictor the times that all have.
-    lines : list of tuple of float
+    conversions : list of tuple of float
         For each predictor scale and offset into the model's units.
     threads : int, optional
         Threads that compute; torch's own number if not given.
@@ -92,13 +93,16 @@ class Downscaling:
     pairing: Pairing
     fields: list[tuple[Fields, str]]
     indexes: list[list[int]]
-    lines: list[tuple[float, float]]
+    conversions: list[tuple[float, float]]
     threads: int | None = None
 
     @property
     def sources(self) -> list[Source]:
         """Where the predictors are, and how they come into the model's units."""
-        return [Source(f.grid, f.place, line) for (f, _), line in zip(self.fields, self.lines, strict=True)]
+        return [
+            Source(f.grid, f.place, conversion)
+            for (f, _), conversion in zip(self.fields, self.conversions, strict=True)
+        ]
 
     @property
     def ensemble(self) -> tuple[str, list[Any]] | None:
@@ -241,7 +245,7 @@ class Downscaling:
         return {**members, "time": self.count}
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
-        """Names and attributes of the variables: the targets, then the spread of each if there are several members."""
+        """Names and attributes of the variables: the targets, then the spread of each where there are several members."""
         targets = self.pairing.targets
         placed = {} if self.pairing.place.mapping() is None else {"grid_mapping": MAPPING}
         found = [(target.name, {**target.attrs, **placed}) for target in targets]
@@ -348,8 +352,8 @@ class Outside:
 def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = None) -> Downscaling:
     """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
     pairing = pairing_of(model)
-    fields, lines = _found(sources, pairing)
-    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), lines, threads)
+    fields, conversions = _find_predictors(sources, pairing)
+    return Downscaling(model, pairing, fields, common_times([each for each, _ in fields]), conversions, threads)
 
 
 def downscale_dataset(
@@ -458,13 +462,13 @@ def _from_arrays(recipe: _Recipe, bare: Sequence[xr.DataArray], days: Array, *va
     return fine
 
 
-def _found(
+def _find_predictors(
     sources: Sequence[xr.Dataset], pairing: Pairing
 ) -> tuple[list[tuple[Fields, str]], list[tuple[float, float]]]:
-    """For each predictor the dataset that has it, and scale and offset into the model's units."""
+    """Find for each predictor the dataset that has it, and scale and offset into the model's units."""
     wanted = [predictor.name for predictor in pairing.predictors]
     apart = [split_levels(each, wanted)[0] for each in sources]
-    found, lines = [], []
+    found, conversions = [], []
     for predictor in pairing.predictors:
         having = [each for each in apart if predictor.name in each.variables]
         if not having:
@@ -475,6 +479,6 @@ def _found(
         field = fields.dataset[predictor.name]
         check_known((fields.place, pairing.place), (fields.shown, "the model's grid"))
         outside = share_outside(fields, pairing.domain, pairing.place)
-        lines.append(match_predictor(predictor, field.attrs, fields.spacing, outside))
+        conversions.append(match_predictor(predictor, field.attrs, fields.spacing, outside))
         found.append((fields, predictor.name))
-    return found, lines
+    return found, conversions

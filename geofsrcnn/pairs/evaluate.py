@@ -73,7 +73,7 @@ def evaluate_pairs(
     Parameters
     ----------
     models : sequence of path or Checkpoint
-        Of `geofsrcnn.pairs.train`, for one fine grid and the same targets: several trainings, to see their spread.
+        Of `geofsrcnn.pairs.train`, for one fine grid and the same targets: several trainings, to see how they differ.
     coarse, fine : sequence of path
         As for `geofsrcnn.pairs.train`.
     since : str, optional
@@ -245,7 +245,7 @@ def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Arra
     if at is None:
         margins = 2 * pairs.margin
         return np.full((len(times), *(n // domain.factor + margins for n in domain.padded)), np.nan)
-    scale, offset = (part.flat[0] for part in pairing.targets[k].lines.get(BILINEAR, (np.ones(1), np.zeros(1))))
+    scale, offset = (part.flat[0] for part in pairing.targets[k].baselines.get(BILINEAR, (np.ones(1), np.zeros(1))))
     result: Array = scale * pairs.coarse[times, at].astype(np.float64) + offset
     return result
 
@@ -274,7 +274,7 @@ def _interpolated(wide: Array, factor: int, margin: int, shape: tuple[int, ...])
 
 def _range_of(pairs: Pairs, k: int, every: Array) -> tuple[tuple[float, float], int]:
     """Smallest and largest true value, and a time of lively fields, for the maps."""
-    low, high, spreads = np.inf, -np.inf, []
+    low, high, variances = np.inf, -np.inf, []
     for times in pairs.blocks(every):
         values = pairs.fine[times, k]
         low, high = np.fmin(low, np.fmin.reduce(values, None)), np.fmax(high, np.fmax.reduce(values, None))
@@ -282,9 +282,9 @@ def _range_of(pairs: Pairs, k: int, every: Array) -> tuple[tuple[float, float], 
         count = np.maximum(known.sum((1, 2)), 1)
         mean = np.where(known, values, 0).sum((1, 2)) / count
         off = np.where(known, values - mean[:, None, None], 0)
-        spreads.append(np.where(known.any((1, 2)), (off**2).sum((1, 2)) / count, -1))
+        variances.append(np.where(known.any((1, 2)), (off**2).sum((1, 2)) / count, -1))
     if not low < high:
         name = printable(pairs.targets[k].name)
         raise InputError(f"{name} has no two different values at the times to score on: nothing can be compared")
-    ranked = np.argsort(np.concatenate(spreads), kind="stable")
+    ranked = np.argsort(np.concatenate(variances), kind="stable")
     return (float(low), float(high)), int(ranked[int(0.9 * (len(ranked) - 1))])

@@ -32,10 +32,10 @@ FEWEST = 20
 """Times that a fine cell needs to be trained on."""
 
 SAME_MEANS = 1e-3
-"""Difference of block means and coarse values, of the truth's spread, up to which they are the same."""
+"""Difference of block means and coarse values, of the truth's standard deviation, up to which they are the same."""
 
 
-def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[str]], members: int = 1) -> Pairing:
+def fit(pairs: Pairs, first: Array, spec: PairsSpec, static: tuple[Array, list[str]], members: int = 1) -> Pairing:
     """Fit all constants around the network to the first part of the times.
 
     Parameters
@@ -46,7 +46,7 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[
         Those to fit on.
     spec : PairsSpec
         What is made of them.
-    statics : tuple of ndarray (k, Y, X) and list of str
+    static : tuple of ndarray (k, Y, X) and list of str
         Static predictors on the padded fine grid, and their names.
     members : int
         Networks whose mean is the result.
@@ -61,7 +61,7 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, statics: tuple[Array, list[
     refuse_unknown("target", [*spec.limits, *spec.weights], aims)
     predictors = [_fit_predictor(pairs, i, first, spec) for i in range(len(known))]
     targets = [_fit_target(pairs, k, predictors, first, spec) for k in range(len(aims))]
-    layers, names = statics
+    layers, names = static
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in layers]) if len(layers) else layers
     dates = [pairs.dates[i] for i in np.nonzero(first)[0]]
     return Pairing(
@@ -94,40 +94,40 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
     name, attrs, i = str(pairs.targets[k].name), pairs.targets[k].attrs, pairs.partner[k]
     partner = None if i is None else predictors[i]
     units = str(attrs.get("units", ""))
-    unit_line = None if partner is None else unit_conversion(name, attrs, partner.units, units)
-    if spec.base == "correction" and partner is not None and unit_line is None:
+    conversion = None if partner is None else unit_conversion(name, attrs, partner.units, units)
+    if spec.base == "correction" and partner is not None and conversion is None:
         raise UsageError(
             f"target {printable(name)} counts in {printable(units)}, its partner in {printable(partner.units)}, which "
             "a correction of the mean cannot convert: convert one, or use base='regression'"
         )
     conserving = "mean" if spec.conserving == "positive" else spec.conserving
-    if conserving in ("mean", "area") and unit_line is None:
+    if conserving in ("mean", "area") and conversion is None:
         words = f"target {printable(name)} has no partner in units that can be converted"
         raise UsageError(f"{words}: its block means cannot be kept, use conserving='none'")
-    lines, spreads = _fit_lines(pairs, k, first, unit_line)
+    baselines, stds = _fit_baselines(pairs, k, first, conversion)
     base = CLIMATOLOGY if partner is None else CORRECTION if spec.base == "correction" else REGRESSION
-    if not (spreads[base] > 0).any():
-        if partner is not None and (spreads[CLIMATOLOGY] > 0).any():
+    if not (stds[base] > 0).any():
+        if partner is not None and (stds[CLIMATOLOGY] > 0).any():
             words = f"{base} gives target {printable(name)} exactly from {printable(partner.name)}"
             raise InputError(f"{words}: nothing is left for a network to learn")
         words = f"target {printable(name)} has no cell with {FEWEST} values that differ"
         raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
     if conserving == "auto":
-        conserving = "none" if unit_line is None else find_conserved(pairs, k, first)
+        conserving = "none" if conversion is None else find_conserved(pairs, k, first)
     return Target(
         name,
         {key: str(attrs[key]) for key in TEXTS if key in attrs},
         None if partner is None else partner.name,
-        lines,
+        baselines,
         base,
-        spreads[base],
+        stds[base],
         spec.limits_of(name),
         conserving,
     )
 
 
-def _fit_lines(
-    pairs: Pairs, k: int, first: Array, unit_line: tuple[float, float] | None
+def _fit_baselines(
+    pairs: Pairs, k: int, first: Array, conversion: tuple[float, float] | None
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, Array]]:
     """Fit each baseline of a target: slopes and offsets, and the standard deviation of what it leaves.
 
@@ -135,25 +135,25 @@ def _fit_lines(
     ----------
     pairs, k, first
         As for `fit`, and which target.
-    unit_line : tuple of float, optional
+    conversion : tuple of float, optional
         Scale and offset from the partner's units to the target's; None where they are not known, or there is no
         partner.
     """
     shape = pairs.domain.padded
-    slopes = {CLIMATOLOGY: 0.0} if unit_line is None else {CLIMATOLOGY: 0.0, CORRECTION: unit_line[0]}
-    lines: dict[str, tuple[Array, Array]] = {}
-    spreads: dict[str, Array] = {}
+    slopes = {CLIMATOLOGY: 0.0} if conversion is None else {CLIMATOLOGY: 0.0, CORRECTION: conversion[0]}
+    baselines: dict[str, tuple[Array, Array]] = {}
+    stds: dict[str, Array] = {}
     for name in (CLIMATOLOGY, CORRECTION, REGRESSION):
-        if (name == CORRECTION and unit_line is None) or (name == REGRESSION and pairs.partner[k] is None):
+        if (name == CORRECTION and conversion is None) or (name == REGRESSION and pairs.partner[k] is None):
             continue
         cells = CellRegression(shape)
         for times in pairs.blocks(first):
             cells.add(None if name == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
-        slope, offset, spreads[name] = cells.solve(FEWEST, slopes.get(name))
-        lines[name] = slope, offset
-    if unit_line is not None:
-        lines[BILINEAR] = np.full(shape, unit_line[0]), np.full(shape, unit_line[1])
-    return {name: lines[name] for name in BASELINES if name in lines}, spreads
+        slope, offset, stds[name] = cells.solve(FEWEST, slopes.get(name))
+        baselines[name] = slope, offset
+    if conversion is not None:
+        baselines[BILINEAR] = np.full(shape, conversion[0]), np.full(shape, conversion[1])
+    return {name: baselines[name] for name in BASELINES if name in baselines}, stds
 
 
 def _span(blocks: Iterable[Array]) -> tuple[float, float]:
@@ -182,7 +182,7 @@ def apply_baselines(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dic
     network that has learned nothing is no better than the best of them.
     """
     target, partner = pairing.targets[k], pairs.partners[times, k]
-    found = {line: np.clip(target.baseline(line, partner, len(partner)), *target.limits) for line in target.lines}
+    found = {name: np.clip(target.baseline(name, partner, len(partner)), *target.limits) for name in target.baselines}
     at = pairs.partner[k]
     if target.conserving != "none" and at is not None:
         coarse = pairs.inner(times, at).astype(np.float64)
@@ -192,7 +192,7 @@ def apply_baselines(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dic
 
 def find_scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
     """Return the cells ``(time, Y, X)`` of a target that can be scored."""
-    where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].spread)
+    where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].std)
     return where & np.isfinite(pairs.partners[times, k]) if pairing.targets[k].partner is not None else where
 
 

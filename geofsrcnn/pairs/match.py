@@ -49,8 +49,8 @@ def match_predictor(
         If the units do not convert, or the field is on another resolution or at another place.
     """
     name, units = printable(predictor.name), str(attrs.get("units", ""))
-    line = unit_conversion(predictor.name, attrs, units, predictor.units)
-    if line is None:
+    conversion = unit_conversion(predictor.name, attrs, units, predictor.units)
+    if conversion is None:
         words = f"{name} is in {printable(units)}, {shown} was trained on {printable(predictor.units)}"
         raise InputError(f"{words}: convert it first")
     for own, wanted, what in zip(spacing, predictor.spacing, ("rows", "columns"), strict=True):
@@ -65,4 +65,4 @@ def match_predictor(
             f"{100 * outside:.0f} % of the fine cells lie beyond the grid of {name}, "
             f"{100 * predictor.outside:.0f} % did in training: its edge values stand there",
         )
-    return line
+    return conversion

@@ -1,7 +1,7 @@
 """Predictors, static predictors and calendar that a network of pairs takes, and targets that it gives.
 
 A target is a linear function of its partner among the predictors, interpolated, for each cell of the fine grid
-(climatology where there is no partner), and the network gives what is left, in units of that cell's spread.
+(climatology where there is no partner), and the network gives what is left, in units of that cell's standard deviation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Predictor:
     name, units : str
         As its file says them.
     normalizer : Normalizer
-        One mean and spread.
+        One mean and standard deviation.
     span : tuple of float
         Smallest and largest value that was fitted on.
     spacing : tuple of float
@@ -64,11 +64,11 @@ class Target:
         Units, names.
     partner : str, optional
         The predictor that is the same quantity.
-    lines : dict of str to tuple of ndarray (y, x)
-        Baselines, ``slope * partner + offset`` in each cell: see `BASELINES`; NaN in cells that were never seen.
+    baselines : dict of str to tuple of ndarray (y, x)
+        By name ``slope * partner + offset`` in each cell: see `BASELINES`; NaN in cells that were never seen.
     base : str
         The one of them to which the network adds.
-    spread : ndarray (y, x)
+    std : ndarray (y, x)
         Standard deviation of what the base leaves; NaN in cells that were never seen.
     limits : tuple of float
         Smallest and largest value.
@@ -80,15 +80,15 @@ class Target:
     name: str
     attrs: dict[str, str]
     partner: str | None
-    lines: dict[str, tuple[Array, Array]]
+    baselines: dict[str, tuple[Array, Array]]
     base: str
-    spread: Array
+    std: Array
     limits: tuple[float, float] = (-np.inf, np.inf)
     conserving: str = "none"
 
     def baseline(self, method: str, partner: Array | None, times: int) -> Array:
         """``(time, y, x)`` by one of the baselines, without limits."""
-        slope, offset = self.lines[method]
+        slope, offset = self.baselines[method]
         if partner is None or method == CLIMATOLOGY:  # also where the partner is missing
             return np.broadcast_to(offset, (times, *offset.shape))
         result: Array = slope * partner + offset
@@ -96,7 +96,7 @@ class Target:
 
     def finish(self, base: Array, residual: Array) -> Array:
         """With what the network gives, within limits; NaN where nothing is known."""
-        result: Array = np.clip(base + self.spread * residual, *self.limits)
+        result: Array = np.clip(base + self.std * residual, *self.limits)
         return result
 
 
@@ -125,11 +125,11 @@ class Pairing:
         In the order of the network's channels.
     targets : sequence of Target
         In the order of its bands.
-    statics : ndarray (k, y, x)
+    static_predictors : ndarray (k, y, x)
         Standardised, on the padded fine grid; the network takes each as ``factor * factor`` coarse channels.
     calendar : bool
         Sine and cosine of the day of the year are channels.
-    names : sequence of str
+    static_names : sequence of str
         Of the static predictors.
     fitted : tuple of Date
         First and last day that was fitted on.
@@ -142,9 +142,9 @@ class Pairing:
     domain: Domain
     predictors: Sequence[Predictor]
     targets: Sequence[Target]
-    statics: Array
+    static_predictors: Array
     calendar: bool
-    names: Sequence[str]
+    static_names: Sequence[str]
     fitted: tuple[Date, Date]
     members: int
     place: Frame
@@ -155,9 +155,14 @@ class Pairing:
         return self.domain.factor
 
     @property
+    def std(self) -> Array:
+        """Standard deviation of what the base leaves ``(target, y, x)``; NaN in cells that were never seen."""
+        return np.stack([target.std for target in self.targets])
+
+    @property
     def channels(self) -> int:
-        """That the network takes."""
-        return len(self.predictors) + len(self.statics) * self.factor**2 + 2 * self.calendar
+        """Number of channels that the network takes."""
+        return len(self.predictors) + len(self.static_predictors) * self.factor**2 + 2 * self.calendar
 
     def partner(self, target: Target) -> int | None:
         """The place of a target's partner among the predictors."""
@@ -188,7 +193,7 @@ class Pairing:
         """A target ``(time, Y, X)`` with the block means of its partner on the coarse grid, where they are kept."""
         if target.conserving == "none":
             return fine
-        slope, offset = (part.flat[0] for part in target.lines[BILINEAR])
+        slope, offset = (part.flat[0] for part in target.baselines[BILINEAR])
         areas = self.domain.areas if target.conserving == "area" else None
         return with_means(fine, slope * coarse + offset, target.limits, areas)
 
@@ -202,7 +207,7 @@ class Pairing:
         days : ndarray (time,)
             Of the year, from 0.
         halo : int
-            Coarse cells around the grid; statics are repeated there, or go on around the globe.
+            Coarse cells around the grid; static predictors are repeated there, or go on around the globe.
 
         Returns
         -------
@@ -213,8 +218,8 @@ class Pairing:
             np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1),
         ]
         parts[0] = np.where(np.isfinite(parts[0]), parts[0], 0.0)
-        if len(self.statics):
-            folded = unshuffle(self.statics, self.factor)
+        if len(self.static_predictors):
+            folded = unshuffle(self.static_predictors, self.factor)
             framed = np.pad(folded, [(0, 0), (halo, halo), (0, 0)], mode="edge")
             framed = np.pad(framed, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.is_global else "edge")
             parts.append(np.broadcast_to(framed, (times, *framed.shape)))
@@ -253,26 +258,25 @@ def pack(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.flo
                 "attrs": t.attrs,
                 "partner": t.partner,
                 "base": t.base,
-                "lines": sorted(t.lines),
+                "lines": sorted(t.baselines),
                 "conserving": t.conserving,
                 "limits": [None if np.isinf(end) else float(end) for end in t.limits],
             }
             for t in pairing.targets
         ],
-        "statics": list(pairing.names),
+        "statics": list(pairing.static_names),
         "calendar": pairing.calendar,
         "fitted": [str(day) for day in pairing.fitted],
         "members": pairing.members,
         **({} if pairing.place.is_globe else {"crs": pairing.place.crs, "scale": list(pairing.place.scale)}),
     }
-    nothing = np.zeros(domain.padded)
+    zeros = np.zeros(domain.padded)
     arrays: dict[str, Array] = {}
-    for name, (line, part) in _CELLS.items():
-        cells = [t.lines.get(line, (nothing, nothing))[part] for t in pairing.targets]
+    for name, (baseline, part) in _CELLS.items():
+        cells = [t.baselines.get(baseline, (zeros, zeros))[part] for t in pairing.targets]
         arrays[name] = np.stack([np.nan_to_num(each) for each in cells])
-    arrays["spread"] = np.stack([np.nan_to_num(target.spread) for target in pairing.targets])
-    arrays["known"] = np.stack([np.isfinite(target.spread) for target in pairing.targets])
-    arrays["statics"] = pairing.statics
+    arrays["spread"], arrays["known"] = np.nan_to_num(pairing.std), np.isfinite(pairing.std)
+    arrays["statics"] = pairing.static_predictors
     return words, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
@@ -282,7 +286,7 @@ _CELLS = {
     "slope": (REGRESSION, 0),
     "offset": (REGRESSION, 1),
 }
-"""Arrays of a checkpoint: of which line they are the slope (0) or offset (1)."""
+"""Arrays of a checkpoint: of which baseline they are the slope (0) or offset (1)."""
 
 
 def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -327,7 +331,7 @@ def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
             raise ConfigError(f"no predictor {t['partner']}")
         (units,) = {p.units for p in predictors if p.name == t["partner"]} or {""}
         scale, shift = unit_conversion(str(t["name"]), attrs, units, attrs.get("units", "")) or (1.0, 0.0)
-        lines = {
+        every = {
             CLIMATOLOGY: (0 * one, cells["climatology"][k]),
             BILINEAR: (scale * one, shift * one),
             CORRECTION: (scale * one, cells["correction"][k]),
@@ -335,14 +339,14 @@ def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
         }
         if t["base"] not in t["lines"]:
             raise ConfigError(f"no base {t['base']}")
-        chosen = {str(name): lines[name] for name in t["lines"]}
+        chosen = {str(name): every[name] for name in t["lines"]}
         kept = str(t["conserving"])
         if kept not in CONSERVING:
             raise ConfigError(f"conserving that is not known, {kept}")
         if kept != "none" and BILINEAR not in chosen:
             raise ConfigError("conserving without a partner in the same units")
-        spread = cells["spread"][k]
-        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), spread, (low, high), kept))
+        std = cells["spread"][k]
+        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), std, (low, high), kept))
     names = tuple(map(str, words["statics"]))
     first, last = (parse_day(str(day)) for day in words["fitted"])
     if first is None or last is None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geofsrcnn.values.quantity import Header, is_precipitation
 from geofsrcnn.values.quantity_words import Word, as_words, words_of
 from geofsrcnn.values.units import conversion
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _OTHER_WATER = re.compile(
     r"evap|transpir|runoff|discharge|melt|flow|recharge|infiltrat|irrigat|snow|dew|flux", re.IGNORECASE
@@ -24,6 +27,12 @@ def unit_conversion(name: str, attrs: Mapping[str, Any], given: str, wanted: str
     ((1.0, -273.15), (1.0, 0.0))
     """
     return conversion(given, wanted, difference=is_difference(name, attrs))
+
+
+def convert(values: xr.DataArray, conversion: tuple[float, float]) -> xr.DataArray:
+    """Bring values into other units, by `unit_conversion`; without a copy where they are the same."""
+    scale, offset = conversion
+    return values if conversion == (1.0, 0.0) else values * scale + offset
 
 
 def is_difference(name: str, attrs: Mapping[str, Any]) -> bool:

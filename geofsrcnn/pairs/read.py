@@ -27,7 +27,7 @@ from geofsrcnn.pairs.dimensions import select_names
 from geofsrcnn.pairs.interpolate import average, degrees_apart, domain_of, regrid, share_outside, steps_over
 from geofsrcnn.pairs.match import NOWHERE
 from geofsrcnn.pairs.places import Frame, check_known, transform_axes
-from geofsrcnn.pairs.quantities import unit_conversion
+from geofsrcnn.pairs.quantities import convert, unit_conversion
 from geofsrcnn.pairs.times import (
     TIMES_PER_BLOCK,
     Fields,
@@ -242,7 +242,7 @@ class _Variable:
         Times that are read.
     words : DataArray
         For its name, units and other attributes.
-    line : tuple of float
+    conversion : tuple of float
         Scale and offset into these units.
     """
 
@@ -250,12 +250,11 @@ class _Variable:
     name: str
     index: list[int]
     words: xr.DataArray
-    line: tuple[float, float]
+    conversion: tuple[float, float]
 
     def load(self, part: slice, member: int) -> xr.DataArray:
         """Read some of the times of a member."""
-        values = self.fields.at(self.name, self.index[part], member).load()
-        return values if self.line == (1.0, 0.0) else values * self.line[0] + self.line[1]
+        return convert(self.fields.at(self.name, self.index[part], member).load(), self.conversion)
 
 
 def _variables(
@@ -328,10 +327,10 @@ def _in_wanted_units(words: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.
     """A field in the units that are wanted, in words, and how its values come there; as it is where they cannot."""
     own = str(words.attrs.get("units", ""))
     wanted = units.get(str(words.name), own)
-    line = unit_conversion(str(words.name), words.attrs, own, wanted)
-    if line is None or not own or not wanted:
+    conversion = unit_conversion(str(words.name), words.attrs, own, wanted)
+    if conversion is None or not own or not wanted:
         return words, (1.0, 0.0)
-    return words.assign_attrs(units=wanted), line
+    return words.assign_attrs(units=wanted), conversion
 
 
 def members_of(every: Sequence[Fields]) -> list[Any]:
@@ -408,7 +407,9 @@ def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> No
             raise InputError(f"{words} ({what} at {mine[off]:g} and {wanted[off]:g}): bring them onto one")
 
 
-def read_statics(paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Frame) -> tuple[Array, list[str]]:
+def read_static_predictors(
+    paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Frame
+) -> tuple[Array, list[str]]:
     """Fields without times as means over the cells of the padded fine grid ``(k, Y, X)``, and their names.
 
     Those of another CRS are brought to where they are; bilinearly where the fine grid is the finer one.

@@ -18,7 +18,7 @@ from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.pairs.dimensions import is_member, split_levels
 from geofsrcnn.pairs.places import Frame, frame_of, transform_axes
-from geofsrcnn.pairs.quantities import unit_conversion
+from geofsrcnn.pairs.quantities import convert, unit_conversion
 
 TIMES_PER_BLOCK = 64
 """Times that are read and computed together."""
@@ -247,7 +247,7 @@ def _part(fields: Fields, first: Fields) -> xr.Dataset:
         if known is None or bool(given) != bool(wanted):
             raise InputError(f"files have {printable(name)} in other units: convert them to one, or leave some out")
         if known != (1.0, 0.0):
-            part[name] = (part[name].chunk() * known[0] + known[1]).assign_attrs(first.dataset[name].attrs)
+            part[name] = convert(part[name].chunk(), known).assign_attrs(first.dataset[name].attrs)
     return part
 
 

@@ -30,7 +30,7 @@ from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
 from geofsrcnn.pairs.network import downscale, section_of
 from geofsrcnn.pairs.pairing import Pairing, pack
-from geofsrcnn.pairs.read import Pairs, read_pairs, read_statics
+from geofsrcnn.pairs.read import Pairs, read_pairs, read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions, PairsSpec
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, Training, deterministic_torch, penalty
@@ -174,8 +174,8 @@ class _Prepared:
         variables: dict[str, Any] = {name: getattr(spec, name) for name in ("predictors", "targets", "partners")}
         pairs = read_pairs(spec.coarse, spec.fine, config.factor, config.halo, **variables)
         first = _is_before(pairs.dates, spec)
-        statics = read_statics(spec.static, pairs.domain, pairs.place)
-        pairing = fit(pairs, first, spec, statics, options.members)
+        static = read_static_predictors(spec.static, pairs.domain, pairs.place)
+        pairing = fit(pairs, first, spec, static, options.members)
         for words in diagnose(pairs, pairing, first):
             warn("W-PAIRS", words)
         if options.keep == "best" or options.patience:
@@ -225,15 +225,15 @@ class _Prepared:
     def weights(self) -> Array:
         """How much errors count ``(target, Y, X)``: in units of what the base leaves of each target overall."""
         pairs, pairing = self.pairs, self.pairing
-        spread = np.stack([target.spread for target in pairing.targets])
+        std = pairing.std
         errors = [Errors() for _ in pairing.targets]
         for times in pairs.blocks(self.first):
             bases = pairing.bases(pairs.partners[times])
             for k, each in enumerate(errors):
                 truth = pairs.fine[times, k]
-                each.add(bases[:, k], truth, np.isfinite(truth) & np.isfinite(bases[:, k]) & (spread[k] > 0))
+                each.add(bases[:, k], truth, np.isfinite(truth) & np.isfinite(bases[:, k]) & (std[k] > 0))
         overall = np.array([each.rmse for each in errors])
-        result: Array = (np.nan_to_num(spread) / overall[:, None, None]).astype(np.float32)
+        result: Array = (np.nan_to_num(std) / overall[:, None, None]).astype(np.float32)
         return result * self.shares[:, None, None]
 
     def card(self, name: str, scores: Mapping[str, float], step: int) -> Card:
@@ -332,7 +332,7 @@ class _PairsTraining:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Input, truth in units of each cell's spread, where it counts, channels that stay; and the first days."""
+    """Times of a step: input, truth in units of `Pairing.std`, where it counts, dropout factors; and the first days."""
 
     tensors: tuple[Tensor, Tensor, Tensor, Tensor]
     shown: list[str]
@@ -369,10 +369,10 @@ class _MemberTraining(Training[_Batch]):
         times = draw_times(self.data.first, options.batch_size, options.seed, step)
         shard = self.run.ranks.shard(len(times))
         own = times[shard]
-        spread = np.stack([target.spread for target in pairing.targets])
+        std = pairing.std
         left = pairs.fine[own] - pairing.bases(pairs.partners[own])
-        valid = np.isfinite(left) & (spread > 0)
-        truth = np.where(valid, left / np.where(spread > 0, spread, 1), 0.0).astype(np.float32)
+        valid = np.isfinite(left) & (std > 0)
+        truth = np.where(valid, left / np.where(std > 0, std, 1), 0.0).astype(np.float32)
         stay = _dropout_factors(options, step, len(times), self.data.config.d)[shard]
         arrays = pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin), truth, valid, stay
         x, y, where, kept = (torch.from_numpy(each) for each in arrays)

@@ -102,7 +102,7 @@ class Repeated:
     @property
     def spread(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation over the seeds, by name."""
-        return {name: seeds.spread([each[name] for each in self.scores]) for name in self.scores[0]}
+        return {name: seeds.mean_and_std([each[name] for each in self.scores]) for name in self.scores[0]}
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as JSON takes it; of one training, its result alone."""

@@ -84,12 +84,12 @@ def scores_of(result: Any) -> dict[str, float]:
     return {"score": result.score} if by_target is None else {name: row["network"] for name, row in by_target.items()}
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (of a sample; 0 of a single value).
 
     Examples
     --------
-    >>> spread([1.0, 3.0])
+    >>> mean_and_std([1.0, 3.0])
     (2.0, 1.4142135623730951)
     """
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -31,7 +31,7 @@ from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.interpolate import average, interpolate
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame
-from geofsrcnn.pairs.read import read_statics
+from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
 from geofsrcnn.pairs.times import common_times, fields_of
@@ -170,7 +170,7 @@ def test_a_correction_needs_the_same_units(files, tmp_path):
         train_files([kelvin], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "m.safetensors", **line)
     (target,) = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).targets
-    slope, _ = target.lines[target.base]
+    slope, _ = target.baselines[target.base]
     assert np.nanmin(slope) == np.nanmax(slope) == 1
     with pytest.raises(UsageError, match="base must be one of regression, correction, got 'x'"):
         train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "n.safetensors", **{**line, "base": "x"})
@@ -626,13 +626,13 @@ def test_statics_of_another_crs_are_warped(files, tmp_path):
         )
     write(tmp_path / "utm.tif", warped[None], crs="EPSG:32632", transform=to, nodata=-9999)
     domain = Domain(field["lat"].to_numpy(), field["lon"].to_numpy(), 4, ("lat", "lon"), is_longitude=True)
-    (layer,), names = read_statics([tmp_path / "utm.tif"], domain, Frame(GLOBE))
+    (layer,), names = read_static_predictors([tmp_path / "utm.tif"], domain, Frame(GLOBE))
     assert names == ["utm"]
     off = (domain.crop(layer) - field.to_numpy())[2:-2, 2:-2]
     assert np.nanstd(off) < 0.25 * float(field.std())
     assert np.corrcoef(domain.crop(layer)[2:-2, 2:-2].ravel(), field.to_numpy()[2:-2, 2:-2].ravel())[0, 1] > 0.98
     with pytest.raises(InputError, match=r"utm\.tif is .*, the fine grid states no CRS"):
-        read_statics([tmp_path / "utm.tif"], domain, Frame())
+        read_static_predictors([tmp_path / "utm.tif"], domain, Frame())
 
 
 def test_fields_larger_than_memory_give_the_same(files, tmp_path, monkeypatch):

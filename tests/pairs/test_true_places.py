@@ -23,7 +23,7 @@ from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.interpolate import average, regrid, share_outside
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame, transform_axes
-from geofsrcnn.pairs.read import read_statics
+from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.times import fields_of
 from tests.support.pairfiles import SMALL, train_files
@@ -306,7 +306,7 @@ def test_statics_of_another_crs_are_where_they_belong(tmp_path, step):
     affine = rasterio.Affine(step, 0, 3.6e6, 0, -step, 4.2e6)
     write(tmp_path / "north.tif", north[None].astype("f4"), crs="EPSG:3035", transform=affine)
     domain = Domain(y, x, 4, ("ry", "rx"), is_longitude=True)
-    (layer,), names = read_statics([tmp_path / "north.tif"], domain, Frame(CRS.from_cf(POLE).to_wkt()))
+    (layer,), names = read_static_predictors([tmp_path / "north.tif"], domain, Frame(CRS.from_cf(POLE).to_wkt()))
     assert names == ["north"]
     assert np.allclose(domain.crop(layer), latitude, atol=0.03)
 
@@ -333,4 +333,4 @@ def test_statics_of_another_crs_from_the_command_line(tmp_path):
     line = (sys.executable, "-m", "geofsrcnn", *line, "--static", "utm.tif", "-o", "s.safetensors")
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert pairing_of(load_checkpoint(tmp_path / "s.safetensors")).names == ("utm",)
+    assert pairing_of(load_checkpoint(tmp_path / "s.safetensors")).static_names == ("utm",)
