@@ -245,7 +245,7 @@ class Downscaling:
         return {**members, "time": self.count}
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
-        """Names and attributes of the variables: the targets, then the spread of each where there are several members."""
+        """Names and attributes of the variables: the targets, then, of several members, the spread of each."""
         targets = self.pairing.targets
         placed = {} if self.pairing.place.mapping() is None else {"grid_mapping": MAPPING}
         found = [(target.name, {**target.attrs, **placed}) for target in targets]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +28,12 @@ def domain_of(fine: Fields, factor: int) -> Domain:
         If it has no coordinates of one dimension.
     """
     grid, is_longitude = fine.grid, fine.place.is_geographic
-    names = axes_of(grid, f"the grid of {fine.shown}")
-    y, x = (fine.dataset[name].to_numpy().astype(np.float64) for name in names)
+    y, x = axis_values(fine.dataset, grid, f"the grid of {fine.shown}")
     return Domain(y, unwrap(x) if is_longitude else x, factor, (grid.y, grid.x), is_longitude)
 
 
-def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
-    """The coordinates of rows and columns.
+def axis_values(holder: xr.Dataset | xr.DataArray, grid: CFGrid, shown: str) -> tuple[Array, Array]:
+    """Coordinates of rows and columns.
 
     Raises
     ------
@@ -43,7 +42,8 @@ def axes_of(grid: CFGrid, shown: str) -> tuple[str, str]:
     """
     if grid.y_coordinate is None or grid.x_coordinate is None or grid.kind == "curvilinear":
         raise InputError(f"{shown} has no coordinates of one dimension: interpolate it to such a grid")
-    return grid.y_coordinate, grid.x_coordinate
+    y, x = (holder[name].to_numpy().astype(np.float64) for name in (grid.y_coordinate, grid.x_coordinate))
+    return y, x
 
 
 def regrid(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Array, x: Array) -> Array:
@@ -64,33 +64,42 @@ def regrid(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Ar
     moved = transform_axes(y, x, there, own)
     if moved is None:
         return interpolate(field, grid, y, x, is_longitude=there.is_geographic)
-    rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
-    down, right, order = _lines_at(rows, columns, *moved, is_longitude=own.is_geographic)
+    axes = axis_values(field, grid, printable(field.name))
+    rows, columns, order = _locate(*axes, *moved, is_longitude=own.is_geographic)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
-    valid = np.isfinite(values)
-    total = down.among(np.where(valid, values, 0), right)
-    result: Array = total
-    if not valid.all():
-        weight, near = down.among(valid * 1.0, right), down.nearest_among(valid, right)
-        result = np.where(near, total / np.where(near, weight, 1), np.nan)
+    result = _interpolate_known(
+        values,
+        lambda each: rows.interpolate_points(each, columns),
+        lambda each: rows.nearest_points(each, columns),
+    )
     return np.where(np.isfinite(moved[0]), result, np.nan)
 
 
-def _lines_at(
+def _interpolate_known(values: Array, linear: Callable[[Array], Array], nearest: Callable[[Array], Array]) -> Array:
+    """Interpolate values, of which missing ones have no weight; missing where the nearest one is."""
+    valid = np.isfinite(values)
+    if valid.all():
+        return linear(values)
+    total, weight, known = linear(np.where(valid, values, 0)), linear(valid * 1.0), nearest(valid)
+    result: Array = np.where(known, total / np.where(known, weight, 1), np.nan)
+    return result
+
+
+def _locate(
     rows: Array, columns: Array, y: Array, x: Array, *, is_longitude: bool
 ) -> tuple[_Line, _Line, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Where points ``(i, j)`` lie between rising rows and columns, and the order that makes these rise."""
+    """Find where points ``(i, j)`` lie between rising rows and columns, and the order that makes these rise."""
     known = np.isfinite(y) & np.isfinite(x)
     if not known.any():
-        raise InputError("no place of the fine grid can be told in the CRS of the coarse one: check both")
-    y, x = np.where(known, y, y[known][0]), np.where(known, x, x[known][0])
+        raise InputError("no place of the fine grid lies within the CRS of the coarse one: check both")
+    y, x = np.where(known, y, y[known][0]), np.where(known, x, x[known][0])  # any place: `regrid` leaves these out
     order = np.argsort(rows), np.argsort(columns)
-    places = columns[order[1]]
+    rising = columns[order[1]]
     if is_longitude:
         x = move_near(x, middle_of(x))
-        places, found = columns_near(move_near(columns, middle_of(x)), x)
+        rising, found = columns_near(move_near(columns, middle_of(x)), x)
         order = order[0], found
-    return _Line.at(rows[order[0]], y), _Line.at(places, x), order
+    return _Line.at(rows[order[0]], y), _Line.at(rising, x), order
 
 
 def middle_of(longitudes: Array) -> float:
@@ -120,22 +129,18 @@ def interpolate(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, is_lon
     InputError
         If the grid has no coordinates of one dimension.
     """
-    rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
+    rows, columns = axis_values(field, grid, printable(field.name))
     order = [np.argsort(rows), np.argsort(columns)]
-    known = [rows[order[0]], columns[order[1]]]
+    rising = [rows[order[0]], columns[order[1]]]
     if is_longitude:
-        known[1], order[1] = columns_near(columns, x)
+        rising[1], order[1] = columns_near(columns, x)
     values = field.to_numpy()[..., order[0][:, None], order[1][None, :]]
-    lines = [_Line.at(k, places) for k, places in zip(known, (y, x), strict=True)]
-    valid = np.isfinite(values)
-    if valid.all():
-        return lines[1].between(lines[0].between(values, -2), -1)
-    total, weight = (
-        lines[1].between(lines[0].between(each, -2), -1) for each in (np.where(valid, values, 0), valid * 1.0)
+    down, across = _Line.at(rising[0], y), _Line.at(rising[1], x)
+    return _interpolate_known(
+        values,
+        lambda each: across.interpolate(down.interpolate(each, -2), -1),
+        lambda each: across.nearest(down.nearest(each, -2), -1),
     )
-    near = lines[1].nearest(lines[0].nearest(valid, -2), -1)
-    result: Array = np.where(near, total / np.where(near, weight, 1), np.nan)
-    return result
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,8 @@ class _Line:
         share = (at - known[low]) / (known[low + 1] - known[low])
         return cls(low, np.where(np.abs(share - np.rint(share)) < 1e-6, np.rint(share), share))
 
-    def between(self, values: Array, axis: int) -> Array:
-        """Values interpolated linearly along an axis."""
+    def interpolate(self, values: Array, axis: int) -> Array:
+        """Interpolate values linearly along an axis."""
         last = values.shape[axis] - 1
         before, after = (np.take(values, np.minimum(each, last), axis) for each in (self.low, self.low + 1))
         share = self.share[:, None] if axis == -2 else self.share
@@ -164,28 +169,27 @@ class _Line:
         return result
 
     def nearest(self, values: Array, axis: int) -> Array:
-        """Those of the nearest known place."""
-        index = np.minimum(self.low + (self.share > 0.5), values.shape[axis] - 1)
-        result: Array = np.take(values, index, axis)
+        """Take the values of the nearest known places along an axis."""
+        result: Array = np.take(values, self._nearest_index(values.shape[axis]), axis)
         return result
 
-    def among(self, values: Array, columns: _Line) -> Array:
-        """Values ``(..., y, x)`` interpolated bilinearly at points, of which these are the rows."""
+    def interpolate_points(self, values: Array, columns: _Line) -> Array:
+        """Interpolate values ``(..., y, x)`` bilinearly at points, of which these are the rows."""
         result = np.zeros((*values.shape[:-2], *self.low.shape))
-        for row, tall in ((self.low, 1 - self.share), (self.low + 1, self.share)):
-            for column, wide in ((columns.low, 1 - columns.share), (columns.low + 1, columns.share)):
-                down, right = np.minimum(row, values.shape[-2] - 1), np.minimum(column, values.shape[-1] - 1)
-                result += tall * wide * values[..., down, right]
+        for row, row_weight in ((self.low, 1 - self.share), (self.low + 1, self.share)):
+            for column, column_weight in ((columns.low, 1 - columns.share), (columns.low + 1, columns.share)):
+                i, j = np.minimum(row, values.shape[-2] - 1), np.minimum(column, values.shape[-1] - 1)
+                result += row_weight * column_weight * values[..., i, j]
         return result
 
-    def nearest_among(self, values: Array, columns: _Line) -> Array:
-        """Those of the nearest known place."""
-        down, right = (
-            np.minimum(line.low + (line.share > 0.5), n - 1)
-            for line, n in zip((self, columns), values.shape[-2:], strict=True)
-        )
-        result: Array = values[..., down, right]
+    def nearest_points(self, values: Array, columns: _Line) -> Array:
+        """Take the values ``(..., y, x)`` that are nearest to points, of which these are the rows."""
+        rows, size = self._nearest_index(values.shape[-2]), values.shape[-1]
+        result: Array = values[..., rows, columns._nearest_index(size)]
         return result
+
+    def _nearest_index(self, size: int) -> npt.NDArray[np.int64]:
+        return np.minimum(self.low + (self.share > 0.5), size - 1)
 
 
 def average(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame] | None = None) -> Array:
@@ -208,13 +212,9 @@ def average(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Fra
     if transform_axes(domain.y, domain.x, places[1], places[0]) is not None:
         return _average_elsewhere(field, grid, domain, places)
     near = domain.pad(interpolate(field, grid, domain.y, domain.x, is_longitude=domain.is_longitude))
-    rows, columns = (
-        _cells(field[str(name)].to_numpy().astype(np.float64), axis, is_longitude=is_longitude)
-        for name, axis, is_longitude in (
-            (grid.y_coordinate, domain.y, False),
-            (grid.x_coordinate, domain.x, domain.is_longitude),
-        )
-    )
+    y, x = axis_values(field, grid, printable(field.name))
+    rows = _cells(y, domain.y, is_longitude=False)
+    columns = _cells(x, domain.x, is_longitude=domain.is_longitude)
     values = field.to_numpy()[np.ix_(rows >= 0, columns >= 0)]
     total, count = np.zeros(domain.padded), np.zeros(domain.padded)
     _count(total, count, values, np.broadcast_arrays(rows[rows >= 0][:, None], columns[columns >= 0][None, :]))
@@ -237,36 +237,34 @@ FINER = 0.5
 
 
 def _average_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame]) -> Array:
-    """As `average`, of a field in another CRS; some rows after the other."""
-    inside = regrid(field, grid, places, domain.y, domain.x)
+    """Average a field in another CRS as `average` does, some rows after the other."""
     moved = transform_axes(domain.y, domain.x, places[1], places[0])
     assert moved is not None
-    rows, columns = (field[name].to_numpy().astype(np.float64) for name in axes_of(grid, printable(field.name)))
-    used = _reached(rows, moved[0])
-    right = np.ones(len(columns), bool) if places[0].is_geographic else _reached(columns, moved[1])
-    beyond = ~_covered(rows, columns, moved, is_longitude=places[0].is_geographic)
+    rows, columns = axis_values(field, grid, printable(field.name))
+    outside = ~_covered(rows, columns, moved, is_longitude=places[0].is_geographic)
+    interpolated = domain.pad(np.where(outside, np.nan, regrid(field, grid, places, domain.y, domain.x)))
+    near_rows = np.nonzero(_reached(rows, moved[0]))[0]
+    near_columns = np.ones(len(columns), bool) if places[0].is_geographic else _reached(columns, moved[1])
+    columns, values = columns[near_columns], field.to_numpy()[:, near_columns]
     total, count = np.zeros(domain.padded), np.zeros(domain.padded)
-    columns, values = columns[right], field.to_numpy()
-    chosen = np.nonzero(used)[0]
-    for start in range(0, len(chosen), step := max(1, BLOCK // max(1, len(columns)))):
-        some = chosen[start : start + step]
-        whole = np.meshgrid(rows[some], columns, indexing="ij")
-        y, x = transform_points(whole[0], whole[1], *places)
+    for start in range(0, len(near_rows), step := max(1, BLOCK // max(1, len(columns)))):
+        some = near_rows[start : start + step]
+        all_rows, all_columns = np.meshgrid(rows[some], columns, indexing="ij")
+        y, x = transform_points(all_rows, all_columns, *places)
         known = np.isfinite(y)
-        down = _cells(np.where(known, y, np.inf), domain.y, is_longitude=False)
-        across = _cells(np.where(known, x, domain.x[0]), domain.x, is_longitude=domain.is_longitude)
-        hit = (down >= 0) & (across >= 0)
-        _count(total, count, values[some][:, right][hit], (down[hit], across[hit]))
-    near = domain.pad(np.where(beyond, np.nan, inside))
-    finer = (domain.crop(count) > 0)[~beyond]
+        i = _cells(np.where(known, y, np.inf), domain.y, is_longitude=False)  # infinity lies in no cell
+        j = _cells(np.where(known, x, domain.x[0]), domain.x, is_longitude=domain.is_longitude)
+        hit = (i >= 0) & (j >= 0)
+        _count(total, count, values[some][hit], (i[hit], j[hit]))
+    finer = (domain.crop(count) > 0)[~outside]
     if not finer.size or finer.mean() < FINER:
-        return near
-    mean: Array = np.where(count > 0, total / np.maximum(count, 1), near)
+        return interpolated
+    mean: Array = np.where(count > 0, total / np.maximum(count, 1), interpolated)
     return mean
 
 
 def _reached(known: Array, wanted: Array) -> npt.NDArray[np.bool_]:
-    """Which places lie within the cells around others ``(i, j)``, or beside them."""
+    """Tell which places lie within the cells around others ``(i, j)``, or beside them."""
     cell = max(float(np.nanmax(np.abs(np.diff(wanted, axis=axis)))) for axis in (0, 1))
     spare = cell + (2 * float(np.abs(np.diff(known)).max()) if len(known) > 1 else 0.0)
     low, high = np.nanmin(wanted), np.nanmax(wanted)
@@ -275,87 +273,89 @@ def _reached(known: Array, wanted: Array) -> npt.NDArray[np.bool_]:
 
 
 def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, is_longitude: bool) -> npt.NDArray[np.bool_]:
-    """Which points lie within the cells of rows and columns."""
-    result = np.isfinite(points[0]) & np.isfinite(points[1])
-    down, right = points
+    """Tell which points lie within the cells of rows and columns."""
+    y, x = points
+    result = np.isfinite(y) & np.isfinite(x)
     if is_longitude:
-        middle = middle_of(right[np.isfinite(right)])
-        columns, right = move_near(columns, middle), move_near(right, middle)
-    for known, wanted in ((rows, down), (columns, right)):
-        ends = np.sort(known)
-        half = (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / 2
-        with np.errstate(invalid="ignore"):
-            result &= (wanted >= ends[0] - half) & (wanted <= ends[-1] + half)
+        middle = middle_of(x[np.isfinite(x)])
+        columns, x = move_near(columns, middle), move_near(x, middle)
+    with np.errstate(invalid="ignore"):
+        return result & _within_cells(rows, y) & _within_cells(columns, x)
+
+
+def _within_cells(axis: Array, places: Array) -> npt.NDArray[np.bool_]:
+    """Tell which places lie within the cells of an axis, which reach half a step beyond its ends."""
+    first, last = float(axis.min()), float(axis.max())
+    half = (last - first) / max(len(axis) - 1, 1) / 2
+    result: npt.NDArray[np.bool_] = (places >= first - half) & (places <= last + half)
     return result
 
 
 def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
-    """Share of a domain's cells, which are of some place, whose middles lie beyond the cells of a grid."""
-    rows, columns = (fields.dataset[name].to_numpy().astype(np.float64) for name in axes_of(fields.grid, fields.shown))
+    """Return the share of a domain's cells, of coordinates in a frame, whose centers lie beyond the cells of a grid."""
+    rows, columns = axis_values(fields.dataset, fields.grid, fields.shown)
     moved = transform_axes(domain.y, domain.x, place, fields.place)
     if moved is not None:
         return float(1 - _covered(rows, columns, moved, is_longitude=fields.place.is_geographic).mean())
-    shares = []
-    for known, places, is_longitude in ((rows, domain.y, False), (columns, domain.x, domain.is_longitude)):
-        ends = np.sort(move_near(known, places.mean()) if is_longitude else known)
-        half = (ends[-1] - ends[0]) / max(len(ends) - 1, 1) / 2
-        shares.append(np.mean((places < ends[0] - half) | (places > ends[-1] + half)))
-    return float(1 - (1 - shares[0]) * (1 - shares[1]))
+    if domain.is_longitude:
+        columns = move_near(columns, domain.x.mean())
+    return float(1 - _within_cells(rows, domain.y).mean() * _within_cells(columns, domain.x).mean())
 
 
 def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, float]:
-    """Cells of a grid from a fine row to the next and from a fine column to the next, at the middle."""
+    """Return the median cells of a grid from a fine row to the next, and from a fine column to the next."""
     moved = transform_axes(domain.y, domain.x, place, fields.place)
-    own = fields.spacing
+    cell_y, cell_x = fields.spacing
     if moved is None:
-        steps = [float(np.median(np.abs(np.diff(places)))) for places in (domain.y, domain.x)]
-        return tuple(a / b if b else 0.0 for a, b in zip(steps, own, strict=True))  # type: ignore[return-value]
+        fine_y, fine_x = (float(np.median(np.abs(np.diff(axis)))) for axis in (domain.y, domain.x))
+        return (fine_y / cell_y if cell_y else 0.0), (fine_x / cell_x if cell_x else 0.0)
     found = []
     for axis in (0, 1):
-        ways = [np.abs(np.diff(each, axis=axis)) for each in moved]
-        ways[1] = np.minimum(ways[1], np.abs(360 - ways[1])) if fields.place.is_geographic else ways[1]
-        cells = np.hypot(*(way / size if size else 0 * way for way, size in zip(ways, own, strict=True)))
-        found.append(float(np.nanmedian(cells)))
+        step_y, step_x = (np.abs(np.diff(each, axis=axis)) for each in moved)
+        if fields.place.is_geographic:
+            step_x = np.minimum(step_x, np.abs(360 - step_x))  # the shorter way around
+        rows = step_y / cell_y if cell_y else 0 * step_y
+        columns = step_x / cell_x if cell_x else 0 * step_x
+        found.append(float(np.nanmedian(np.hypot(rows, columns))))
     return found[0], found[1]
 
 
 def degrees_apart(coarse: Fields, fine: Fields) -> float | None:
-    """How far apart places with the same coordinates are on the globe, in coarse cells, at most.
+    """Return how far apart places with the same coordinates are on the globe, in coarse cells, at most.
 
     By latitudes and longitudes of two dimensions, where both have some; None where one has none, or they do not meet.
     """
-    vectors = []
-    for fields in (coarse, fine):
-        names = fields.grid.latitude, fields.grid.longitude
-        if any(name is None or fields.dataset[name].ndim != 2 for name in names):
-            return None
-        places = (fields.dataset[name].transpose(fields.grid.y, fields.grid.x).to_numpy() for name in names)
-        vectors.append(vectors_of(*(each.astype(np.float64) for each in places)))
-    rows, columns, y, x = (
-        fields.dataset[name].to_numpy().astype(np.float64)
-        for fields in (coarse, fine)
-        for name in axes_of(fields.grid, fields.shown)
-    )
+    if (coarse_vectors := _vectors(coarse)) is None or (fine_vectors := _vectors(fine)) is None:
+        return None
+    (rows, columns), (y, x) = (axis_values(each.dataset, each.grid, each.shown) for each in (coarse, fine))
     y, x = (wanted[(wanted >= known.min()) & (wanted <= known.max())] for known, wanted in ((rows, y), (columns, x)))
     if not (len(y) and len(x)):
         return None
-    made = []
-    for fields, whole in zip((coarse, fine), vectors, strict=True):
-        names = axes_of(fields.grid, fields.shown)
-        field = xr.DataArray(
-            np.moveaxis(whole, -1, 0),
-            {name: fields.dataset[name] for name in names},
-            ("part", fields.grid.y, fields.grid.x),
-            "places",
-        )
-        made.append(interpolate(field, fields.grid, y, x, is_longitude=False))
-    apart = np.linalg.norm(made[0] - made[1], axis=0)
-    step = np.linalg.norm(np.diff(vectors[0], axis=0), axis=-1)
-    return float(np.nanmax(apart) / np.nanmedian(step)) if np.isfinite(apart).any() and step.size else None
+    one, other = (
+        interpolate(vectors, each.grid, y, x, is_longitude=False)
+        for each, vectors in ((coarse, coarse_vectors), (fine, fine_vectors))
+    )
+    distance = np.linalg.norm(one - other, axis=0)
+    cell = np.linalg.norm(np.diff(coarse_vectors, axis=1), axis=0)
+    return float(np.nanmax(distance) / np.nanmedian(cell)) if np.isfinite(distance).any() and cell.size else None
+
+
+def _vectors(fields: Fields) -> xr.DataArray | None:
+    """Return the unit vectors ``(3, y, x)`` of a grid's latitudes and longitudes of two dimensions; None without."""
+    grid = fields.grid
+    if grid.latitude is None or grid.longitude is None:
+        return None
+    angles = [fields.dataset[name] for name in (grid.latitude, grid.longitude)]
+    if any(each.ndim != 2 for each in angles):
+        return None
+    latitude, longitude = (each.transpose(grid.y, grid.x).to_numpy().astype(np.float64) for each in angles)
+    places = {name: fields.dataset[name] for name in (grid.y_coordinate, grid.x_coordinate) if name is not None}
+    vectors = np.moveaxis(vectors_of(latitude, longitude), -1, 0)
+    return xr.DataArray(vectors, places, ("part", grid.y, grid.x), "places")
 
 
 def _cells(places: Array, axis: Array, *, is_longitude: bool) -> npt.NDArray[np.int64]:
-    """Which fine row or column each place lies in; -1 for none."""
+    """Find the fine row or column that each place lies in; -1 for none."""
     if is_longitude:
         places = move_near(places, axis.mean())
     edges = axis_of(axis, longitude=is_longitude).edges
