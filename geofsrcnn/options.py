@@ -181,8 +181,8 @@ class UpscaleOptions:
 
     def __post_init__(self) -> None:
         plain = {
-            "value_range": _numbers(self.value_range, "range", "a smaller and a larger number", 2),
-            "bounds": _numbers(self.bounds, "bounds", "four numbers, west below east and south below north", 4),
+            "value_range": _numbers(self.value_range, "value_range=", "a smaller and a larger number", 2),
+            "bounds": _numbers(self.bounds, "bounds=", "four numbers, west below east and south below north", 4),
             "bidx": _indexes(self.bidx),
             "variables": _texts(self.variables, "variables"),
             "also": _texts(self.also, "also") or (),
@@ -419,7 +419,7 @@ def check_range(value_range: tuple[float, float] | None) -> None:
         return
     low, high = value_range
     if math.isnan(low) or math.isnan(high) or not low < high:
-        raise UsageError(f"range must be a smaller and a larger number, got {low:g} {high:g}")
+        raise UsageError(f"value_range= must be a smaller and a larger number, got {low:g} {high:g}")
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -446,4 +446,4 @@ def check_bounds(bounds: tuple[float, float, float, float] | None) -> None:
         return
     west, south, east, north = bounds
     if not all(map(math.isfinite, bounds)) or not (west < east and south < north):
-        raise UsageError(f"bounds must be four numbers, west below east and south below north, got {bounds}")
+        raise UsageError(f"bounds= must be four numbers, west below east and south below north, got {bounds}")

@@ -89,4 +89,5 @@ def evaluate(
     facts = {f"model {name}": f"sha256 {model.digest}" for name, model in zip(found[0].models, networks, strict=False)}
     facts |= {"rasters": file_names(rasters), "factor": str(found[0].factor)}
     title = f"{file_names(models)} on block-averaged rasters"
-    show_comparisons(found, report, title, facts, notes=[METHODS], overwrite=overwrite, as_json=as_json)
+    notes = [METHODS] if any(len(each.scores) > 1 for each in found) else []  # categories are judged by one
+    show_comparisons(found, report, title, facts, notes=notes, overwrite=overwrite, as_json=as_json)

@@ -92,7 +92,7 @@ class Day(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The value of a text, or of a value that was converted before."""
         if parse_day(str(value)) is None:
-            self.fail(f"until must be a day such as 1993-06-01, got {value!r}", param, ctx)
+            self.fail(f"{value!r} is not a day such as 1993-06-01", param, ctx)
         return str(value)
 
 
@@ -247,7 +247,7 @@ def parse_range(text: str) -> tuple[float, float]:
     except ValueError:
         found = math.nan, math.nan
     if not found[0] < found[1]:
-        raise UsageError(f"limits must be LOW:HIGH such as 0:inf, got {printable(text)!r}")
+        raise UsageError(f"--limits must be LOW:HIGH, LOW below HIGH, such as 0:inf, got {printable(text)!r}")
     return found
 
 

@@ -146,7 +146,7 @@ def _show_trained(result: Result) -> None:
     from geofsrcnn.evaluation.verdict import sentence
 
     verdict = sentence("the network", result.score, "lanczos-bp", rank="the strongest classical method on most data")
+    fields = "1 held-out field" if len(result.fields) == 1 else f"{len(result.fields)} held-out fields"
     click.echo(
-        f"{printable(result.out)}: {verdict} Scored on {len(result.fields)} held-out fields; {result.steps} steps, "
-        f"{result.seconds / 60:.1f} min"
+        f"{printable(result.out)}: {verdict} Scored on {fields}; {result.steps} steps, {result.seconds / 60:.1f} min"
     )

@@ -101,6 +101,8 @@ def head(path: Path, size: int = 16) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(size)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {printable(path)}") from None
     except OSError as error:
         raise InputError(f"cannot read {printable(path)} ({error.strerror}): check its permissions") from None
 

@@ -24,7 +24,9 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
     names = [{str(band.index), band.description or ""} for band in source.bands]
     if unknown := [name for name in kinds if not any(name in own for own in names)]:
         there = ", ".join(str(band.index) for band in source.bands)
-        raise UsageError(f"kinds= names no band {printable(', '.join(unknown))}: there are {there}")
+        raise UsageError(
+            f"no band {printable(', '.join(unknown))} for kinds= in {printable(source.path.name)}: it has {there}"
+        )
     found = []
     for own, header in zip(names, headers, strict=True):
         said = [kind for name, kind in kinds.items() if name in own]

@@ -140,9 +140,9 @@ def _check_since(since: str | None, last_day: Date) -> Date | None:
         return None
     day = parse_day(since)
     if day is None:
-        raise UsageError(f"since must be a day such as 1993-06-01, got {printable(since)}")
+        raise UsageError(f"since= must be a day such as 1993-06-01, got {printable(since)}")
     if day <= last_day:
-        raise InputError(f"the model was fitted on days up to {last_day}: since must be later, got {day}")
+        raise InputError(f"the model was fitted on days up to {last_day}: since= must be later, got {day}")
     return day
 
 

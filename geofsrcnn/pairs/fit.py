@@ -57,8 +57,9 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, static: tuple[Array, list[s
         If a name is not there, a target has too few values, or nothing is left to learn.
     """
     known, aims = ([str(each.name) for each in some] for some in (pairs.predictors, pairs.targets))
-    refuse_unknown("predictor", spec.transforms, known)
-    refuse_unknown("target", [*spec.limits, *spec.weights], aims)
+    refuse_unknown("predictor", "transforms", spec.transforms, known)
+    refuse_unknown("target", "limits", spec.limits, aims)
+    refuse_unknown("target", "weights", spec.weights, aims)
     predictors = [_fit_predictor(pairs, i, first, spec) for i in range(len(known))]
     targets = [_fit_target(pairs, k, predictors, first, spec) for k in range(len(aims))]
     layers, names = static

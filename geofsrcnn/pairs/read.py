@@ -472,18 +472,19 @@ def partners_of(
 ) -> list[int | None]:
     """Which predictor is the same quantity as each target: as said, else by standard name, else by name."""
     known, aims = ([str(each.name) for each in some] for some in (predictors, targets))
-    refuse_unknown("predictor", said.values(), known)
-    refuse_unknown("target", said, aims)
+    refuse_unknown("predictor", "partners", said.values(), known)
+    refuse_unknown("target", "partners", said, aims)
     return [
         known.index(said[str(target.name)]) if str(target.name) in said else partner_of(target, predictors)
         for target in targets
     ]
 
 
-def refuse_unknown(what: str, named: Iterable[str], there: Sequence[str]) -> None:
-    """Refuse names that are not there."""
+def refuse_unknown(what: str, parameter: str, named: Iterable[str], there: Sequence[str]) -> None:
+    """Refuse names in a parameter that are not there."""
     if missing := [name for name in named if name not in there]:
-        raise UsageError(f"no {what} {printable(', '.join(missing))}: there are {printable(', '.join(there))}")
+        names, known = (printable(", ".join(each)) for each in (missing, there))
+        raise UsageError(f"no {what} {names} for {parameter}=: there are {known}")
 
 
 def partner_of(target: xr.DataArray, predictors: Sequence[xr.DataArray]) -> int | None:

@@ -80,16 +80,16 @@ class PairsSpec:
 
         for name, choices in (("base", BASES), ("conserving", CONSERVING)):
             if getattr(self, name) not in choices:
-                raise UsageError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+                raise UsageError(f"{name}= must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if parse_day(self.until) is None:
-            raise UsageError(f"until must be a day such as 1993-06-01, got {self.until!r}")
+            raise UsageError(f"until= must be a day such as 1993-06-01, got {self.until!r}")
         for name, transform in self.transforms.items():
             if transform not in TRANSFORMS:
                 words = f"the transform of {printable(name)} must be one of {', '.join(TRANSFORMS)}"
                 raise UsageError(f"{words}, got {printable(transform)!r}")
         for low, high in self.limits.values():
             if not low < high:
-                raise UsageError(f"limits must be a smaller and a larger number, got {low} and {high}")
+                raise UsageError(f"limits= must be a smaller and a larger number, got {low} and {high}")
         for name, weight in self.weights.items():
             if not 0 < weight < math.inf:
                 raise UsageError(f"the weight of {printable(name)} must be above 0 and finite, got {weight}")
@@ -177,6 +177,6 @@ class PairOptions(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
+            raise ConfigError(f"dropout= must be from 0 to below 1, got {self.dropout}")
         if not 1 <= self.members <= MAX_MEMBERS:
-            raise ConfigError(f"members must be from 1 to {MAX_MEMBERS}, got {self.members}")
+            raise ConfigError(f"members= must be from 1 to {MAX_MEMBERS}, got {self.members}")

@@ -412,7 +412,7 @@ def _is_before(dates: Sequence[Date], spec: PairsSpec) -> npt.NDArray[np.bool_]:
     first = np.array([date < spec.first_day for date in dates])
     if first.all() or not first.any():
         words = f"no time to {'score on from' if first.all() else 'fit on before'} {spec.until}"
-        raise InputError(f"{words}: there are {dates[0]} to {dates[-1]}")
+        raise InputError(f"{words}: there are {dates[0]} to {dates[-1]}, and until= must part them")
     return first
 
 

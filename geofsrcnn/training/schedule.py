@@ -99,31 +99,28 @@ class Schedule:
     def __post_init__(self) -> None:
         for name, low in {"steps": 1, "batch_size": 1, "validate_every": 1, "frozen": 0, "patience": 0}.items():
             if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+                raise ConfigError(f"{name}= must be at least {low}, got {getattr(self, name)}")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise ConfigError(f"minutes must be positive, got {self.minutes}")
+            raise ConfigError(f"minutes= must be positive, got {self.minutes}")
         if not 0 < self.save_minutes < math.inf:
-            raise ConfigError(f"save_minutes must be positive, got {self.save_minutes}")
+            raise ConfigError(f"save_minutes= must be positive, got {self.save_minutes}")
         if self.seed < 0:
-            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
+            raise ConfigError(f"seed= must be 0 or more, got {self.seed}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+                raise ConfigError(f"{name}= must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if unknown := [name for name in self.freeze if name not in STAGES]:
-            raise ConfigError(f"freeze takes {', '.join(STAGES)}, got {printable(', '.join(unknown))}")
+            raise ConfigError(f"freeze= takes {', '.join(STAGES)}, got {printable(', '.join(unknown))}")
         if set(self.freeze) == set(STAGES):
-            raise ConfigError("freeze leaves nothing to train: name fewer stages")
+            raise ConfigError("freeze= leaves nothing to train: name fewer stages")
         if not 0 < self.last_layer_lr_ratio <= 10:
-            raise ConfigError(f"last_layer_lr_ratio must be above 0, at most 10, got {self.last_layer_lr_ratio}")
-        if not (
-            0 < self.learning_rate < math.inf
-            and 0 < self.charbonnier_eps < math.inf
-            and 0 <= self.ema_decay < 1
-            and 0 <= self.weight_decay < 1
-        ):
-            raise ConfigError(
-                "learning_rate and charbonnier_eps must be positive, ema_decay and weight_decay from 0 to below 1"
-            )
+            raise ConfigError(f"last_layer_lr_ratio= must be above 0, at most 10, got {self.last_layer_lr_ratio}")
+        for name in ("learning_rate", "charbonnier_eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}= must be positive, got {getattr(self, name)}")
+        for name in ("ema_decay", "weight_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}= must be from 0 to below 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -164,12 +161,12 @@ class TrainOptions(Schedule):
         super().__post_init__()
         for name, low in {"patch": 1, "pyramid_levels": 0}.items():
             if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+                raise ConfigError(f"{name}= must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.hold_out < 1:
-            raise ConfigError(f"hold_out must be between 0 and 1, got {self.hold_out}")
+            raise ConfigError(f"hold_out= must be between 0 and 1, got {self.hold_out}")
         for name in ("blur", "mix", "teacher_weight", "balance"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+                raise ConfigError(f"{name}= must be from 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

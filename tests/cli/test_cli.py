@@ -206,17 +206,17 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "bounds nan": (
         2,
         ("upscale", IN, OUT, *CLASSICAL, "--bounds", "nan", "0", "1", "1"),
-        "bounds must be four numbers",
+        "--bounds must be four numbers",
     ),
     "bounds inf": (
         2,
         ("upscale", IN, OUT, *CLASSICAL, "--bounds", "0", "0", "inf", "1"),
-        "bounds must be four numbers",
+        "--bounds must be four numbers",
     ),
     "bounds empty": (
         2,
         ("upscale", IN, OUT, *CLASSICAL, "--bounds", "5", "0", "5", "1"),
-        "bounds must be four numbers",
+        "--bounds must be four numbers",
     ),
     "bounds elsewhere": (
         3,
@@ -266,7 +266,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "train rate": (
         2,
         ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--learning-rate", "nan"),
-        "learning_rate and charbonnier_eps",
+        "--learning-rate must be positive, got nan",
     ),
     "train steps": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.safetensors", "--steps", "0"), "not in the range"),
     "train minutes": (

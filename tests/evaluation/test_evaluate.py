@@ -290,6 +290,7 @@ def test_categories_are_judged_by_the_share_of_right_ones(tmp_path):
     words = f"Categories are repeated, whatever the model: {share} of the fine cells get their class."
     assert done.code == 0, done.err
     assert words in done.out
+    assert "Cubic is" not in done.out  # no other method stands in the table
     assert words in (tmp_path / "r" / "report.html").read_text()
     assert json.loads(processes.run(*line, "--overwrite", "--json").out)["variables"][0]["verdict"] == words
 

@@ -132,6 +132,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
     """What cannot be read is an InputError with the system's words."""
     with pytest.raises(InputError, match=r"cannot read .* \(Is a directory\)"):
         head(tmp_path)
+    with pytest.raises(InputError, match=r"no such file: .*nowhere.tif$"):
+        head(tmp_path / "nowhere.tif")
 
 
 @pytest.mark.parametrize("kind", ["path", "dots", "symlink", "hard link", "symlink to symlink"])

@@ -311,9 +311,9 @@ def test_times_that_were_fitted_on_do_not_count(case, plain, tmp_path):
 @pytest.mark.filterwarnings("ignore:W-TIMES")
 def test_other_times_are_refused(case, tmp_path):
     """Days that were fitted on, days that are none, and files that end before."""
-    with pytest.raises(InputError, match="fitted on days up to 2000-05-31: since must be later, got 2000-05-31"):
+    with pytest.raises(InputError, match="fitted on days up to 2000-05-31: since= must be later, got 2000-05-31"):
         case.evaluated("a", since="2000-05-31")
-    with pytest.raises(UsageError, match="since must be a day such as 1993-06-01, got June"):
+    with pytest.raises(UsageError, match="since= must be a day such as 1993-06-01, got June"):
         case.evaluated("a", since="June")
     with pytest.raises(InputError, match="no time from 2001-01-01 on: give later files"):
         case.evaluated("a", since="2001-01-01")
@@ -405,7 +405,7 @@ def test_the_command_shows_and_writes(case, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "--since", "2000-01-05"), 3, "since must be later"),
+        (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "--since", "2000-01-05"), 3, "--since must be later"),
         (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "--overwrite"), 2, "--overwrite is for --report"),
         (("{a}", "--fine", "{fine}", "--coarse", "{coarse}", "-f", "4"), 2, "No such option"),
         (("{a}", "--coarse", "{coarse}"), 2, "Missing option '--fine'"),

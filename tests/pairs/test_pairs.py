@@ -172,7 +172,7 @@ def test_a_correction_needs_the_same_units(files, tmp_path):
     (target,) = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).targets
     slope, _ = target.baselines[target.base]
     assert np.nanmin(slope) == np.nanmax(slope) == 1
-    with pytest.raises(UsageError, match="base must be one of regression, correction, got 'x'"):
+    with pytest.raises(UsageError, match="base= must be one of regression, correction, got 'x'"):
         train_files([files["coarse"]], [files["fine"]], 4, tmp_path / "n.safetensors", **{**line, "base": "x"})
 
 
@@ -370,7 +370,20 @@ def test_what_does_not_fit_is_refused(known, monkeypatch, source, output, factor
         (("--coarse", "coarse.nc"), 2, "Missing option '--until'"),
         (("--until", "2000-06-01"), 2, "Missing option '--coarse'"),
         (("--coarse", "coarse.nc", "--until", "1990-01-01"), 3, "no time to fit on before 1990-01-01"),
-        (("--coarse", "coarse.nc", "--until", "June"), 2, "until must be a day"),
+        (("--coarse", "coarse.nc", "--until", "2090-01-01"), 3, "and --until must part them"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--limits", "x=0:1"), 2, "no target x for --limits: there"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--partner", "x=t"), 2, "no target x for --partner: there"),
+        (("--coarse", "coarse.nc", "--until", "2000-06-01", "--weight", "x=1"), 2, "no target x for --weight: there"),
+        (
+            ("--coarse", "coarse.nc", "--until", "2000-06-01", "--limits", "tas=3:1"),
+            2,
+            "--limits must be LOW:HIGH, LOW",
+        ),
+        (
+            ("--coarse", "coarse.nc", "--until", "June"),
+            2,
+            "Invalid value for '--until': 'June' is not a day such as 1993-06-01",
+        ),
         (("--coarse", "coarse.nc", "--until", "2000-06-01", "--blur", 0.5), 2, "No such option '--blur'"),
         (("--coarse", "coarse.nc", "--until", "2000-06-01", "--predictors", "x"), 2, "no coarse variable x"),
     ],
@@ -409,14 +422,14 @@ def test_the_accessor_applies_it_and_others_refuse_it(files, tmp_path):
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        ({"partners": {"tas": "x"}}, UsageError, "no predictor x: there are t, stability"),
-        ({"partners": {"x": "t"}}, UsageError, "no target x: there are tas"),
-        ({"transforms": {"x": "sqrt"}}, UsageError, "no predictor x"),
+        ({"partners": {"tas": "x"}}, UsageError, "no predictor x for partners=: there are t, stability"),
+        ({"partners": {"x": "t"}}, UsageError, "no target x for partners=: there are tas"),
+        ({"transforms": {"x": "sqrt"}}, UsageError, "no predictor x for transforms="),
         ({"transforms": {"t": "cube"}}, UsageError, "the transform of t must be one of"),
-        ({"limits": {"x": (0, 1)}}, UsageError, "no target x"),
-        ({"limits": {"tas": (1, 1)}}, UsageError, "limits must be a smaller and a larger number"),
+        ({"limits": {"x": (0, 1)}}, UsageError, "no target x for limits="),
+        ({"limits": {"tas": (1, 1)}}, UsageError, "limits= must be a smaller and a larger number"),
         ({"until": "2000-01-10"}, InputError, "target tas has no cell with 20 values that differ"),
-        ({"weights": {"x": 1.0}}, UsageError, "no target x: there are tas"),
+        ({"weights": {"x": 1.0}}, UsageError, "no target x for weights=: there are tas"),
         ({"weights": {"tas": 0.0}}, UsageError, "must be above 0"),
     ],
 )
@@ -430,7 +443,7 @@ def test_wrong_names_and_numbers_are_refused(files, tmp_path, options, kind, wor
 
 def test_a_dropout_beyond_its_range_is_refused():
     """The share of channels that are left out."""
-    with pytest.raises(ConfigError, match="dropout must be from 0 to below 1, got 2"):
+    with pytest.raises(ConfigError, match="dropout= must be from 0 to below 1, got 2"):
         PairOptions(dropout=2)
 
 
@@ -527,7 +540,7 @@ def test_block_means_are_kept_where_they_are_the_coarse_values(tmp_path):
     assert np.nanmin(found) >= 0
     train_files(*files, tmp_path / "n.safetensors", **line, conserving="none")
     assert pairing_of(load_checkpoint(tmp_path / "n.safetensors")).targets[0].conserving == "none"
-    with pytest.raises(UsageError, match="conserving must be one of auto, mean, area, positive, none"):
+    with pytest.raises(UsageError, match="conserving= must be one of auto, mean, area, positive, none"):
         train_files(*files, tmp_path / "o.safetensors", **line, conserving="all")
     train_files(*files, tmp_path / "p.safetensors", **{**line, "limits": {}}, conserving="positive")
     (target,) = pairing_of(load_checkpoint(tmp_path / "p.safetensors")).targets

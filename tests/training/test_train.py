@@ -551,12 +551,14 @@ def test_half_the_digits_train_as_well(fine, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"freeze": ("nose",)}, "freeze takes feature, shrink"),
-        ({"freeze": STAGES}, "freeze leaves nothing to train"),
-        ({"last_layer_lr_ratio": 0.0}, "last_layer_lr_ratio must be above 0"),
-        ({"lr_schedule": "zigzag"}, "lr_schedule must be one of cosine, constant"),
-        ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
-        ({"patience": -1}, "patience must be at least 0"),
+        ({"freeze": ("nose",)}, "freeze= takes feature, shrink"),
+        ({"freeze": STAGES}, "freeze= leaves nothing to train"),
+        ({"last_layer_lr_ratio": 0.0}, "last_layer_lr_ratio= must be above 0"),
+        ({"lr_schedule": "zigzag"}, "lr_schedule= must be one of cosine, constant"),
+        ({"precision": "float16"}, "precision= must be one of float32, bfloat16"),
+        ({"patience": -1}, "patience= must be at least 0"),
+        ({"ema_decay": 1.0}, "ema_decay= must be from 0 to below 1, got 1.0"),
+        ({"hold_out": 2.0}, "hold_out= must be between 0 and 1, got 2.0"),
     ],
 )
 def test_schedules_that_make_no_sense(options, words):

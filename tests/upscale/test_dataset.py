@@ -528,7 +528,7 @@ def test_the_grid_is_shown():
         (lambda: regular().fsrcnn.upscale(3, "nosuch"), ModelError, "no model 'nosuch'"),
         (lambda: regular().fsrcnn.upscale(3, MODEL, x="a", y="lat"), UsageError, "no dimension a"),
         (lambda: regular().fsrcnn.upscale(3, MODEL, x="lon", y="lon"), UsageError, "x= and y= are both lon"),
-        (lambda: regular().fsrcnn.upscale(3, MODEL, value_range=5), UsageError, "range must be .* got 5"),
+        (lambda: regular().fsrcnn.upscale(3, MODEL, value_range=5), UsageError, "value_range= must be .* got 5"),
         (lambda: xr.Dataset({1: regular()["tas"]}).fsrcnn.upscale(3), UsageError, "names must be text, which 1 is not"),
         (lambda: upscale_dataset(regular()["tas"], 3), UsageError, "a Dataset is needed, got DataArray"),
         (lambda: upscale_dataarray(regular(), 3), UsageError, "a DataArray is needed, got Dataset"),

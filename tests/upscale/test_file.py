@@ -163,7 +163,7 @@ def wrong(tmp_path_factory) -> Path:
         ("coarse.tif", "fine.nc", {"group": "a"}, UsageError, "group= is for NetCDF and Zarr"),
         ("coarse.nc", "fine.nc", {"tile_size": 0}, UsageError, "tile size"),
         ("coarse.nc", "fine.nc", {"threads": 0}, UsageError, "threads"),
-        ("coarse.nc", "fine.nc", {"value_range": (3, 1)}, UsageError, "range must be a smaller and a larger"),
+        ("coarse.nc", "fine.nc", {"value_range": (3, 1)}, UsageError, "value_range= must be a smaller and a larger"),
         ("coarse.nc", "missing/fine.nc", {}, OutputError, "output folder is missing"),
         ("coarse.nc", "coarse.nc", {"overwrite": True}, UsageError, "output is the input"),
     ],

@@ -185,7 +185,7 @@ def test_bands_of_rasters_are_told_alike(tmp_path):
     assert np.array_equal(fine[2], classes.repeat(3, 0).repeat(3, 1))
     run = processes.run("info", path)
     assert "never-negative" in run.out
-    with pytest.raises(UsageError, match=r"kinds= names no band 7: there are 1, 2, 3"):
+    with pytest.raises(UsageError, match=r"no band 7 for kinds= in in.tif: it has 1, 2, 3"):
         upscale_file(path, tmp_path / "no.tif", 3, "small", kinds={"7": "field"})
 
 
@@ -218,7 +218,7 @@ def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
     assert xr.open_dataset(tmp_path / "out.nc")["band_data"].min() == 0
     upscale_file(path, tmp_path / "free.nc", 3, "small", kinds={"1": "field", "2": "field"})
     assert xr.open_dataset(tmp_path / "free.nc")["band_data"].min() < 0
-    with pytest.raises(UsageError, match=r"kinds= names no band 3: there are 1, 2"):
+    with pytest.raises(UsageError, match=r"no band 3 for kinds= in in.tif: it has 1, 2"):
         upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"3": "field"})
     upscale_file(path, tmp_path / "both.nc", 3, "small", kinds={"1": "field"})
     both = xr.open_dataset(tmp_path / "both.nc")["band_data"]
