@@ -124,34 +124,37 @@ def find_grid(
     positions = positions_of(dataset)  # once: names alone are believed after a look at the values
     if (x is None) != (y is None):
         raise UsageError("give both dimensions of the grid, x= and y=, or none")
-    if x is not None and x == y:
-        raise UsageError(f"x= and y= are both {printable(x)}: they are two dimensions")
+    fields: dict[tuple[str, str], list[str]] = {}
     if x is not None and y is not None:
-        for name, option, others in ((y, "y", ("X", "longitude")), (x, "x", ("Y", "latitude"))):
-            if name not in dataset.dims:
-                raise UsageError(f"no dimension {printable(name)}: there are {join_names(dataset.dims)}")
-            if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
-                raise UsageError(
-                    f"{option}={printable(name)!r} is another axis by its metadata: give the right dimension"
-                )
-        pairs = {(y, x): [n for n in names if {x, y} <= set(dataset[n].dims)]}
+        _check_dims(dataset, y, x)
+        if members := [name for name in names if {x, y} <= set(dataset[name].dims)]:
+            fields[y, x] = members
     else:
-        pairs = {}
         for name in names:
             pair = _pair(dataset, name, [str(dim) for dim in dataset[name].dims], positions)
             if pair is not None:
-                pairs.setdefault(pair, []).append(name)
-    fields = {pair: found for pair, found in pairs.items() if found}
+                fields.setdefault(pair, []).append(name)
     if not fields and not dataset.data_vars and variables is None:  # coordinates alone, as at the root of a tree
         pair = _pair(dataset, "", [str(dim) for dim in dataset.dims], positions)
         fields = {} if pair is None else {pair: []}
     if not fields:
         raise _no_grid(dataset, names)
     if len(fields) > 1:
-        found = "; ".join(f"({a}, {b}): {join_names(members)}" for (a, b), members in fields.items())
-        raise UsageError(f"several grids: {found}: choose with variables=, or with y= and x=")
+        listed = "; ".join(f"({a}, {b}): {join_names(members)}" for (a, b), members in fields.items())
+        raise UsageError(f"several grids: {listed}: choose with variables=, or with y= and x=")
     ((pair, members),) = fields.items()
     return _describe(dataset, *pair, tuple(members), positions)
+
+
+def _check_dims(dataset: xr.Dataset, y: str, x: str) -> None:
+    """Refuse dimensions that are one, are not there, or are other axes by their metadata."""
+    if x == y:
+        raise UsageError(f"x= and y= are both {printable(x)}: they are two dimensions")
+    for name, option, others in ((y, "y", ("X", "longitude")), (x, "x", ("Y", "latitude"))):
+        if name not in dataset.dims:
+            raise UsageError(f"no dimension {printable(name)}: there are {join_names(dataset.dims)}")
+        if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
+            raise UsageError(f"{option}={printable(name)!r} is another axis by its metadata: give the right dimension")
 
 
 def _choose_fields(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:

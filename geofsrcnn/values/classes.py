@@ -43,7 +43,7 @@ def count_classes(values: Array, valid: Mask) -> int:
     values : ndarray (y, x)
         Integers.
     valid : ndarray (y, x), bool
-        Cells that count.
+        True where valid.
 
     Examples
     --------
@@ -58,16 +58,17 @@ def count_classes(values: Array, valid: Mask) -> int:
     few = used.size <= FEW
     if used.size < 3 or not (few or used.size * CELLS_OF_AN_ID <= valid.sum()):
         return 0
-    rank = np.searchsorted(used, found)[rank.reshape(values.shape)]
-    ahead = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
-    one = np.concatenate([rank[1:][ahead[0]], rank[:, 1:][ahead[1]]])
-    other = np.concatenate([rank[:-1][ahead[0]], rank[:, :-1][ahead[1]]])
+    rank = np.searchsorted(used, found)[rank.reshape(values.shape)]  # of each cell among the values in valid cells
+    below, beside = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]  # pairs of neighbours, both valid
+    one = np.concatenate([rank[1:][below], rank[:, 1:][beside]])
+    other = np.concatenate([rank[:-1][below], rank[:, :-1][beside]])
     common = np.bincount(rank[valid]).argmax()
     differ = one != other
-    rare = (one != common) | (other != common)  # counts are mostly zeros, and no patches beside
+    rare = (one != common) | (other != common)  # a field of counts is one patch of zeros: only the rest tells
     if not differ.any() or differ[rare].mean() > 1 - IN_PATCHES[0 if few else 1]:
         return 0
     one, other = one[differ], other[differ]
-    step, chance = np.abs(one - other), np.abs(one - np.roll(other, one.size // 2))
-    jumps = (step > 1).mean() >= JUMPS and step.mean() >= UNRELATED * chance[chance > 0].mean()
+    step = np.abs(one - other)
+    by_chance = np.abs(one - np.roll(other, one.size // 2))  # between cells that are no neighbours
+    jumps = (step > 1).mean() >= JUMPS and step.mean() >= UNRELATED * by_chance[by_chance > 0].mean()
     return int(used.size) if jumps else 0

@@ -165,7 +165,7 @@ class Missing:
             accident = valid & (np.abs(stored - code) <= self.step / 2)
             if accident.any():
                 side = np.where(wanted[accident] < code, -self.step, self.step)
-                stored[accident] = code + 0.51 * side  # rounded to the next step
+                stored[accident] = code + 0.51 * side  # just past the middle, so that packing rounds to the next step
         for mark in self.marks:
             value = stored_nodata(mark, stored.dtype)
             if value is None or np.isnan(value):

@@ -75,10 +75,10 @@ def as_words(text: str) -> str:
 def _words(patterns: str) -> re.Pattern[str]:
     """An expression that finds one of some phrases: ``*`` stands for letters, `` .. `` for words or none."""
     phrases = [phrase.strip() for phrase in re.split(r"[,\n]", patterns) if phrase.strip()]
-    made = [
+    expressions = [
         phrase.replace("*", "[a-z0-9]*").replace(" .. ", "_(?:[a-z0-9._]*_)?").replace(" ", "_") for phrase in phrases
     ]
-    return re.compile(rf"(?:^|_)(?:{'|'.join(made)})(?=_|$)")
+    return re.compile(rf"(?:^|_)(?:{'|'.join(expressions)})(?=_|$)")
 
 
 SPREADS = _words("""

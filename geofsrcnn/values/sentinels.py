@@ -29,6 +29,12 @@ RIM = 0.15
 CLASSES = 40
 """Values of classes are fewer."""
 
+SOLID = 0.85
+"""Share of a collar's cells, at least, whose neighbours are of it."""
+
+APART = (0.25, 0.8)
+"""How far cells beside a collar are from it, of the range that most others span, and how many of them, at least."""
+
 
 class Sample(NamedTuple):
     """A window of one band, as stored."""
@@ -99,17 +105,20 @@ def _is_collar(end: float, cells: Array, samples: Sequence[Sample]) -> bool:
     others = cells[cells != end]
     if others.size < 200 or len(np.unique(others)) <= CLASSES:
         return False
-    spread = float(np.subtract(*np.percentile(others, [95, 5])))
+    low, high = np.percentile(others, [5, 95])
     solid, total, beside = 0, 0, []
     for sample in samples:
         same = sample.values == end
-        around = np.pad(same, 1, mode="edge")
-        near = [around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]]
-        solid, total = solid + int((same & np.logical_and.reduce(near)).sum()), total + int(same.sum())
-        beside.append(sample.values[sample.valid & ~same & np.logical_or.reduce(near)])
+        padded = np.pad(same, 1, mode="edge")
+        neighbours = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
+        solid += int((same & np.logical_and.reduce(neighbours)).sum())
+        total += int(same.sum())
+        beside.append(sample.values[sample.valid & ~same & np.logical_or.reduce(neighbours)])
     border = np.concatenate(beside).astype(np.float64)
-    far = np.abs(border - end) >= 0.25 * spread
-    return bool(spread > 0 and border.size >= 20 and solid >= 0.85 * total and far.mean() >= 0.8)
+    if high <= low or border.size < 20 or solid < SOLID * total:
+        return False
+    distance, share = APART
+    return bool((np.abs(border - end) >= distance * (high - low)).mean() >= share)
 
 
 def typical_step(samples: Sequence[Sample]) -> float | None:

@@ -67,13 +67,14 @@ class Storage:
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         numbers = stored if stored.dtype == self.coarse.dtype else stored.view(self.coarse.dtype.newbyteorder("="))
         missing = self.coarse.missing
-        counted = missing.valid(numbers) if valid is None else missing.valid(numbers) & valid
+        masked = np.True_ if valid is None else valid
+        valid = missing.valid(numbers) & masked
         if self.raw:
-            return Cells(stored, counted)
+            return Cells(stored, valid)
         if not lossy:
-            refuse_lost_digits(numbers, counted, name)
-        huge = missing.undeclared(numbers) if valid is None else missing.undeclared(numbers) & valid
-        return Cells(self.coarse.decode(numbers), counted, undeclared=bool(huge.any()))
+            refuse_lost_digits(numbers, valid, name)
+        undeclared = missing.undeclared(numbers) & masked
+        return Cells(self.coarse.decode(numbers), valid, undeclared=bool(undeclared.any()))
 
     def encode(self, cells: Cells, name: str) -> Array:
         """Encode fine cells as stored numbers; missing cells keep what they hold where they have no mark.
