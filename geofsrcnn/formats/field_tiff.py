@@ -95,12 +95,7 @@ class GeoTIFFWriter:
         self._dtype = packing.dtype.newbyteorder("=")  # bytes may count from 0 to 255 under another sign
         floats = () if new.dtype.kind != "f" else (float("nan"),)
         nodata = next(iter((*packing.missing.marks, *floats, *self._missing.marks)), None)
-        lead = [(dim, size) for dim, size in list(new.sizes.items())[:-2]]
-        self._lead = tuple(size for _, size in lead)
-        names = [_names(self._dataset, dim) for dim, _ in lead]
-        labels = [known or _labels(self._dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
-        title = [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
-        title = [] if any(len(set(known)) > 1 for known in names) else title
+        self._lead = tuple(new.sizes.values())[:-2]
         bands = [
             Band(
                 index=index,
@@ -108,12 +103,12 @@ class GeoTIFFWriter:
                 nodata=nodata,
                 scale=packing.scale,
                 offset=packing.offset,
-                description=", ".join((*title, *words)),
+                description=description,
                 unit=str(new.attrs["units"]) if "units" in new.attrs else None,
                 colour=ColorInterp.gray if index == 1 else ColorInterp.undefined,
                 bits=None,
             )
-            for index, words in enumerate(itertools.product(*labels), 1)
+            for index, description in enumerate(_descriptions(self._dataset, new), 1)
         ]
         tags = {k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str)}
         source = _Description(bands, tags={k: v for k, v in tags.items() if k != "history"})
@@ -144,6 +139,16 @@ class GeoTIFFWriter:
         """Let go of the file."""
         if self._sink is not None:
             self._sink.abandon()
+
+
+def _descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:
+    """Descriptions of bands: the field's title, unless bands have names of their own, and a label of each dimension."""
+    lead = list(new.sizes.items())[:-2]
+    names = [_names(dataset, dim) for dim, _ in lead]
+    labels = [known or _labels(dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
+    named = any(len(set(known)) > 1 for known in names)
+    title = [] if named else [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
+    return [", ".join((*title, *words)) for words in itertools.product(*labels)]
 
 
 def _names(dataset: xr.Dataset, dim: str) -> list[str]:

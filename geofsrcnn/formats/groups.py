@@ -6,7 +6,9 @@ import math
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import REFERENCES
@@ -36,6 +38,11 @@ def check_variables(dataset: xr.Dataset, shown: str) -> None:
                 f"chunk of {size / 2**20:.0f} MiB of {printable(name)} in {shown} (limit {MAX_BLOCK // 2**20}): "
                 "rechunk it first"
             )
+
+
+def header(ndim: int, dtype: Any, attrs: Mapping[str, Any]) -> xr.Variable:
+    """A variable without its values."""
+    return xr.Variable([str(i) for i in range(ndim)], np.empty([0] * ndim, dtype), attrs)
 
 
 def has_fields(variables: Mapping[str, xr.Variable]) -> bool:

@@ -19,7 +19,7 @@ from xarray.backends.locks import HDF5_LOCK
 from geofsrcnn._types import Array
 from geofsrcnn.cf.encoding import NEVER_FILLED
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable
-from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
+from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, header, with_parents
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
 
 FAILURES = (OSError, RuntimeError, ValueError, AttributeError, TypeError, KeyError)
@@ -80,14 +80,11 @@ def _never_filled(group: Any) -> list[str]:
 
 def _headers(group: Any) -> dict[str, xr.Variable]:
     """Variables without their values."""
-    return {
-        name: xr.Variable(
-            [str(i) for i in range(variable.ndim)],
-            np.empty([0] * variable.ndim, variable.dtype if isinstance(variable.dtype, np.dtype) else object),
-            {key: variable.getncattr(key) for key in variable.ncattrs()},
-        )
-        for name, variable in group.variables.items()
-    }
+    found = {}
+    for name, variable in group.variables.items():
+        dtype = variable.dtype if isinstance(variable.dtype, np.dtype) else object
+        found[name] = header(variable.ndim, dtype, {key: variable.getncattr(key) for key in variable.ncattrs()})
+    return found
 
 
 def form_of(path: Path, size: int) -> str:

@@ -24,7 +24,7 @@ from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.files.remote import PAUSE, RemoteZarr, refusal
 from geofsrcnn.files.staging import no_room
-from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, with_parents
+from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, header, with_parents
 from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
 
 LOSSLESS = ("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma")
@@ -125,9 +125,7 @@ def _groups(store: Any, *, remote: bool) -> dict[str, bool]:
     for path, member in sorted(root.members(max_depth=None), key=lambda each: str(each[0])):
         group, _, name = path.rpartition("/")
         if isinstance(member, zarr.Array):
-            dims = tuple(str(i) for i in range(member.ndim))
-            header = xr.Variable(dims, np.empty([0] * member.ndim, member.dtype), member.attrs.asdict())
-            found.setdefault(group, {})[name] = header
+            found.setdefault(group, {})[name] = header(member.ndim, member.dtype, member.attrs.asdict())
     return {group: has_fields(arrays) for group, arrays in found.items()}
 
 
