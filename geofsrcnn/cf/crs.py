@@ -34,13 +34,7 @@ _SYMBOLS = {_EPSG_NAMES[symbol]: symbol for symbol in ("m", "km", "cm", "rad", "
 
 
 def crs_of(dataset: xr.Dataset, grid: CFGrid) -> CRS | None:
-    """The CRS that the grid mapping states, if there is one.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return the CRS that the grid mapping states, if there is one; an InputError if it cannot be read."""
     if grid.mapping is None:
         return None
     attrs: Mapping[Any, Any] = dataset[grid.mapping].attrs
@@ -81,7 +75,7 @@ def axes_of(crs: CRS | None, scale: tuple[float, float] = (1.0, 1.0)) -> tuple[d
     Parameters
     ----------
     crs : CRS, optional
-        That they count in, if it is known.
+        CRS of the coordinates, if it is known.
     scale : tuple of float
         Factors that bring coordinates of rows and of columns to units of the CRS.
     """

@@ -190,7 +190,7 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> Range | None:
 
 
 def _valid_range(variable: xr.Variable | xr.DataArray, packing: Packing) -> Range | None:
-    """`valid_range`, or `valid_min` and `valid_max`, as stored: of the packed type they count packed units."""
+    """`valid_range`, or `valid_min` and `valid_max`, as stored: those of the packed type are in packed units."""
     pair = valid_ends(variable.attrs)
     if pair is None:
         return None

@@ -32,13 +32,7 @@ _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, Ru
 
 
 def refuse_packed(path: Path, kind: Signature) -> None:
-    """Refuse a file in which others are packed, and files that only speak of data, with what to do instead.
-
-    Raises
-    ------
-    InputError
-        If it is one.
-    """
+    """Refuse a file that holds others packed, or only refers to data, with an InputError that says what to do."""
     shown = printable(path.name)
     if kind == "archive":
         names = zip_names(path) or []

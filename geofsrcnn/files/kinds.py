@@ -91,13 +91,7 @@ DRIVER_SUFFIXES: dict[str, tuple[str, ...]] = {
 
 
 def head(path: Path, size: int = 16) -> bytes:
-    """The first bytes of a file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Read the first bytes of a file; an InputError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -108,18 +102,7 @@ def head(path: Path, size: int = 16) -> bytes:
 
 
 def sniff(path: Path) -> Signature:
-    """Return what a file or folder is, by its first bytes; its suffix does not count.
-
-    Parameters
-    ----------
-    path : Path
-        An existing file or folder.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return what a file or folder is by its first bytes, whatever its suffix; an InputError if it cannot be read."""
     if path.is_dir():
         return "Zarr" if is_zarr(path) else "unknown"
     start = head(path, 512)

@@ -150,13 +150,7 @@ def size_of(path: Path) -> int:
 
 
 def refuse_same(output: Path, *inputs: Path) -> None:
-    """Refuse an output that is one of the inputs, under whatever name.
-
-    Raises
-    ------
-    UsageError
-        If it is.
-    """
+    """Refuse an output that is one of the inputs, under whatever name, with a UsageError."""
     for path in inputs:
         same = os.path.realpath(output) == os.path.realpath(path)
         if not same:
@@ -169,13 +163,7 @@ def refuse_same(output: Path, *inputs: Path) -> None:
 
 
 def expand(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Files by name or pattern.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """List files by name or pattern; an InputError if one matches none."""
     found: list[Path] = []
     for name in names:
         text = os.fspath(name)

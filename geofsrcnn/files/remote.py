@@ -202,13 +202,7 @@ def _state(files: Any, path: str, shown: str, meanwhile: Callable[[], None]) -> 
 
 
 def with_retries(request: Callable[[], Any], shown: str, verb: str = "read") -> Any:
-    """Return the result of a request, which is made again where that may help.
-
-    Raises
-    ------
-    RemoteError
-        If it failed to the end.
-    """
+    """Return the result of a request, tried again where that may help; a RemoteError if it fails to the end."""
     attempt = 0
     while True:
         try:
@@ -317,13 +311,7 @@ def remote_state(url: str, allowed: Sequence[str]) -> str:
 
 
 def remote_exists(url: str, allowed: Sequence[str]) -> bool:
-    """Tell whether there is a file or store of this name.
-
-    Raises
-    ------
-    RemoteError
-        If that cannot be told.
-    """
+    """Tell whether there is a file or store of this name; a RemoteError if there is no answer."""
     files, path, shown = _open_host(url, allowed)
     return bool(with_retries(lambda: files.exists(path), shown))
 

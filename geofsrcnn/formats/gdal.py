@@ -82,13 +82,7 @@ def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
 
 
 def open_file(path: Path, driver: str, *, sidecars: bool) -> Any:
-    """Open a raster with a driver, without what lies beside it unless sidecars are asked for.
-
-    Raises
-    ------
-    InputError
-        If GDAL cannot.
-    """
+    """Open a raster with a driver, without its sidecars unless they are asked for; an InputError if GDAL cannot."""
     try:
         with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)

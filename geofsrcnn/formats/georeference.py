@@ -28,7 +28,7 @@ POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_c
 def read_grid(dataset: Any, shown: str, stated: str | None = None) -> Grid:
     """The grid of an opened raster, as a GeoTIFF can say it.
 
-    Where both a transform and ground control points are stated, the transform counts, as it does for GDAL.
+    Where both a transform and ground control points are stated, the transform is taken, as GDAL does.
 
     Raises
     ------

@@ -72,20 +72,14 @@ def _wrap(value: int, dtype: np.dtype[Any]) -> int:
 
 
 def mark_for_mask(dtype: np.dtype[Any], what: str) -> float:
-    """Return what missing cells of a band are stored as, where an output has no mask that could say it.
-
-    Raises
-    ------
-    InputError
-        If the type has no NaN; the words say what has the mask.
-    """
+    """Return what missing cells are stored as where an output has no mask: NaN, or an InputError if there is none."""
     if dtype.kind != "f":
         raise InputError(f"{what} and no nodata value: say with nodata= what stands for missing cells")
     return math.nan
 
 
 def warn_of_combination(dataset: Any, shown: str) -> None:
-    """Warn of a value for each band that does not count, as there are not as many as bands."""
+    """Warn of a list of nodata values that is ignored, as it has not one for each band."""
     tag = dataset.tags().get(COMBINATION)
     if tag is not None and MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:
         warn(

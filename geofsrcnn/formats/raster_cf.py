@@ -105,13 +105,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
 
 
 def _refuse_unsayable(source: RasterSource, quantities: Sequence[Quantity], shown: str) -> None:
-    """Refuse rasters that hold what one variable on a CF grid cannot say.
-
-    Raises
-    ------
-    InputError
-        If it does.
-    """
+    """Refuse rasters that hold what one variable on a CF grid cannot say, with an InputError."""
     t = source.grid.affine
     if source.grid.gcps or source.grid.rpcs is not None:
         raise InputError(f"{shown} is placed by control points, which NetCDF and Zarr do not carry: write a GeoTIFF")

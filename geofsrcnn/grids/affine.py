@@ -62,7 +62,7 @@ class Grid:
     def refine(self, factor: int) -> Grid:
         """The grid of the ``factor x factor`` equal parts of each cell.
 
-        Corners stay where they are. RPCs count from cell centres (as GDAL applies them), so a line ``l``
+        Corners stay where they are. RPCs refer to cell centres (as GDAL applies them), so a line ``l``
         becomes ``factor * l + (factor - 1) / 2``.
 
         Examples

@@ -148,7 +148,7 @@ def _within_poles(edges: Array) -> Array:
 def period_along(axis: Axis) -> int:
     """How many columns of longitudes make the whole globe; 0 if they do not.
 
-    Up to two last columns that repeat the first do not count.
+    Up to two last columns may repeat the first.
 
     Examples
     --------

@@ -243,25 +243,13 @@ def _check_factor(model: Model, factor: int | None) -> Model:
 
 
 def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (upscale)") -> None:
-    """Refuse a model of pairs where one field alone is at hand.
-
-    Raises
-    ------
-    ModelError
-        If it is one.
-    """
+    """Refuse a model of pairs with a ModelError where one field alone is at hand."""
     if model.of_pairs:
         raise ModelError(f"model {model.name} was trained on pairs: {instead}")
 
 
 def check_options(model: Model, options: UpscaleOptions) -> None:
-    """Refuse options that have no meaning for a model, in the same words wherever it is used.
-
-    Raises
-    ------
-    UsageError
-        If there is one.
-    """
+    """Refuse options that have no meaning for a model with the same UsageError wherever it is used."""
     options.refuse_pairs(of_pairs=model.of_pairs)
     if options.value_range is not None and model.upsampler is None:
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")

@@ -275,13 +275,7 @@ def _load(path: Path) -> Checkpoint:
 
 
 def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
-    """Load a checkpoint from the bytes of its file, which a path is kept of.
-
-    Raises
-    ------
-    ModelError
-        If they are refused.
-    """
+    """Load a checkpoint from the bytes of the file at a path; a ModelError says why they are refused."""
     shown = printable(path.name)
     header = _parse_header(data, shown)
     config, card, words = _parse_card(header, shown)

@@ -17,7 +17,7 @@ def block_mean(fine: Array, factor: int, areas: Array | None = None) -> Array:
     factor : int
         Fine cells along one side of a block.
     areas : ndarray (y,), optional
-        Of the cells of each row, by which they count; more rows than the field has do no harm.
+        Areas of the cells of each row, as weights; there may be more rows than the field has.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def block_mode(fine: Array, factor: int) -> Array:
 
 
 def row_shares(areas: Array, factor: int) -> Array:
-    """Return weights of rows in each block where cells count by area ``(y // factor, factor)``; 1 on average."""
+    """Return area weights of rows in each block ``(y // factor, factor)``; 1 on average."""
     blocks = areas.reshape(-1, factor)
     result: Array = blocks / blocks.mean(1, keepdims=True)
     return result

@@ -52,13 +52,7 @@ def valid_ends(attrs: Mapping[Any, Any]) -> tuple[Any, Any] | None:
 
 
 def refuse_lost_digits(stored: Array, valid: Mask, name: str) -> None:
-    """Refuse valid 64-bit integers that are too large for float64.
-
-    Raises
-    ------
-    InputError
-        If there are such; the name says where.
-    """
+    """Refuse valid 64-bit integers that are too large for float64, with an InputError."""
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize < 8:
         return
     beyond = stored > EXACT

@@ -69,13 +69,7 @@ def offsets(factor: int) -> Array:
 
 
 def split_method(method: str) -> tuple[str, str]:
-    """Kernel and suffix (``""``, ``"c"`` or ``"bp"``) of a method's name.
-
-    Raises
-    ------
-    UsageError
-        If there is no such method.
-    """
+    """Split a method's name into kernel and suffix (``""``, ``"c"`` or ``"bp"``); a UsageError if there is none."""
     for suffix in ("bp", "c"):
         kernel = method.removesuffix(f"-{suffix}")
         if kernel != method and kernel in KERNELS:

@@ -234,7 +234,7 @@ def header_of_band(
     dtype
         As stored.
     name : str
-        That of its file, of which only words that name a quantity by themselves count.
+        That of its file, of which only words that name a quantity by themselves are read.
     tags : mapping, optional
         Of the band, by GDAL's names: ``STANDARD_NAME``, ``LONG_NAME``, ``GRIB_ELEMENT``, ``GRIB_COMMENT``, and those
         of NetCDF (``tp#long_name``).

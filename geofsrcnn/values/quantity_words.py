@@ -248,7 +248,7 @@ _CAUSES = re.compile(
 
 @lru_cache(maxsize=4096)
 def words_of(text: str) -> tuple[Word, ...]:
-    """Return what the words of a text say, what counts first standing first.
+    """Return what the words of a text mean, in the order of precedence.
 
     Examples
     --------
