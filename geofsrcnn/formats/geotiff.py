@@ -129,10 +129,10 @@ class GeoTiffSink:
         self._storages = {b.index: self._storage(b) for b in source.bands}
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
-        written = _before_cog(path) if form.cog else path
+        self._written = _before_cog(path) if form.cog else path
         try:
             with writing_env(), quiet():
-                self._dataset = rasterio.open(written, "w", **options)
+                self._dataset = rasterio.open(self._written, "w", **options)
                 self._describe()
         except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
             raise self._failed("cannot create the output", error) from error
@@ -222,9 +222,10 @@ class GeoTiffSink:
     def _narrow_bits(self) -> int | None:
         """Bits of unsigned integers where the input has fewer than its type."""
         bits = {b.bits for b in self._source.bands}
-        narrow = bits.pop() if len(bits) == 1 else None
-        kept = narrow and self._form.dtype is None and self.dtype.kind == "u"
-        return narrow if kept and narrow and narrow < 8 * self.dtype.itemsize else None
+        if len(bits) != 1 or self._form.dtype is not None or self.dtype.kind != "u":
+            return None
+        (narrow,) = bits
+        return narrow if narrow and narrow < 8 * self.dtype.itemsize else None
 
     def _colours(self) -> dict[str, str]:
         colours = [self._bands[i].colour for i in self._order]
@@ -234,8 +235,9 @@ class GeoTiffSink:
             "that colours are multiplied with alpha": kind == "PREMULTIPLIED" and ColorInterp.alpha in colours,
             "that the smallest value is white": options.get("PHOTOMETRIC") == "MINISWHITE",
         }
-        for what in (what for what, there in lost.items() if there and self._form.cog):
-            warn("W-COG", f"GDAL's COGs cannot say {what}: leave out cog=True to keep that")
+        for what, there in lost.items():
+            if there and self._form.cog:
+                warn("W-COG", f"GDAL's COGs cannot say {what}: leave out cog=True to keep that")
         if colours[:3] == [ColorInterp.red, ColorInterp.green, ColorInterp.blue] and self.dtype.itemsize <= 2:
             options["PHOTOMETRIC"] = "RGB"
         if ColorInterp.alpha in colours or kind == "NO":
@@ -314,7 +316,7 @@ class GeoTiffSink:
             with writing_env():
                 self._dataset.close()
                 if self._exact_nodata is not None and self._on_disk:
-                    write_nodata(_before_cog(self._path) if self._form.cog else self._path, self._exact_nodata)
+                    write_nodata(self._written, self._exact_nodata)
                 if self._form.cog:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
@@ -322,7 +324,6 @@ class GeoTiffSink:
         self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
-        plain = _before_cog(self._path)
         categories = self._source.colourmap is not None
         asked = {key.upper(): value for key, value in self._form.options.items()}
         options = {"COMPRESS": asked.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
@@ -330,8 +331,8 @@ class GeoTiffSink:
         if takes_predictor(options["COMPRESS"], odd_bits=self._narrow_bits() is not None):
             options["PREDICTOR"] = "YES"
         options |= asked
-        rasterio.shutil.copy(plain, self._path, driver="COG", **options)
-        rasterio.shutil.delete(plain, driver="GTiff")
+        rasterio.shutil.copy(self._written, self._path, driver="COG", **options)
+        rasterio.shutil.delete(self._written, driver="GTiff")
 
     def _verify(self, each_window: Callable[[], None], threads: int) -> None:
         """Compare the file with what was written: its description, then every window, on a few threads."""

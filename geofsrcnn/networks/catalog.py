@@ -217,9 +217,10 @@ def load_model(
         classical = Classical(model, factor or DEFAULT_FACTOR, device)
         operations = classical.factor**2 * (2 * classical.halo + 1) ** 2
         return Model(model, classical.factor, device, precision, (classical,), operations)
-    checkpoint = (
-        model if isinstance(model, Checkpoint) else load_checkpoint(model, None if model_file(model) else factor)
-    )
+    if isinstance(model, Checkpoint):
+        checkpoint = model
+    else:  # a file has one factor, which is checked below; a name may stand for several
+        checkpoint = load_checkpoint(model, None if model_file(model) else factor)
     members = tuple(Network(member, device, precision) for member in checkpoint.members or (checkpoint.model,))
     config = checkpoint.config
     loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)

@@ -239,17 +239,21 @@ def header_of_band(
         Of the band, by GDAL's names: ``STANDARD_NAME``, ``LONG_NAME``, ``GRIB_ELEMENT``, ``GRIB_COMMENT``, and those
         of NetCDF (``tp#long_name``).
     """
-    given = {str(k).rpartition("#")[2].lower(): v for k, v in (tags or {}).items()}
-    words = description or str(given.pop("grib_comment", ""))
-    in_file = "" if description else _word_of_file(name)
+    attrs = {str(key).rpartition("#")[2].lower(): value for key, value in (tags or {}).items()}
+
+    def take(*keys: str) -> str:
+        """The first tag that is stated."""
+        return next((str(attrs.pop(key)) for key in keys if attrs.get(key)), "")
+
+    words = description or take("grib_comment")
     return Header(
-        name=str(given.pop("netcdf_varname", "") or given.pop("grib_element", "")) or in_file,
+        name=take("netcdf_varname", "grib_element") or ("" if description else _word_of_file(name)),
         dtype=dtype,
-        units=unit or str(given.pop("units", "") or given.pop("grib_unit", "")).strip("[]"),
-        standard_name=str(given.pop("standard_name", "")),
-        long_name=str(given.pop("long_name", "")) or words,
-        cell_methods=str(given.pop("cell_methods", "")),
-        attrs={**given, "description": words},
+        units=unit or take("units", "grib_unit").strip("[]"),
+        standard_name=take("standard_name"),
+        long_name=take("long_name") or words,
+        cell_methods=take("cell_methods"),
+        attrs={**attrs, "description": words},
     )
 
 
