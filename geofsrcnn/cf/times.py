@@ -12,6 +12,7 @@ import xarray as xr
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import attribute, counts_time
 from geofsrcnn.errors import InputError, not_installed, printable
+from geofsrcnn.values import quantity_units
 
 _LONG = re.compile(r"\s*(?:common_?)?(month|mon|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
 
@@ -47,7 +48,7 @@ def decode_times(dataset: xr.Dataset, shown: str) -> xr.Dataset:
         parent = bounds.get(str(name), variable)
         text = str(variable.attrs.get("units", parent.attrs.get("units", "")))
         calendar = str(variable.attrs.get("calendar", parent.attrs.get("calendar", "standard"))).lower()
-        if re.search(r"\bsince\b", text) is None or variable.dtype.kind not in "iuf":
+        if not quantity_units.counts_time(text) or variable.dtype.kind not in "iuf":
             continue
         calendar = _CALENDARS.get(calendar, calendar)
         new = variable
