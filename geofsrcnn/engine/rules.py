@@ -29,7 +29,6 @@ def rule_of(
     stored: Range | None = None,
     value_range: Range | None = None,
     step: float = 0.0,
-    unsigned: bool = False,
     numbered: bool = False,
     extremes: Extremes = lambda: None,
 ) -> Rule:
@@ -49,8 +48,6 @@ def rule_of(
         What was asked for, instead of what the quantity can be.
     step : float
         Of the numbers that values are stored in.
-    unsigned : bool
-        They cannot be stored negative.
     numbered : bool
         The key is the number of a band.
     extremes : callable
@@ -68,7 +65,7 @@ def rule_of(
         rule = replace(rule, parts=factor**2)
     if value_range is not None:
         return rule
-    unsigned |= stored is not None and stored[0] >= 0
+    unsigned = stored is not None and stored[0] >= 0
     return replace(rule, natural=_natural(quantity, extremes), watched=quantity.unknown and not unsigned)
 
 

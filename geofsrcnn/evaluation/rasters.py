@@ -280,7 +280,6 @@ def _rule(band: Band, quantity: Quantity, factor: int, truth: Array) -> Rule:
         str(band.index),
         factor,
         stored=None if quantity.kind is Kind.TOTAL else band.packing.limits,
-        unsigned=band.dtype.kind == "u" and band.scale > 0 and band.offset >= 0,
         numbered=True,
         extremes=lambda: (float(known.min()), float(known.max())) if known.size else None,
     )

@@ -108,16 +108,15 @@ def band_rules(
 def _rule(
     source: RasterSource, number: int, band: Band, quantity: Quantity, model: Model, options: UpscaleOptions
 ) -> Rule:
-    kind = np.dtype(options.dtype or band.dtype).kind
+    whole = np.dtype(options.dtype or band.dtype).kind in "iu"
     return rule_of(
         quantity,
         str(band.index),
         model.factor,
-        stored=None if quantity.kind is Kind.TOTAL else band.packing_as(options.dtype).limits,
+        stored=band.packing_as(options.dtype).limits,
         value_range=options.value_range,
         numbered=True,
-        step=abs(band.scale) if kind in "iu" else 0.0,
-        unsigned=kind == "u" and band.scale > 0 and band.offset >= 0,
+        step=abs(band.scale) if whole else 0.0,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
     )
 
