@@ -203,8 +203,7 @@ class UpscaleOptions:
             raise UsageError(f"alpha must be one of {', '.join(ALPHA)}, got {self.alpha!r}")
         check_tile_size(self.tile_size)
         check_dtype(self.dtype)
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        check_precision(self.precision)
         workers_of(self.threads)
 
     @classmethod
@@ -374,6 +373,18 @@ def check_factor(factor: float) -> int:
     if isinstance(factor, bool) or factor not in FACTORS:
         raise UsageError(f"factor must be a whole number from 2 to 8, got {factor!r}")
     return int(factor)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that no network computes in.
+
+    Raises
+    ------
+    UsageError
+        If there is no such one.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
 
 
 def check_tile_size(tile_size: int | None) -> None:

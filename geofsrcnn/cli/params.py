@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from geofsrcnn.cf.dates import parse_day
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.options import PRECISIONS
+from geofsrcnn.options import ALPHA, FACTORS, PRECISIONS
 
 
 class Factor(click.ParamType[int]):
@@ -23,7 +23,7 @@ class Factor(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The value of a text, or of a value that was converted before."""
         try:
-            if float(value) in range(2, 9):
+            if float(value) in FACTORS:
                 return int(float(value))
         except (TypeError, ValueError):
             pass
@@ -184,7 +184,7 @@ RASTER_OPTIONS = (
     ),
     click.option(
         "--alpha",
-        type=click.Choice(["auto", "none"]),
+        type=click.Choice(ALPHA),
         default="auto",
         show_default=True,
         help="none: a band that is tagged as alpha holds values, such as infrared.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.files.kinds import is_checkpoint_name
 from geofsrcnn.networks.config import DEFAULT_FACTOR
-from geofsrcnn.options import PRECISIONS, UpscaleOptions, check_factor
+from geofsrcnn.options import UpscaleOptions, check_factor, check_precision
 from geofsrcnn.values.kernels import CLASSICAL
 
 if TYPE_CHECKING:
@@ -205,8 +205,7 @@ def load_model(
     if isinstance(model, Model):
         _check_ready(model, device, precision)
         return _check_factor(model, factor)
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    check_precision(precision)
     if model == "nearest":
         return Model("nearest", factor or DEFAULT_FACTOR, "cpu", precision)
     device = check_device(device)

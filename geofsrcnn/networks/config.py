@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from geofsrcnn.errors import ConfigError
-
-MAX_FACTOR = 8
+from geofsrcnn.options import FACTORS
 
 DEFAULT_FACTOR = 3
 """Factor where none is asked for."""
 
 _BOUNDS = {
-    "factor": (2, MAX_FACTOR),
+    "factor": (FACTORS[0], FACTORS[-1]),
     "channels": (1, 256),
     "inputs": (0, 4096),
     "d": (1, 256),

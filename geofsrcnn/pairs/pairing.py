@@ -17,6 +17,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.dates import Date, parse_day
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.grids.fine import Domain
+from geofsrcnn.options import FACTORS
 from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.spec import MAX_MEMBERS
@@ -368,7 +369,7 @@ def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
 def _domain(words: dict[str, Any]) -> Domain:
     y, x = (np.asarray(words[name], np.float64) for name in ("y", "x"))
     factor = int(words["factor"])
-    if y.ndim != 1 or x.ndim != 1 or min(len(y), len(x)) < 2 or not 2 <= factor <= 8:
+    if y.ndim != 1 or x.ndim != 1 or min(len(y), len(x)) < 2 or factor not in FACTORS:
         raise ConfigError("coordinates or factor that cannot be")
     rows, columns = map(str, words["names"])
     return Domain(y, x, factor, (rows, columns), bool(words["turning"]))
