@@ -31,6 +31,7 @@ from geofsrcnn.cli.train_options import (
 )
 from geofsrcnn.cli.train_session import each_seed, take_session
 from geofsrcnn.errors import printable
+from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 from geofsrcnn.training.schedule import TrainOptions
 
@@ -62,15 +63,15 @@ _DEFAULTS = TrainOptions()
     "Network",
     click.option(
         "--prelu",
-        type=click.Choice(["layer", "channel"]),
-        default="layer",
+        type=click.Choice(CHOICES["prelu"]),
+        default=FSRCNNConfig.prelu,
         show_default=True,
         help="One PReLU slope a layer (faster) or a channel (the paper's).",
     ),
     click.option(
         "--conserving",
-        type=click.Choice(["mean", "positive", "none"]),
-        default="mean",
+        type=click.Choice(CHOICES["conserving"]),
+        default=FSRCNNConfig.conserving,
         show_default=True,
         help="Keep block means; positive: values stay at or above zero too.",
     ),
@@ -111,7 +112,6 @@ def train(
     refuse_both("hold_out", "validation")
     session = take_session(options)
     schedule = TrainOptions(**options)
-    from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
     from geofsrcnn.training.rasters import train_model
 
     keep_freed_memory()

@@ -13,7 +13,7 @@ from geofsrcnn.cli.help import Decorator
 from geofsrcnn.cli.params import Factor, Names, given_names
 from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.options import PRECISIONS
+from geofsrcnn.training.schedule import CHOICES
 
 if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Schedule
@@ -29,18 +29,18 @@ _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
     "minutes": (click.FLOAT, "End after this time instead; not reproducible to the bit."),
     "batch_size": (click.IntRange(1), "Patches, or times, in a step."),
     "learning_rate": (click.FLOAT, "Peak learning rate."),
-    "lr_schedule": (click.Choice(["cosine", "constant"]), "Of the learning rate after its rise."),
+    "lr_schedule": (click.Choice(CHOICES["lr_schedule"]), "Of the learning rate after its rise."),
     "last_layer_lr_ratio": (click.FLOAT, "The last layer's learning rate over the others'."),
     "weight_decay": (click.FLOAT, "Of the optimiser, AdamW."),
     "ema_decay": (click.FLOAT, "Of the moving average of the weights, which is what is kept."),
-    "loss": (click.Choice(["charbonnier", "l1", "mse"]), "Of errors in units of a patch's, or a cell's, roughness."),
+    "loss": (click.Choice(CHOICES["loss"]), "Of errors in units of a patch's, or a cell's, roughness."),
     "charbonnier_eps": (click.FLOAT, "Epsilon of the Charbonnier loss sqrt(e^2 + eps^2)."),
     "validate_every": (click.IntRange(1), "Steps between validations."),
     "patience": (click.IntRange(0), "End after so many validations without a better score; 0 for never."),
-    "keep": (click.Choice(["best", "last"]), "The best weights on the held-out data, or those of the last step."),
+    "keep": (click.Choice(CHOICES["keep"]), "The best weights on the held-out data, or those of the last step."),
     "frozen": (click.IntRange(0), "First steps of the last layer only."),
     "freeze": (Names(), "Stages that are never trained, such as feature,shrink."),
-    "precision": (click.Choice(PRECISIONS), "Of the convolutions; weights and loss stay float32."),
+    "precision": (click.Choice(CHOICES["precision"]), "Of the convolutions; weights and loss stay float32."),
     "seed": (click.IntRange(0, 2**63 - 1), "Of weights, of what is drawn, and of held-out sites."),
     "save_minutes": (click.FLOAT, "Minutes between saved states."),
     "patch": (click.IntRange(4), "Coarse cells along a patch."),

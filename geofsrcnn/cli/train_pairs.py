@@ -101,14 +101,14 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
     click.option(
         "--base",
         type=click.Choice(BASES),
-        default="regression",
+        default=PairsSpec.base,
         show_default=True,
         help="Each fine cell's regression on its partner, or the partner and a mean correction (changing climates).",
     ),
     click.option(
         "--conserving",
         type=click.Choice(CONSERVING),
-        default="auto",
+        default=PairsSpec.conserving,
         show_default=True,
         help="Keep block means: auto where they are the coarse values; area: cells count by their area; positive: "
         "values stay at or above zero too.",
@@ -155,12 +155,13 @@ def _progress_text(record: dict[str, Any]) -> str:
 
 def _show_pairs(result: PairResult) -> None:
     from geofsrcnn.evaluation.verdict import sentence
+    from geofsrcnn.pairs.pairing import BASELINES, MEANS_KEPT
     from geofsrcnn.training.seeds import mean_and_std
 
     matched = {"months": "months (matched by year and month)", "years": "years (matched by year)"}
     times = f"{result.times[0]} {matched.get(result.matched, 'times')}"
     click.echo(f"{printable(result.out)}: fitted on {times}, RMSE on the {result.times[1]} after them:")
-    order = ("network", "climatology", "bilinear", "mean correction", "cell regression", "block means kept")
+    order = ("network", *BASELINES, MEANS_KEPT)
     methods = [name for name in order if any(name in scores for scores in result.scores.values())]
     click.echo("target".ljust(16) + "".join(f"{name:>18}" for name in methods))
     for name, scores in result.scores.items():

@@ -98,7 +98,7 @@ class FSRCNNConfig:
                 raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
             if name in _ODD and value % 2 == 0:
                 raise ConfigError(f"{name} must be odd, got {value}")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("bias", "unit_free", "pad_layers"):
@@ -187,13 +187,14 @@ class FSRCNNConfig:
         return cls(**values)
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "prelu": ("layer", "channel"),
     "mapping_prelu": ("each", "last"),
     "skip": ("learned", "cubic", "none"),
     "conserving": ("mean", "positive", "none"),
     "padding": ("replicate", "zeros", "reflect"),
 }
+"""Fields of a configuration that take one of a few words."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"d": 64, "s": 32, "m": 4},

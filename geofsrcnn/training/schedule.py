@@ -16,12 +16,13 @@ BAD_IN_A_ROW = 3
 BAD_SHARE = 0.01
 """Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
 
-_CHOICES = {
+CHOICES = {
     "loss": ("charbonnier", "l1", "mse"),
     "keep": ("best", "last"),
     "lr_schedule": ("cosine", "constant"),
     "precision": PRECISIONS,
 }
+"""Fields of a schedule that take one of a few words."""
 
 STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
 """Stages of the network, as the names of its weights begin."""
@@ -106,7 +107,7 @@ class Schedule:
             raise ConfigError(f"save_minutes= must be positive, got {self.save_minutes}")
         if self.seed < 0:
             raise ConfigError(f"seed= must be 0 or more, got {self.seed}")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name}= must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if unknown := [name for name in self.freeze if name not in STAGES]:
