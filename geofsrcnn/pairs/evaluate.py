@@ -245,7 +245,7 @@ def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Arra
     if at is None:
         margins = 2 * pairs.margin
         return np.full((len(times), *(n // domain.factor + margins for n in domain.padded)), np.nan)
-    scale, offset = (part.flat[0] for part in pairing.targets[k].baselines.get(BILINEAR, (np.ones(1), np.zeros(1))))
+    scale, offset = pairing.targets[k].unit_line
     result: Array = scale * pairs.coarse[times, at].astype(np.float64) + offset
     return result
 

@@ -87,6 +87,12 @@ class Target:
     limits: tuple[float, float] = (-np.inf, np.inf)
     conserving: str = "none"
 
+    @property
+    def unit_line(self) -> tuple[float, float]:
+        """Scale and offset from the partner's units to the target's; 1 and 0 where they are not known."""
+        slopes, offsets = self.baselines.get(BILINEAR, (np.ones(1), np.zeros(1)))
+        return slopes.flat[0], offsets.flat[0]
+
     def baseline(self, method: str, partner: Array | None, times: int) -> Array:
         """``(time, y, x)`` by one of the baselines, without limits."""
         slope, offset = self.baselines[method]
@@ -194,7 +200,7 @@ class Pairing:
         """A target ``(time, Y, X)`` with the block means of its partner on the coarse grid, where they are kept."""
         if target.conserving == "none":
             return fine
-        slope, offset = (part.flat[0] for part in target.baselines[BILINEAR])
+        slope, offset = target.unit_line
         areas = self.domain.areas if target.conserving == "area" else None
         return with_means(fine, slope * coarse + offset, target.limits, areas)
 
