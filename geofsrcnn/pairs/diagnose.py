@@ -9,6 +9,7 @@ import numpy as np
 from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
 from geofsrcnn.pairs.fit import FEWEST
+from geofsrcnn.pairs.match import BEYOND
 from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.read import Pairs
@@ -21,7 +22,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
     found = [
         f"{100 * share:.0f} % of the fine cells lie beyond the grid of {printable(name)}, whose edge values stand there"
         for name, share in pairs.outside.items()
-        if share > 0.02
+        if share > BEYOND
     ]
     found += [
         f"predictor {printable(predictor.name)} is constant: leave it out of predictors="

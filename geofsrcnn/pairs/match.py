@@ -12,8 +12,8 @@ from geofsrcnn.pairs.quantities import unit_conversion
 NOWHERE = 0.9
 """Share of the fine cells beyond a coarse grid from which on the two are of other places."""
 
-_BEYOND = 0.02
-"""Share of the fine cells beyond a predictor's grid, more than in training, that is worth a warning."""
+BEYOND = 0.02
+"""Share of the fine cells beyond a predictor's grid, in use more than in training, that is worth a warning."""
 
 _RESOLUTION = 0.02
 """Relative difference of a predictor's spacing up to which it is the same resolution."""
@@ -59,7 +59,7 @@ def match_predictor(
             raise InputError(f"{words}: bring it onto that grid first")
     if outside > NOWHERE:
         raise InputError(f"{name} does not cover {shown}'s grid: check its coordinates")
-    if outside > predictor.outside + _BEYOND:
+    if outside > predictor.outside + BEYOND:
         warn(
             "W-PLACE",
             f"{100 * outside:.0f} % of the fine cells lie beyond the grid of {name}, "
