@@ -33,7 +33,7 @@ from geofsrcnn.pairs.pairing import Pairing, pack
 from geofsrcnn.pairs.read import Pairs, read_pairs, read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions, PairsSpec
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Training, deterministic_torch, penalty
+from geofsrcnn.training.loop import Run, Training, deterministic_torch, identify, penalty
 from geofsrcnn.training.loop import fit as train_network
 from geofsrcnn.training.processes import Ranks, join_processes
 from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
@@ -190,12 +190,7 @@ class _Prepared:
     @property
     def identity(self) -> dict[str, Any]:
         """Configuration, options and data, which tell this training from others."""
-        return {
-            "config": self.config.to_dict(),
-            "options": {**dataclasses.asdict(self.options), "save_minutes": None},
-            "data": f"{self._digest} {self.shares.tolist()}",
-            "teacher": None,
-        }
+        return identify(self.config, self.options, f"{self._digest} {self.shares.tolist()}")
 
     @cached_property
     def _digest(self) -> str:

@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,6 +19,7 @@ from torch.utils import deterministic
 
 from geofsrcnn.errors import TrainError, UsageError, printable
 from geofsrcnn.evaluation.scores import geometric_mean
+from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import fold
 from geofsrcnn.training.log import Report
@@ -186,6 +187,13 @@ _PLAIN = (
     "bad_in_a_row",
     "without_better",
 )
+
+
+def identify(config: FSRCNNConfig, options: Schedule, data: str, teacher: str | None = None) -> dict[str, Any]:
+    """Return what tells a training from others: all that decides its weights, and `data` and `teacher` by digest."""
+    plain = {**asdict(options), "save_minutes": None}
+    return {"config": config.to_dict(), "options": plain, "data": data, "teacher": teacher}
+
 
 _WORDS = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
 

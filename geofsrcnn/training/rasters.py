@@ -32,7 +32,7 @@ from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit
+from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit, identify
 from geofsrcnn.training.patches import Batch, Field, Patches, digest, split
 from geofsrcnn.training.processes import join_processes
 from geofsrcnn.training.schedule import Result, TrainOptions
@@ -183,12 +183,8 @@ class _RasterTraining(Training[Batch]):
     @property
     def identity(self) -> dict[str, Any]:
         """Return the facts that tell this training from others."""
-        return {
-            "config": self.run.model.config.to_dict(),
-            "options": {**dataclasses.asdict(self.options), "save_minutes": None},
-            "data": self.rasters.digest,
-            "teacher": None if self.guide is None else self.guide.digest,
-        }
+        teacher = None if self.guide is None else self.guide.digest
+        return identify(self.run.model.config, self.options, self.rasters.digest, teacher)
 
     def fit(self, unfinished: State | None, each_step: Callable[[], None]) -> Result:
         """Train to the schedule's end, from a saved state if there is one."""
