@@ -33,7 +33,7 @@ from geofsrcnn.cli.train_session import each_seed, take_session
 from geofsrcnn.errors import printable
 from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig
 from geofsrcnn.process import harden_gdal, keep_freed_memory
-from geofsrcnn.training.schedule import TrainOptions
+from geofsrcnn.training.schedule import BASELINE, TrainOptions
 
 if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Result
@@ -137,7 +137,7 @@ def _progress_text(record: dict[str, Any]) -> str:
     spent, done = record["seconds"], record["done"]
     left = "" if done == 0 else f", {spent / done * (1 - done) / 60:.1f} min left"
     return (
-        f"step {record['step']:6d}  loss {record['loss']:.4f}  held out {record['score']:.4f} of lanczos-bp "
+        f"step {record['step']:6d}  loss {record['loss']:.4f}  held out {record['score']:.4f} of {BASELINE} "
         f"(best {record['best']:.4f}){left}"
     )
 
@@ -145,7 +145,7 @@ def _progress_text(record: dict[str, Any]) -> str:
 def _show_trained(result: Result) -> None:
     from geofsrcnn.evaluation.verdict import sentence
 
-    verdict = sentence("the network", result.score, "lanczos-bp", rank="the strongest classical method on most data")
+    verdict = sentence("the network", result.score, BASELINE, rank="the strongest classical method on most data")
     fields = "1 held-out field" if len(result.fields) == 1 else f"{len(result.fields)} held-out fields"
     click.echo(
         f"{printable(result.out)}: {verdict} Scored on {fields}; {result.steps} steps, {result.seconds / 60:.1f} min"

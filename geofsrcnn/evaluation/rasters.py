@@ -22,7 +22,7 @@ from geofsrcnn.engine.rules import rule_of
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
-from geofsrcnn.evaluation.scores import MARGIN, scored_mask
+from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
 from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
@@ -36,9 +36,6 @@ from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
     from geofsrcnn.formats.raster import Band, RasterSource
-
-MIN_CELLS = 400
-"""Fine cells that must be scored."""
 
 LARGEST = 2048
 """A raster of more fine rows and columns than this is scored on windows."""

@@ -17,6 +17,9 @@ from geofsrcnn.values.blocks import repeat
 MARGIN = 4
 """Coarse cells between a scored cell and the nearest edge or invalid cell."""
 
+MIN_CELLS = 400
+"""Fine cells that a field needs to be judged by."""
+
 
 def scored_mask(valid: Mask, factor: int, margin: int = MARGIN) -> Mask:
     """Fine cells that count in a score.

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, UsageError, printable
-from geofsrcnn.evaluation.scores import rmse, scored_mask
+from geofsrcnn.evaluation.scores import MIN_CELLS, rmse, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import check_device
@@ -35,17 +35,11 @@ from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit, identify
 from geofsrcnn.training.patches import Batch, Field, Patches, digest, split
 from geofsrcnn.training.processes import join_processes
-from geofsrcnn.training.schedule import Result, TrainOptions
+from geofsrcnn.training.schedule import BASELINE, Result, TrainOptions
 from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import resample
-
-BASELINE = "lanczos-bp"
-"""The strongest classical method on most fields; scores during training are ratios to it."""
-
-MIN_SCORED = 400
-"""Fine cells that a validation field needs to count."""
 
 MAX_VALIDATION = 768
 """Fine rows and columns of a validation field that are scored; its middle is taken."""
@@ -336,7 +330,7 @@ def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | N
     coarse = block_mean(truth, factor)
     valid = np.isfinite(coarse)
     where = scored_mask(valid, factor)
-    if where.sum() < MIN_SCORED:
+    if where.sum() < MIN_CELLS:
         return None
     coarse = fill(coarse[None], valid[None], read_margin(halo))[0]
     baseline = rmse(resample(coarse, factor, BASELINE), truth, where)

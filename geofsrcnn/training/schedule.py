@@ -24,6 +24,9 @@ CHOICES = {
 }
 """Fields of a schedule that take one of a few words."""
 
+BASELINE = "lanczos-bp"
+"""The strongest classical method on most fields; scores of a training on rasters are ratios to it."""
+
 STAGES = ("feature", "shrink", "mapping", "expand", "deconvolution", "skip")
 """Stages of the network, as the names of its weights begin."""
 
