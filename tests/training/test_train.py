@@ -53,11 +53,6 @@ def trained(fine: Path, out: Path, **options: object) -> dict[str, torch.Tensor]
 
 
 ALONE = "import torch; torch.set_num_threads(1)\n"
-OFTEN = """
-from geofsrcnn.training.schedule import TrainOptions
-TrainOptions.__init__.__defaults__ = tuple(5 if d == 500 else d for d in TrainOptions.__init__.__defaults__)
-"""
-"""Validate every 5 steps."""
 
 LINE = ("--size", "small", "--steps", 40, "--patch", 8, "--batch-size", 4)
 
@@ -198,8 +193,8 @@ def test_a_signal_keeps_the_best_checkpoint_so_far(fine, tmp_path, name):
     out, log = tmp_path / "out" / "m.safetensors", tmp_path / "out" / "log.jsonl"
     out.parent.mkdir()
     gate = Gate(tmp_path / "gate", at=40, places=STEPS)
-    line = (*LINE, "--steps", 100_000, "--log", log, "-q")
-    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN + gate.prelude)
+    line = (*LINE, "--steps", 100_000, "--validate-every", 5, "--log", log, "-q")
+    run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + gate.prelude)
     gate.reached(run)
     run.send(signal.Signals[name])
     gate.asked(run)
@@ -220,8 +215,10 @@ def test_sigkill_during_training(fine, tmp_path):
     seen = {digest(out)}
     for seed in range(4):
         gate = Gate(tmp_path / "gates" / str(seed), at=20 + moments.randrange(10), places=STEPS)
-        line = (*LINE, "--steps", 100_000, "--overwrite", "-q", "--learning-rate", 0.01, "--seed", seed + 1)
-        run = processes.start("train", fine, "-f", 2, "-o", out, *line, prelude=ALONE + OFTEN + gate.prelude)
+        line = (*LINE, "--steps", 100_000, "--validate-every", 5, "--learning-rate", 0.01, "--seed", seed + 1)
+        run = processes.start(
+            "train", fine, "-f", 2, "-o", out, *line, "--overwrite", "-q", prelude=ALONE + gate.prelude
+        )
         gate.reached(run)
         until(lambda: digest(out) not in seen, run)
         if seed % 2:
