@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import torch
 
@@ -19,6 +19,11 @@ from geofsrcnn.engine.base import Job, Sink, Source, band_groups
 from geofsrcnn.engine.tile import upscale_tile
 from geofsrcnn.grids.windows import Plan, Tile
 from geofsrcnn.values.cells import Cells
+
+Unit = tuple[slice, Tile]
+"""Bands and a tile."""
+
+Result = tuple[slice, Tile, Cells]
 
 
 def run(
@@ -30,13 +35,13 @@ def run(
     progress: Progress | None = None,
     groups: Sequence[slice] = (),
     share: range | None = None,
-    made: Iterator[Cells] | None = None,
+    precomputed: Iterator[Cells] | None = None,
 ) -> None:
     """Upscale all tiles of a plan from a source to a sink.
 
     Tiles are written in the plan's order, all bands of one before the next; with `groups`, all tiles of a group of
-    bands before the next. On an error, or an interrupt in the calling thread, tiles under way
-    are finished and dropped, the others never started, and the exception goes on.
+    bands before the next. On an error, or an interrupt in the calling thread, tiles under way are finished and dropped,
+    the others never started, and the exception goes on.
 
     Parameters
     ----------
@@ -54,47 +59,54 @@ def run(
         Bands that go through a tile together; chosen here if not given.
     share : range, optional
         Only these of the units, a tile and a group of bands each, in the order that they are written in.
-    made : iterator of Cells, optional
-        The results of the units, made elsewhere: nothing is read or computed.
+    precomputed : iterator of Cells, optional
+        The results of the units, computed elsewhere: nothing is read or computed.
     """
-    together = groups or band_groups(source.shape[0], job.model)
-    units: Iterator[tuple[slice, Tile]]
-    units = ((b, tile) for b in groups for tile in plan) if groups else ((b, tile) for tile in plan for b in together)
-    total = len(plan) * len(together)
+    units: Iterator[Unit]
+    results: Generator[Result]
+    if groups:
+        units = ((bands, tile) for bands in groups for tile in plan)
+    else:
+        groups = band_groups(source.shape[0], job.model)
+        units = ((bands, tile) for tile in plan for bands in groups)
+    total = len(plan) * len(groups)
     if share is not None:
         units, total = itertools.islice(units, share.start, share.stop), len(share)
-    done = 0
+    if precomputed is not None:
+        results = ((bands, tile, next(precomputed)) for bands, tile in units)
+    elif workers == 1:
+        results = _compute_here(job, source, units)
+    else:
+        results = _compute_on_threads(job, source, units, workers)
+    with closing(results):
+        for done, (bands, tile, cells) in enumerate(results, 1):
+            sink.write(tile.write, cells, bands)
+            if progress is not None:
+                progress(done, total)
 
-    def take(tile: Tile, bands: slice, cells: Cells) -> None:
-        nonlocal done
-        sink.write(tile.write, cells, bands)
-        done += 1
-        if progress is not None:
-            progress(done, total)
 
-    if made is not None:
+def _compute_here(job: Job, source: Source, units: Iterator[Unit]) -> Generator[Result]:
+    """Yield the results of units, computed in the calling thread."""
+    with torch_threads(1):
         for bands, tile in units:
-            take(tile, bands, next(made))
-        return
-    if workers == 1:
-        with torch_threads(1):
-            for bands, tile in units:
-                take(tile, bands, upscale_tile(job, source.read(tile.read, bands), tile, bands))
-        return
+            yield bands, tile, upscale_tile(job, source.read(tile.read, bands), tile, bands)
+
+
+def _compute_on_threads(job: Job, source: Source, units: Iterator[Unit], workers: int) -> Generator[Result]:
+    """Yield the results of units in order, while threads read and compute the next ones."""
     with _threads(workers) as (reader, pool):
-        pending: deque[tuple[Tile, slice, Future[Cells]]] = deque()
-
-        def finish_one() -> None:
-            tile, bands, future = pending.popleft()
-            take(tile, bands, future.result())
-
+        pending: deque[tuple[slice, Tile, Future[Cells]]] = deque()
         for bands, tile in units:
-            if len(pending) >= 2 * workers + 1:
-                finish_one()
+            if len(pending) >= 2 * workers + 1:  # bounds the memory of what waits to be written
+                yield _wait_for(*pending.popleft())
             cells = reader.submit(source.read, tile.read, bands)
-            pending.append((tile, bands, pool.submit(_compute, job, cells, tile, bands)))
+            pending.append((bands, tile, pool.submit(_compute, job, cells, tile, bands)))
         while pending:
-            finish_one()
+            yield _wait_for(*pending.popleft())
+
+
+def _wait_for(bands: slice, tile: Tile, cells: Future[Cells]) -> Result:
+    return bands, tile, cells.result()
 
 
 @contextmanager

@@ -121,29 +121,26 @@ class Stream:
         sink: Sink,
         progress: Progress | None = None,
         share: range | None = None,
-        made: Iterator[Cells] | None = None,
+        precomputed: Iterator[Cells] | None = None,
     ) -> None:
-        """All units into a sink, or a share of them, or what was made of them elsewhere."""
+        """Write all units into a sink, or a share of them, computed here or before."""
         from geofsrcnn.engine.run import run
 
         watch = self.watch or Watch(self.name)
         source: Source = RangeCheckedSource(self.source, self.rules, watch)
-        if made is None and any(rule.watched for rule in self.rules):
+        if precomputed is None and any(rule.watched for rule in self.rules):
             sink = RangeCheckedSink(sink, self.rules, watch)
         if self._goes_around:
             reach = self.job.reach
             source = PeriodicSource(source, self.period, -reach, self.source.shape[2] + 2 * reach)
-        run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, made)
+        run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, precomputed)
         watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
 
     def seconds(self) -> float:
         """Estimate what computing takes here, from a tile of noise, computed now."""
-        shape, together = self._largest
-        return (
-            time_of_tile(self.job, shape, together)
-            * self.coarse_cells
-            / (shape[0] * shape[1] * together * self.workers)
-        )
+        (rows, columns), bands = self._largest
+        tiles = self.coarse_cells / (rows * columns * bands)
+        return time_of_tile(self.job, (rows, columns), bands) * tiles / self.workers
 
     def memory(self) -> int:
         """Bytes that are under way at the peak, about."""

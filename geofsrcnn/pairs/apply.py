@@ -180,9 +180,9 @@ class Downscaling:
         sink: Sink,
         progress: Progress | None = None,
         share: range | None = None,
-        made: Iterator[Cells] | None = None,
+        precomputed: Iterator[Cells] | None = None,
     ) -> None:
-        """All units into a sink, or a share of them, or what was made of them elsewhere.
+        """Write all units into a sink, or a share of them, computed here or before.
 
         A unit's cells are bands of the output, the variables of a time before those of the next.
         """
@@ -191,17 +191,17 @@ class Downscaling:
         outside = Outside(self.pairing)
         for done, number in enumerate(own, 1):
             member, part = self.part(number)
-            if made is None:
+            if precomputed is None:
                 values = self.compute(part, outside, member).reshape(-1, rows, columns)
                 cells = Cells(values, np.isfinite(values))
             else:
-                cells = next(made)
+                cells = next(precomputed)
             first = member * self.count
             bands = slice((first + part.start) * count, (first + part.stop) * count)
             sink.write(Window(0, rows, 0, columns), cells, bands)
             if progress is not None:
                 progress(done, len(own))
-        if made is None:
+        if precomputed is None:
             outside.say(-(-self.units // len(own)))
 
     def seconds(self) -> float:

@@ -152,9 +152,9 @@ class Workload(Protocol):
         sink: Sink,
         progress: Progress | None = None,
         share: range | None = None,
-        made: Iterator[Cells] | None = None,
+        precomputed: Iterator[Cells] | None = None,
     ) -> None:
-        """All units into a sink, or a share of them, or what was made of them elsewhere."""
+        """Write all units into a sink, or a share of them, computed here or before."""
         ...
 
     def seconds(self) -> float:
@@ -265,8 +265,8 @@ class Task:
         self._run(lambda _: sink, progress, share)
         self.check_unchanged()
 
-    def write(self, progress: Progress | None, made: Iterator[Cells] | None = None) -> int:
-        """The output, computed here or from what was made of all units; its size."""
+    def write(self, progress: Progress | None, precomputed: Iterator[Cells] | None = None) -> int:
+        """Write the output, from units computed here or before, and return its size."""
 
         def step() -> None:
             if progress is not None:
@@ -274,7 +274,7 @@ class Task:
 
         with staged(self.target, overwrite=self.options.overwrite, folder=self.output.folder) as staging:
             with self.output.begin(staging) as writing:
-                self._run(writing.sink, progress, made=made)
+                self._run(writing.sink, progress, precomputed=precomputed)
                 writing.finish(step)
             self.check_unchanged()
             return size_of(staging)
@@ -284,22 +284,21 @@ class Task:
         sink_of: Callable[[int], Sink],
         progress: Progress | None,
         share: range | None = None,
-        made: Iterator[Cells] | None = None,
+        precomputed: Iterator[Cells] | None = None,
     ) -> None:
-        """The streams one after the other."""
-        total, done = (self.units if share is None else len(share)), 0
-        begin = 0
+        """Run the streams one after the other."""
+        share = range(self.units) if share is None else share
+        first = done = 0
         for number, stream in enumerate(self.streams):
-            count = stream.units
-            own = range(count) if share is None else range(max(share.start - begin, 0), min(share.stop - begin, count))
-            if len(own):
+            own = range(max(share.start - first, 0), min(share.stop - first, stream.units))
+            if own:
 
-                def step(now: int, _: int, before: int = done) -> None:
+                def step(now: int, _: int, before: int = done, total: int = len(share)) -> None:
                     if progress is not None:
                         progress(before + now, total)
 
-                stream.run(sink_of(number), step, None if share is None else own, made)
-            begin += count
+                stream.run(sink_of(number), step, own, precomputed)
+            first += stream.units
             done += len(own)
 
     def summary(self, seconds: float, size: int) -> Summary:
