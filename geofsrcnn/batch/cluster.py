@@ -98,12 +98,12 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
                 scheduler_kwargs={"dashboard": dashboard},
                 silence_logs=logging.CRITICAL,
             )
-        with closed_afterwards(cluster), distributed.Client(cluster, set_as_default=False) as client:
+        with close_afterwards(cluster), distributed.Client(cluster, set_as_default=False) as client:
             yield client
 
 
 @contextmanager
-def closed_afterwards(cluster: Any) -> Iterator[Any]:
+def close_afterwards(cluster: Any) -> Iterator[Any]:
     """Close a local cluster in the end; a worker that is being started again just then cannot be waited for."""
     try:
         yield cluster

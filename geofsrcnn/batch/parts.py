@@ -80,7 +80,7 @@ class PartWriter:
 
 
 @contextmanager
-def writing_part(path: Path) -> Iterator[PartWriter]:
+def write_part(path: Path) -> Iterator[PartWriter]:
     """A new part, which appears when it is whole.
 
     Raises

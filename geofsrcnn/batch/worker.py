@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from geofsrcnn.batch.messages import Done, Failed, Mismatch, Outcome, Part, Report, Settings, Split, Stopped, Work
-from geofsrcnn.batch.parts import part_path, parts_folder, read_parts, remove_parts, shares, writing_part
+from geofsrcnn.batch.parts import part_path, parts_folder, read_parts, remove_parts, shares, write_part
 from geofsrcnn.batch.state import work_state
 from geofsrcnn.errors import (
     BatchError,
@@ -72,7 +72,7 @@ class Setup(WorkerPlugin):
         """On the worker, before its first task."""
         harden_gdal(self.driver)
         keep_freed_memory()
-        _brought[self.digest] = self.checkpoint
+        _checkpoints[self.digest] = self.checkpoint
         _place["number"] = worker.name if isinstance(worker.name, int) else 0
 
 
@@ -80,13 +80,13 @@ class _StopRequested(BaseException):
     """The run was asked to end."""
 
 
-_brought: dict[str, bytes] = {}
+_checkpoints: dict[str, bytes] = {}
 
 _loaded: dict[tuple[str, int, str, str], Model] = {}
 
 _place: dict[str, int] = {}
 
-_stopped: set[str] = set()
+_stopped_runs: set[str] = set()
 
 _turn = threading.Lock()
 """Held by a task: warnings are caught for a whole process, so that threads of one worker take turns."""
@@ -94,7 +94,7 @@ _turn = threading.Lock()
 
 def stop(run: str) -> None:
     """End the tasks of a run between two tiles; called on each worker."""
-    _stopped.add(run)
+    _stopped_runs.add(run)
 
 
 def prepare(settings: Settings) -> dict[str, str]:
@@ -114,7 +114,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _reported(function: Callable[..., Outcome]) -> Callable[..., Report]:
+def _report(function: Callable[..., Outcome]) -> Callable[..., Report]:
     """Wrap a task, so that its outcome, errors among them, and its warnings come back as a report."""
 
     @wraps(function)
@@ -149,11 +149,11 @@ def _attempt(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
         return Failed(InternalError.exit_code, words[:500])
 
 
-@_reported
+@_report
 def upscale_work(settings: Settings, work: Work) -> Outcome:
     """Upscale one input; or say into how many parts it should be split."""
     with _output(settings, work) as target:
-        with _source(settings, work) as source, _opened(settings, work, source, target) as task:
+        with _source(settings, work) as source, _open(settings, work, source, target) as task:
             cells = task.coarse_cells
             splits = settings.split and cells > 2 * settings.split and task.units > 1
             if splits and not is_remote(work.source) and not is_remote(settings.folder):
@@ -166,7 +166,7 @@ def upscale_work(settings: Settings, work: Work) -> Outcome:
         return _done(target, summary)
 
 
-@_reported
+@_report
 def compute_part(settings: Settings, work: Work, state: str, number: int) -> Outcome:
     """Compute one part of a split input into its file, unless that is there."""
     folder = parts_folder(settings, work, state)
@@ -174,20 +174,20 @@ def compute_part(settings: Settings, work: Work, state: str, number: int) -> Out
     if path.exists():
         return Part()
     _check_state(settings, work, state)
-    with _opened(settings, work, Path(work.source), _local(settings, work)) as task:
+    with _open(settings, work, Path(work.source), _local(settings, work)) as task:
         share = shares(task.units, task.coarse_cells, settings.split)[number]
         folder.mkdir(exist_ok=True)
-        with writing_part(path) as part:
+        with write_part(path) as part:
             task.compute(share, part, _progress(settings))
     return Part()
 
 
-@_reported
+@_report
 def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Outcome:
     """Write the output from its parts, which are removed then."""
     folder, target = parts_folder(settings, work, state), _local(settings, work)
     _check_state(settings, work, state)
-    with _opened(settings, work, Path(work.source), target) as task:
+    with _open(settings, work, Path(work.source), target) as task:
         task.check()
         start = time.perf_counter()
         size = task.write(_progress(settings), read_parts([part_path(folder, number) for number in range(count)]))
@@ -206,7 +206,7 @@ def _check_state(settings: Settings, work: Work, state: str) -> None:
 
 
 @contextmanager
-def _opened(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path) -> Iterator[Task]:
+def _open(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path) -> Iterator[Task]:
     from geofsrcnn.upscale.file import open_task
 
     try:
@@ -276,7 +276,7 @@ def _checkpoint(settings: Settings) -> Checkpoint:
     """Return the checkpoint that `Setup` has brought."""
     from geofsrcnn.networks.checkpoint import parse_checkpoint
 
-    data = _brought.get(settings.digest, b"")
+    data = _checkpoints.get(settings.digest, b"")
     if hashlib.sha256(data).hexdigest() != settings.digest:
         raise BatchError(f"the model {printable(settings.model)} has not reached this worker whole: run again")
     return parse_checkpoint(data, Path(f"{settings.model}{CHECKPOINT_SUFFIX}"))
@@ -289,7 +289,7 @@ def _done(target: Path, summary: Summary) -> Done:
 
 def _check_stop(settings: Settings) -> Callable[[], None]:
     def check() -> None:
-        if settings.run in _stopped:
+        if settings.run in _stopped_runs:
             raise _StopRequested
 
     return check

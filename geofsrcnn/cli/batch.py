@@ -26,7 +26,7 @@ from geofsrcnn.cli.params import (
     VARIABLES,
     Names,
 )
-from geofsrcnn.cli.progress import PROGRESS, Report, State, refuse_quiet, shown_progress
+from geofsrcnn.cli.progress import PROGRESS, Report, State, refuse_quiet, show_progress
 from geofsrcnn.cli.show import duration_text, files_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded, stops, tell
 from geofsrcnn.errors import BatchError, printable
@@ -153,8 +153,8 @@ def batch(
 
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     silent = quiet or as_json or dry_run
-    with shown_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
-        report_tally = _tally_shown(show)
+    with show_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
+        report_tally = _tally_reporter(show)
 
         def progress(tally: Tally) -> None:
             check()
@@ -179,7 +179,7 @@ def batch(
         raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
 
 
-def _tally_shown(show: Report) -> Callable[[Tally], None]:
+def _tally_reporter(show: Report) -> Callable[[Tally], None]:
     """Return what shows the files that have ended, each failure once, and the dashboard's address."""
     dashboard, last = "", None
 

@@ -50,7 +50,7 @@ def read_options(path: Path, context: click.Context) -> dict[str, Any]:
         if option.name in found:
             raise ConfigError(f"{where} is given twice")
         try:
-            found[str(option.name)] = option.type_cast_value(context, _checked(value, option, where))
+            found[str(option.name)] = option.type_cast_value(context, _check_value(value, option, where))
         except click.BadParameter as error:
             raise ConfigError(f"{where}: {printable(error.message)}") from None
     return found
@@ -70,7 +70,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{shown}: values are nested too deeply: options take none") from None
 
 
-def _checked(value: Any, option: click.Option, where: str) -> Any:
+def _check_value(value: Any, option: click.Option, where: str) -> Any:
     """Return a value as click takes it; TOML has types, so that ``"3"`` or true is no number."""
     kind = type(option.type)
     numbers: dict[type, Any] = {click.IntRange: int, Factor: int, click.types.FloatParamType: (int, float)}

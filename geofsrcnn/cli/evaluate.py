@@ -21,7 +21,7 @@ from geofsrcnn.cli.params import (
     STRICT,
     refuse_given,
 )
-from geofsrcnn.cli.progress import PROGRESS, State, shown_progress
+from geofsrcnn.cli.progress import PROGRESS, State, show_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 from geofsrcnn.errors import InputError
@@ -78,7 +78,7 @@ def evaluate(
     loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
     options |= {"bidx": options["bidx"] or (), "detail": report is not None}
     found = []
-    with shown_progress(progress_mode, "evaluating", "rasters", silent=as_json) as show, stops() as check:
+    with show_progress(progress_mode, "evaluating", "rasters", silent=as_json) as show, stops() as check:
         for number, raster in enumerate(rasters):
             show(State(number, len(rasters)))
             found += evaluate_raster(raster, factor, loaded, each_part=check, **options)

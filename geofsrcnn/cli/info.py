@@ -84,7 +84,7 @@ def _show_raster(r: RasterDescription) -> None:
     click.echo()
     rows = [
         (
-            *(b.index, b.dtype, printable(b.unit or ""), _scaled(b.scale, b.offset)),
+            *(b.index, b.dtype, printable(b.unit or ""), _scaling_text(b.scale, b.offset)),
             *(None if b.nodata is None else f"{b.nodata:.17g}", b.colour, printable(b.description or "")),
             f"{b.kind} ({b.because})" if b.kind else "",
         )
@@ -99,7 +99,7 @@ def _show_dataset(d: DatasetDescription) -> None:
     rows = [
         (
             *(v.name, ", ".join(f"{dim} {size}" for dim, size in v.dimensions.items())),
-            *(f"{v.dtype} {_scaled(v.scale, v.offset)}".rstrip(), v.unit, v.becomes),
+            *(f"{v.dtype} {_scaling_text(v.scale, v.offset)}".rstrip(), v.unit, v.becomes),
             f"{v.kind} ({v.because})" if v.kind else "",
         )
         for v in d.variables
@@ -107,7 +107,7 @@ def _show_dataset(d: DatasetDescription) -> None:
     show_columns(("variable", "dimensions", "type", "unit", "becomes", "taken for"), rows)
 
 
-def _scaled(scale: float, offset: float) -> str:
+def _scaling_text(scale: float, offset: float) -> str:
     """How values come of stored ones; empty if they are the same."""
     return "" if (scale, offset) == (1, 0) else f"* {scale:g} + {offset:g}"
 

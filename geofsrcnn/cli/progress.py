@@ -42,7 +42,7 @@ Report = Callable[[State], None]
 
 
 @contextmanager
-def shown_progress(mode: str, label: str, unit: str, *, silent: bool, logged: bool = False) -> Iterator[Report]:
+def show_progress(mode: str, label: str, unit: str, *, silent: bool, logged: bool = False) -> Iterator[Report]:
     """Yield the function that shows progress as ``--progress`` asks (`refuse_quiet` checks it with ``--quiet``).
 
     Parameters

@@ -95,7 +95,7 @@ def tell(text: str) -> None:
 
 
 @contextmanager
-def shown_warnings(*, strict: bool) -> Iterator[None]:
+def show_warnings(*, strict: bool) -> Iterator[None]:
     """Warnings of the package as one line each on stderr, once a kind and file; or as errors."""
     shown: set[str] = set()
 
@@ -141,7 +141,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         debug = bool(kwargs.pop("debug", False))
         strict = bool(kwargs.pop("strict", False))
         try:
-            with shown_warnings(strict=strict), signals():
+            with show_warnings(strict=strict), signals():
                 function(*args, **kwargs)
         except GeofsrcnnError as error:
             code = fail(error, error.exit_code, debug=debug)

@@ -129,7 +129,7 @@ def train(
         resume=session.resume,
     )
     named = (*fine, *validation, *(name for name in (start, teacher, card) if name is not None))
-    each_seed(session, schedule, [Path(name).absolute() for name in named], train_one, _progress_text, _show_trained)
+    each_seed(session, schedule, [Path(name).absolute() for name in named], train_one, _progress_text, _show_result)
 
 
 def _progress_text(record: dict[str, Any]) -> str:
@@ -142,7 +142,7 @@ def _progress_text(record: dict[str, Any]) -> str:
     )
 
 
-def _show_trained(result: Result) -> None:
+def _show_result(result: Result) -> None:
     from geofsrcnn.evaluation.verdict import sentence
 
     verdict = sentence("the network", result.score, BASELINE, rank="the strongest classical method on most data")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.progress import Report, State, refuse_quiet, shown_progress
+from geofsrcnn.cli.progress import Report, State, refuse_quiet, show_progress
 from geofsrcnn.cli.signals import Interrupted, echo_json, stops, tell
 from geofsrcnn.errors import printable
 
@@ -147,7 +147,7 @@ def each_seed(
             train_seeds(shared, train_one, _Silent(check))
         return
     unit = "steps" if schedule.minutes is None else "seconds"
-    with shown_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check, resumable():
+    with show_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check, resumable():
         progress = _Progress(session, report, check, text, show)
         found = train_seeds(shared, train_one, progress)
         progress.end()

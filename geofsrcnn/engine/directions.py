@@ -60,7 +60,7 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     angle = np.arctan2(sine, cosine)
     core = (slice(None), *(slice(a, n - b) for a, b, n in zip(*_sides(margin), values.shape[1:], strict=True)))
     if model.conserving:
-        angle = _kept_on_average(angle, radians[core], model.factor)
+        angle = _keep_mean_direction(angle, radians[core], model.factor)
     angle *= rule.period / (2 * math.pi)
     fine: Array = ((angle - start) % rule.period + start).astype(values.dtype)
     fine = np.where(fine < start + rule.period, fine, values.dtype.type(start))  # rounded up
@@ -72,7 +72,7 @@ def _sides(margin: Margin) -> tuple[tuple[int, int], tuple[int, int]]:
     return (margin.top, margin.left), (margin.bottom, margin.right)
 
 
-def _kept_on_average(angle: Array, coarse: Array, factor: int) -> Array:
+def _keep_mean_direction(angle: Array, coarse: Array, factor: int) -> Array:
     """Each block turned so that its mean unit vector points where the coarse cell does; all in radians."""
     mean = np.arctan2(block_mean(np.sin(angle), factor), block_mean(np.cos(angle), factor))
     turned: Array = angle + repeat((coarse - mean).astype(angle.dtype, copy=False), factor)

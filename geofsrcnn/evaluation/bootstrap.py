@@ -80,7 +80,7 @@ def rmse_intervals(
     sums = np.stack([weights[used], *(each[used] for each in squares.values())])
     length = max(block_length(each / sums[0]) for each in sums[1:]) if ordered else 1
     blocks = round(count / length)
-    drawn, tail = _drawn_sums(sums, length, blocks), _tail(blocks)
+    drawn, tail = _draw_sums(sums, length, blocks), _tail(blocks)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = dict(zip(squares, np.sqrt(drawn[1:] / drawn[0]), strict=True))
         found = {name: {"rmse": _ends(each, tail)} for name, each in errors.items()}
@@ -93,7 +93,7 @@ def rmse_intervals(
     return {name: own for name, own in finite.items() if own}
 
 
-def _drawn_sums(sums: Array, length: int, blocks: int) -> Array:
+def _draw_sums(sums: Array, length: int, blocks: int) -> Array:
     """Sums over the blocks of each replicate: from ``(sum, unit)`` to ``(sum, replicate)``."""
     running = np.concatenate([np.zeros((len(sums), 1)), sums.cumsum(1)], 1)
     each = running[:, length:] - running[:, :-length]

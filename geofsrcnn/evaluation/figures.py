@@ -115,7 +115,7 @@ def _draw_maps(c: Comparison) -> Picture | None:
     rows, cols = (_coarse_edges(e, n, c.factor) for e, n in zip((y, x), maps.coarse.shape, strict=True))
     _draw_map(axes[1, 0], rows, cols, maps.coarse, "coarse (what is given)", values)
     for i, method in enumerate(shown, 1):
-        _draw_map(axes[0, i], y, x, maps.fine[method], _marked(method, c), values)
+        _draw_map(axes[0, i], y, x, maps.fine[method], _mark(method, c), values)
         below = _draw_map(axes[1, i], y, x, errors[method], "its error", signed)
     _draw_scale(above, axes[0, : len(shown) + 1], f"value{unit}", extend="max" if rain else "both")
     if shown:
@@ -149,7 +149,7 @@ def _scale(low: float, high: float) -> Any:
     return Normalize(low, high)
 
 
-def _marked(method: str, c: Comparison) -> str:
+def _mark(method: str, c: Comparison) -> str:
     return f"{MARK} {_text(method)}" if method in c.models else _text(method)
 
 
@@ -223,7 +223,7 @@ def _draw_spectra(c: Comparison) -> Picture | None:
     legend = figure.legend(lines[::-1], ["x"] * len(lines), loc="outside lower center", ncols=4)
     for text, name in zip(legend.get_texts(), ["truth", *order], strict=True):
         text.set_parse_math(False)
-        text.set_text(_marked(name, c))
+        text.set_text(_mark(name, c))
     caption = (
         f"Radially averaged, over all times or windows; finer to the right. Dashed: two coarse cells "
         f"({2 * c.factor} fine cells), the shortest wavelength that the coarse field can hold."
@@ -252,7 +252,7 @@ def _draw_scatter(c: Comparison) -> Picture | None:
         drawn = axes.pcolormesh(c.edges, c.edges, counts, norm=LogNorm(1, max(2, most)), cmap="viridis_r")
         axes.plot(ends, ends, color="black", linewidth=0.9)
         axes.set(aspect="equal", xlabel=f"truth{unit}")
-        axes.set_title(_marked(method, c), parse_math=False)
+        axes.set_title(_mark(method, c), parse_math=False)
         axes.xaxis.label.set_parse_math(False)
     grid[0].set_ylabel(f"estimate{unit}", parse_math=False)
     _draw_scale(drawn, grid, "values")

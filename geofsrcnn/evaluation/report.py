@@ -125,7 +125,7 @@ def skill_table(
         if any(intervals):
             heads.append(Head("95 % interval", unit, f"of {COLUMNS[measure].head}, by bootstrap"))
             columns.append([Cell(_interval_text(each, places)) for each in intervals])
-    rows = [Row(_marked(name, c), list(cells), name in c.models) for name, *cells in zip(scores, *columns, strict=True)]
+    rows = [Row(_mark(name, c), list(cells), name in c.models) for name, *cells in zip(scores, *columns, strict=True)]
     return Table(caption, "method", heads, rows) if columns else None
 
 
@@ -139,12 +139,12 @@ def tables(c: Comparison) -> list[Table]:
             Row(printable(part), _column([own.get(m, math.nan) for m in methods], "rmse", c))
             for part, own in parts.items()
         ]
-        heads = [Head(_marked(method, c)) for method in methods]
+        heads = [Head(_mark(method, c)) for method in methods]
         found.append(Table(f"RMSE by {printable(kind)}{unit}", printable(kind), heads, rows))
     return found
 
 
-def _marked(method: str, c: Comparison) -> str:
+def _mark(method: str, c: Comparison) -> str:
     return f"{MARK} {printable(method)}" if method in c.models else printable(method)
 
 

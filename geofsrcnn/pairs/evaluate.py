@@ -255,12 +255,12 @@ def _baselines(pairing: Pairing, pairs: Pairs, k: int, times: Array, coarse: Arr
     domain = pairs.domain
     found = {name: domain.crop(values) for name, values in apply_baselines(pairing, k, pairs, times).items()}
     if BILINEAR in found:
-        plain = _interpolated(coarse, domain.factor, pairs.margin, domain.shape)
+        plain = _interpolate(coarse, domain.factor, pairs.margin, domain.shape)
         found |= {name: np.clip(values, *pairing.targets[k].limits) for name, values in plain.items()}
     return found
 
 
-def _interpolated(wide: Array, factor: int, margin: int, shape: tuple[int, ...]) -> dict[str, Array]:
+def _interpolate(wide: Array, factor: int, margin: int, shape: tuple[int, ...]) -> dict[str, Array]:
     """The coarse fields with their margin ``(time, y, x)``, by method on the fine grid."""
     known = np.isfinite(wide)
     whole = wide if known.all() else fill(wide, known, 2 * MARGIN)

@@ -33,7 +33,7 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
         raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters (evaluate)")
     shown = printable(checkpoint.path.name)
     try:
-        pairing = _decoded(checkpoint.sections[PAIRING], len(checkpoint.members))
+        pairing = _decode(checkpoint.sections[PAIRING], len(checkpoint.members))
     except (KeyError, TypeError, ValueError, ConfigError, InputError) as error:
         raise ModelError(f"the model card of {shown} is damaged (pairing: {printable(error)})") from None
     config = checkpoint.config
@@ -43,7 +43,7 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
     return pairing
 
 
-def _decoded(section: Section, members: int) -> Pairing:
+def _decode(section: Section, members: int) -> Pairing:
     if {name: array.shape for name, array in section.arrays.items()} != shapes(section.words):
         raise ConfigError("arrays that do not fit the words")
     if member_count(section.words) != members:

@@ -103,7 +103,7 @@ def logbook(
         before = read_back(Path(log)) if log is not None and resumed else []
         reports = [
             *([] if log is None else [json_lines(Path(log))]),
-            *([] if curves is None else [drawing(Path(curves), before)]),
+            *([] if curves is None else [curve_plotter(Path(curves), before)]),
             *([] if events is None else [stack.enter_context(tensorboard(Path(events)))]),
         ]
 
@@ -138,11 +138,11 @@ def read_back(path: Path) -> list[Record]:
         except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and all(type(record.get(name)) in (int, float) for name in ("step", *SCALARS)):
-            found = joined_on(found, record)
+            found = append_record(found, record)
     return found
 
 
-def joined_on(records: Sequence[Record], record: Record) -> list[Record]:
+def append_record(records: Sequence[Record], record: Record) -> list[Record]:
     """Records and the next one; what the same run had at that step or later is taken back, as a resume does."""
     return [each for each in records if run_of(each) != run_of(record) or each["step"] < record["step"]] + [record]
 
@@ -158,13 +158,13 @@ def run_of(record: Record) -> str:
     return ", ".join(f"{name} {record[name]}" for name in ("seed", "member") if name in record)
 
 
-def drawing(path: Path, before: Sequence[Record] = ()) -> Report:
+def curve_plotter(path: Path, before: Sequence[Record] = ()) -> Report:
     """A report that draws the curves of all records so far."""
     records = list(before)
 
     def draw(record: Record) -> None:
         nonlocal records
-        records = joined_on(records, record)
+        records = append_record(records, record)
         draw_curves(path, records)
 
     return draw

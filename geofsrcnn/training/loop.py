@@ -116,16 +116,16 @@ class Run:
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         value = self.ranks.all_reduce_sum(loss.detach()).item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
-            self._left_out(batch)
+            self._skip_step(batch)
             return
         self.bad_in_a_row = 0
         self.losses += value
         self.counted += 1
         self.optimiser.step()
-        self._follow(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
+        self._update_average(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1
 
-    def _left_out(self, batch: list[str]) -> None:
+    def _skip_step(self, batch: list[str]) -> None:
         self.bad += 1
         self.bad_in_a_row += 1
         self.step += 1
@@ -136,7 +136,7 @@ class Run:
             )
 
     @torch.no_grad()
-    def _follow(self, decay: float) -> None:
+    def _update_average(self, decay: float) -> None:
         """Move the averaged weights a little towards the model's."""
         for a, b in zip(self.average.parameters(), self.model.parameters(), strict=True):
             a.lerp_(b, 1 - decay)

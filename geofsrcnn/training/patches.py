@@ -273,7 +273,7 @@ class Patches:
                 patches.append(patch)
                 origins.append(origin)
             if len(patches) == self._batch:
-                return self._assemble(*self._mixed(np.stack(patches), origins, random))
+                return self._assemble(*self._mix_patches(np.stack(patches), origins, random))
         raise InputError("found too few patches with valid cells and any structure in 1000 draws")
 
     def _cut(self, random: np.random.Generator) -> tuple[Array | None, str]:
@@ -287,7 +287,7 @@ class Patches:
         origin = f"{f.name} rows {y}-{y + fine.shape[0]} columns {x}-{x + fine.shape[1]}"
         whole = self._complete[index]
         if fine.shape != (self._size, self._size):
-            fine, whole = self._padded(fine), False
+            fine, whole = self._pad(fine), False
         finite = None if whole else np.isfinite(fine)
         if finite is not None and self._core(finite).mean() < VALID_SHARE:
             return None, origin
@@ -301,7 +301,7 @@ class Patches:
         fine = (fine / contrast).astype(np.float32)
         return np.rot90(fine[:, ::-1] if mirror else fine, turns), origin
 
-    def _mixed(self, fine: Array, origins: list[str], random: np.random.Generator) -> tuple[Array, list[str]]:
+    def _mix_patches(self, fine: Array, origins: list[str], random: np.random.Generator) -> tuple[Array, list[str]]:
         """Some patches with a part of the next one added, where enough cells are valid in both."""
         sums, names = fine.copy(), list(origins)
         for i, (drawn, weight) in enumerate(random.uniform(size=(len(fine), 2))):
@@ -317,7 +317,7 @@ class Patches:
         core: Array = fine[..., edge : self._size - edge, edge : self._size - edge]
         return core
 
-    def _padded(self, fine: Array) -> Array:
+    def _pad(self, fine: Array) -> Array:
         """A field smaller than a patch, missing cells around it, its blocks where they were."""
         before = [(self._size - n) // 2 // self._factor * self._factor for n in fine.shape]
         margins = [(b, self._size - n - b) for b, n in zip(before, fine.shape, strict=True)]

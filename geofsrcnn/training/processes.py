@@ -55,7 +55,7 @@ class Ranks:
         if self.count == 1:
             return value
         result = value.detach().clone()
-        with _naming_lost_process():
+        with _name_lost_process():
             dist.all_reduce(result)
         return result
 
@@ -65,7 +65,7 @@ class Ranks:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.reshape(-1) for g in gradients])
-        with _naming_lost_process():
+        with _name_lost_process():
             dist.all_reduce(flat)
         for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -128,7 +128,7 @@ def join_processes(device: str, batch: int, *, timed: bool) -> Iterator[Ranks]:
 
 
 @contextmanager
-def _naming_lost_process() -> Iterator[None]:
+def _name_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

@@ -183,13 +183,13 @@ def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch)
 
 def test_a_damaged_part_is_found(tmp_path):
     """A flipped byte in a part is an error, and the part is made anew."""
-    from geofsrcnn.batch.parts import read_parts, writing_part
+    from geofsrcnn.batch.parts import read_parts, write_part
     from geofsrcnn.grids.windows import Window
     from geofsrcnn.values.cells import Cells
 
     path = tmp_path / "0.npz"
     cells = Cells(terrain((1, 20, 20)).astype("float32"), terrain((1, 20, 20)) > 0.5)
-    with writing_part(path) as part:
+    with write_part(path) as part:
         part.write(Window(0, 20, 0, 20), cells, slice(0, 1))
     [found] = read_parts([path])
     assert np.array_equal(found.values, cells.values)

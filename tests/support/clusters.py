@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 
-from geofsrcnn.batch.cluster import closed_afterwards
+from geofsrcnn.batch.cluster import close_afterwards
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
@@ -51,7 +51,7 @@ def local(workers: int = 2, threads: int = 1, **options: Any) -> Iterator[LocalC
             silence_logs=50,
             **options,
         )
-    with closed_afterwards(cluster):
+    with close_afterwards(cluster):
         yield cluster
 
 
