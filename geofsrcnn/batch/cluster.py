@@ -125,7 +125,7 @@ def _heirs_without_interrupts() -> Iterator[None]:
 
 @contextmanager
 def scheduler(address: str | None, file: str | os.PathLike[str] | None, timeout: float) -> Iterator[Client]:
-    """A client of a scheduler that is there already, by address (``tcp://``, ``tls://``) or by its file.
+    """A client of a scheduler that is there already, by an address that `check_address` has seen, or by its file.
 
     Raises
     ------
@@ -136,12 +136,9 @@ def scheduler(address: str | None, file: str | os.PathLike[str] | None, timeout:
     deadline = time.monotonic() + timeout
     if file is not None:
         address = _address_in(Path(file), deadline)
+        check_address(address)
     assert address is not None
-    _check_address(address)
     shown = printable(address)
-    if urlsplit(address).scheme in ("tls", "wss") and not _has_certificates():
-        keys = "ca-file, client.cert and client.key under distributed.comm.tls"
-        raise UsageError(f"{shown} needs certificates: name them in dask's configuration ({keys})")
     try:
         with _quiet():
             client = distributed.Client(
@@ -188,7 +185,14 @@ def _has_certificates() -> bool:
         raise UsageError(f"certificates of dask's configuration: {printable(error)}") from error
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
+    """Refuse what is no address of a scheduler, or needs certificates that are not there; warn of an open one.
+
+    Raises
+    ------
+    UsageError
+        With what to give instead.
+    """
     parts = urlsplit(address)
     try:
         port = parts.port
@@ -202,6 +206,9 @@ def _check_address(address: str) -> None:
         inside = False
     if parts.scheme in ("tcp", "ws") and not inside:
         warn("W-SCHEDULER", f"{printable(address)} is not encrypted, and who reaches it can run code: use tls://")
+    if parts.scheme in ("tls", "wss") and not _has_certificates():
+        keys = "ca-file, client.cert and client.key under distributed.comm.tls"
+        raise UsageError(f"{printable(address)} needs certificates: name them in dask's configuration ({keys})")
 
 
 def need_distributed() -> Any:

@@ -277,6 +277,8 @@ def _problem(target: str) -> str:
         return "its name has control characters: rename it"
     if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
         return f"output name is longer than {LONGEST} bytes: choose a shorter pattern="
+    if PurePosixPath(target).suffix.lower() not in SUFFIX_FORMATS:
+        return f"output name {printable(target)} has none of {', '.join(SUFFIX_FORMATS)}: end pattern= in {{suffix}}"
     return ""
 
 

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from geofsrcnn._types import StrPath
 from geofsrcnn._version import __version__
-from geofsrcnn.batch.cluster import Failure, Task, Window, local_cluster, need_distributed, scheduler, wait_for_workers
+from geofsrcnn.batch.cluster import (
+    Failure,
+    Task,
+    Window,
+    check_address,
+    local_cluster,
+    need_distributed,
+    scheduler,
+    wait_for_workers,
+)
 from geofsrcnn.batch.journal import NAME, Journal, read_journal
 from geofsrcnn.batch.manifest import Item, endings_of, read_items
 from geofsrcnn.batch.messages import Done, Failed, Mismatch, Part, Report, Settings, Split, Stopped
@@ -28,6 +37,7 @@ from geofsrcnn.batch.results import BatchResult, FileResult, Tally
 from geofsrcnn.errors import (
     BatchError,
     GeofsrcnnError,
+    InputError,
     InternalError,
     ModelError,
     OutputError,
@@ -74,7 +84,7 @@ def upscale_files(
     model : str, path, Checkpoint or Model
         As for `geofsrcnn.load_model`.
     dry_run : bool
-        Plan only: what is done and what would be.
+        Plan only: what is done, by the journal if there is one, and what would be.
     progress : callable, optional
         Called with a `Tally` a few times a second; what it raises ends the run.
     **options
@@ -89,7 +99,7 @@ def upscale_files(
     Raises
     ------
     UsageError, InputError, ModelError
-        Before any work: if an argument is wrong, a list cannot be read, or there is no such model.
+        Before any work: if an argument is wrong, a list cannot be read, no input exists, or there is no such model.
     OutputError
         If the folder of outputs cannot be made, or the journal or page not be written.
     BatchError
@@ -104,6 +114,8 @@ def upscale_files(
     batch, chosen = split_keywords(options)
     factor = None if factor is None else check_factor(factor)
     need_distributed()
+    if batch.address != "local":
+        check_address(batch.address)
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
     page = _check_page(batch, folder)
     loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
@@ -111,10 +123,12 @@ def upscale_files(
     chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expand(chosen.also)])
     settings = _settings(loaded, folder, batch, chosen)
     items = _read_items(inputs, settings, batch, progress)
+    _refuse_missing(items)
     shipped = _checkpoint_bytes(loaded)
     file, facts = _journal_file(batch.journal, folder), _journal_facts(settings, batch)
     if dry_run:
-        planner = Planner(settings, batch, read_journal(file, facts, resume=batch.resume, overwrite=batch.overwrite))
+        resume = batch.resume or not batch.overwrite
+        planner = Planner(settings, batch, read_journal(file, facts, resume=resume, overwrite=batch.overwrite))
         return BatchResult(_plan_only(items, planner), folder, str(file), 0.0, 0)
     if not is_remote(folder):
         _make_folder(Path(folder))
@@ -172,6 +186,20 @@ def _read_items(
         (lambda: progress(nothing)) if progress is not None else (lambda: None),
         endings_of(settings.options.driver, settings.options.inside),
     )
+
+
+def _refuse_missing(items: Sequence[Item]) -> None:
+    """Refuse inputs none of which exists: a mistyped name leaves no journal in the way of the right one."""
+    if not any(is_remote(item.source) or _may_exist(Path(item.source)) for item in items):
+        others = f", nor any other of {len(items)} inputs" if len(items) > 1 else ""
+        raise InputError(f"no such file: {printable(items[0].source)}{others}")
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # whoever opens it says more
+        return True
 
 
 def _checkpoint_bytes(model: Model) -> bytes:

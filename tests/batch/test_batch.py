@@ -16,7 +16,7 @@ from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.messages import Done, Mismatch, Part, Settings, Work
 from geofsrcnn.batch.options import BatchKeywords, BatchOptions
 from geofsrcnn.batch.run import upscale_files
-from geofsrcnn.errors import BatchError, GeofsrcnnWarning, ModelError, OutputError, RemoteError, UsageError
+from geofsrcnn.errors import BatchError, GeofsrcnnWarning, InputError, ModelError, OutputError, RemoteError, UsageError
 from geofsrcnn.options import FileOptions, UpscaleOptions
 from geofsrcnn.upscale.file import upscale_file
 from tests.support import processes
@@ -248,10 +248,48 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
     assert state(out / NAME) == before
 
 
+def test_a_dry_run_works_beside_a_journal(archive, cluster, tmp_path):
+    """It shows what is left to do, and all of it where the journal would be begun anew."""
+    out = tmp_path / "out"
+    upscale_files([archive / "a.tif"], out, 3, address=cluster, **PLAIN)
+    before = state(out / NAME)
+    inputs = [archive / "a.tif", archive / "b.tif"]
+    planned = upscale_files(inputs, out, 3, dry_run=True, **PLAIN)
+    assert states(planned) == {"a_x3.tif": "done", "b_x3.tif": "waiting"}
+    anew = upscale_files(inputs, out, 3, dry_run=True, overwrite=True, **PLAIN)
+    assert set(states(anew).values()) == {"waiting"}
+    assert state(out / NAME) == before
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"address": "nonsense"}, UsageError, "scheduler must be local, or an address"),
+        ({"inputs": ["none.tif"]}, InputError, r"no such file: .*none\.tif$"),
+        ({"inputs": ["none.tif", "nor.nc"]}, InputError, r"no such file: .*none\.tif, nor any other of 2 inputs"),
+        ({"pattern": "a{stem}"}, OutputError, r"output name aa has none of \.tif, .*: end pattern= in {suffix}"),
+        ({"pattern": "{name}"}, UsageError, "pattern '{name}' has {name}"),
+        ({"address": "foo"}, UsageError, "scheduler must be local, or an address"),
+        ({"address": "tls://127.0.0.1:9"}, UsageError, "tls://127.0.0.1:9 needs certificates"),
+        ({"workers": 0}, UsageError, "workers= must be"),
+    ],
+)
+def test_a_mistyped_command_leaves_nothing_and_says_why_beside_a_journal(
+    archive, cluster, tmp_path, options, error, words
+):
+    """Or the corrected one would be refused, and the reason hidden by that of the journal."""
+    out = tmp_path / "out"
+    arguments = {"inputs": [archive / "a.tif"], "output_dir": out, "factor": 3, **PLAIN}
+    with pytest.raises(error, match=words):
+        upscale_files(**{**arguments, **options})
+    assert not out.exists()
+    assert not upscale_files(address=cluster, **arguments).failed
+    with pytest.raises(error, match=words):
+        upscale_files(**{**arguments, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
         ({"address": "tcp://127.0.0.1:8786", "scheduler_file": "x"}, UsageError, "exclude each other"),
         ({"address": "tcp://127.0.0.1:8786", "workers": 2}, UsageError, "workers= is for the local cluster"),
         ({"address": "tcp://127.0.0.1:8786", "retries": 2}, UsageError, "retries= is for the local cluster"),
@@ -271,7 +309,6 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
             UsageError,
             "no scheduler at card.json .it holds no address",
         ),
-        ({"address": "tls://127.0.0.1:9"}, UsageError, "tls://127.0.0.1:9 needs certificates"),
         ({"output_dir": "s3://b/x"}, UsageError, "outputs at a URL need journal="),
     ],
 )
