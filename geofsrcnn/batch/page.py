@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 THUMBNAILS = 24
 """Outputs that are shown, evenly chosen."""
 
+NAMED = 3
+"""Files that are named beside a warning that they have in common."""
+
 SIDE = 96
 """Coarse cells along one side of what is shown of each, from its middle."""
 
 
-def check_page(name: StrPath, folder: str, *, overwrite: bool) -> Path:
+def check_page(name: StrPath, folder: StrPath, *, overwrite: bool) -> Path:
     """Return where a page goes that may be written; a new folder of outputs will be there.
 
     Raises
@@ -43,7 +46,7 @@ def check_page(name: StrPath, folder: str, *, overwrite: bool) -> Path:
     path = Path(name).absolute()
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
-    if path.parent.exists() or path.parent != Path(folder):
+    if path.parent.exists() or path.parent != Path(folder).absolute():
         check_target(path, overwrite=overwrite)
     need_report()
     return path
@@ -63,7 +66,7 @@ def write_page(result: BatchResult, path: Path) -> None:
         folder=str(result.folder),
         facts=list(_facts(result)),
         failed=result.failed,
-        warned=[each for each in result.files if each.warnings],
+        warned=_warned(result),
         done=len(result.done),
         pictures=[(str(each.output), picture) for each, picture in _pictures(result)],
         journal=str(result.journal),
@@ -86,6 +89,16 @@ def _facts(result: BatchResult) -> Iterator[tuple[str, str]]:
         yield "million cells a second", f"{cells / 1e6 / max(result.seconds, 1e-9):,.3g}"
         yield "files a minute", f"{60 * len(done) / max(result.seconds, 1e-9):,.1f}"
         yield "workers at work", f"{100 * min(1.0, work / max(result.seconds * result.workers, 1e-9)):.0f} %"
+
+
+def _warned(result: BatchResult) -> list[tuple[str, int, str]]:
+    """Return each warning with its number of files and the first of them; it may begin with the name of its file."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for each in result.files:
+        for text in each.warnings:
+            key = text.replace(each.source.rstrip("/").rpartition("/")[2], "")
+            found.setdefault(key, (text, []))[1].append(each.source)
+    return [(text, len(sources), ", ".join(sources[:NAMED])) for text, sources in found.values()]
 
 
 def _pictures(result: BatchResult) -> Iterator[tuple[FileResult, str]]:

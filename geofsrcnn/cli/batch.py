@@ -132,6 +132,7 @@ def batch(
     output_dir: str,
     co: tuple[tuple[str, str], ...],
     bidx: tuple[int, ...] | None,
+    report: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -151,6 +152,11 @@ def batch(
     harden_gdal(options["driver"])
     from geofsrcnn.batch.run import upscale_files
 
+    page = None
+    if report is not None:  # written here, as its texts name flags
+        from geofsrcnn.batch.page import check_page, write_page
+
+        page = check_page(report, output_dir, overwrite=options["overwrite"] or options["resume"])
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     silent = quiet or as_json or dry_run
     with show_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:
@@ -170,11 +176,13 @@ def batch(
             progress=progress,
             **options,
         )
-    result = _in_flags(result)
+        result = _in_flags(result)
+        if page is not None and not dry_run:
+            write_page(result, page)
     if as_json:
         echo_json(result.to_dict())
     elif not quiet:
-        _show_batch(result, None if dry_run else options["report"])
+        _show_batch(result, None if dry_run else report)
     if result.failed:
         raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
 

@@ -564,6 +564,24 @@ def test_a_page_with_thumbnails(archive, tmp_path):
     assert "<script" not in text
 
 
+def test_the_page_of_the_command_names_flags_and_counts_warnings(tmp_path):
+    """As the terminal does; a warning that many files have is one row."""
+    folder, page = tmp_path / "in", tmp_path / "r.html"
+    folder.mkdir()
+    for number in range(5):
+        write(folder / f"{number}.tif", terrain((20, 20)).astype("float32"), crs=None, transform=None)
+    (folder / "text.tif").write_text("no raster")
+    common = ("batch", folder, "-o", tmp_path / "out", "-m", "bilinear", "--workers", 1, "--report", page)
+    assert processes.run(*common, prelude=FORKED).code == 9
+    text = page.read_text()
+    assert "with --driver if it is another raster" in text
+    assert "driver=" not in text
+    names = ", ".join(f"{folder}/{number}.tif" for number in range(3))
+    assert text.count("W-NOGEO") == 1
+    assert f"<td>5</td><td>{names}</td>" in text
+    assert "output exists" in processes.run(*common, prelude=FORKED).refused(5)
+
+
 def test_a_page_is_refused_before_any_work(archive, tmp_path):
     """Of a name that is none of a page, or where one stands already."""
     with pytest.raises(UsageError, match=r"its name must end in .html: .*x.txt"):
