@@ -137,7 +137,7 @@ class JsonLines:
 
 
 class PlainLines:
-    """Lines for a log: each event, and how far it is, every half minute and at the end."""
+    """Lines for a log: how far it is, every half minute and at the end; events are for the command's own list."""
 
     every = 30.0
 
@@ -148,14 +148,13 @@ class PlainLines:
         self._ended = False
 
     def __call__(self, state: State) -> None:
-        """Write the event, and a line if one is due."""
+        """Write a line, if one is due."""
         seconds, left = self._estimate.at(state)
-        if state.event:
-            click.echo(state.event, err=True)
         ended = state.done == state.total
         if self._ended or not (ended or seconds >= self._next):
             return
-        words = [f"{state.done} of {state.total} {self._unit}", *filter(None, [state.status])]
+        unit = self._unit.removesuffix("s") if state.total == 1 else self._unit
+        words = [f"{state.done} of {state.total} {unit}", *filter(None, [state.status])]
         if left:
             words.append(f"{duration_text(left)} left")
         click.echo(", ".join(words), err=True)

@@ -508,6 +508,14 @@ def test_the_command(archive, tmp_path):
     assert processes.run(*common, "--dry-run", "--resume").out.count("failed before") == 2
 
 
+def test_a_failure_is_said_once_without_a_terminal(archive, tmp_path):
+    """In the list at the end; until then their number is."""
+    run = processes.run("batch", archive / "text.tif", "-o", tmp_path / "out", "--workers", 1, prelude=FORKED)
+    assert run.code == 9
+    assert (run.out + run.err).count("text.tif (it starts with") == 1
+    assert "1 of 1 file, 1 failed" in run.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_clean_and_resume_finishes(number, cluster, tmp_path):
     """No unfinished file stays, what is done is kept, the next run does the rest."""

@@ -74,20 +74,24 @@ def test_what_happened_between_two_lines_is_in_the_second(capsys, clock):
     assert "message" not in third
 
 
-def test_a_log_has_each_event_and_a_line_now_and_then(capsys, clock):
-    """Every half minute, and at the end, once."""
+def test_a_log_has_a_line_now_and_then(capsys, clock):
+    """Every half minute, and at the end, once; failures are the command's own list in the end."""
     show = PlainLines("files", clock)
     for done in range(11):
         clock.now = 100 + done * 10
         show(State(done, 10, "0 failed", "failed: x.tif" if done == 1 else ""))
     show(State(10, 10))
     assert capsys.readouterr().err.splitlines() == [
-        "failed: x.tif",
         "3 of 10 files, 0 failed, 70.0 s left",
         "6 of 10 files, 0 failed, 40.0 s left",
         "9 of 10 files, 0 failed, 10.0 s left",
         "10 of 10 files, 0 failed",
     ]
+
+
+def test_one_file_is_no_files(capsys, clock):
+    PlainLines("files", clock)(State(1, 1, "1 failed"))
+    assert capsys.readouterr().err == "1 of 1 file, 1 failed\n"
 
 
 def test_upscale_tells_programs(tmp_path):
