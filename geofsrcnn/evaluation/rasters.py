@@ -198,7 +198,7 @@ def evaluate_raster(
     GeofsrcnnWarning
         If a band is left out.
     """
-    from geofsrcnn.formats.bands import quantities_of
+    from geofsrcnn.formats.bands import quantities_with_classes
     from geofsrcnn.formats.raster import RasterSource
 
     settings = UpscaleOptions.of({**options, "device": device, "precision": precision})
@@ -206,10 +206,10 @@ def evaluate_raster(
     results = []
     with (
         unpack(local_path(path), settings.inside) as found,
-        RasterSource(found, settings) as source,
+        RasterSource(found, settings, allow_classes=True) as source,
         source.block_cache(),
     ):
-        quantities = quantities_of(source, settings.kinds or {})
+        quantities = quantities_with_classes(source, settings.kinds or {})
         for index, (band, quantity) in enumerate(zip(source.bands, quantities, strict=True)):
             try:
                 result = _compare(_read_field(source, index, quantity, factor, each_part), networks, detail=detail)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.formats.raster import RasterSource
-from geofsrcnn.values.quantity import Kind, Quantity, header_of_band, quantity_as, quantity_of
+from geofsrcnn.values.quantity import Certainty, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 
 def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
@@ -31,6 +31,23 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
     for own, header in zip(names, headers, strict=True):
         said = [kind for name, kind in kinds.items() if name in own]
         found.append(quantity_as(said[0], header) if said else quantity_of(header))
+    return found
+
+
+def quantities_with_classes(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:
+    """Return the same, of a raster that may hold classes, which upscaling repeats whatever else its header says.
+
+    Raises
+    ------
+    UsageError
+        If a band is named that is not there, or classes are said to be something else.
+    """
+    found = quantities_of(source, kinds)
+    if source.classes is not None:
+        if found[0].given and found[0].kind is not Kind.CATEGORY:
+            band, name = source.bands[0].index, printable(source.path.name)
+            raise UsageError(f"band {band} of {name} holds categories ({source.classes}): leave out its kinds=")
+        found[0] = Quantity(Kind.CATEGORY, source.classes, certainty=Certainty.STATED)
     return found
 
 

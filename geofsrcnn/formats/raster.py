@@ -85,6 +85,8 @@ class RasterSource:
         Those of raster input.
     raw : bool
         Read stored values, whatever they mean; for repeating cells (nearest).
+    allow_classes : bool
+        Take a raster that holds classes by its palette and the like, to look at it; not to interpolate it.
 
     Raises
     ------
@@ -98,12 +100,13 @@ class RasterSource:
         options: UpscaleOptions | None = None,
         *,
         raw: bool = False,
+        allow_classes: bool = False,
     ) -> None:
         options = UpscaleOptions() if options is None else options
         driver, sidecars = options.driver, options.sidecars
         self.path, self._options = local_path(path), options
         self._shown = printable(self.path.name)
-        self.raw = raw
+        self.raw, self._allow_classes = raw, allow_classes
         self._infinite = False
         self._dataset = open_file(self.path, choose_driver(self.path, driver), sidecars=sidecars)
         try:
@@ -275,20 +278,24 @@ class RasterSource:
                     f"complex data in band {band.index} of {self._shown}: "
                     "upscale amplitude and phase's sine and cosine as bands of their own"
                 )
-        if self.raw:
+        if self.raw or self._allow_classes or self.classes is None:
             return
+        expand = "; for colours expand it first (gdal_translate -expand rgb)" if self.classes == "palette" else ""
+        raise InputError(
+            f"categorical raster ({self.classes}): {self._shown}: classes are repeated, not interpolated, with "
+            f"model='nearest'{expand}"
+        )
+
+    @cached_property
+    def classes(self) -> str | None:
+        """The sign that the first band holds classes, not measurements; None if there is none."""
         first = self.bands[0]
         layer = {**self.tags, **first.tags}.get("LAYER_TYPE", "")
-        if self.colourmap is not None or first.colour == ColorInterp.palette or layer.lower() == "thematic":
-            raise InputError(
-                f"categorical raster (palette): {self._shown}: classes are repeated, not interpolated, with "
-                "model='nearest'; for colours expand it first (gdal_translate -expand rgb)"
-            )
-        if first.bits == 1:
-            raise InputError(
-                f"categorical raster (1 bit): {self._shown}: classes are repeated, not interpolated, with "
-                "model='nearest'"
-            )
+        if self.colourmap is not None or first.colour == ColorInterp.palette:
+            return "palette"
+        if layer.lower() == "thematic":
+            return "LAYER_TYPE thematic"
+        return "1 bit" if first.bits == 1 else None
 
     def check_georeference(self) -> None:
         """Warn about what the output cannot carry or the raster lacks."""

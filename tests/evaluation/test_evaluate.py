@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+import rasterio
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
@@ -167,8 +168,6 @@ def test_units_and_scales_are_physical(tmp_path):
     """Stored counts with scale and offset are judged in physical units, and the unit is printed."""
     counts = np.rint(smooth() * 100).astype("int32")
     path = write(tmp_path / "t.tif", counts)
-    import rasterio
-
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.offsets, dataset.units = (0.01,), (-273.15,), ("degC",)
     (evaluation,) = evaluate_raster(path, 3, ["bilinear"])
@@ -293,6 +292,23 @@ def test_categories_are_judged_by_the_share_of_right_ones(tmp_path):
     assert "Cubic is" not in done.out  # no other method stands in the table
     assert words in (tmp_path / "r" / "report.html").read_text()
     assert json.loads(processes.run(*line, "--overwrite", "--json").out)["variables"][0]["verdict"] == words
+
+
+@pytest.mark.parametrize("model", ["default", "nearest"])
+def test_palettes_are_categories(tmp_path, model):
+    """A raster with a palette is judged as the same classes without one are, whatever the model; as a field never."""
+    classes = (smooth() > 280).astype("uint8")
+    plain, path = write(tmp_path / "plain.tif", classes), write(tmp_path / "palette.tif", classes)
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {0: (200, 30, 30, 255), 1: (10, 200, 30, 255)})
+    (wanted,) = evaluate_raster(plain, 3, [model], kinds={"1": "category"})
+    for said in ({}, {"1": "category"}):
+        (found,) = evaluate_raster(path, 3, [model], kinds=said)
+        assert (found.scores, found.cells, found.models) == (wanted.scores, wanted.cells, ())
+    line = ("evaluate", path, "--model", model)
+    assert "of the fine cells get their class" in processes.run(*line).out
+    words = "band 1 of palette.tif holds categories (palette): leave out its --as"
+    assert processes.run(*line, "--as", "1=field").refused(2) == words
 
 
 def test_directions_are_judged_by_their_angles(tmp_path):
