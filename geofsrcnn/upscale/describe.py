@@ -243,7 +243,7 @@ def _describe_dataset(path: Path, kind: str, group: str | None) -> DatasetDescri
 
 
 def _describe_raster(path: StrPath, driver: str | None) -> RasterDescription:
-    from geofsrcnn.formats.bands import quantities_of
+    from geofsrcnn.formats.bands import quantities_with_classes
     from geofsrcnn.formats.raster import RasterSource
 
     options, refused = UpscaleOptions(driver=driver), None
@@ -253,7 +253,7 @@ def _describe_raster(path: StrPath, driver: str | None) -> RasterDescription:
         refused = str(error)
     with RasterSource(path, options, raw=True) as source:
         source.check_georeference()
-        quantities = [*quantities_of(source, {}), *[None] * len(source.alpha)]
+        quantities = [*quantities_with_classes(source, {}), *[None] * len(source.alpha)]
         bands = tuple(
             BandDescription(
                 index=band.index,

@@ -59,3 +59,4 @@ def test_what_is_refused(tmp_path):
     assert isinstance(found, RasterDescription)
     assert found.refused is not None
     assert found.refused.startswith("categorical raster (palette)")
+    assert (found.bands[0].kind, found.bands[0].because) == ("category", "palette")
