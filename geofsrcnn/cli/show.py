@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,10 +115,20 @@ def show_comparisons(
         click.echo(words)
 
 
+_SPARED = ("95 % interval", "correlation", "SSIM", "fine power", "MAE", "bias")
+"""Heads of the columns that a narrow terminal has no room for, the first to go first."""
+
+
 def _show_scores(table: Table) -> None:
-    """A row a method, numbers under the heads of their columns."""
+    """Show a row a method, numbers under the heads of their columns, as many as a terminal is wide."""
     heads = [head.text + (f", {head.unit}" if head.unit else "") for head in table.heads]
     lines = [["", *heads], *([row.name, *(cell.text for cell in row.cells)] for row in table.rows)]
-    name, *widths = (max(len(line[i]) for line in lines) + 2 for i in range(len(heads) + 1))
-    for first, *cells in lines:
-        click.echo(first.ljust(name) + "".join(text.rjust(width) for text, width in zip(cells, widths, strict=True)))
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
+    shown = list(range(len(widths)))
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sum(widths)
+    for spared in _SPARED:
+        for i in [i for i, head in enumerate(table.heads, 1) if head.text == spared][::-1]:
+            if sum(widths[i] for i in shown) > room:
+                shown.remove(i)
+    for line in lines:
+        click.echo(line[0].ljust(widths[0]) + "".join(line[i].rjust(widths[i]) for i in shown[1:]))

@@ -5,8 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import pty
 import re
+import subprocess
+import sys
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -102,6 +107,42 @@ def test_the_command_prints_all_methods_best_first(tmp_path):
     assert lines[-1] == METHODS
     plain = processes.run("evaluate", path, "-f", 2, "-m", "lanczos-bp").out
     assert "No network was compared; lanczos-bp has the smallest RMSE." in plain
+
+
+def on_terminal(*args: object, columns: int) -> list[str]:
+    """Lines that a command prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "geofsrcnn", *map(str, args)]
+    with subprocess.Popen(
+        line, stdout=theirs, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": str(columns)}
+    ) as run:
+        os.close(theirs)
+        found = b""
+        with suppress(OSError):  # which ends a terminal that nobody writes to any more
+            while part := os.read(ours, 65536):
+                found += part
+    os.close(ours)
+    assert run.returncode == 0
+    return found.decode().splitlines()
+
+
+def test_the_table_fits_the_terminal(tmp_path):
+    """Columns are left out, the least important first, until no row is broken; what is piped has all of them."""
+    path = write(tmp_path / "dem.tif", smooth().astype("float32") * 1000, crs="EPSG:32633")
+    line = ("evaluate", path, "-f", 2, "-m", "small")
+    piped = processes.run(*line, env={"COLUMNS": "60"}).out.splitlines()
+    whole = "to best baseline 95 % interval RMSE 95 % interval MAE bias correlation"
+    assert " ".join(piped[2].split()) == whole
+    for columns, wanted in (
+        (300, whole),
+        (80, "to best baseline RMSE MAE bias correlation"),
+        (50, "to best baseline RMSE bias"),
+    ):
+        lines = on_terminal(*line, columns=columns)
+        table = lines[2 : 4 + len(CLASSICAL)]
+        assert max(map(len, table)) <= columns
+        assert " ".join(table[0].split()) == wanted
+        assert [row.split("  ")[0] for row in table] == [row.split("  ")[0] for row in piped[2 : 4 + len(CLASSICAL)]]
 
 
 def test_several_fields_are_summed_up(tmp_path):
