@@ -47,7 +47,7 @@ def open_dataset(
     path : Path or RemoteZarr
         Checked before by `geofsrcnn.files.paths.local_path`.
     options : UpscaleOptions, optional
-        Those of the input: group, bands, nodata, driver.
+        Those of the input: group, bands, nodata, driver. Without any it is read to learn or judge, not to be upscaled.
     raw : bool
         Cells are only repeated, whatever they mean.
 
@@ -56,6 +56,7 @@ def open_dataset(
     InputError, UsageError
         If it cannot be read, or what reads it is not installed.
     """
+    rounded = options is not None and options.dtype is None
     options = UpscaleOptions() if options is None else options
     need_xarray()
     form = input_format(path, options.driver)
@@ -80,7 +81,7 @@ def open_dataset(
             quantities = quantities_of(source, options.kinds or {})
             if not raw and len(source.bands) > 1:  # one band is a variable, of which `cf.refine` says it
                 warn_of_guesses(source, quantities)
-            warn_of_values(source, quantities, rounded=options.dtype is None)
+            warn_of_values(source, quantities, rounded=rounded)
             with source.block_cache():
                 yield dataset_of(source, quantities)
 

@@ -25,6 +25,7 @@ from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.values.blocks import block_mean
 from tests.support import processes
 from tests.support.pairfiles import DEGREES, METRES, QUICK, SMALL, changed, made, train_files, trained
+from tests.support.rasters import terrain, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -420,6 +421,15 @@ def test_wrong_arguments_are_one_line(case, tmp_path, arguments, code, words):
     filled = [each.format(**names) for each in arguments]
     assert words in processes.run("evaluate-pairs", *filled, cwd=str(tmp_path)).refused(code)
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_said_of_outputs(case, tmp_path):
+    """A DEM of whole metres among the files brings no word on how its finer cells are stored: none are."""
+    heights = write(tmp_path / "dem.tif", np.rint(terrain((80, 90), low=0, high=250)).astype("int16"))
+    line = ("evaluate-pairs", case.folder / "a.safetensors", "--fine", heights, "--coarse", case.files["coarse"])
+    done = processes.run(*line)
+    assert "no fine variable tas" in done.refused(2)
+    assert "W-STEPS" not in done.err
 
 
 @pytest.mark.parametrize(
