@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -331,9 +332,13 @@ def _numbers(values: Any, name: str, wanted: str, count: int) -> Any:
 def _named_kinds(kinds: Any) -> dict[str, str]:
     """Names and kinds; which kinds there are, `values.quantity` says."""
     try:
-        found = dict(kinds or {})
+        pairs = list(kinds.items() if isinstance(kinds, Mapping) else kinds or ())
+        found = dict(pairs)
     except (TypeError, ValueError):
         raise UsageError(f"kinds must be names with a kind each, got {kinds!r}") from None
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise UsageError(f"kinds= names {printable(twice)} twice: give one kind")
     if not all(isinstance(word, str) for pair in found.items() for word in pair):
         raise UsageError(f"kinds must be names with a kind each, got {kinds!r}")
     return found

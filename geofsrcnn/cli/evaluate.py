@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -75,6 +76,7 @@ def evaluate(
 
     if report is not None:
         check_report(report, overwrite=overwrite)
+    rasters = tuple({os.path.realpath(raster): raster for raster in rasters}.values())  # each once
     loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
     options |= {"bidx": options["bidx"] or (), "detail": report is not None}
     found = []

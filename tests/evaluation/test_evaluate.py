@@ -164,6 +164,14 @@ def test_several_fields_are_summed_up(tmp_path):
     assert all(words in done.out for words in (*every["overall"], *(e["verdict"] for e in fields)))
 
 
+def test_a_raster_given_twice_counts_once(tmp_path):
+    """By whatever name."""
+    path = write(tmp_path / "a.tif", smooth().astype("float32"))
+    (tmp_path / "link.tif").symlink_to(path)
+    done = processes.run("evaluate", "a.tif", path, "link.tif", "-m", "bilinear", "--json", cwd=str(tmp_path))
+    assert len(json.loads(done.out)["variables"]) == 1
+
+
 def test_of_many_fields_few_methods_are_shown(tmp_path):
     """The networks and the best baseline of each; all methods are in the JSON."""
     path = write(tmp_path / "a.tif", np.stack([smooth((60, 60), seed=i) for i in range(5)]).astype("float32"))
@@ -227,6 +235,7 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "-b", "2"), 2, "no band 2 in a.tif: it has 1"),
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),
+        (("{raster}", "--as", "1=category", "--as", "1=direction"), 2, "--as names 1 twice: give one kind"),
         (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
         ((), 2, "Missing argument 'RASTER...'"),
     ],
