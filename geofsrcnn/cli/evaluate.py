@@ -86,7 +86,7 @@ def evaluate(
             found += evaluate_raster(raster, factor, loaded, each_part=check, **options)
         show(State(len(rasters), len(rasters)))
     if not found:
-        raise InputError("no raster has enough valid cells to judge by, or any structure")
+        raise InputError(f"nothing to judge by in {file_names(rasters)}: give a larger raster, or a smaller factor=")
     networks = [model for model in loaded if model.digest]
     facts = {f"model {name}": f"sha256 {model.digest}" for name, model in zip(found[0].models, networks, strict=False)}
     facts |= {"rasters": file_names(rasters), "factor": str(found[0].factor)}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -24,6 +26,7 @@ from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
 from geofsrcnn.files.archives import unpack
+from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs
@@ -205,7 +208,7 @@ def evaluate_raster(
     networks, factor = _load_networks(models, factor, device, precision)
     results = []
     with (
-        unpack(local_path(path), settings.inside) as found,
+        _unpack_raster(path, settings) as found,
         RasterSource(found, settings, allow_classes=True) as source,
         source.block_cache(),
     ):
@@ -218,6 +221,19 @@ def evaluate_raster(
                 continue
             results.append(replace(result, file=os.fspath(path), band=band.index))
     return results
+
+
+@contextmanager
+def _unpack_raster(path: str | os.PathLike[str], settings: UpscaleOptions) -> Iterator[Path]:
+    """Give the raster, out of what it may be packed in; a dataset is refused with what takes it."""
+    with unpack(local_path(path), settings.inside) as found:
+        form = sniff(found) if settings.driver is None else ""
+        if form in FORMATS:
+            raise InputError(
+                f"{printable(found.name)} is a dataset ({FORMATS[form]}): evaluate takes rasters, evaluate-pairs "
+                "datasets: write a GeoTIFF of it, or evaluate a model of pairs"
+            )
+        yield found
 
 
 def chosen_bands(path: str | os.PathLike[str]) -> list[int]:

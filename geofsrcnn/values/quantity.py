@@ -208,7 +208,7 @@ def quantity_as(kind: str, header: Header) -> Quantity:
         wanted = Kind.OTHER
     if wanted not in STATED:
         words = ", ".join(each.value for each in STATED)
-        raise UsageError(f"{printable(kind)} is no kind of variable: one of {words}")
+        raise UsageError(f"{printable(kind)} is no kind of variable: kinds= takes {words}")
     units = read_units(header.units)
     limits = period = None
     if wanted is Kind.NEVER_NEGATIVE:

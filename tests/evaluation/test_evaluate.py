@@ -16,6 +16,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
@@ -193,7 +194,7 @@ def test_fields_too_small_are_left_out_and_said(tmp_path):
     assert "small.tif band 1 has 225 at least 4 coarse cells from edges and gaps" in done.err
     assert "good.tif band 1: x3" in done.out
     words = processes.run("evaluate", small, "-f", 3, "-m", "bilinear").errors[-1]
-    assert words.endswith("no raster has enough valid cells to judge by, or any structure")
+    assert words.endswith("nothing to judge by in small.tif: give a larger raster, or a smaller --factor")
     assert processes.run("evaluate", small, good, "-m", "bilinear", "--strict").code == 3
     with pytest.raises(TooFewCells, match="the field has 225 at least 4 coarse cells"):
         evaluate_array(smooth((40, 40)), 3, ["bilinear"])
@@ -236,6 +237,8 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "--precision", "float8"), 2, "is not one of"),
         (("{raster}", "--device", "abacus"), 2, "no device 'abacus' here"),
         (("{raster}", "--as", "1=category", "--as", "1=direction"), 2, "--as names 1 twice: give one kind"),
+        (("{raster}", "--as", "1=nonsense"), 2, "nonsense is no kind of variable: --as takes field, "),
+        (("{dataset}",), 3, "b.nc is a dataset (NetCDF): evaluate takes rasters, evaluate-pairs datasets"),
         (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
         ((), 2, "Missing argument 'RASTER...'"),
     ],
@@ -243,7 +246,8 @@ def test_units_and_scales_are_physical(tmp_path):
 def test_refusals(tmp_path, arguments, code, words):
     """Each wrong argument is one line with its exit code."""
     raster = write(tmp_path / "a.tif", smooth().astype("float32"))
-    filled = [a.format(raster=raster, folder=tmp_path) for a in arguments]
+    xr.Dataset({"a": (("y", "x"), smooth())}).to_netcdf(tmp_path / "b.nc", engine="netcdf4")
+    filled = [a.format(raster=raster, folder=tmp_path, dataset=tmp_path / "b.nc") for a in arguments]
     assert words in processes.run("evaluate", *filled).refused(code)
 
 

@@ -398,7 +398,7 @@ def test_the_user_overrules():
 @pytest.mark.parametrize("word", ["rain", "place", "other", ""])
 def test_an_unknown_kind_is_refused(word):
     """Places and times are not for the user to state."""
-    with pytest.raises(UsageError, match="is no kind of variable: one of field, never-negative, fraction"):
+    with pytest.raises(UsageError, match="is no kind of variable: kinds= takes field, never-negative, fraction"):
         quantity_as(word, Header("x"))
 
 
