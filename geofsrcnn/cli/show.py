@@ -51,10 +51,10 @@ def bands_text(count: int) -> str:
     return "1 band" if count == 1 else f"{count} bands"
 
 
-def show_summary(s: Summary) -> None:
-    """Print what a run did."""
+def show_summary(s: Summary, target: str) -> None:
+    """Print what a run did; the output by the name that the user gave it."""
     click.echo(
-        f"{printable(s.output)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}, "
+        f"{printable(target)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}, "
         f"{size_text(s.output_bytes)}; "
         f"{s.model} on {s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.2g} million cells a second, "
         f"peak memory {size_text(s.peak_memory)}"
@@ -97,11 +97,12 @@ def show_comparisons(
 ) -> None:
     """Print scores and a verdict each; write the report, if one is wanted."""
     from geofsrcnn.evaluation.page import write_report
-    from geofsrcnn.evaluation.report import about, heading, skill_table, to_json
+    from geofsrcnn.evaluation.report import NAMES, about, heading, skill_table, to_json
     from geofsrcnn.evaluation.verdict import overall, verdict
 
     said: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
-    written = [] if report is None else write_report(report, found, **said, overwrite=overwrite)
+    if report is not None:
+        write_report(report, found, **said, overwrite=overwrite)
     if as_json:
         echo_json(to_json(found, **said))
         return
@@ -111,7 +112,8 @@ def show_comparisons(
         if table is not None:
             _show_scores(table)
         click.echo(f"\n{verdict(comparison)}\n")
-    for words in (*overall(found), *notes, *(f"report: {printable(path)}" for path in written[-1:])):
+    where = [] if report is None else [f"report: {printable(Path(report) / NAMES[-1])}"]
+    for words in (*overall(found), *notes, *where):
         click.echo(words)
 
 

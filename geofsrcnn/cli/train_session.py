@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,16 @@ class _Progress:
     def skipped(self, target: Path) -> None:
         """Name a training that was finished before."""
         if self._lines:
-            tell(f"{printable(target)}: finished before")
+            tell(f"{printable(self._as_given(target))}: finished before")
 
     def result(self, result: Any) -> None:
         """Print what came of a training."""
         if not self._session.as_json:
-            self._show(result)
+            self._show(replace(result, out=str(self._as_given(Path(result.out)))))
+
+    def _as_given(self, target: Path) -> Path:
+        """Return the name of a checkpoint in the folder as the user named it."""
+        return Path(self._session.out).parent / target.name
 
     def end(self) -> None:
         """Show that all is done, also where a training ended early."""

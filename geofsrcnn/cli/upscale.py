@@ -102,7 +102,7 @@ def _upscale(
     if as_json:
         echo_json(summary.to_dict())
     elif not quiet:
-        show_summary(summary)
+        show_summary(summary, target)
 
 
 @_as_command

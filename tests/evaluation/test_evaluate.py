@@ -405,6 +405,17 @@ def test_a_raster_is_read_as_upscale_reads_it(tmp_path):
     assert "no subdataset 3 in a.tif: it is one raster" in processes.run("evaluate", path, "--subdataset", 3).refused(2)
 
 
+def test_names_are_printed_as_they_are_given(tmp_path):
+    """Relative ones stay so: the report's and that of an output."""
+    write(tmp_path / "a.tif", smooth().astype("float32"))
+    (tmp_path / "r").mkdir()
+    line = ("a.tif", "-m", "bilinear", "--report")
+    for folder in ("r/s", tmp_path / "t"):
+        done = processes.run("evaluate", *line, folder, cwd=str(tmp_path))
+        assert done.out.splitlines()[-1] == f"report: {folder}/report.html"
+    assert processes.run("upscale", "a.tif", "r/b.tif", cwd=str(tmp_path)).out.startswith("r/b.tif: 96 x 120 -> ")
+
+
 def test_a_report_of_rasters_is_written(tmp_path):
     """Models by --model: the report, strict JSON, and what there is is not replaced."""
     path = write(tmp_path / "a.tif", smooth().astype("float32"))

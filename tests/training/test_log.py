@@ -215,6 +215,13 @@ def test_the_expected_time_on_the_command_line(fine, tmp_path):
         assert sum(" of 6 steps, " in each for each in done.err.splitlines()) == count, done
 
 
+def test_the_checkpoint_is_named_as_it_was_given(fine, tmp_path):
+    """A relative name stays so, also those of further seeds."""
+    line = ("train", fine, *LINE[:-1], "-o", "./m.safetensors", "--seeds", 2)
+    done = processes.run(*line, cwd=str(tmp_path), prelude=ALONE)
+    assert [each.partition(":")[0] for each in done.out.splitlines()[:2]] == ["m.safetensors", "m-seed1.safetensors"]
+
+
 def test_seeds_of_rasters(fine, tmp_path):
     """Each seed's file is that of a training with it; finished ones are skipped; none of them is replaced unasked."""
     line = ("train", fine, *LINE, "--log", "log.jsonl", "--json")
