@@ -251,14 +251,16 @@ def test_on_the_command_line(server, tmp_path):
     assert (done.code, done.err) == (0, "")
     shutil.rmtree(tmp_path / "fine.zarr")
     server.fault = "stall"
-    before = set(Path("/tmp").glob("geofsrcnn-*"))
-    run = processes.start(*command, "--allow-remote", "127.0.0.1")
+    (own := tmp_path / "own").mkdir()
+    prelude = f"import tempfile; tempfile.tempdir = {str(own)!r}"  # what others fetch meanwhile lies elsewhere
+    run = processes.start(*command, "--allow-remote", "127.0.0.1", prelude=prelude)
     until(lambda: server.stalled, run)
+    assert list(own.glob("geofsrcnn-*"))
     run.send(signal.SIGTERM)
     assert run.wait().code == 143
     assert not server.release.is_set()  # the server is silent still
-    assert set(Path("/tmp").glob("geofsrcnn-*")) <= before
-    assert left(tmp_path) == []
+    assert list(own.iterdir()) == []
+    assert left(tmp_path) == ["own"]
 
 
 # -------------------------------------------------------------------------------------------------------------- S3
