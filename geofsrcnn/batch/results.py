@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from geofsrcnn._types import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class FileResult:
 
 
 @dataclass(frozen=True)
-class BatchResult:
+class BatchResult(Facts):
     """All inputs of a batch run, with their outputs or the reasons why they have none.
 
     Parameters
@@ -77,16 +79,6 @@ class BatchResult:
     def failed(self) -> list[FileResult]:
         """Without."""
         return [each for each in self.files if each.state == "failed"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-            The value of each parameter, by its name.
-        """
-        return asdict(self)
 
 
 @dataclass

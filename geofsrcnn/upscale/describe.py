@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from geofsrcnn._types import StrPath
+from geofsrcnn._types import Facts, StrPath
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import FORMATS, sniff
@@ -52,7 +51,7 @@ class BandDescription:
 
 
 @dataclass(frozen=True)
-class RasterDescription:
+class RasterDescription(Facts):
     """A raster.
 
     Parameters
@@ -94,16 +93,6 @@ class RasterDescription:
     refused: str | None
     tags: dict[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON takes it.
-
-        Returns
-        -------
-        dict
-            Names and values.
-        """
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class VariableDescription:
@@ -144,7 +133,7 @@ class VariableDescription:
 
 
 @dataclass(frozen=True)
-class DatasetDescription:
+class DatasetDescription(Facts):
     """A NetCDF or Zarr.
 
     Parameters
@@ -163,16 +152,6 @@ class DatasetDescription:
     format: str
     grid: str
     variables: tuple[VariableDescription, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON takes it.
-
-        Returns
-        -------
-        dict
-            Names and values.
-        """
-        return asdict(self)
 
 
 def describe_file(

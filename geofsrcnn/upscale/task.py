@@ -6,11 +6,11 @@ import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from geofsrcnn._types import Progress
+from geofsrcnn._types import Facts, Progress
 from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, printable
@@ -22,7 +22,7 @@ from geofsrcnn.values.cells import Cells
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Facts):
     """The result of a run.
 
     Parameters
@@ -62,19 +62,9 @@ class Summary:
     device: str
     output_bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-            The value of each parameter, by its name.
-        """
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Facts):
     """An estimate of what a run would take.
 
     Parameters
@@ -107,16 +97,6 @@ class Estimate:
     disk_free: int
     model: str
     device: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-            The value of each parameter, by its name.
-        """
-        return asdict(self)
 
 
 class Workload(Protocol):
