@@ -21,6 +21,7 @@ Each class is also the built-in that fits, so both kinds of ``except`` work.
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from typing import Any, ClassVar
 
 
@@ -120,9 +121,19 @@ def warn(code: str, message: str) -> None:
     warnings.warn(GeofsrcnnWarning(code, message), stacklevel=3)
 
 
-def not_installed(error: ImportError, extra: str) -> UsageError:
-    """Return the error that says which extra brings a missing package."""
-    return UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[{extra}]'")
+def need(extra: str, *modules: str) -> None:
+    """Import modules that an extra brings.
+
+    Raises
+    ------
+    UsageError
+        If one is not installed, with what to install.
+    """
+    try:
+        for module in modules:
+            import_module(module)
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'geofsrcnn[{extra}]'") from None
 
 
 def printable(text: object) -> str:

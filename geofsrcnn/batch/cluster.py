@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from geofsrcnn.errors import BatchError, UsageError, not_installed, printable, warn
+from geofsrcnn.errors import BatchError, UsageError, need, printable, warn
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -219,10 +219,9 @@ def need_distributed() -> Any:
     UsageError
         With what to install.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise not_installed(error, "batch") from None
+    need("batch", "distributed")
+    import distributed
+
     return distributed
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import attribute, counts_time
-from geofsrcnn.errors import InputError, not_installed, printable
+from geofsrcnn.errors import InputError, need, printable
 from geofsrcnn.values import quantity_units
 
 _LONG = re.compile(r"\s*(?:common_?)?(month|mon|year|yr)s?\s+since\s+(.+)", re.IGNORECASE)
@@ -87,10 +87,9 @@ def _is_read(variable: xr.Variable) -> bool:
 
 def _in_days(values: Array, years: bool, since: str, calendar: str) -> Array:
     """Days since a date of months or years since it."""
-    try:
-        import cftime
-    except ImportError as error:
-        raise not_installed(error, "netcdf") from None
+    need("netcdf", "cftime")
+    import cftime
+
     units = f"days since {since}"
     begin = cftime.num2date(0, units, calendar, only_use_cftime_datetimes=True)
 

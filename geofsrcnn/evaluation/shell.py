@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geofsrcnn.errors import not_installed, printable
+from geofsrcnn.errors import need, printable
 
 
 def need_report() -> None:
@@ -15,13 +15,7 @@ def need_report() -> None:
     UsageError
         With what to install.
     """
-    try:
-        import jinja2
-        import matplotlib.style
-    except ImportError as error:
-        raise not_installed(error, "report") from None
-    assert jinja2 is not None
-    assert matplotlib.style is not None
+    need("report", "jinja2", "matplotlib.style")
 
 
 def render_page(template: str, **values: Any) -> str:

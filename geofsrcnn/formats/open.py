@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import UsageError, not_installed
+from geofsrcnn.errors import UsageError, need
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import FORMATS, FormatName, sniff
 from geofsrcnn.files.remote import RemoteZarr
@@ -133,10 +133,4 @@ def need_xarray() -> None:
     UsageError
         With what to install.
     """
-    try:
-        import cf_xarray
-        import xarray
-    except ImportError as error:
-        raise not_installed(error, "netcdf,zarr") from None
-    assert cf_xarray is not None
-    assert xarray is not None
+    need("netcdf,zarr", "cf_xarray", "xarray")

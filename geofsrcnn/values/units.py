@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from geofsrcnn.errors import not_installed
+from geofsrcnn.errors import need
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
@@ -149,10 +149,9 @@ def _in_words_of_pint(text: str) -> str:
 @lru_cache(maxsize=1)
 def _registry() -> UnitRegistry[Any]:
     """Pint's units, and some of the atmosphere's."""
-    try:
-        import pint
-    except ImportError as error:
-        raise not_installed(error, "netcdf,zarr") from None
+    need("netcdf,zarr", "pint")
+    import pint
+
     registry: UnitRegistry[Any] = pint.UnitRegistry(cache_folder=None)
     for line in ("okta = 0.125", "ppmv = 1e-6", "ppbv = 1e-9", "dobson_unit = 4.4615e-4 mol / m**2 = DU"):
         registry.define(line)
