@@ -18,7 +18,17 @@ from geofsrcnn.values.encoding import shared_range
 if TYPE_CHECKING:
     from geofsrcnn.networks.inference import Upsampler
 
+TILE = 160
+"""Coarse cells along one side of a tile on a CPU: activations stay in the cache, halos stay cheap."""
+
+DEVICE_TILE = 512
+"""The same on a GPU."""
+
+BANDS = 16
+"""Bands of a tile that are upscaled together."""
+
 FREE: Range = (-math.inf, math.inf)
+"""Bounds of what has none."""
 
 
 class Source(Protocol):
@@ -46,43 +56,46 @@ class Sink(Protocol):
 class Rule:
     """The treatment of a band's values, and what they keep to; a warning says where coarse ones do not.
 
+    `geofsrcnn.engine.rules.rule_of` makes it of what a variable is, `geofsrcnn.engine.tile` carries it out.
+
     Parameters
     ----------
     limits : tuple of float
         Bounds in physical units: what was asked for, and what can be stored. Coarse cells beyond come out at them.
     natural : tuple of float
         Bounds that the quantity is taken to have. Coarse cells beyond keep their value, only others stay within.
-    period : float
-        Values go around, as directions do: 360 for degrees; 0 if they do not.
+    value_period : float
+        Values repeat after it, as directions do: 360 for degrees; 0 if they do not. Not to be confused with the
+        period of a grid, columns around the globe.
     start : float, optional
         Where directions start to count: 0, or minus half the period. Not given, each tile tells by its values.
-    parts : int
-        Among so many parts a value is divided (totals of cells).
+    divisor : int
+        Fine values are divided by it: the fine cells of a coarse one where values are totals over a cell, else 1.
     repeats : bool
         Values are repeated, whatever the model is (categories).
     watched : bool
         Nothing says what the values are: a warning says if they turn negative where no coarse one is.
     step : float
-        Of the numbers that values are stored in; 0 if these are fine.
+        Step between neighbouring values as they are stored, of integers; 0 for floats.
     key : str
-        What a user calls the band in ``--as``.
+        What a user calls the band in ``kinds=``.
     numbered : bool
         The key is the number of a band.
-    taken : str
-        What it is taken for, and why.
+    taken_for : str
+        The kind of variable that it is taken for, and the evidence.
     """
 
     limits: Range = FREE
     natural: Range = FREE
-    period: float = 0.0
+    value_period: float = 0.0
     start: float | None = None
-    parts: int = 1
+    divisor: int = 1
     repeats: bool = False
     watched: bool = False
     step: float = 0.0
     key: str = ""
     numbered: bool = False
-    taken: str = ""
+    taken_for: str = ""
 
     @property
     def bounds(self) -> Range:
@@ -117,14 +130,6 @@ class Job:
         return 0 if self.model is None else read_margin(self.model.halo)
 
 
-TILE = 160
-"""Coarse cells along one side of a tile on a CPU: activations stay in the cache, halos stay cheap."""
-
-
-DEVICE_TILE = 512
-"""The same on a GPU."""
-
-
 def tile_size_of(tile_size: int | None, model: Model, shape: tuple[int, int]) -> int:
     """Coarse cells along one side of a tile: those asked for, or what suits the device; all if the model needs them.
 
@@ -133,7 +138,7 @@ def tile_size_of(tile_size: int | None, model: Model, shape: tuple[int, int]) ->
     UsageError
         If it is not a positive whole number, or below the model's halo.
     """
-    if model.whole:
+    if model.whole_field:
         return max(shape)
     if tile_size is None:
         return TILE if model.device == "cpu" else DEVICE_TILE
@@ -141,10 +146,6 @@ def tile_size_of(tile_size: int | None, model: Model, shape: tuple[int, int]) ->
     if tile_size < model.halo:
         raise UsageError(f"tile size {tile_size} is below the halo of {model.name}, {model.halo} cells")
     return tile_size
-
-
-BANDS = 16
-"""Bands of a tile that are upscaled together."""
 
 
 def band_groups(count: int, model: Upsampler | None) -> list[slice]:

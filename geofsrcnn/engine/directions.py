@@ -45,11 +45,11 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     """
     start = rule.start
     if start is None:
-        start = -rule.period / 2 if (values < 0).any(where=valid) else 0.0
+        start = -rule.value_period / 2 if (values < 0).any(where=valid) else 0.0
     if rule.natural != FREE or rule.start is None:
         with np.errstate(invalid="ignore"):
-            valid = valid & (values >= start) & (values <= start + rule.period)  # others stand for no direction
-    radians = values * values.dtype.type(2 * math.pi / rule.period)
+            valid = valid & (values >= start) & (values <= start + rule.value_period)  # others stand for no direction
+    radians = values * values.dtype.type(2 * math.pi / rule.value_period)
     sine: Array = np.zeros(1)
     cosine: Array = np.zeros(1)
     for turn in FRAMES:
@@ -61,9 +61,9 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     core = (slice(None), *(slice(a, n - b) for a, b, n in zip(*_sides(margin), values.shape[1:], strict=True)))
     if model.conserving:
         angle = _keep_mean_direction(angle, radians[core], model.factor)
-    angle *= rule.period / (2 * math.pi)
-    fine: Array = ((angle - start) % rule.period + start).astype(values.dtype)
-    fine = np.where(fine < start + rule.period, fine, values.dtype.type(start))  # rounded up
+    angle *= rule.value_period / (2 * math.pi)
+    fine: Array = ((angle - start) % rule.value_period + start).astype(values.dtype)
+    fine = np.where(fine < start + rule.value_period, fine, values.dtype.type(start))  # rounded up
     return np.where(repeat(valid[core], model.factor), fine, repeat(values[core], model.factor))
 
 

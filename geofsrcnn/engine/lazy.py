@@ -123,7 +123,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     reach = read_margin(model.halo)
     again = array.shape[-1] - recipe.period if recipe.period else 0  # last columns that repeat the first
     rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
-    if model.whole:
+    if model.whole_field:
         rows, columns = array.shape[-2:-1], array.shape[-1:]
     array = array.rechunk({array.ndim - 2: rows, array.ndim - 1: columns})
     token = tokenize(array.name, recipe.identity)

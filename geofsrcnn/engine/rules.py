@@ -39,7 +39,7 @@ def rule_of(
     quantity : Quantity
         What they are.
     key : str
-        What the user calls them in ``--as``.
+        What the user calls them in ``kinds=``.
     factor : int
         Fine cells along one side of a coarse cell.
     stored : tuple of float, optional
@@ -47,22 +47,28 @@ def rule_of(
     value_range : tuple of float, optional
         What was asked for, instead of what the quantity can be.
     step : float
-        Of the numbers that values are stored in.
+        Step between neighbouring values as they are stored, of integers; 0 for floats.
     numbered : bool
         The key is the number of a band.
     extremes : callable
         Smallest and largest of some values; asked only where units and names leave open how they count.
     """
-    taken = f"{quantity.kind.value} ({quantity.evidence})"
-    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, numbered=numbered, taken=taken)
+    taken_for = f"{quantity.kind.value} ({quantity.evidence})"
+    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, numbered=numbered, taken_for=taken_for)
     if quantity.kind is Kind.CATEGORY:
-        return Rule(repeats=True, key=key, taken=taken)
+        return Rule(repeats=True, key=key, taken_for=taken_for)
     if quantity.kind is Kind.DIRECTION and quantity.period:
         start = _start(quantity.period, value_range, extremes)
-        turn = FREE if start is None or value_range is not None else (start, start + quantity.period)
-        return Rule(natural=turn, period=quantity.period, start=start, key=key, numbered=numbered, taken=taken)
+        return Rule(
+            natural=FREE if start is None or value_range is not None else (start, start + quantity.period),
+            value_period=quantity.period,
+            start=start,
+            key=key,
+            numbered=numbered,
+            taken_for=taken_for,
+        )
     if quantity.kind is Kind.TOTAL:
-        rule = replace(rule, parts=factor**2)
+        rule = replace(rule, divisor=factor**2)
     if value_range is not None:
         return rule
     unsigned = stored is not None and stored[0] >= 0

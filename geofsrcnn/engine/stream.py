@@ -84,7 +84,7 @@ class Stream:
 
     @property
     def _goes_around(self) -> bool:
-        return bool(self.period and self.job.reach and not self.model.whole)
+        return bool(self.period and self.job.reach and not self.model.whole_field)
 
     @cached_property
     def groups(self) -> Sequence[slice]:

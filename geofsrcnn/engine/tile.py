@@ -57,7 +57,7 @@ def upscale_block(
     """
     halo = model.halo
     if not valid.all():
-        rings = max(values.shape[1:]) if model.whole else halo
+        rings = max(values.shape[1:]) if model.whole_field else halo
         values = fill(values, valid, rings).astype(values.dtype, copy=False)
     values = _fit_halo(values, margin, halo, model.padding)
     scale = _safe_scale(values) if model.unit_free else 1.0
@@ -129,27 +129,27 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
     else:
-        fine = _upscale(job.model, cells, tile.margin, rules)
+        fine = _upscale_bands(job.model, cells, tile.margin, rules)
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
     for band, rule in enumerate(rules):
-        if rule.parts > 1:
-            fine[band] = np.where(valid[band], fine[band] / fine.dtype.type(rule.parts), fine[band])
+        if rule.divisor > 1:
+            fine[band] = np.where(valid[band], fine[band] / fine.dtype.type(rule.divisor), fine[band])
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask)
 
 
-def _upscale(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
-    """The core of what was read, bands of directions and of categories each for themselves."""
-    if model.channels > 1 or not any(rule.period or rule.repeats for rule in rules):
+def _upscale_bands(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
+    """Upscale the core of what was read, each band by its rule: most as they are, directions and categories not."""
+    if model.channels > 1 or not any(rule.value_period or rule.repeats for rule in rules):
         return upscale_block(model, cells.values, cells.valid, margin, rules)
     fine = []
     for band, rule in enumerate(rules):
         values, valid = cells.values[band : band + 1], cells.valid[band : band + 1]
         if rule.repeats:
             fine.append(repeat(values[_core(margin, values.shape)], model.factor))
-        elif rule.period:
+        elif rule.value_period:
             fine.append(upscale_directions(upscale_block, model, values, valid, margin, rule))
         else:
             fine.append(upscale_block(model, values, valid, margin, [rule]))

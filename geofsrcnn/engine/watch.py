@@ -155,7 +155,7 @@ def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
         return f"{said}: they come out at its bounds, and their cells' means with them"
     trace = TRACE * float(np.abs(values).max(initial=0, where=valid)) if rule.natural != FREE else 0.0
     if said := _outside(values, valid, rule.natural, trace):
-        meant = f"it is taken for {rule.taken}, unless kinds={{'{rule.key}': 'field'}}"
+        meant = f"it is taken for {rule.taken_for}, unless kinds={{'{rule.key}': 'field'}}"
         return f"{said}: such cells keep their value, the others stay within; {meant}"
     return ""
 

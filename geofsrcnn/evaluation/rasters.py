@@ -296,7 +296,7 @@ def _rule(band: Band, quantity: Quantity, factor: int, truth: Array) -> Rule:
         numbered=True,
         extremes=lambda: (float(known.min()), float(known.max())) if known.size else None,
     )
-    return replace(rule, parts=1, watched=False)
+    return replace(rule, divisor=1, watched=False)
 
 
 def _windows(rows: int, columns: int, factor: int) -> list[Window]:
@@ -322,7 +322,7 @@ def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comp
     factor = field.factor
     if field.rule.repeats:
         coarse = np.stack([block_mode(each, factor) for each in field.truth])
-    elif field.rule.period:
+    elif field.rule.value_period:
         coarse = _mean_direction(field.truth, factor, field.rule)
     else:
         coarse = block_mean(field.truth, factor)
@@ -336,14 +336,16 @@ def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comp
     if field.rule.repeats:
         return _compare_classes(field, coarse, scored)
     extent = float(field.truth[scored].min()), float(field.truth[scored].max())
-    subject = Subject(field.name, field.unit, factor, field.y, field.x, extent, period=field.rule.period, crs=field.crs)
+    subject = Subject(
+        field.name, field.unit, factor, field.y, field.x, extent, period=field.rule.value_period, crs=field.crs
+    )
     comparer = Comparer(
         subject,
         models=tuple(networks),
         times=len(coarse),
         show=field.shown,
         tiles=TILES,
-        detail=detail and not field.rule.period,
+        detail=detail and not field.rule.value_period,
     )
     methods = {**networks, **{method: load_model(method, factor) for method in CLASSICAL}}
     for truth, given, where in zip(field.truth, coarse, scored, strict=True):
@@ -367,10 +369,10 @@ def _estimates(coarse: Array, field: _Field, methods: dict[str, Model]) -> Itera
 
 def _mean_direction(truth: Array, factor: int, rule: Rule) -> Array:
     """Direction of the mean unit vector of each block."""
-    turns = truth * (2 * np.pi / rule.period)
+    turns = truth * (2 * np.pi / rule.value_period)
     angles = np.arctan2(block_mean(np.sin(turns), factor), block_mean(np.cos(turns), factor))
     start = rule.start or 0.0
-    result: Array = (angles * rule.period / (2 * np.pi) - start) % rule.period + start
+    result: Array = (angles * rule.value_period / (2 * np.pi) - start) % rule.value_period + start
     return result
 
 

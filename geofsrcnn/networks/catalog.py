@@ -70,9 +70,9 @@ class Model:
         return 0 if self.upsampler is None else self.upsampler.halo
 
     @property
-    def whole(self) -> bool:
-        """True if it has to see a field at once."""
-        return self.upsampler is not None and self.upsampler.whole
+    def whole_field(self) -> bool:
+        """True if it has to see a field at once, not in tiles."""
+        return self.upsampler is not None and self.upsampler.whole_field
 
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | Checkpoint | Model"

@@ -50,13 +50,13 @@ class Section:
 
     Parameters
     ----------
-    words : dict
+    values : dict
         Plain values, in the card under the section's name.
     arrays : dict of ndarray
         float32, finite.
     """
 
-    words: dict[str, Any]
+    values: dict[str, Any]
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
@@ -231,7 +231,7 @@ def save_checkpoint(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     body = {"config": first.config.to_dict(), **card.__dict__}
     for section, content in (sections or {}).items():
-        body[section] = content.words
+        body[section] = content.values
         tensors |= {f"{section}.{name}": torch.from_numpy(array) for name, array in content.arrays.items()}
     _check_finite(tensors, str(path))
     metadata = {"format": "geofsrcnn", "format_version": str(FORMAT_VERSION), "card": json.dumps(body)}
@@ -278,21 +278,21 @@ def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
     """Load a checkpoint from the bytes of the file at a path; a ModelError says why they are refused."""
     shown = printable(path.name)
     header = _parse_header(data, shown)
-    config, card, words = _parse_card(header, shown)
+    config, card, values = _parse_card(header, shown)
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in FSRCNN(config).state_dict().items()}
     of_one = dict(expected)
     count = 1 + len({found[1] for name in header if (found := MEMBER.match(name))})
     for number in range(1, count):
         expected |= {f"member{number}.{name}": shape for name, shape in of_one.items()}
-    of_sections = {name for name in header if name.partition(".")[0] in words}
+    of_sections = {name for name in header if name.partition(".")[0] in values}
     _check_names(header, expected, of_sections, shown)
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise ModelError(f"not a sound safetensors file: {shown} ({printable(error)})") from None
     _check_finite(tensors, shown)
-    sections = {section: Section(said) for section, said in words.items()}
+    sections = {section: Section(plain) for section, plain in values.items()}
     for name in of_sections:
         section, _, key = name.partition(".")
         sections[section].arrays[key] = tensors.pop(name).numpy()
@@ -345,7 +345,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card, dict[str, dict[str, Any]]]:
-    """The network's configuration, the card, and the words of each section."""
+    """The network's configuration, the card, and the plain values of each section."""
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or metadata.get("format") != "geofsrcnn":
         raise ModelError(f"{shown} is not a geofsrcnn checkpoint (its header has no geofsrcnn card)")
@@ -357,7 +357,7 @@ def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card,
         config = FSRCNNConfig.from_dict(body.pop("config"))
         known = {each.name for each in fields(Card)}
         card = Card(**{key: value for key, value in body.items() if key in known})
-        words = {key: value for key, value in body.items() if key not in known and value != {}}
+        sections = {key: value for key, value in body.items() if key not in known and value != {}}
     except ConfigError as error:
         raise ModelError(f"{shown} describes a network that cannot be: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -365,10 +365,10 @@ def _parse_card(header: dict[str, Any], shown: str) -> tuple[FSRCNNConfig, Card,
     for name, kind in _CARD_TYPES.items():
         if not isinstance(getattr(card, name), kind):
             raise ModelError(f"the model card of {shown} is damaged ({name} is no {kind.__name__})")
-    for section, said in words.items():
-        if not isinstance(said, dict) or not re.fullmatch(r"[a-z_]+", section):
+    for section, values in sections.items():
+        if not isinstance(values, dict) or not re.fullmatch(r"[a-z_]+", section):
             raise ModelError(f"the model card of {shown} is damaged ({printable(section)} is no section)")
-    return config, card, words
+    return config, card, sections
 
 
 _CARD_TYPES = {

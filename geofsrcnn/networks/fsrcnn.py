@@ -367,6 +367,8 @@ def activate(x: Tensor, slopes: Tensor) -> Tensor:
 
 
 class _SingleSlope(torch.autograd.Function):
+    """PReLU with one slope for all channels."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
         ctx.save_for_backward(x, slope)

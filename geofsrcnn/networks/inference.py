@@ -26,12 +26,19 @@ class Upsampler(Protocol):
     """A network or a classical method, as the engine needs it."""
 
     factor: int
+    """Fine cells along one side of a coarse cell."""
     halo: int
+    """Coarse cells that an output depends on around its own cell."""
     channels: int
+    """Bands that are computed together; 1: each for itself."""
     padding: str
+    """Values beyond the raster's edge, as in `FSRCNNConfig`."""
     unit_free: bool
-    whole: bool
+    """A multiple of the values gives that multiple of the result."""
+    whole_field: bool
+    """It has to see a field at once, not in tiles."""
     conserving: bool
+    """Block means equal the coarse cells."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
@@ -145,7 +152,7 @@ class Network:
         self.config = config = model.config
         self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
         self.padding: str = config.padding
-        self.unit_free, self.whole = config.unit_free, config.pad_layers
+        self.unit_free, self.whole_field = config.unit_free, config.pad_layers
         self.conserving = config.conserving != "none"
         self.device = torch.device(device)
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
@@ -188,7 +195,7 @@ class Classical:
     channels = 1
     padding = "replicate"
     unit_free = True
-    whole = False
+    whole_field = False
 
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
         self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept

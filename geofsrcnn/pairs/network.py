@@ -44,11 +44,11 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
 
 
 def _decode(section: Section, members: int) -> Pairing:
-    if {name: array.shape for name, array in section.arrays.items()} != shapes(section.words):
+    if {name: array.shape for name, array in section.arrays.items()} != shapes(section.values):
         raise ConfigError("arrays that do not fit the words")
-    if member_count(section.words) != members:
+    if member_count(section.values) != members:
         raise ConfigError(f"{members} networks")
-    return unpack(section.words, section.arrays)
+    return unpack(section.values, section.arrays)
 
 
 def downscale(

@@ -199,7 +199,7 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
     data = field.variable.transpose(*field.dims).data
     check_array(data, name)
     parts = field.factor**2 if field.total else 1
-    rule = Rule(parts=parts) if model.upsampler is None else field.rule(options.value_range)
+    rule = Rule(divisor=parts) if model.upsampler is None else field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         if model.upsampler is not None and duration is None:
             warn_of_values(field)

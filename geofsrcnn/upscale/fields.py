@@ -346,7 +346,7 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             "each read many times: rechunk it to few of them and larger maps",
         )
     repeats = field.raw or model.upsampler is None
-    parts = Rule(parts=field.factor**2 if field.total else 1)
+    parts = Rule(divisor=field.factor**2 if field.total else 1)
     rules = [parts] * field.bands if repeats else field.rules(options.value_range)
     return Stream(
         printable(field.name),

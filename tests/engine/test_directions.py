@@ -12,7 +12,7 @@ from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.values.storage import Storage
 from tests.support.rasters import terrain
 
-DEGREES = Rule(period=360.0)
+DEGREES = Rule(value_period=360.0)
 
 
 def upscaled(field: np.ndarray, model: str = "small", rule: Rule = DEGREES, **options: object) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_units_and_conventions(period, start):
     field = winds(3)
     own = (np.radians(field) if period < 7 else field) * 1.0
     own = (own - start) % period + start
-    fine = upscaled(own, rule=Rule(period=period, start=start))
+    fine = upscaled(own, rule=Rule(value_period=period, start=start))
     assert start <= fine.min() <= fine.max() < start + period
     assert apart(fine * 360 / period, upscaled(field)).max() < 1e-3
 

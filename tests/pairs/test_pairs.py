@@ -244,7 +244,7 @@ def test_nothing_of_later_times_is_fitted(files, tmp_path):
     assert first != second
     for name, tensor in a.model.state_dict().items():
         assert torch.equal(tensor, b.model.state_dict()[name]), name
-    assert a.sections["pairing"].words == b.sections["pairing"].words
+    assert a.sections["pairing"].values == b.sections["pairing"].values
 
 
 def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
@@ -842,7 +842,7 @@ def test_damaged_pairings_are_refused(files, tmp_path, monkeypatch):
     section = sound.sections["pairing"]
     for i, damage in enumerate(DAMAGE.values()):
         path = tmp_path / f"{i}.safetensors"
-        damaged = {"pairing": Section(damage(section.words), section.arrays)}
+        damaged = {"pairing": Section(damage(section.values), section.arrays)}
         save_checkpoint(path, sound.model, sound.card, sections=damaged)
         with pytest.raises(ModelError) as caught:
             pairing_of(load_checkpoint(path))
