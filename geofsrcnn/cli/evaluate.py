@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.params import (
     BIDX,
@@ -40,7 +41,7 @@ MODELS = click.option(
 )
 
 
-@click.command("evaluate", cls=Command, example="dem.tif --factor 3 --report report")
+@click.command("evaluate", cls=Command, example="dem.tif --factor 3 --report report", for_pairs=evaluate_pairs)
 @click.argument("rasters", nargs=-1, required=True, metavar="RASTER...")
 @section("Most used", FACTOR, MODELS, BIDX, NODATA, KINDS, *REPORT_OPTIONS)
 @section("Input", *RASTER_OPTIONS)

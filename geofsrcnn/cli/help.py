@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from geofsrcnn.errors import UsageError
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 WIDTH = 100
@@ -41,13 +43,47 @@ def section(title: str, *options: Decorator) -> Decorator:
 
 
 class Command(click.Command):
-    """A command whose help has sections and an example, which is given without the command's name."""
+    """A command whose help has sections and an example, which is given without the command's name.
 
-    def __init__(self, *args: Any, example: str, flags_of: click.Command | None = None, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    *args
+        As click takes them.
+    example : str
+        Arguments and options of a run.
+    flags_of : Command, optional
+        Another command whose flags its messages name beside its own.
+    for_pairs : Command, optional
+        The command of the same task on pairs of coarse and fine fields: its options are pointed there.
+    **kwargs
+        As click takes them.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        example: str,
+        flags_of: click.Command | None = None,
+        for_pairs: click.Command | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings = {"max_content_width": WIDTH, **self.context_settings}
         self.example = example
-        self.flags_of = flags_of or self  # whose flags its messages name beside its own
+        self.flags_of = flags_of or self
+        self.for_pairs = for_pairs
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an option of the command for pairs is refused with that command's name."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            other = self.for_pairs
+            if other is None or not any(error.option_name in param.opts for param in other.params):
+                raise
+            raise UsageError(
+                f"{error.option_name} is for pairs of coarse and fine fields: use {other.name} (--help shows how)"
+            ) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options by section; those of none, such as ``--help``, join the last."""

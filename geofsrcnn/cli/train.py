@@ -29,6 +29,7 @@ from geofsrcnn.cli.train_options import (
     refuse_nameless,
     schedule_options,
 )
+from geofsrcnn.cli.train_pairs import train_pairs
 from geofsrcnn.cli.train_session import each_seed, take_session
 from geofsrcnn.errors import printable
 from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 _DEFAULTS = TrainOptions()
 
 
-@click.command("train", cls=Command, example="dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors")
+_EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
+
+
+@click.command("train", cls=Command, example=_EXAMPLE, for_pairs=train_pairs)
 @FINE
 @section(
     "Most used",

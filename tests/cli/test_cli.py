@@ -261,6 +261,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
         ("train", "-f", "3", "-o", "{folder}/m.safetensors"),
         "nothing to train on: give FINE files",
     ),
+    "train on pairs": (2, ("train", IN, "--coarse", IN), "--coarse is for pairs of .* fields: use train-pairs"),
     "train no factor": (2, ("train", IN, "-o", "{folder}/m.safetensors"), "Missing option '--factor'"),
     "train suffix": (2, ("train", IN, "-f", "3", "-o", "{folder}/m.pt"), "must end in .safetensors"),
     "train rate": (

@@ -185,7 +185,7 @@ def test_a_training_from_a_file(tmp_path):
         ("fine = 'a.tif'", (), "Missing option '--factor'"),
         (TRAINING + "until = 2000-01-01", (), "c.toml: unknown key until"),
         (TRAINING + "freeze = ['']", (), "is not a list of names"),
-        (TRAINING, ("--until", "2000-01-01"), "No such option '--until'"),
+        (TRAINING, ("--until", "2000-01-01"), "--until is for pairs of coarse and fine fields: use train-pairs"),
         (TRAINING + "learning-rate = nan", (), "--learning-rate must be positive, got nan"),
     ],
 )

@@ -239,6 +239,12 @@ def test_units_and_scales_are_physical(tmp_path):
         (("{raster}", "--as", "1=nonsense"), 2, "nonsense is no kind of variable: --as takes field, "),
         (("{dataset}",), 3, "b.nc is a dataset (NetCDF): evaluate takes rasters, evaluate-pairs datasets"),
         (("{folder}",), 3, "a folder, neither a GeoTIFF nor a Zarr group"),
+        (
+            ("m.safetensors", "--fine", "{raster}"),
+            2,
+            "--fine is for pairs of coarse and fine fields: use evaluate-pairs",
+        ),
+        (("{raster}", "--fein", "{raster}"), 2, "No such option '--fein'"),
         ((), 2, "Missing argument 'RASTER...'"),
     ],
 )
