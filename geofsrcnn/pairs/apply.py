@@ -29,14 +29,15 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.networks.checkpoint import Checkpoint
 from geofsrcnn.pairs.dimensions import split_levels
+from geofsrcnn.pairs.fields import TIMES_PER_BLOCK, Fields, find_fields, join_fields
 from geofsrcnn.pairs.interpolate import regrid, share_outside
 from geofsrcnn.pairs.match import match_predictor
+from geofsrcnn.pairs.match_times import common_step, common_times
 from geofsrcnn.pairs.network import downscale, pairing_of
 from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.places import Frame, check_known
 from geofsrcnn.pairs.quantities import convert
 from geofsrcnn.pairs.read import members_of
-from geofsrcnn.pairs.times import TIMES_PER_BLOCK, Fields, common_step, common_times, find_fields, join_fields
 from geofsrcnn.values.cells import Cells
 
 MANY = 0.001

@@ -24,18 +24,12 @@ from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.dimensions import select_names
+from geofsrcnn.pairs.fields import TIMES_PER_BLOCK, Fields, fields_of, join_fields
 from geofsrcnn.pairs.interpolate import average, degrees_apart, domain_of, regrid, share_outside, steps_over
 from geofsrcnn.pairs.match import NOWHERE
+from geofsrcnn.pairs.match_times import common_step, common_times
 from geofsrcnn.pairs.places import Frame, check_known, transform_axes
 from geofsrcnn.pairs.quantities import convert, unit_conversion
-from geofsrcnn.pairs.times import (
-    TIMES_PER_BLOCK,
-    Fields,
-    common_step,
-    common_times,
-    fields_of,
-    join_fields,
-)
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods", "units_metadata")
 

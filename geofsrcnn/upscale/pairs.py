@@ -21,7 +21,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import Downscaling, prepare
-from geofsrcnn.pairs.times import TIMES_PER_BLOCK
+from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
 

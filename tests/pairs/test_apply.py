@@ -13,7 +13,7 @@ import xarray as xr
 import geofsrcnn
 from geofsrcnn.errors import UsageError
 from geofsrcnn.networks import checkpoint
-from geofsrcnn.pairs.times import TIMES_PER_BLOCK
+from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.upscale.file import estimate_file
 from tests.support import processes
 from tests.support.pairfiles import made, trained

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofsrcnn.errors import InputError
+from geofsrcnn.pairs.fields import fields_of, join_fields
 from geofsrcnn.pairs.interpolate import interpolate
-from geofsrcnn.pairs.times import common_times, fields_of, join_fields
+from geofsrcnn.pairs.match_times import common_times
 
 LAT = np.array([60.0, 50, 40])
 

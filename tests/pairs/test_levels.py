@@ -12,13 +12,13 @@ import xarray as xr
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.networks.checkpoint import load_checkpoint
-from geofsrcnn.pairs import apply, times
+from geofsrcnn.pairs import apply, fields
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.dimensions import split_levels
 from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.fields import fields_of
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.times import fields_of
 from geofsrcnn.upscale import pairs as upscale_pairs
 from tests.support import processes
 from tests.support.pairfiles import SMALL, made, train_files
@@ -255,7 +255,7 @@ def test_files_are_decoded_once_and_their_levels_taken_apart_once(files, tmp_pat
 
         return called
 
-    for module in (apply, times, upscale_pairs):
+    for module in (apply, fields, upscale_pairs):
         for name in counts:
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, counted(name, getattr(module, name)))

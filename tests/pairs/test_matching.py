@@ -16,9 +16,10 @@ from geofsrcnn.errors import InputError
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.fields import Fields, fields_of, join_fields
+from geofsrcnn.pairs.match_times import common_step, common_times
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.times import Fields, common_step, common_times, fields_of
 from tests.support.pairfiles import SMALL, made, train_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MONTHS = pd.date_range("1990-01-01", periods=48, freq="MS")
 
 
-def at(times: object, name: str = "a", bounds: object = None) -> Fields:
+def at(times: object, name: str = "a", bounds: object = None, methods: str = "") -> Fields:
     size = len(times)  # type: ignore[arg-type]
-    dataset = xr.Dataset({"a": (("time", "y", "x"), np.zeros((size, 3, 4)))}, {"time": times})
+    attrs = {"cell_methods": methods} if methods else {}
+    dataset = xr.Dataset({"a": (("time", "y", "x"), np.zeros((size, 3, 4)), attrs)}, {"time": times})
     if bounds is not None:
         dataset["time"].attrs["bounds"] = "time_bnds"
         dataset["time_bnds"] = (("time", "n"), np.stack(bounds, 1))
@@ -95,6 +97,95 @@ def test_means_of_other_lengths_are_refused(short, long, words):
     for pair in ([at(short, "s"), at(long, "l")], [at(long, "l"), at(short, "s")]):
         with pytest.raises(InputError, match=words):
             common_times(pair)
+
+
+def until_next(times: pd.DatetimeIndex, step: object) -> tuple[object, object]:
+    """Bounds of periods that begin at these times."""
+    return times, times + step
+
+
+SEASONS = pd.date_range("1990-01-01", periods=16, freq="QS")
+WEEKS = pd.date_range("2001-01-01", periods=50, freq="7D")
+YEARS = pd.date_range("1990-01-01", periods=20, freq="YS")
+A_DAY, A_WEEK, A_MONTH = pd.Timedelta(1, "D"), pd.Timedelta(7, "D"), pd.offsets.MonthBegin(1)
+A_SEASON, A_YEAR = pd.offsets.MonthBegin(3), pd.offsets.YearBegin(1)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (at(DAYS, "s"), at(WEEKS, "l")),
+        (at(DAYS, "s"), at(SEASONS, "l")),
+        (at(MONTHS, "s"), at(SEASONS, "l")),
+        (at(YEARS, "s"), at(YEARS[::5], "l")),
+    ],
+    ids=["days-weeks", "days-seasons", "months-seasons", "years-5 years"],
+)
+def test_longer_steps_are_refused_without_bounds(short, long):
+    """A week's mean is not paired with its first day, nor a season's with its first month."""
+    for pair in ([short, long], [long, short]):
+        with pytest.raises(InputError, match=r"l has a time every \d+ days, s every \d+: average s over the same"):
+            common_times(pair)
+    assert common_times([long, long])[0] == list(range(len(long.dates)))
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (at(DAYS, "s", until_next(DAYS, A_DAY)), at(WEEKS, "l", until_next(WEEKS, A_WEEK))),
+        (at(DAYS, "s"), at(WEEKS, "l", until_next(WEEKS, A_WEEK))),
+        (at(DAYS, "s"), at(DAYS, "l", until_next(DAYS, A_WEEK))),
+        (at(DAYS, "s", until_next(DAYS, A_DAY)), at(MONTHS[:1], "l", until_next(MONTHS[:1], A_MONTH))),
+        (at(MONTHS, "s", until_next(MONTHS, A_MONTH)), at(SEASONS, "l", until_next(SEASONS, A_SEASON))),
+        (at(MONTHS, "s", until_next(MONTHS, A_DAY)), at(MONTHS, "l", until_next(MONTHS, A_MONTH))),
+        (at(YEARS, "s", until_next(YEARS, A_SEASON)), at(YEARS, "l", until_next(YEARS, A_YEAR))),
+        (at(MONTHS, "s", methods="area: mean time: point"), at(MONTHS, "l", until_next(MONTHS, A_MONTH))),
+    ],
+    ids=[
+        "days-weeks",
+        "days-weeks, one stated",
+        "running weeks",
+        "days-one month",
+        "months-seasons",
+        "the first of each month",
+        "winters-years",
+        "moments-months",
+    ],
+)
+def test_values_of_longer_times_are_refused(short, long):
+    """As bounds of times and cell methods tell, whatever their dates."""
+    words = r"values of l are of \d+ days each, those of s of (at most )?(\d+|single moments): average s over the same"
+    for pair in ([short, long], [long, short]):
+        with pytest.raises(InputError, match=words):
+            common_times(pair)
+
+
+def test_times_of_one_length_are_matched_at_any_distance():
+    """The Januaries of two files; days at 12:00 and of 24 hours; winters, of which one file has no bounds."""
+    januaries = at(YEARS, "a", until_next(YEARS, A_MONTH))
+    assert len(common_times([januaries, at(YEARS, "b", until_next(YEARS, A_MONTH))])[0]) == 20
+    assert len(common_times([januaries, at(YEARS, "b")])[0]) == 20
+    moments = at(DAYS + pd.Timedelta(12, "h"), "a", methods="time: point")
+    assert len(common_times([moments, at(DAYS, "b", until_next(DAYS, A_DAY))])[0]) == 400
+    some = DAYS[[0, 3, 4, 9, 20, 21]]
+    assert len(common_times([at(some), at(DAYS)])[0]) == 6
+
+
+def test_a_climatology_is_no_year():
+    """Means of thirty Januaries are not those of the year that they are dated (CF 7.4)."""
+    dataset = xr.Dataset({"a": (("time", "y", "x"), np.zeros((12, 3, 4)))}, {"time": MONTHS[:12]})
+    dataset["time"].attrs["climatology"] = "climatology_bounds"
+    with pytest.raises(InputError, match="c is a climatology, m is none: give fields of the same times"):
+        common_times([at(MONTHS, "m"), fields_of(dataset, "c")])
+
+
+def test_files_of_one_variable_at_two_steps_are_refused():
+    """A file of days is not continued by one of months."""
+    later = pd.date_range("2005-01-01", periods=12, freq="MS")
+    with pytest.raises(
+        InputError, match=r"files have a at steps of several lengths \(days, months\): give one of them"
+    ):
+        join_fields([at(DAYS, "d"), at(later, "m")])
 
 
 def test_hours_that_differ_are_said():

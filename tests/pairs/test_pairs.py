@@ -28,13 +28,14 @@ from geofsrcnn.networks.fsrcnn import conserve
 from geofsrcnn.pairs import read
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.fields import fields_of
 from geofsrcnn.pairs.interpolate import average, interpolate
+from geofsrcnn.pairs.match_times import common_times
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means
-from geofsrcnn.pairs.times import common_times, fields_of
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample

@@ -20,12 +20,12 @@ from geofsrcnn.grids.fine import Domain
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
+from geofsrcnn.pairs.fields import fields_of
 from geofsrcnn.pairs.interpolate import average, regrid, share_outside
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.places import GLOBE, Frame, transform_axes
 from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
-from geofsrcnn.pairs.times import fields_of
 from tests.support.pairfiles import SMALL, train_files
 from tests.support.rasters import write
 
