@@ -45,6 +45,7 @@ from geofsrcnn.grids.longitude import period_of, unwrap
 from geofsrcnn.grids.mesh import mesh_of
 from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
+from geofsrcnn.values.storage import PARTS
 
 
 class Role(Enum):
@@ -428,7 +429,7 @@ def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     shared = (xr.Variable(area.dims, values) * part).transpose(*area.dims).data
     stale = {"actual_range", *PACKED_ATTRS, *VALID}
     attrs = {k: v for k, v in area.attrs.items() if k not in stale}
-    dtype = np.dtype(np.float64) if packed else area.dtype
+    dtype = PARTS if packed else area.dtype
     encoding = {k: v for k, v in area.encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
     mark = np.nan if np.isnan(values).any() else None
     return xr.Variable(area.dims, shared.astype(dtype), attrs, encoding | {"_FillValue": mark})

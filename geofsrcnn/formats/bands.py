@@ -51,12 +51,12 @@ def quantities_with_classes(source: RasterSource, kinds: Mapping[str, str]) -> l
     return found
 
 
-def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity]) -> None:
-    """Say which bands are not made finer as a field is, where that was guessed."""
+def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity], *, repeats: bool = False) -> None:
+    """Say which bands are not made finer as the others are, where that was guessed; `repeats` if these are repeated."""
     pairs = list(zip(source.bands, quantities, strict=True))
     shown = printable(source.path.name)
     classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and not q.given]
-    if classes:
+    if classes and not repeats:
         warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
     totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
     if totals:

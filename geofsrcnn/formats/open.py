@@ -79,8 +79,8 @@ def open_dataset(
         with RasterSource(path, options, raw=raw) as source:
             source.check_georeference()
             quantities = quantities_of(source, options.kinds or {})
-            if not raw and len(source.bands) > 1:  # one band is a variable, of which `cf.refine` says it
-                warn_of_guesses(source, quantities)
+            if len(source.bands) > 1:  # one band is a variable, of which `cf.refine` says it
+                warn_of_guesses(source, quantities, repeats=raw)
             warn_of_values(source, quantities, rounded=rounded)
             with source.block_cache():
                 yield dataset_of(source, quantities)

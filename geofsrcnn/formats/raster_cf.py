@@ -115,7 +115,7 @@ def _refuse_unsayable(source: RasterSource, quantities: Sequence[Quantity], show
         if len({repr(getattr(band, what)) for band in source.bands}) > 1:
             raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with bidx=")
     kinds = {q.kind for q in quantities}
-    if not source.raw and Kind.TOTAL in kinds and len(kinds) > 1:
+    if Kind.TOTAL in kinds and len(kinds) > 1:
         said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
         raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with bidx=")
 

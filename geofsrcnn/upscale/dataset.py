@@ -12,7 +12,6 @@ from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling, refine
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
-from geofsrcnn.engine.base import Rule
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
@@ -198,8 +197,7 @@ def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, 
     field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
     data = field.variable.transpose(*field.dims).data
     check_array(data, name)
-    parts = field.factor**2 if field.total else 1
-    rule = Rule(divisor=parts) if model.upsampler is None else field.rule(options.value_range)
+    rule = field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         if model.upsampler is not None and duration is None:
             warn_of_values(field)

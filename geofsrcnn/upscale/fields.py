@@ -32,7 +32,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import VALID
 from geofsrcnn.values.quantity import UNKNOWN, Quantity
-from geofsrcnn.values.storage import Storage
+from geofsrcnn.values.storage import Storage, type_of_parts
 
 Lead = tuple[slice, ...]
 
@@ -63,8 +63,8 @@ class Field:
         What those of each band are, where these are told one by one.
     total : bool
         A cell's value is divided among its parts.
-    raw : bool
-        Stored values are repeated, whatever they mean.
+    repeats : bool
+        Cells are repeated, whatever the model is.
     unpacked : numpy.dtype, optional
         Floating type that values are written in, instead of the variable's.
     together : int
@@ -78,9 +78,14 @@ class Field:
     quantity: Quantity = UNKNOWN
     each: Sequence[Quantity] = ()
     total: bool = False
-    raw: bool = False
+    repeats: bool = False
     unpacked: np.dtype[Any] | None = None
     together: int = 1
+
+    @property
+    def raw(self) -> bool:
+        """True if stored values are repeated, whatever they mean."""
+        return self.repeats and not self.total and self.unpacked is None
 
     @cached_property
     def storage(self) -> Storage:
@@ -101,6 +106,8 @@ class Field:
 
     def rule(self, value_range: Range | None) -> Rule:
         """Return what becomes of its values, by what they are, what can be stored, and what was asked for."""
+        if self.repeats:
+            return Rule(divisor=self.factor**2 if self.total else 1)
         packing = self.storage.fine
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
@@ -295,14 +302,13 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
         )
     lead = [str(dim) for dim in variable.dims if dim not in (grid.y, grid.x)]
     total = role is Role.EXTENSIVE
-    if total and unpacked is None and packing_of(variable).dtype.kind in "iu":  # shares are no whole numbers
-        unpacked = np.dtype(variable.dtype if variable.dtype.kind == "f" else np.float64)
-    if role is Role.REPEATED:
+    if total:
+        unpacked = type_of_parts(printable(name), packing_of(variable).dtype, unpacked, variable.dtype)
+    elif role is Role.REPEATED:
         unpacked = None
-    raw = role is Role.REPEATED or (model.upsampler is None and not total and unpacked is None)
-    dims = (*lead, grid.y, grid.x)
-    quantity = plan.quantities[name]
-    return Field(name, variable, dims, plan.factor, quantity, total=total, raw=raw, unpacked=unpacked)
+    dims, quantity = (*lead, grid.y, grid.x), plan.quantities[name]
+    repeats = role is Role.REPEATED or model.upsampler is None
+    return Field(name, variable, dims, plan.factor, quantity, total=total, repeats=repeats, unpacked=unpacked)
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
@@ -345,16 +351,13 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             f"{printable(field.name)} has chunks of {field.chunk} along {printable(field.dims[field.along])}, "
             "each read many times: rechunk it to few of them and larger maps",
         )
-    repeats = field.raw or model.upsampler is None
-    parts = Rule(divisor=field.factor**2 if field.total else 1)
-    rules = [parts] * field.bands if repeats else field.rules(options.value_range)
     return Stream(
         printable(field.name),
         FieldSource(field),
         model,
         Window(0, rows, 0, columns),
-        repeats=repeats,
-        rules=rules,
+        repeats=field.repeats,
+        rules=field.rules(options.value_range),
         period=grid.period,
         tile_size=options.tile_size,
         workers=options.workers,

@@ -15,7 +15,7 @@ from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.rules import extremes_of, rule_of
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.errors import printable
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
@@ -24,6 +24,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
 from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
+from geofsrcnn.values.storage import type_of_parts
 
 if TYPE_CHECKING:
     from geofsrcnn.formats.creation import Format
@@ -34,15 +35,16 @@ if TYPE_CHECKING:
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
-    from geofsrcnn.formats.bands import quantities_of
+    from geofsrcnn.formats.bands import quantities_of, warn_of_guesses
     from geofsrcnn.formats.creation import Format, check_creation_options
     from geofsrcnn.formats.georeference import as_geotiff_holds
     from geofsrcnn.formats.geotiff import rehearse
     from geofsrcnn.formats.raster import RasterSource
 
     check_unchanged = watch_changes([path])
+    repeats = model.upsampler is None
     sparse = options.allow_sparse or options.bounds is not None  # of a part it is asked below
-    with RasterSource(path, replace(options, allow_sparse=sparse), raw=model.upsampler is None) as source:
+    with RasterSource(path, replace(options, allow_sparse=sparse), raw=repeats) as source:
         rows, columns = source.grid.shape
         whole = Window(0, rows, 0, columns)
         region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.period)
@@ -50,15 +52,18 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             source.check_declared(*region.shape)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
         check_pixels(math.prod(fine), options.max_pixels)
-        dtype = np.dtype(options.dtype or source.bands[0].dtype)
-        cells, window = _from_edge(source, region)
         quantities = quantities_of(source, options.kinds or {})
+        options = replace(options, dtype=_type_of(source, quantities, options.dtype))
+        dtype = np.dtype(options.dtype or source.bands[0].dtype)
+        source.raw = repeats and not any(quantity.kind is Kind.TOTAL for quantity in quantities)
+        warn_of_guesses(source, quantities, repeats=repeats)
+        cells, window = _from_edge(source, region)
         stream = Stream(
             printable(path.name),
             cells,
             model,
             window,
-            rules=band_rules(source, quantities, model, options),
+            rules=_rules(source, quantities, model, options),
             period=source.period,
             tile_size=options.tile_size,
             workers=options.workers,
@@ -81,27 +86,22 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     return turned, region.shift(0, -region.x0)
 
 
-def band_rules(
-    source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions
-) -> list[Rule]:
-    """Return what becomes of each band, by what it is, what can be stored, and what was asked for.
-
-    Raises
-    ------
-    UsageError
-        If whole numbers would be divided.
-    """
-    from geofsrcnn.formats.bands import warn_of_guesses
-
-    if model.upsampler is None:  # stored numbers are repeated, whatever they mean
-        return [Rule(stored_limits(np.dtype(options.dtype or band.dtype)) or FREE) for band in source.bands]
+def _type_of(source: RasterSource, quantities: Sequence[Quantity], asked: str | None) -> str | None:
+    """The type of the output, where it is not the raster's: what was asked for, or what totals need."""
+    dtype = None if asked is None else np.dtype(asked)
     for band, quantity in zip(source.bands, quantities, strict=True):
-        if quantity.kind is Kind.TOTAL and np.dtype(options.dtype or band.dtype).kind in "iu":
-            what = f"band {band.index} of {printable(source.path.name)} holds totals of cells ({quantity.evidence})"
-            remedy = f"add dtype='float32', or kinds={{'{band.index}': 'field'}}"
-            raise UsageError(f"{what}, whose parts are no whole numbers: {remedy}")
-    warn_of_guesses(source, quantities)
-    pairs = zip(source.bands, quantities, strict=True)
+        if quantity.kind is Kind.TOTAL:
+            dtype = type_of_parts(f"band {band.index} of {printable(source.path.name)}", band.dtype, dtype)
+    return None if dtype is None else dtype.name
+
+
+def _rules(source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions) -> list[Rule]:
+    """Return what becomes of each band, by what it is, what can be stored, and what was asked for."""
+    pairs = list(zip(source.bands, quantities, strict=True))
+    if model.upsampler is None:  # stored numbers are repeated, whatever they mean; but totals divided
+        ends = [stored_limits(np.dtype(options.dtype or band.dtype)) or FREE for band in source.bands]
+        divisors = [model.factor**2 if quantity.kind is Kind.TOTAL else 1 for quantity in quantities]
+        return [Rule(limits, divisor=divisor) for limits, divisor in zip(ends, divisors, strict=True)]
     return [_rule(source, number, band, quantity, model, options) for number, (band, quantity) in enumerate(pairs)]
 
 

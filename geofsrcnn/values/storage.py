@@ -9,9 +9,52 @@ from typing import Any
 import numpy as np
 
 from geofsrcnn._types import Array, Mask, Range
-from geofsrcnn.errors import InputError
+from geofsrcnn.errors import InputError, UsageError, warn
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing, refuse_lost_digits
+
+PARTS = np.dtype(np.float64)
+"""Type of the parts of totals that are stored as whole numbers, which their parts are not."""
+
+
+def type_of_parts(
+    name: str, stored: np.dtype[Any], asked: np.dtype[Any] | None = None, held: np.dtype[Any] = PARTS
+) -> np.dtype[Any] | None:
+    """Return the type that parts of totals are stored in; None for that of the totals.
+
+    Parameters
+    ----------
+    name : str
+        Of the band or field.
+    stored : numpy.dtype
+        Of its stored numbers.
+    asked : numpy.dtype, optional
+        Type that was asked for.
+    held : numpy.dtype
+        That of its values in memory, where these are floats already.
+
+    Raises
+    ------
+    UsageError
+        If whole numbers were asked for.
+
+    Warns
+    -----
+    GeofsrcnnWarning
+        If the type changes without anybody having asked for it.
+    """
+    if asked is not None:
+        if asked.kind in "iu":
+            raise UsageError(
+                f"{name} holds totals of cells, whose parts are no whole numbers: take dtype='float64', or "
+                "say with kinds= that it holds a field"
+            )
+        return asked
+    if stored.kind not in "iu":
+        return None
+    wanted = held if held.kind == "f" else PARTS
+    warn("W-PARTS", f"{name} holds totals of cells as whole numbers, which their parts are not: stored as {wanted}")
+    return wanted
 
 
 @dataclass(frozen=True)

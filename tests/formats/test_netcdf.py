@@ -122,6 +122,7 @@ def test_other_types_on_request(tmp_path):
         upscale_file(path, tmp_path / "other.nc", 3, MODEL, dtype="int16")
 
 
+@pytest.mark.filterwarnings("ignore:W-PARTS")
 def test_totals_and_categories(tmp_path):
     """What a cell holds in all is divided among its parts; classes are repeated, which is said."""
     dataset = projected()

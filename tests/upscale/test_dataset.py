@@ -93,6 +93,7 @@ def test_ranges_by_name_type_and_argument():
         assert upscale_dataset(dataset[["pr"]], 3, MODEL, value_range=(0.2, 0.5))["pr"].max() <= 0.5
 
 
+@pytest.mark.filterwarnings("ignore:W-PARTS")
 def test_totals_are_shared_out():
     """What a cell holds in all is divided among its parts, integers too; sums are kept."""
     dataset = projected()
@@ -267,6 +268,7 @@ def test_unsigned_bytes_read_as_signed(chunks):
     assert np.array_equal(expected == 255, np.repeat(np.repeat(stored == 255, 3, 0), 3, 1))
 
 
+@pytest.mark.filterwarnings("ignore:W-PARTS")
 def test_undecoded_totals_with_an_offset():
     """Sums of decoded values are kept where totals are packed with an offset."""
     stored = (terrain((20, 26)) * 1000).astype("int16")
@@ -446,6 +448,7 @@ def test_swapped_dimensions_are_refused():
         upscale_dataset(projected(), 2, MODEL, x="y", y="x")
 
 
+@pytest.mark.filterwarnings("ignore:W-PARTS")
 def test_shares_of_totals_are_stored_as_they_are(tmp_path):
     """Sums stay the same in a file, though the total was stored as whole numbers."""
     people = np.random.default_rng(0).integers(0, 9, (20, 26)).astype("int32")

@@ -66,7 +66,7 @@ def test_a_field_becomes_the_same_by_every_way(tmp_path, encoding, total):
     step = encoding.get("scale_factor", 1e-4) if encoding["dtype"] == "int16" and not total else 2e-4
     for values, codes in found.values():
         np.testing.assert_allclose(values, expected, atol=1.01 * step)
-        assert not codes
+        assert codes == ({"W-PARTS"} if total and encoding["dtype"] == "int16" else set())
     if total:
         sums = expected.reshape(2, 24, 3, 30, 3).sum((2, 4))
         np.testing.assert_allclose(sums, np.where(np.isnan(field), np.nan, sums), atol=1e-3)

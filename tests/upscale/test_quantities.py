@@ -189,24 +189,6 @@ def test_bands_of_rasters_are_told_alike(tmp_path):
         upscale_file(path, tmp_path / "no.tif", 3, "small", kinds={"7": "field"})
 
 
-def test_totals_of_rasters_need_a_type_for_parts(tmp_path):
-    """People in cells: divided in floats, refused in whole numbers with the remedy."""
-    import rasterio
-
-    people = np.round(terrain((24, 30), low=50, high=100)).astype("int32")
-    path = write(tmp_path / "in.tif", people[None])
-    with rasterio.open(path, "r+") as d:
-        d.descriptions, d.units = ("population count",), ("persons",)
-    with pytest.raises(
-        UsageError, match=r"band 1 of in.tif holds totals .*: add dtype='float32', or kinds=\{'1': 'field'\}"
-    ):
-        upscale_file(path, tmp_path / "out.tif", 3, "small")
-    with pytest.warns(GeofsrcnnWarning, match=r"W-TOTAL: bands of in.tif taken for totals of cells"):
-        upscale_file(path, tmp_path / "out.tif", 3, "small", dtype="float32")
-    fine = read(tmp_path / "out.tif")[0]
-    np.testing.assert_allclose(fine.reshape(24, 3, 30, 3).sum((1, 3)), people, rtol=1e-5)
-
-
 def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
     """Rain into NetCDF as into GeoTIFF, a kind by number too; bands of several kinds do not fit one variable."""
     import rasterio
