@@ -6,6 +6,7 @@ A value counts where the truth and all methods have one; cells count by their ar
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from geofsrcnn.values.blocks import block_mean
 PERCENTILES = (1, 5, 95, 99)
 
 BINS = 60
+"""Along each axis of the scatter."""
 
 SAMPLE = 4_000_000
 """Values of which quantiles are taken; evenly chosen ones of more."""
@@ -34,13 +36,15 @@ SHIFTS = 40
 """Times on which the shift is measured, at most."""
 
 SMALLEST_SHIFT = 16
+"""Rows and columns of a field that a shift is measured on, at least."""
 
 SEASONS = {12: "DJF", 1: "DJF", 2: "DJF", 3: "MAM", 4: "MAM", 5: "MAM"} | {
     **dict.fromkeys((6, 7, 8), "JJA"),
     **dict.fromkeys((9, 10, 11), "SON"),
 }
 
-ORDER = ("DJF", "MAM", "JJA", "SON", *(f"{month:02d}" for month in range(1, 13)))
+PARTS = ("DJF", "MAM", "JJA", "SON", *(f"{month:02d}" for month in range(1, 13)))
+"""Seasons and months, in their order."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,34 @@ class Subject:
     period: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Times:
+    """Some times of the truth, and how they are scored.
+
+    Parameters
+    ----------
+    truth : ndarray (time, y, x)
+        NaN where it is not scored.
+    scored : ndarray (time, y, x) of bool
+        Cells that are.
+    weights : ndarray (time, y, x)
+        By which cells count.
+    dates : list of Date
+        Of the times, or none.
+    coarse : ndarray (time, Y, X)
+        What the methods were given.
+    areas : ndarray (y,), optional
+        Of the cells of each row, by which they count in block means.
+    """
+
+    truth: Array
+    scored: Mask
+    weights: Array
+    dates: list[Date]
+    coarse: Array
+    areas: Array | None
+
+
 class Comparer:
     """All measures of one variable.
 
@@ -108,7 +140,7 @@ class Comparer:
         tiles: int = 1,
         detail: bool = True,
     ) -> None:
-        self._subject, self._models, self._times = subject, models, times
+        self._subject, self._models, self._count = subject, models, times
         self._show, self._detail = show, detail
         shape = len(subject.y), len(subject.x)
         self._weights = np.ones(shape) if subject.weights is None else subject.weights
@@ -120,10 +152,11 @@ class Comparer:
         self._edges = np.linspace(*subject.extent, BINS + 1)
         self._dates: list[Date] = []
         self._seen, self._cells = 0, 0
-        self._methods: dict[str, _Method] = {}
-        self._truth = _Method()
+        self._truth = _Description()
+        self._unit_weights: list[Array] = []
+        self._methods: defaultdict[str, _Method] = defaultdict(_Method)
+        self._members = _Members()
         self._wavelengths = np.zeros(0)
-        self._scores_of_members: list[tuple[float, float, float, float]] = []
         self._maps: Maps | None = None
 
     def add(
@@ -159,122 +192,92 @@ class Comparer:
         members : ndarray (member, time, y, x), optional
             Of the first model.
         """
-        pairs = estimates.items() if isinstance(estimates, Mapping) else estimates
+        named = estimates.items() if isinstance(estimates, Mapping) else estimates
         if where is None:
-            pairs = list(pairs)
-            where = np.isfinite(truth) & np.logical_and.reduce([np.isfinite(each) for _, each in pairs])
-        weights, wanted = np.broadcast_to(self._weights, truth.shape), np.where(where, truth, np.nan)
-        shown = self._show - self._seen if self._detail and 0 <= self._show - self._seen < len(truth) else None
-        drawn: dict[str, Array] = {}
-        self._cells += int(where.sum())
-        self._dates += dates
-        self._truth.sums.append(self._sum_units(np.where(where, weights, 0.0)))
-        self._describe(self._truth, wanted, where, weights)
-        for name, each in pairs:
-            values, method = (
-                np.where(where, self._unwrap(each, truth), np.nan),
-                self._methods.setdefault(name, _Method()),
-            )
-            self._describe(method, values, where, weights)
-            self._score_errors(method, values, wanted, where, weights, dates)
-            if self._detail:
-                self._compare_structure(method, values, wanted, where)
-            if conserved:
-                self._compare_means(method, values, coarse, areas)
+            named = list(named)
+            where = np.isfinite(truth) & np.logical_and.reduce([np.isfinite(each) for _, each in named])
+        weights = np.broadcast_to(self._weights, truth.shape)
+        times = _Times(np.where(where, truth, np.nan), where, weights, dates, coarse, areas)
+        shown, drawn = self._index_shown(len(truth)), {}
+        self._add_truth(times)
+        for name, estimate in named:
+            values = np.where(where, self._unwrap(estimate, truth), np.nan)
+            self._add_method(self._methods[name], values, times, conserved=conserved)
             if shown is not None:
                 drawn[name] = values[shown][self._middle[0]].copy()
         if members is not None:
-            self._score_members(members, truth, where, weights)
+            self._members.add(members, times)
         if shown is not None:
-            spread = None if members is None else members[:, shown].std(0, ddof=1)
-            self._keep_maps(wanted[shown], drawn, coarse[shown], str(dates[shown]) if dates else "", spread)
+            self._keep_maps(times, shown, drawn, members)
         self._seen += len(truth)
+
+    def _index_shown(self, count: int) -> int | None:
+        """Index of the time that is drawn among the next ones; None if it is not among them."""
+        index = self._show - self._seen
+        return index if self._detail and 0 <= index < count else None
 
     def _unwrap(self, estimate: Array, truth: Array) -> Array:
         """Directions as far from the truth as their angle is; other values as they are."""
         period = self._subject.period
         return truth + (estimate - truth + period / 2) % period - period / 2 if period else estimate
 
-    def _describe(self, method: _Method, values: Array, where: Mask, weights: Array) -> None:
-        """Gather what is known of a field without the truth: wet values, quantiles, spectrum."""
-        if self._subject.wet is not None:
-            wet = where & (values >= self._subject.wet)
-            method.wet += [weights[where].sum(), weights[wet].sum(), (weights[wet] * values[wet]).sum()]
-        if self._detail:
-            self._sample(method, values, weights)
-            self._wavelengths, power = radial_spectrum(values)
-            method.spectra.add(power.sum(0), len(values))
+    def _add_truth(self, times: _Times) -> None:
+        self._cells += int(times.scored.sum())
+        self._dates += times.dates
+        self._unit_weights.append(self._sum_units(np.where(times.scored, times.weights, 0.0)))
+        self._describe(self._truth, times.truth, times)
 
-    def _sample(self, method: _Method, values: Array, weights: Array) -> None:
-        flat, weight = values.reshape(-1), weights.reshape(-1)
-        first = -(self._seen * values[0].size) % self._every  # the same values however the times are cut
-        some, heavy = flat[first :: self._every], weight[first :: self._every]
-        known = np.isfinite(some)
-        method.sample.append(
-            (some[known] - self._subject.extent[0]).astype(np.float32)
-        )  # float32 keeps its digits near 0
-        method.heavy.append(heavy[known].astype(np.float32))
+    def _add_method(self, method: _Method, values: Array, times: _Times, *, conserved: bool) -> None:
+        self._describe(method, values, times)
+        method.add_errors(values, times)
+        squares = np.where(times.scored, times.weights * np.square(values - times.truth), 0.0)
+        method.unit_squares.append(self._sum_units(squares))
+        if self._detail:
+            self._compare_structure(method, values, times)
+        if conserved:
+            method.add_block_means(values, times, self._subject.factor)
 
     def _sum_units(self, fields: Array) -> Array:
         """Sums over times, or over tiles of them: the units that intervals are made of."""
         rows, columns = self._tiles
         return np.add.reduceat(np.add.reduceat(fields, rows, 1), columns, 2).reshape(-1)
 
-    def _score_errors(
-        self, method: _Method, values: Array, truth: Array, where: Mask, weights: Array, dates: list[Date]
-    ) -> None:
-        method.errors.add(values, truth, where, weights)
-        method.correlation.add(values, truth, where, weights)
-        method.sums.append(self._sum_units(np.where(where, weights * np.square(values - truth), 0.0)))
-        for i, date in enumerate(dates):
-            for part, key in (("season", SEASONS[date.month]), ("month", f"{date.month:02d}")):
-                errors = method.parts.setdefault(part, {}).setdefault(key, Errors())
-                errors.add(values[i], truth[i], where[i], weights[i])
+    def _describe(self, field: _Description, values: Array, times: _Times) -> None:
+        """Gather what is known of a field without the truth: wet values, quantiles, spectrum."""
+        if self._subject.wet is not None:
+            field.add_wet(values, times, self._subject.wet)
+        if self._detail:
+            first = -(self._seen * values[0].size) % self._every  # the same values however the times are cut
+            chosen = slice(first, None, self._every)
+            field.add_sample(values.reshape(-1)[chosen], times.weights.reshape(-1)[chosen], self._subject.extent[0])
+            self._wavelengths, power = radial_spectrum(values)
+            field.spectra.add(power.sum(0), len(values))
 
-    def _compare_structure(self, method: _Method, values: Array, truth: Array, where: Mask) -> None:
-        both = [np.clip(each[where], self._edges[0], self._edges[-1]) for each in (truth, values)]
-        rows, columns = (np.searchsorted(self._edges[1:-1], each, side="right") for each in both)
+    def _compare_structure(self, method: _Method, values: Array, times: _Times) -> None:
+        scored = (np.clip(each[times.scored], self._edges[0], self._edges[-1]) for each in (times.truth, values))
+        rows, columns = (np.searchsorted(self._edges[1:-1], each, side="right") for each in scored)
         method.scatter += np.bincount(rows * BINS + columns, minlength=BINS**2).reshape(BINS, BINS)
         low, high = self._subject.extent
-        step = math.ceil(self._times / SHIFTS)
-        for i, (estimate, wanted) in enumerate(zip(values, truth, strict=True)):
-            method.ssim.append(ssim(estimate - low, wanted - low, high - low))  # the same in K and degC
-            complete = where[i].all() and min(wanted.shape) >= SMALLEST_SHIFT
-            if complete and (self._seen + i) % step == 0 and np.ptp(wanted) > 0 and np.ptp(estimate) > 0:
-                method.shifts.append(shift(estimate, wanted))
+        step = math.ceil(self._count / SHIFTS)
+        for i, (estimate, truth) in enumerate(zip(values, times.truth, strict=True)):
+            method.ssim.append(ssim(estimate - low, truth - low, high - low))  # the same in K and degC
+            complete = times.scored[i].all() and min(truth.shape) >= SMALLEST_SHIFT
+            if complete and (self._seen + i) % step == 0 and np.ptp(truth) > 0 and np.ptp(estimate) > 0:
+                method.shifts.append(shift(estimate, truth))
 
-    def _compare_means(self, method: _Method, values: Array, coarse: Array, areas: Array | None) -> None:
-        for fine, low in zip(values, coarse, strict=True):
-            means = block_mean(fine.astype(np.float64), self._subject.factor, areas)
-            off = means - low[: means.shape[0], : means.shape[1]]
-            known = np.isfinite(off)
-            method.blocks += [known.sum(), np.square(off[known]).sum()]
-
-    def _score_members(self, members: Array, truth: Array, where: Mask, weights: Array) -> None:
-        weight = weights[where].astype(np.float64)
-        values, wanted = members[:, where].astype(np.float64), truth[where].astype(np.float64)
-        count = len(members)
-        self._scores_of_members.append(
-            (
-                float(weight.sum()),
-                float(weight @ crps(values, wanted)),
-                float(weight @ values.var(0, ddof=1)) * (count + 1) / count,
-                float(weight @ np.square(values.mean(0) - wanted)),
-            )
-        )
-
-    def _keep_maps(self, truth: Array, drawn: dict[str, Array], coarse: Array, when: str, spread: Array | None) -> None:
+    def _keep_maps(self, times: _Times, shown: int, drawn: dict[str, Array], members: Array | None) -> None:
         fine, blocks = self._middle
         order = [*self._models, *(name for name in drawn if name not in self._models)]
-        known, subject = truth[fine], self._subject
+        truth, subject = times.truth[shown][fine], self._subject
+        spread = None if members is None else members[:, shown].std(0, ddof=1)[fine]
         self._maps = Maps(
-            when,
+            str(times.dates[shown]) if times.dates else "",
             subject.y[fine[0]],
             subject.x[fine[1]],
-            coarse[blocks],
-            known,
+            times.coarse[shown][blocks],
+            truth,
             {name: drawn[name] for name in order},
-            None if spread is None else np.where(np.isfinite(known), spread[fine], np.nan),
+            None if spread is None else np.where(np.isfinite(truth), spread, np.nan),
             subject.crs,
         )
 
@@ -307,17 +310,15 @@ class Comparer:
             self._maps,
             self._parts(),
         )
-        sums = {name: np.concatenate(method.sums) for name, method in self._methods.items()}
+        squares = {name: np.concatenate(method.unit_squares) for name, method in self._methods.items()}
         best, ordered = found.best_baseline if found.baselines else None, len(self._tiles[0]) == 1
-        return replace(found, intervals=rmse_intervals(sums, np.concatenate(self._truth.sums), best, ordered=ordered))
+        intervals = rmse_intervals(squares, np.concatenate(self._unit_weights), best, ordered=ordered)
+        return replace(found, intervals=intervals)
 
     def _scores(self) -> dict[str, dict[str, float]]:
         scores = {name: self._score(method) for name, method in self._methods.items()}
-        if self._scores_of_members:
-            total, score, variance, squares = (sum(part) for part in zip(*self._scores_of_members, strict=True))
-            scores[self._models[0]]["crps"] = score / total
-            if squares > 0:
-                scores[self._models[0]]["spread_skill"] = math.sqrt(variance / squares)
+        if self._members:
+            scores[self._models[0]] |= self._members.scores
         return scores
 
     def _spectra(self) -> dict[str, Array]:
@@ -329,7 +330,7 @@ class Comparer:
         return {
             part: {
                 key: {name: method.parts[part][key].rmse for name, method in self._methods.items()}
-                for key in sorted(keys, key=ORDER.index)
+                for key in sorted(keys, key=PARTS.index)
                 if first.parts[part][key].count
             }
             for part, keys in first.parts.items()
@@ -343,13 +344,10 @@ class Comparer:
             found["correlation"] = method.correlation.value
         if self._detail:
             found |= self._score_structure(method)
-        truth = self._truth
         if self._subject.wet is not None:
-            found["wet_days"] = float(method.wet[1] / method.wet[0] - truth.wet[1] / truth.wet[0])
-            if method.wet[1] > 0 and truth.wet[1] > 0:
-                found["wet_intensity"] = float(method.wet[2] / method.wet[1] - truth.wet[2] / truth.wet[1])
-        if method.blocks[0]:
-            found["conservation"] = math.sqrt(method.blocks[1] / method.blocks[0])
+            found |= method.compare_wet(self._truth)
+        if method.blocks:
+            found["conservation"] = method.conservation
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def _score_structure(self, method: _Method) -> dict[str, float]:
@@ -361,33 +359,117 @@ class Comparer:
         fine = self._wavelengths < 2 * self._subject.factor
         if fine.any() and truth.spectra.mean[fine].sum() > 0:
             found["spectrum_ratio"] = float(method.spectra.mean[fine].sum() / truth.spectra.mean[fine].sum())
-        for p, own, wanted in zip(PERCENTILES, method.quantiles(), truth.quantiles(), strict=True):
-            found[f"p{p}"] = own - wanted
+        for p, estimated, true in zip(PERCENTILES, method.quantiles(), truth.quantiles(), strict=True):
+            found[f"p{p}"] = estimated - true
         for i, axis in enumerate("yx"):
             found[f"shift_{axis}"] = _mean([each[i] for each in method.shifts])
         return found
 
 
-class _Method:
-    """Sums that are gathered of one method, or of the truth."""
+class _Description:
+    """Sums over the times of a method, or of the truth, alone."""
 
     def __init__(self) -> None:
-        self.errors, self.correlation = Errors(), Correlation()
         self.spectra = _Mean()
-        self.sample: list[Array] = []
-        self.heavy: list[Array] = []
+        self._sample: list[Array] = []
+        self._sample_weights: list[Array] = []
+        self._weight, self._wet_weight, self._wet_amount = 0.0, 0.0, 0.0
+
+    def add_wet(self, values: Array, times: _Times, threshold: float) -> None:
+        """Take in how much is wet, and the amounts there."""
+        wet = times.scored & (values >= threshold)
+        self._weight += times.weights[times.scored].sum()
+        self._wet_weight += times.weights[wet].sum()
+        self._wet_amount += (times.weights[wet] * values[wet]).sum()
+
+    def compare_wet(self, truth: _Description) -> dict[str, float]:
+        """Share of wet values and their mean, less the truth's."""
+        found = {"wet_days": float(self._wet_weight / self._weight - truth._wet_weight / truth._weight)}
+        if self._wet_weight > 0 and truth._wet_weight > 0:
+            found["wet_intensity"] = float(self._wet_amount / self._wet_weight - truth._wet_amount / truth._wet_weight)
+        return found
+
+    def add_sample(self, values: Array, weights: Array, origin: float) -> None:
+        """Take in some values, from an origin near them: float32 keeps its digits near 0."""
+        known = np.isfinite(values)
+        self._sample.append((values[known] - origin).astype(np.float32))
+        self._sample_weights.append(weights[known].astype(np.float32))
+
+    def quantiles(self) -> list[float]:
+        """Work out the weighted percentiles of the sampled values, from their origin."""
+        values, weights = np.concatenate(self._sample), np.concatenate(self._sample_weights)
+        shares = np.array(PERCENTILES) / 100
+        return [float(q) for q in np.quantile(values, shares, weights=weights, method="inverted_cdf")]
+
+
+class _Method(_Description):
+    """Sums over the times of a method beside the truth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors, self.correlation = Errors(), Correlation()
+        self.parts: dict[str, dict[str, Errors]] = {}
+        self.unit_squares: list[Array] = []  # weighted squared errors of each unit
         self.ssim: list[float] = []
         self.shifts: list[tuple[float, float]] = []
         self.scatter = np.zeros((BINS, BINS), np.int64)
-        self.wet, self.blocks = np.zeros(3), np.zeros(2)
-        self.parts: dict[str, dict[str, Errors]] = {}
-        self.sums: list[Array] = []  # of weighted squared errors in each unit; of the truth, of weights
+        self.blocks, self._block_squares = 0, 0.0
 
-    def quantiles(self) -> list[float]:
-        """Work out the weighted percentiles of the sampled values."""
-        values, weights = np.concatenate(self.sample), np.concatenate(self.heavy)
-        shares = np.array(PERCENTILES) / 100
-        return [float(q) for q in np.quantile(values, shares, weights=weights, method="inverted_cdf")]
+    def add_errors(self, values: Array, times: _Times) -> None:
+        """Take in errors, of all times and of each season and month."""
+        self.errors.add(values, times.truth, times.scored, times.weights)
+        self.correlation.add(values, times.truth, times.scored, times.weights)
+        for i, date in enumerate(times.dates):
+            for part, key in (("season", SEASONS[date.month]), ("month", f"{date.month:02d}")):
+                errors = self.parts.setdefault(part, {}).setdefault(key, Errors())
+                errors.add(values[i], times.truth[i], times.scored[i], times.weights[i])
+
+    def add_block_means(self, values: Array, times: _Times, factor: int) -> None:
+        """Take in how far block means are from the coarse values."""
+        for fine, coarse in zip(values, times.coarse, strict=True):
+            means = block_mean(fine.astype(np.float64), factor, times.areas)
+            off = means - coarse[: means.shape[0], : means.shape[1]]
+            known = np.isfinite(off)
+            self.blocks += int(known.sum())
+            self._block_squares += np.square(off[known]).sum()
+
+    @property
+    def conservation(self) -> float:
+        """Root mean squared difference of block means."""
+        return math.sqrt(self._block_squares / self.blocks)
+
+
+class _Members:
+    """Sums over the times of the members of a model."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[float, float, float, float]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(self, members: Array, times: _Times) -> None:
+        """Take in the members ``(member, time, y, x)``."""
+        weight = times.weights[times.scored].astype(np.float64)
+        values, truth = members[:, times.scored].astype(np.float64), times.truth[times.scored].astype(np.float64)
+        count = len(members)
+        self._sums.append(
+            (
+                float(weight.sum()),
+                float(weight @ crps(values, truth)),
+                float(weight @ values.var(0, ddof=1)) * (count + 1) / count,
+                float(weight @ np.square(values.mean(0) - truth)),
+            )
+        )
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """CRPS, and spread divided by error where there is one."""
+        weight, score, variance, squares = (sum(part) for part in zip(*self._sums, strict=True))
+        found = {"crps": score / weight}
+        if squares > 0:
+            found["spread_skill"] = math.sqrt(variance / squares)
+        return found
 
 
 class _Mean:
