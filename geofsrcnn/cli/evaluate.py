@@ -72,20 +72,24 @@ def evaluate(
         refuse_given(["overwrite"], "is for --report")
     harden_gdal(options["driver"])
     from geofsrcnn.evaluation.page import check_report
-    from geofsrcnn.evaluation.rasters import METHODS, evaluate_raster
+    from geofsrcnn.evaluation.rasters import METHODS, count_fields, evaluate_raster
     from geofsrcnn.networks.catalog import load_model
 
     if report is not None:
         check_report(report, overwrite=overwrite)
     rasters = tuple({os.path.realpath(raster): raster for raster in rasters}.values())  # each once
     loaded = [load_model(model, factor, device=device, precision=precision) for model in models]
-    options |= {"bidx": options["bidx"] or (), "detail": report is not None}
+    options["bidx"] = options["bidx"] or ()
+    counts = [count_fields(raster, factor, loaded, **options) for raster in rasters]
     found = []
-    with show_progress(progress_mode, "evaluating", "rasters", silent=as_json) as show, stops() as check:
+    with show_progress(progress_mode, "evaluating", "fields", silent=as_json) as show, stops() as check:
         for number, raster in enumerate(rasters):
-            show(State(number, len(rasters)))
-            found += evaluate_raster(raster, factor, loaded, each_part=check, **options)
-        show(State(len(rasters), len(rasters)))
+
+            def progress(done: int, _: int, before: int = sum(counts[:number])) -> None:
+                check()
+                show(State(before + done, sum(counts)))
+
+            found += evaluate_raster(raster, factor, loaded, detail=report is not None, progress=progress, **options)
     if not found:
         raise InputError(f"nothing to judge by in {file_names(rasters)}: give a larger raster, or a smaller factor=")
     networks = [model for model in loaded if model.digest]

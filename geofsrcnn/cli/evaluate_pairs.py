@@ -6,6 +6,7 @@ import click
 
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, REPORT_OPTIONS, STRICT, refuse_given
+from geofsrcnn.cli.progress import PROGRESS, State, show_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 
@@ -26,7 +27,7 @@ from geofsrcnn.cli.signals import guarded, stops
     *REPORT_OPTIONS,
 )
 @section("Performance", DEVICE)
-@section("Messages", JSON, STRICT, DEBUG)
+@section("Messages", PROGRESS, JSON, STRICT, DEBUG)
 @guarded
 def evaluate_pairs(
     *,
@@ -38,6 +39,7 @@ def evaluate_pairs(
     overwrite: bool,
     device: str,
     as_json: bool,
+    progress_mode: str,
 ) -> None:
     """Compare models of pairs with the truth on later times.
 
@@ -54,8 +56,13 @@ def evaluate_pairs(
     if report is not None:
         check_report(report, overwrite=overwrite)
     loaded = [load_checkpoint(model) for model in models]
-    with stops() as check:
-        found = compare(loaded, coarse, fine, since=since, device=device, each_part=check)
+    with show_progress(progress_mode, "evaluating", "times", silent=as_json) as show, stops() as check:
+
+        def progress(done: int, total: int) -> None:
+            check()
+            show(State(done, total))
+
+        found = compare(loaded, coarse, fine, since=since, device=device, progress=progress)
     facts = {}
     for name, checkpoint in zip(found[0].models, loaded, strict=True):
         fitted = " to ".join(map(str, pairing_of(checkpoint).fitted))

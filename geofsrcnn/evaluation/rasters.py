@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from geofsrcnn._types import Array, Mask
+from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.rules import rule_of
@@ -52,7 +52,6 @@ TILES = 8
 EXACT = 1e-6
 """An RMSE below this share of the spread of the truth is no error but rounding of float32."""
 
-
 METHODS = (
     "Cubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back."
 )
@@ -61,6 +60,18 @@ METHODS = (
 
 class TooFewCells(InputError):  # noqa: N818  a kind of InputError
     """Too few cells are scored, or they are all the same."""
+
+
+@dataclass(frozen=True)
+class _Methods:
+    """Networks by the names that are shown, and all classical methods, ready for a factor."""
+
+    factor: int
+    networks: dict[str, Model]
+    classical: dict[str, Model]
+
+    def __len__(self) -> int:
+        return len(self.networks) + len(self.classical)
 
 
 @dataclass(frozen=True)
@@ -143,11 +154,11 @@ def evaluate_array(
     field = np.asarray(truth, dtype=np.float64)
     if field.ndim != 2:
         raise InputError(f"a field to evaluate on must be (y, x), got {field.ndim} dimensions {field.shape}")
-    networks, factor = _load_networks(models, factor, device, precision)
-    rows, columns = (n // factor * factor for n in field.shape)
-    whole = field[None, :rows, :columns]
-    quantity, places = Quantity(Kind.FIELD, ""), (np.arange(rows) + 0.5, np.arange(columns) + 0.5)
-    return _compare(_Field("the field", "", whole, factor, quantity, NO_RULE, *places), networks, detail=detail)
+    methods = _load_methods(models, factor, device, precision)
+    rows, columns = (n // methods.factor * methods.factor for n in field.shape)
+    whole, places = field[None, :rows, :columns], (np.arange(rows) + 0.5, np.arange(columns) + 0.5)
+    quantity = Quantity(Kind.FIELD, "")
+    return _compare(_Field("the field", "", whole, methods.factor, quantity, NO_RULE, *places), methods, detail=detail)
 
 
 def evaluate_raster(
@@ -158,7 +169,7 @@ def evaluate_raster(
     device: str = "auto",
     precision: str = "float32",
     detail: bool = False,
-    each_part: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
     **options: Unpack[RasterOptions],
 ) -> list[Comparison]:
     """Evaluate models on each band of a raster, beside all classical methods.
@@ -180,8 +191,9 @@ def evaluate_raster(
         Arithmetic of the networks.
     detail : bool
         Measure structure as well (spectra, SSIM, quantiles, shifts, maps); needs the extra ``report``.
-    each_part : callable
-        Called before each band and window; what it raises ends the evaluation.
+    progress : callable, optional
+        Called with fields done and all of them (`count_fields`), before a window is read and after each of them; what
+        it raises ends the evaluation.
     **options
         ``bidx``, ``nodata``, ``driver``, ``inside``, ``subdataset``, ``crs``, ``alpha``, ``sidecars`` and ``kinds``, as
         for `geofsrcnn.UpscaleOptions`.
@@ -202,30 +214,76 @@ def evaluate_raster(
         If a band is left out.
     """
     from geofsrcnn.formats.bands import quantities_with_classes
-    from geofsrcnn.formats.raster import RasterSource
 
-    settings = UpscaleOptions.of({**options, "device": device, "precision": precision})
-    networks, factor = _load_networks(models, factor, device, precision)
+    settings = UpscaleOptions.of(options)
+    methods = _load_methods(models, factor, device, precision)
     results = []
-    with (
-        _unpack_raster(path, settings) as found,
-        RasterSource(found, settings, allow_classes=True) as source,
-        source.block_cache(),
-    ):
+    with _open_raster(path, settings) as source, source.block_cache():
         quantities = quantities_with_classes(source, settings.kinds or {})
+        windows = _windows(source.shape, methods.factor)
+        counter = _Counter(progress, len(source.bands) * len(windows) * len(methods))
         for index, (band, quantity) in enumerate(zip(source.bands, quantities, strict=True)):
+            counter.reach(index * len(windows) * len(methods))
             try:
-                result = _compare(_read_field(source, index, quantity, factor, each_part), networks, detail=detail)
+                field = _read_field(source, index, quantity, methods.factor, windows, counter.show)
+                result = _compare(field, methods, detail=detail, each_field=counter.add)
             except TooFewCells as error:
                 warn("W-CELLS", f"left out: {error}")
                 continue
             results.append(replace(result, file=os.fspath(path), band=band.index))
+        counter.reach(counter.total)
     return results
 
 
+def count_fields(
+    path: str | os.PathLike[str], factor: int | None, models: Sequence[Model], **options: Unpack[RasterOptions]
+) -> int:
+    """Count the fine fields that an evaluation of a raster compares: one a band, window and method.
+
+    Parameters
+    ----------
+    path, factor, models, **options
+        As for `evaluate_raster`; models are loaded already.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+        As of `evaluate_raster`.
+    """
+    methods = _load_methods(models, factor)
+    with _open_raster(path, UpscaleOptions.of(options)) as source:
+        return len(source.bands) * len(_windows(source.shape, methods.factor)) * len(methods)
+
+
+class _Counter:
+    """Counts the fields of an evaluation, and reports each."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.total = total
+        self._progress, self._done = progress, 0
+
+    def show(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done, self.total)
+
+    def reach(self, done: int) -> None:
+        """Go on from here, whatever was left out."""
+        self._done = done
+        self.show()
+
+    def add(self) -> None:
+        self.reach(self._done + 1)
+
+
 @contextmanager
-def _unpack_raster(path: str | os.PathLike[str], settings: UpscaleOptions) -> Iterator[Path]:
-    """Give the raster, out of what it may be packed in; a dataset is refused with what takes it."""
+def _open_raster(path: str | os.PathLike[str], settings: UpscaleOptions) -> Iterator[RasterSource]:
+    """Open a raster, out of what it may be packed in; a dataset is refused with what takes it."""
+    from geofsrcnn.formats.raster import RasterSource
+
     with unpack(local_path(path), settings.inside) as found:
         form = sniff(found) if settings.driver is None else ""
         if form in FORMATS:
@@ -233,7 +291,8 @@ def _unpack_raster(path: str | os.PathLike[str], settings: UpscaleOptions) -> It
                 f"{printable(found.name)} is a dataset ({FORMATS[form]}): evaluate takes rasters, evaluate-pairs "
                 "datasets: write a GeoTIFF of it, or evaluate a model of pairs"
             )
-        yield found
+        with RasterSource(found, settings, allow_classes=True) as source:
+            yield source
 
 
 def chosen_bands(path: str | os.PathLike[str]) -> list[int]:
@@ -245,10 +304,10 @@ def chosen_bands(path: str | os.PathLike[str]) -> list[int]:
     return sorted({indexes[0], indexes[len(indexes) // 2]})
 
 
-def _load_networks(
-    models: Sequence[ModelLike], factor: int | None, device: str, precision: str
-) -> tuple[dict[str, Model], int]:
-    """Networks by the name that is shown, and the factor of all models; loaded before anything is read."""
+def _load_methods(
+    models: Sequence[ModelLike], factor: int | None, device: str = "auto", precision: str = "float32"
+) -> _Methods:
+    """Load all methods before anything is read."""
     networks: dict[str, Model] = {}
     for model in models:
         loaded = load_model(model, factor, device=device, precision=precision)
@@ -260,19 +319,29 @@ def _load_networks(
         while name in networks or name in ("truth", *CLASSICAL):  # which have their own places
             name, number = f"{printable(loaded.name)} ({number})", number + 1
         networks[name] = loaded
-    return networks, DEFAULT_FACTOR if factor is None else factor
+    factor = DEFAULT_FACTOR if factor is None else factor
+    return _Methods(factor, networks, _load_classical(factor))
+
+
+@cache
+def _load_classical(factor: int) -> dict[str, Model]:
+    """Load all classical methods, once for all that they are compared on."""
+    return {method: load_model(method, factor) for method in CLASSICAL}
 
 
 def _read_field(
-    source: RasterSource, index: int, quantity: Quantity, factor: int, each_part: Callable[[], None]
+    source: RasterSource,
+    index: int,
+    quantity: Quantity,
+    factor: int,
+    windows: Sequence[Window],
+    each_window: Callable[[], None],
 ) -> _Field:
     """One band on all windows."""
-    windows, band = _windows(*source.shape[1:], factor), source.bands[index]
-    truth = []
+    band, truth = source.bands[index], []
     for window in windows:
-        each_part()
-        cells = source.read(window, slice(index, index + 1))
-        truth.append(np.where(cells.valid, cells.values.astype(np.float64), np.nan)[0])
+        each_window()
+        truth.append(source.read(window, slice(index, index + 1)).with_nan()[0])
     shown, affine = windows[len(windows) // 2], source.grid.affine
     y, x = np.arange(shown.y0, shown.y1) + 0.5, np.arange(shown.x0, shown.x1) + 0.5
     upright = affine is not None and affine.b == affine.d == 0
@@ -299,10 +368,10 @@ def _rule(band: Band, quantity: Quantity, factor: int, truth: Array) -> Rule:
     return replace(rule, divisor=1, watched=False)
 
 
-def _windows(rows: int, columns: int, factor: int) -> list[Window]:
+def _windows(shape: tuple[int, int, int], factor: int) -> list[Window]:
     """The whole raster, or windows evenly spread over it, in whole blocks."""
     spans = []
-    for count in (rows, columns):
+    for count in shape[1:]:
         if count <= LARGEST:
             spans.append([(0, count // factor * factor)])
         else:
@@ -311,7 +380,9 @@ def _windows(rows: int, columns: int, factor: int) -> list[Window]:
     return [Window(y0, y1, x0, x1) for y0, y1 in spans[0] for x0, x1 in spans[1]]
 
 
-def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comparison:
+def _compare(
+    field: _Field, methods: _Methods, *, detail: bool, each_field: Callable[[], None] = lambda: None
+) -> Comparison:
     """Score all methods on a band.
 
     Raises
@@ -341,15 +412,14 @@ def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comp
     )
     comparer = Comparer(
         subject,
-        models=tuple(networks),
+        models=tuple(methods.networks),
         times=len(coarse),
         show=field.shown,
         tiles=TILES,
         detail=detail and not field.rule.value_period,
     )
-    methods = {**networks, **{method: load_model(method, factor) for method in CLASSICAL}}
     for truth, given, where in zip(field.truth, coarse, scored, strict=True):
-        estimates = _estimates(given, field, methods)
+        estimates = _estimates(given, field, methods, each_field)
         comparer.add(truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True)
     result = replace(comparer.finish(), times=1, windows=len(coarse))
     if min(scores["rmse"] for scores in result.scores.values()) <= EXACT * float(field.truth[scored].std()):
@@ -357,14 +427,16 @@ def _compare(field: _Field, networks: dict[str, Model], *, detail: bool) -> Comp
     return result
 
 
-def _estimates(coarse: Array, field: _Field, methods: dict[str, Model]) -> Iterator[tuple[str, Array]]:
-    """Fine fields of all methods, as upscaling gives them."""
+def _estimates(
+    coarse: Array, field: _Field, methods: _Methods, each_field: Callable[[], None]
+) -> Iterator[tuple[str, Array]]:
+    """Fine fields of all methods, as upscaling gives them, each once the one before is scored."""
     extent = Window(0, coarse.shape[0], 0, coarse.shape[1])
-    for name, model in methods.items():
-        task = ArrayTask(
-            model, [Storage.plain(coarse.dtype, raw=model.upsampler is None)], [field.rule], name=field.name
-        )
+    for name, model in {**methods.networks, **methods.classical}.items():
+        storage = Storage.plain(coarse.dtype, raw=model.upsampler is None)
+        task = ArrayTask(model, [storage], [field.rule], name=field.name)
         yield name, task.upscale(coarse[None], extent, workers_of(None))
+        each_field()
 
 
 def _mean_direction(truth: Array, factor: int, rule: Rule) -> Array:

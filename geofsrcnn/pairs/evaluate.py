@@ -7,14 +7,14 @@ correction and regression, as they were fitted in the training, within the limit
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Progress
 from geofsrcnn.cf.dates import PARTS, Date, Step, days_between, parse_day
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer, Subject
@@ -66,7 +66,7 @@ def evaluate_pairs(
     *,
     since: str | None = None,
     device: str = "auto",
-    each_part: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> list[Comparison]:
     """Compare networks of pairs, and baselines, with the truth at times that they were not fitted on.
 
@@ -80,8 +80,8 @@ def evaluate_pairs(
         Day ``YYYY-MM-DD``, after all days that were fitted on; the first such day if not given.
     device : str
         ``auto``, ``cpu``, ``cuda``.
-    each_part : callable
-        Called before each part; what it raises ends the evaluation.
+    progress : callable, optional
+        Called with times done and all of them, before some and at the end; what it raises ends the evaluation.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def evaluate_pairs(
         _Model(name, checkpoint, pairing, [known.index(p.name) for p in pairing.predictors])
         for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
     ]
-    return list(_compare(ready, pairs, device, each_part))
+    return list(_compare(ready, pairs, device, progress or (lambda _done, _total: None)))
 
 
 def _is_later(date: Date, step: Step, last_day: Date, since: Date | None) -> bool:
@@ -194,13 +194,14 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
 
 
-def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callable[[], None]) -> Iterator[Comparison]:
+def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress) -> Iterator[Comparison]:
     """Compare all models on all times, target by target."""
     every, targets = np.ones(len(pairs.dates), bool), range(len(pairs.targets))
     comparers = [_comparer_of(models, pairs, k) for k in targets]
     kept = [find_conserved(pairs, k, every) for k in targets]
+    done = 0
     for times in pairs.blocks(every):
-        each_part()
+        progress(done, len(pairs.dates))
         found = [model.members(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
             coarse = _partner_field(models[0].pairing, pairs, k, times)
@@ -215,6 +216,8 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, each_part: Callabl
                 areas=pairs.domain.areas if kept[k] == "area" else None,
                 members=found[0][:, :, k] if len(found[0]) > 1 else None,
             )
+        done += len(times)
+    progress(done, len(pairs.dates))
     for comparer in comparers:
         yield comparer.finish()
 

@@ -68,10 +68,8 @@ def read_fields(path: Path) -> list[Field]:
     with RasterSource(path) as source:
         bands, rows, columns = source.shape
         cells = source.read(Window(0, rows, 0, columns), slice(0, bands))
-        values = np.where(cells.valid, cells.values.astype(np.float64), np.nan)
-        return [
-            Field(f"{path.stem}#{band.index}", source.grid, v) for band, v in zip(source.bands, values, strict=True)
-        ]
+        bands_and_values = zip(source.bands, cells.with_nan(), strict=True)
+        return [Field(f"{path.stem}#{band.index}", source.grid, values) for band, values in bands_and_values]
 
 
 def digest(fields: Sequence[Field]) -> str:

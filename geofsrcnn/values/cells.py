@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from geofsrcnn._types import Array, Mask
 
 
@@ -30,3 +32,7 @@ class Cells:
     alpha: Array | None = None
     mask: Array | None = None
     undeclared: bool = False
+
+    def with_nan(self) -> Array:
+        """Give the values as float64, NaN where they are not valid."""
+        return np.where(self.valid, self.values.astype(np.float64), np.nan)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from geofsrcnn.cli.progress import JsonLines, PlainLines, State
+from geofsrcnn.evaluation.rasters import evaluate_raster
+from geofsrcnn.values.kernels import CLASSICAL
 from tests.support import processes
 from tests.support.rasters import terrain, write
 
@@ -164,12 +166,23 @@ def test_train_tells_programs(tmp_path, schedule):
 
 
 def test_evaluate_tells_programs(tmp_path):
-    """One raster after the other."""
-    for name in ("a.tif", "b.tif"):
-        write(tmp_path / name, terrain((60, 66), high=500).astype("float32"))
+    """Every fine field is counted: of each raster, band and method; those of bands that are left out too."""
+    bands = np.stack([terrain((60, 66), high=500), np.full((60, 66), 7.0)])
+    write(tmp_path / "a.tif", bands.astype("float32"))
+    write(tmp_path / "b.tif", terrain((60, 66), high=500).astype("float32"))
     line = ("evaluate", tmp_path / "a.tif", tmp_path / "b.tif", "-f", 2, "-m", "small")
     ended = processes.run(*line, "--progress", "json", "--json")
     assert ended.code == 0, ended
     lines = parsed(ended.err)
-    assert (lines[0]["done"], lines[0]["unit"]) == (0, "rasters")
-    assert lines[-1]["done"] == lines[-1]["total"] == 2
+    assert (lines[0]["done"], lines[0]["unit"]) == (0, "fields")
+    assert lines[-1]["done"] == lines[-1]["total"] == 3 * (1 + len(CLASSICAL))
+    done = [each["done"] for each in lines]
+    assert done == sorted(done)
+
+
+def test_evaluation_shows_each_method_of_one_raster(tmp_path):
+    """A raster whose methods take minutes does not look as if it hung."""
+    path = write(tmp_path / "a.tif", terrain((60, 66), high=500).astype("float32"))
+    seen: list[tuple[int, int]] = []
+    evaluate_raster(path, 2, ["small"], progress=lambda done, total: seen.append((done, total)))
+    assert list(dict.fromkeys(seen)) == [(done, 1 + len(CLASSICAL)) for done in range(2 + len(CLASSICAL))]

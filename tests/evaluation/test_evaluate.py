@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from geofsrcnn import upscale_array
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from geofsrcnn.evaluation import comparer
+from geofsrcnn.evaluation import comparer, rasters
 from geofsrcnn.evaluation.rasters import LARGEST, METHODS, TooFewCells, evaluate_array, evaluate_raster
 from geofsrcnn.evaluation.report import NAMES
 from geofsrcnn.evaluation.scores import geometric_mean, scored_mask
@@ -211,6 +211,19 @@ def test_a_large_raster_is_judged_on_windows(tmp_path):
     assert evaluation.cells == 3 * (768 - 32) * (900 - 32)
     done = processes.run("evaluate", path, "-f", 4, "-m", "bilinear")
     assert done.out.splitlines()[0].endswith("fine cells of 3 windows spread over the raster")
+
+
+def test_classical_methods_are_loaded_once(tmp_path, monkeypatch):
+    """Not once a band, window or raster."""
+    path = write(tmp_path / "a.tif", np.stack([smooth(), smooth(seed=1)]).astype("float32"))
+    loads: list[object] = []
+    load = rasters.load_model
+    monkeypatch.setattr(
+        rasters, "load_model", lambda model, *rest, **more: loads.append(model) or load(model, *rest, **more)
+    )
+    rasters._load_classical.cache_clear()
+    assert len([*evaluate_raster(path, 3, ["nearest"]), *evaluate_raster(path, 3, ["nearest"])]) == 4
+    assert [loads.count(method) for method in CLASSICAL if method != "nearest"] == [1] * (len(CLASSICAL) - 1)
 
 
 def test_units_and_scales_are_physical(tmp_path):

@@ -403,6 +403,18 @@ def test_the_command_shows_and_writes(case, tmp_path):
     assert printed["facts"]["model b"].endswith(f"fitted on 2000-01-01 to 2000-05-31; sha256 {digest}")
 
 
+def test_times_are_counted_for_programs(case, monkeypatch):
+    """From none to all, block by block."""
+    line = ("--fine", case.files["fine"], "--coarse", case.files["coarse"], "--since", "2000-08-20")
+    ended = processes.run("evaluate-pairs", case.folder / "a.safetensors", *line, "--progress", "json", "--json")
+    lines = [json.loads(each) for each in ended.err.splitlines() if each.startswith("{")]
+    assert [(each["done"], each["total"], each["unit"]) for each in lines] == [(0, 8, "times"), (8, 8, "times")]
+    monkeypatch.setattr("geofsrcnn.pairs.read.TIMES_PER_BLOCK", 3)
+    seen: list[int] = []
+    case.evaluated("a", since="2000-08-20", progress=lambda done, _: seen.append(done))
+    assert seen == [0, 3, 6, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
