@@ -1,7 +1,13 @@
 """Upscale dask arrays lazily: chunks stay where they are, only their edges travel.
 
-Each chunk gives up to four strips, its first and last rows and columns, and is upscaled with the strips around it:
-five small tasks a chunk. Workers hold each model once, by its digest.
+1. Chunks that are smaller than what their neighbours need of them, twice the halo, are merged (`_rechunk`).
+2. Of each chunk up to four edges are cut, its first and last rows and columns: a small task each. A neighbour above or
+   below needs all columns of an edge, one at a corner some of them, so four edges serve eight neighbours.
+3. A task for each chunk puts it and the strips around it together, upscales them, and keeps the chunk's own cells
+   (`_upscale_chunk`). The strips are known from the sizes of the chunks alone (`_Chunks.strips_around`).
+
+Around the globe the first chunk of a row follows the last, less last columns that repeat the first ones. Workers hold
+each model once, by its digest.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ import dataclasses
 import itertools
 import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +41,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The work on each chunk; travels to the workers once.
+    """The work on each chunk.
 
     Parameters
     ----------
@@ -74,32 +80,28 @@ class Recipe:
         rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.period, self.tile_size
         return model, self.factor, self.device, self.precision, *rest
 
-    @property
-    def ready(self) -> Model:
-        """The model ready to run."""
-        return ready_model(self.model, self.factor, self.device, self.precision)
 
-
-READY = 8
+MAX_MODELS = 8
 """Models that a process holds ready."""
 
-_READY: dict[tuple[Any, ...], Model] = {}
+_models: dict[tuple[Any, ...], Model] = {}
+"""By their digest or name, factor, device and precision; the oldest goes first."""
 
-_LOCK = threading.Lock()
+_models_lock = threading.Lock()
 
-_WATCHES: dict[str, Watch] = {}
-"""Those of the results that this process has had a part in."""
+_watches: dict[str, Watch] = {}
+"""By the name of the result: tasks of one that run in this process warn once of what they find."""
 
 
 def ready_model(model: str | Checkpoint, factor: int, device: str, precision: str) -> Model:
-    """A model ready to run, made once in a process."""
+    """A model ready to run, loaded once in a process."""
     key = (model if isinstance(model, str) else model.digest, factor, device, precision)
-    with _LOCK:
-        if key not in _READY:
-            _READY[key] = load_model(model, factor, device=device, precision=precision)
-            while len(_READY) > READY:
-                del _READY[next(iter(_READY))]
-        return _READY[key]
+    with _models_lock:
+        if key not in _models:
+            _models[key] = load_model(model, factor, device=device, precision=precision)
+            while len(_models) > MAX_MODELS:
+                del _models[next(iter(_models))]
+        return _models[key]
 
 
 def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
@@ -120,65 +122,121 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     dask.array.Array (..., factor * y, factor * x)
         Each chunk from one of the array's (rechunked) chunks.
     """
+    array, chunks = _rechunk(array, recipe.period, model)
+    token = tokenize(array.name, recipe.identity)
+    name, strip_name, plan = f"fsrcnn-{token}", f"fsrcnn-strip-{token}", f"fsrcnn-plan-{token}"
+    graph: dict[Key | str, Any] = {plan: _Plan(recipe, chunks, name)}
+    cuts = chunks.cuts()
+    strips_of = {index: chunks.strips_around(*index) for index in np.ndindex(chunks.shape)}
+    for lead in np.ndindex(array.numblocks[:-2]):
+        for index, strips in strips_of.items():
+            keys = [(strip_name, strip.edge, *lead, *strip.chunk) for strip in strips]
+            for key, strip in zip(keys, strips, strict=True):
+                if key not in graph:
+                    graph[key] = (operator.getitem, (array.name, *lead, *strip.chunk), cuts[strip.edge])
+            graph[name, *lead, *index] = (_upscale_chunk, plan, *index, (array.name, *lead, *index), keys)
+    fine = [tuple(size * recipe.factor for size in sizes) for sizes in (chunks.rows, chunks.columns)]
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
+    return da.Array(layers, name, (*array.chunks[:-2], *fine), dtype=recipe.storage.dtype.newbyteorder("="))
+
+
+def _rechunk(array: da.Array, period: int, model: Model) -> tuple[da.Array, _Chunks]:
+    """The array with chunks that are large enough for their neighbours, and these chunks."""
     reach = read_margin(model.halo)
-    again = array.shape[-1] - recipe.period if recipe.period else 0  # last columns that repeat the first
-    rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + again)
+    repeated = array.shape[-1] - period if period else 0
+    rows, columns = _at_least(array.chunks[-2], reach), _at_least(array.chunks[-1], reach + repeated)
     if model.whole_field:
         rows, columns = array.shape[-2:-1], array.shape[-1:]
-    array = array.rechunk({array.ndim - 2: rows, array.ndim - 1: columns})
-    token = tokenize(array.name, recipe.identity)
-    name, strips, plan = f"fsrcnn-{token}", f"fsrcnn-strip-{token}", f"fsrcnn-recipe-{token}"
-    cuts = {
-        "top": (..., slice(None, reach), slice(None)),
-        "bottom": (..., slice(-reach, None), slice(None)),
-        "left": (..., slice(None, reach + again)),
-        "right": (..., slice(-reach - again, None)),
-    }
-    wraps = bool(recipe.period) and len(columns) > 1
-    graph: dict[Key | str, Any] = {plan: recipe}
-    neighbours = {
-        (i, j): list(_neighbours(i, j, (len(rows), len(columns)), reach, again, wraps=wraps)) if reach else []
-        for i, j in np.ndindex(len(rows), len(columns))
-    }
-    for lead in np.ndindex(array.numblocks[:-2]):
-        for (i, j), near in neighbours.items():
-            keys = [(strips, near_.side, *lead, *near_.chunk) for near_ in near]
-            for key, near_ in zip(keys, near, strict=True):
-                if key not in graph:
-                    graph[key] = (operator.getitem, (array.name, *lead, *near_.chunk), cuts[near_.side])
-            places = tuple((*near_.place, near_.first, near_.last) for near_ in near)
-            graph[(name, *lead, i, j)] = (_upscale, plan, (array.name, *lead, i, j), keys, places, wraps, name)
-    chunks = (*array.chunks[:-2], *(tuple(n * recipe.factor for n in sizes) for sizes in (rows, columns)))
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
-    return da.Array(layers, name, chunks, dtype=recipe.storage.dtype.newbyteorder("="))
+    chunks = _Chunks(rows, columns, reach, repeated, wraps=bool(period) and len(columns) > 1)
+    return array.rechunk({array.ndim - 2: rows, array.ndim - 1: columns}), chunks
 
 
-class _Neighbour(NamedTuple):
-    """A chunk beside another, and what is needed of it."""
+class _Strip(NamedTuple):
+    """Cells that a chunk needs of one of its neighbours."""
 
-    place: tuple[int, int]
-    """Above -1, beside 0 or below 1; left -1, at 0 or right 1."""
+    dy: int
+    """Where the neighbour lies: -1 above, 0 beside, 1 below."""
+    dx: int
+    """-1 left, 0 above or below, 1 right."""
     chunk: tuple[int, int]
-    side: str
-    """Its strip that holds it."""
+    """The neighbour's row and column among the chunks."""
+    edge: str
+    """The edge of the neighbour that the cells lie on: top, bottom, left or right."""
     first: int | None
+    """The first of the edge's columns that is needed, as in a slice."""
     last: int | None
-    """Columns of the strip."""
+    """The end of these columns."""
 
 
-def _neighbours(
-    i: int, j: int, blocks: tuple[int, int], reach: int, again: int, *, wraps: bool
-) -> Iterator[_Neighbour]:
-    """The chunks around a chunk; past the date line the first follows the last."""
-    for dy, dx in itertools.product((-1, 0, 1), repeat=2):
-        row, column = i + dy, j + dx
-        seam = not 0 <= column < blocks[1]
-        if dy == dx == 0 or not 0 <= row < blocks[0] or (seam and not wraps):
-            continue
-        skip = again if seam else 0
-        first, last = {-1: (-reach - skip, -skip or None), 0: (None, None), 1: (skip, skip + reach)}[dx]
-        side = {-1: "bottom", 1: "top", 0: {-1: "right", 1: "left", 0: ""}[dx]}[dy]
-        yield _Neighbour((dy, dx), (row, column % blocks[1]), side, first, last)
+@dataclass(frozen=True)
+class _Chunks:
+    """Chunks of an array along rows and columns, and what each needs of the others.
+
+    Parameters
+    ----------
+    rows, columns : tuple of int
+        Sizes of the chunks.
+    reach : int
+        Cells that a chunk needs around it.
+    repeated : int
+        Last columns that repeat the first ones, of a grid that goes around the globe.
+    wraps : bool
+        The first chunk of a row follows the last. A single one is its own neighbour: `ArrayTask` sees to that.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    reach: int
+    repeated: int
+    wraps: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of chunks."""
+        return len(self.rows), len(self.columns)
+
+    def cuts(self) -> dict[str, tuple[Any, ...]]:
+        """Indexes of the four edges in a chunk; those at the sides have the repeated columns besides."""
+        wide = self.reach + self.repeated
+        return {
+            "top": (..., slice(None, self.reach), slice(None)),
+            "bottom": (..., slice(-self.reach, None), slice(None)),
+            "left": (..., slice(None, wide)),
+            "right": (..., slice(-wide, None)),
+        }
+
+    def strips_around(self, row: int, column: int) -> tuple[_Strip, ...]:
+        """Strips of the up to eight neighbours of a chunk; those at its corners lie on top and bottom edges."""
+        strips = []
+        for dy, dx in itertools.product((-1, 0, 1), repeat=2) if self.reach else ():
+            i, j = row + dy, column + dx
+            past_date_line = not 0 <= j < len(self.columns)
+            if dy == dx == 0 or not 0 <= i < len(self.rows) or (past_date_line and not self.wraps):
+                continue
+            skip = self.repeated if past_date_line else 0
+            first, last = {-1: (-self.reach - skip, -skip or None), 0: (None, None), 1: (skip, skip + self.reach)}[dx]
+            edge = {-1: "bottom", 1: "top", 0: {-1: "right", 1: "left", 0: ""}[dx]}[dy]
+            strips.append(_Strip(dy, dx, (i, j % len(self.columns)), edge, first, last))
+        return tuple(strips)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that the tasks of a result have in common; travels to the workers once.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    chunks : _Chunks
+        The chunks of the coarse array.
+    name : str
+        The name of the result.
+    """
+
+    recipe: Recipe
+    chunks: _Chunks
+    name: str
 
 
 def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
@@ -200,25 +258,20 @@ def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
     return tuple(merged)
 
 
-def _upscale(
-    recipe: Recipe,
-    centre: Array,
-    strips: list[Array],
-    places: Sequence[tuple[int, int, int | None, int | None]],
-    wraps: bool,
-    name: str,
-) -> Array:
-    """One chunk, from itself and the strips around it; the name is that of the result."""
-    pieces = {(dy, dx): strip[..., first:last] for strip, (dy, dx, first, last) in zip(strips, places, strict=True)}
-    pieces[0, 0] = centre
+def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list[Array]) -> Array:
+    """Upscale a chunk, with those edges of its neighbours that `strips_around` names."""
+    recipe, strips = plan.recipe, plan.chunks.strips_around(row, column)
+    pieces = {(s.dy, s.dx): edge[..., s.first : s.last] for s, edge in zip(strips, edges, strict=True)}
+    pieces[0, 0] = chunk
     present = [[pieces[dy, dx] for dx in (-1, 0, 1) if (dy, dx) in pieces] for dy in (-1, 0, 1)]
-    whole = np.concatenate([np.concatenate(row, axis=-1) for row in present if row], axis=-2)
+    block = np.concatenate([np.concatenate(line, axis=-1) for line in present if line], axis=-2)
     top = pieces[-1, 0].shape[-2] if (-1, 0) in pieces else 0
     left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
-    rows, columns = centre.shape[-2:]
-    bands = whole.reshape(-1, *whole.shape[-2:])
-    period = 0 if wraps else recipe.period
-    watch = _WATCHES.setdefault(name, Watch(recipe.name))
-    task = ArrayTask(recipe.ready, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
+    rows, columns = chunk.shape[-2:]
+    period = 0 if plan.chunks.wraps else recipe.period
+    watch = _watches.setdefault(plan.name, Watch(recipe.name))
+    model = ready_model(recipe.model, recipe.factor, recipe.device, recipe.precision)
+    task = ArrayTask(model, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
+    bands = block.reshape(-1, *block.shape[-2:])
     fine = task.upscale(bands, Window(top, top + rows, left, left + columns), 1)
-    return fine.reshape(*centre.shape[:-2], *fine.shape[-2:])
+    return fine.reshape(*chunk.shape[:-2], *fine.shape[-2:])

@@ -139,4 +139,4 @@ def test_on_a_cluster():
 def _ready() -> int:
     from geofsrcnn.engine import lazy
 
-    return len(lazy._READY)
+    return len(lazy._models)
