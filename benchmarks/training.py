@@ -87,7 +87,7 @@ def main() -> None:
             coarse, fine = (torch.from_numpy(part).to(device) for part in (batch.coarse, batch.fine))
             with run.autocast():
                 result = run.model(coarse)
-            run.take(penalty(result.float() - fine, None, options), batch.origins)
+            run.take_step(penalty(result.float() - fine, None, options), batch.origins)
         settle()
         took = time.perf_counter() - began
         if number:  # the first round warms up

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,23 +20,73 @@ from torch.utils import deterministic
 from geofsrcnn.errors import TrainError, UsageError, printable
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.config import FSRCNNConfig
-from geofsrcnn.networks.fsrcnn import FSRCNN
+from geofsrcnn.networks.fsrcnn import FSRCNN, cut
 from geofsrcnn.training.branches import fold
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.patches import prefetch
 from geofsrcnn.training.processes import SINGLE_PROCESS, LostRank, Ranks
-from geofsrcnn.training.schedule import BAD_IN_A_ROW, BAD_SHARE, WARM_UP, Result, Schedule, TrainOptions
+from geofsrcnn.training.schedule import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE, WARM_UP, Result, Schedule, TrainOptions
 from geofsrcnn.training.states import State
+
+SAVED = (
+    "step",
+    "skipped",
+    "skipped_in_a_row",
+    "loss_sum",
+    "loss_count",
+    "validated_step",
+    "best_score",
+    "best_ratios",
+    "best_step",
+    "validations_since_best",
+)
+"""Attributes of a `Run` that are plain values of its state."""
 
 
 class Run:
-    """All that changes while a network is trained."""
+    """All that changes while a network is trained: `take_step` is a step, `state` and `restore` keep and resume it.
+
+    A step is a batch, its loss, and an optimiser step; one whose loss or gradient is not finite counts, but changes
+    no weight. After each step an exponential moving average (EMA) of the weights moves towards them: it is what is
+    validated, and what a checkpoint holds. A resumed training goes on to the same result: weights, their average, the
+    optimiser's moments, the counters of `SAVED` and the time so far are saved; batches follow from the step's number.
+
+    Parameters
+    ----------
+    model : FSRCNN
+        The network; its weights change.
+    options : Schedule
+        How it is trained.
+    ranks : Ranks
+        The processes that train it together.
+
+    Attributes
+    ----------
+    ema_model : FSRCNN
+        The moving average of the weights.
+    untrained : FSRCNN
+        The network as it was, which is kept if none is better.
+    parameters : dict of str to Parameter
+        Weights that are trained, by name; the others are frozen.
+    step : int
+        Steps taken, skipped ones among them.
+    skipped, skipped_in_a_row : int
+        Steps that were not finite, and those of them since the last that was.
+    loss_sum, loss_count : float, int
+        Of the steps since the last validation.
+    validated_step : int
+        Step of the last validation; -1 before the first.
+    best_score, best_ratios, best_step : float, dict, int
+        The best validation: its score, the ratios behind it, and its step.
+    validations_since_best : int
+        Validations since then.
+    """
 
     def __init__(self, model: FSRCNN, options: Schedule, ranks: Ranks = SINGLE_PROCESS) -> None:
         self.options = options
         self.ranks = ranks
         self.model = model
-        self.average = copy.deepcopy(model)
+        self.ema_model = copy.deepcopy(model)
         self.untrained = fold(model)
         self.parameters = {
             name: parameter
@@ -45,36 +95,23 @@ class Run:
         }
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in self.parameters)
-        last = [name.startswith("deconvolution.") for name in self.parameters]
-        groups = [
-            {
-                "params": [p for p, here in zip(self.parameters.values(), last, strict=True) if here == own],
-                "share": share,
-            }
-            for own, share in ((False, 1.0), (True, options.last_layer_lr_ratio))
-        ]
-        self.optimiser = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=options.learning_rate,
-            weight_decay=options.weight_decay,
-            betas=(0.9, 0.99),
-        )
+        self.optimiser = _optimiser(self.parameters, options)
         self.step = 0
-        self.best, self.best_fields, self.best_step = math.inf, dict[str, float](), 0
-        self.checked = -1
-        self.losses, self.counted = 0.0, 0
-        self.bad, self.bad_in_a_row = 0, 0
-        self.without_better = 0
-        self._before, self._start = 0.0, time.monotonic()
+        self.skipped, self.skipped_in_a_row = 0, 0
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.validated_step = -1
+        self.best_score, self.best_ratios, self.best_step = math.inf, dict[str, float](), 0
+        self.validations_since_best = 0
+        self._seconds_before, self._started = 0.0, time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Wall time of training, that before a resume included."""
-        return self._before + time.monotonic() - self._start
+        return self._seconds_before + time.monotonic() - self._started
 
     @property
-    def done(self) -> float:
-        """Share of the schedule, 0 to 1."""
+    def share_done(self) -> float:
+        """Share of the schedule that is done, 0 to 1."""
         minutes = self.options.minutes
         return min(1.0, self.step / self.options.steps if minutes is None else self.seconds / 60 / minutes)
 
@@ -86,7 +123,7 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        falling = 0.5 * (1 + math.cos(math.pi * self.done)) if self.options.lr_schedule == "cosine" else 1.0
+        falling = 0.5 * (1 + math.cos(math.pi * self.share_done)) if self.options.lr_schedule == "cosine" else 1.0
         return self.options.learning_rate * min(1.0, (self.step + 1) / WARM_UP) * falling
 
     def record(self, done: float, score: float) -> dict[str, Any]:
@@ -96,16 +133,16 @@ class Run:
             "done": done,
             "seconds": round(self.seconds, 1),
             "learning_rate": round(self.learning_rate, 8),
-            "loss": round(self.losses / max(self.counted, 1), 5),
+            "loss": round(self.loss_sum / max(self.loss_count, 1), 5),
             "score": round(score, 5),
-            "best": round(self.best, 5),
+            "best": round(self.best_score, 5),
         }
 
-    def take(self, loss: Tensor, batch: list[str]) -> None:
-        """One optimiser step; one with a loss or gradient that is not finite changes nothing."""
+    def take_step(self, loss: Tensor, batch: list[str]) -> None:
+        """Take an optimiser step from the loss of a batch; one that is not finite changes no weight."""
         options = self.options
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate * group["share"]
+            group["lr"] = self.learning_rate * group["lr_ratio"]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.step < options.frozen:
@@ -118,75 +155,79 @@ class Run:
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             self._skip_step(batch)
             return
-        self.bad_in_a_row = 0
-        self.losses += value
-        self.counted += 1
+        self.skipped_in_a_row = 0
+        self.loss_sum += value
+        self.loss_count += 1
         self.optimiser.step()
-        self._update_average(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
+        self._update_ema(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1
 
     def _skip_step(self, batch: list[str]) -> None:
-        self.bad += 1
-        self.bad_in_a_row += 1
+        """Count a step that is not finite; a TrainError ends the training if there are too many."""
+        self.skipped += 1
+        self.skipped_in_a_row += 1
         self.step += 1
-        if self.bad_in_a_row > BAD_IN_A_ROW or self.bad > max(BAD_IN_A_ROW, BAD_SHARE * self.step):
+        allowed = max(MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE * self.step)
+        if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW or self.skipped > allowed:
             raise TrainError(
-                f"the loss or its gradient is not finite at step {self.step - 1}, {self.bad} steps so far: take a "
+                f"the loss or its gradient is not finite at step {self.step - 1}, {self.skipped} steps so far: take a "
                 f"smaller learning rate, or look at {printable('; '.join(batch))}"
             )
 
     @torch.no_grad()
-    def _update_average(self, decay: float) -> None:
+    def _update_ema(self, decay: float) -> None:
         """Move the averaged weights a little towards the model's."""
-        for a, b in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            a.lerp_(b, 1 - decay)
+        for average, weight in zip(self.ema_model.parameters(), self.model.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay)
 
     def state(self, identity: dict[str, Any]) -> State:
         """All of it as tensors and plain values."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema_model.state_dict().items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"optimiser.{key}.{name}"] = value
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        return State(self.step, tensors, {**plain, "seconds": self.seconds, "identity": identity})
+        counters = {name: getattr(self, name) for name in SAVED}
+        return State(self.step, tensors, {**counters, "seconds": self.seconds, "identity": identity})
 
     def restore(self, state: State, identity: dict[str, Any]) -> None:
         """Go on from a saved state of the same training."""
         saved = state.values.get("identity", {})
         if differing := [key for key in identity if saved.get(key) != json.loads(json.dumps(identity[key]))]:
+            others = " and ".join(_IDENTITY[key] for key in differing)
             raise UsageError(
-                f"the unfinished training had other {' and '.join(_WORDS[k] for k in differing)}: give it the same, or "
-                "start anew with overwrite=True"
+                f"the unfinished training had other {others}: give it the same, or start anew with overwrite=True"
             )
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimiser": {}}
         for name, tensor in state.tensors.items():
             part, _, rest = name.partition(".")
             if part in parts:
                 parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
-        self.average.load_state_dict(parts["average"])
+        self.ema_model.load_state_dict(parts["ema"])
         for name, tensor in parts["optimiser"].items():
             key, _, parameter = name.partition(".")
             owner = self.parameters[parameter]
             self.optimiser.state[owner][key] = tensor if key == "step" else tensor.to(owner.device)
-        for name in _PLAIN:
+        for name in SAVED:
             setattr(self, name, state.values[name])
-        self._before, self._start = float(state.values["seconds"]), time.monotonic()
+        self._seconds_before, self._started = float(state.values["seconds"]), time.monotonic()
 
 
-_PLAIN = (
-    "step",
-    "checked",
-    "best",
-    "best_fields",
-    "best_step",
-    "losses",
-    "counted",
-    "bad",
-    "bad_in_a_row",
-    "without_better",
-)
+def _optimiser(parameters: Mapping[str, nn.Parameter], options: Schedule) -> torch.optim.AdamW:
+    """AdamW over the weights that are trained; the deconvolution's have a learning rate of their own."""
+    last = [weight for name, weight in parameters.items() if name.startswith("deconvolution.")]
+    others = [weight for name, weight in parameters.items() if not name.startswith("deconvolution.")]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "lr_ratio": 1.0},
+        {"params": last, "lr_ratio": options.last_layer_lr_ratio},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+        betas=(0.9, 0.99),
+    )
 
 
 def identify(config: FSRCNNConfig, options: Schedule, data: str, teacher: str | None = None) -> dict[str, Any]:
@@ -195,7 +236,7 @@ def identify(config: FSRCNNConfig, options: Schedule, data: str, teacher: str | 
     return {"config": config.to_dict(), "options": plain, "data": data, "teacher": teacher}
 
 
-_WORDS = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
+_IDENTITY = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
 
 
 @contextmanager
@@ -271,13 +312,13 @@ def fit(training: Training[Any], each_step: Callable[[], None]) -> Result:
     run, options = training.run, training.run.options
     saved = time.monotonic()
     for batch in prefetch(training.draw, run.step):
-        done = run.done
-        if run.checked != run.step and (run.step % options.validate_every == 0 or done >= 1):
+        done = run.share_done
+        if run.validated_step != run.step and (run.step % options.validate_every == 0 or done >= 1):
             done = _validate(training, done)
         if done >= 1:
             if run.best_step == 0 and run.ranks.first:
                 training.keep(run.untrained, 0)
-            return Result(str(training.out), run.best, run.step, run.seconds, run.best_fields)
+            return Result(str(training.out), run.best_score, run.step, run.seconds, run.best_ratios)
         try:
             each_step()
         except BaseException:
@@ -287,7 +328,7 @@ def fit(training: Training[Any], each_step: Callable[[], None]) -> Result:
             training.save()
             saved = time.monotonic()
         try:
-            run.take(*training.loss(batch))
+            run.take_step(*training.loss(batch))
         except LostRank:
             _save(training)  # the step has changed nothing yet
             each_step()  # which knows whether this process was to stop as well
@@ -303,42 +344,43 @@ def _save(training: Training[Any]) -> None:
 def _validate(training: Training[Any], done: float) -> float:
     """Score the averaged weights, keep and report them; return how much of the schedule is done, 1 to end it."""
     run, options = training.run, training.run.options
-    ratios = training.validate(run.average) if run.ranks.first else {}
+    ratios = training.validate(run.ema_model) if run.ranks.first else {}
     score = run.ranks.broadcast(geometric_mean(list(ratios.values())) if ratios else 0.0)
-    better = score < run.best
-    run.without_better = 0 if better else run.without_better + 1
-    if 0 < options.patience <= run.without_better:
+    better = score < run.best_score
+    run.validations_since_best = 0 if better else run.validations_since_best + 1
+    if 0 < options.patience <= run.validations_since_best:
         done = 1.0
     if better or (options.keep == "last" and done >= 1):
-        run.best, run.best_fields, run.best_step = score, ratios, run.step
+        run.best_score, run.best_ratios, run.best_step = score, ratios, run.step
         if run.step > 0 and run.ranks.first:  # the untrained one at the end only: an older one is worth more
-            training.keep(fold(run.average), run.step)
+            training.keep(fold(run.ema_model), run.step)
     if training.report is not None and run.ranks.first:
         training.report(run.record(done, score))
-    run.losses, run.counted, run.checked = 0.0, 0, run.step
+    run.loss_sum, run.loss_count, run.validated_step = 0.0, 0, run.step
     return done
 
 
 def batch_loss(
-    run: Run, coarse: Tensor, fine: Tensor, valid: Tensor | None, guide: Teacher | None, options: TrainOptions
+    run: Run, coarse: Tensor, fine: Tensor, valid: Tensor | None, teacher: Teacher | None, options: TrainOptions
 ) -> Tensor:
-    """The loss against the truth, or partly against the teacher, over the cells that count."""
+    """Return the loss against the truth, or partly against the teacher, over the cells that count."""
     model, ranks = run.model, run.ranks
     with run.autocast():
         result = model(coarse)
     loss = penalty(result.float() - fine, valid, options, ranks)
-    if guide is None:
+    if teacher is None:
         return loss
     with torch.no_grad():
-        spare = guide.halo - model.halo
-        given = coarse if spare <= 0 else nn.functional.pad(coarse, [spare] * 4, mode="replicate")
-        taught = guide.model(given if spare >= 0 else given[..., -spare:spare, -spare:spare])
+        wider = teacher.halo - model.halo
+        if wider > 0:
+            coarse = nn.functional.pad(coarse, [wider] * 4, mode="replicate")
+        taught = teacher.model(cut(coarse, max(-wider, 0)))
     weight = options.teacher_weight
     return (1 - weight) * loss + weight * penalty(result.float() - taught, valid, options, ranks)
 
 
 def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks = SINGLE_PROCESS) -> Tensor:
-    """The mean loss of errors over the cells that count; of several processes, each one's part of it."""
+    """Return the mean loss of errors over the cells that count; of several processes, this one's part of it."""
     if options.loss == "mse":
         each = error.square()
     elif options.loss == "l1":

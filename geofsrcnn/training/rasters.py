@@ -122,10 +122,10 @@ def train_model(  # noqa: PLR0913  all but the first three by name
     device = check_device(device)
     rasters = _Rasters.read(paths, [local_path(path) for path in validation], config, options)
     model = _first_model(config, options, start)
-    guide = None if teacher is None else _teacher(teacher, config).to(device)
+    loaded = None if teacher is None else _teacher(teacher, config).to(device)
     with join_processes(device, options.batch_size, timed=options.minutes is not None) as ranks:
         run = Run(model.to(device), options, ranks)
-        training = _RasterTraining(run, target, report, rasters, guide, written)
+        training = _RasterTraining(run, target, report, rasters, loaded, written)
         training.may_replace = overwrite or unfinished is not None
         return training.fit(unfinished, each_step)
 
@@ -163,21 +163,21 @@ class _RasterTraining(Training[Batch]):
         out: Path,
         report: Report | None,
         rasters: _Rasters,
-        guide: Teacher | None,
+        teacher: Teacher | None,
         written: dict[str, Any],
     ) -> None:
         super().__init__(run, out, report)
         self.options = cast("TrainOptions", run.options)
         self.device = str(next(run.model.parameters()).device)
         self.rasters = rasters
-        self.guide = guide
+        self.teacher = teacher
         self.written = written
         self.may_replace = False
 
     @property
     def identity(self) -> dict[str, Any]:
         """Return the facts that tell this training from others."""
-        teacher = None if self.guide is None else self.guide.digest
+        teacher = None if self.teacher is None else self.teacher.digest
         return identify(self.run.model.config, self.options, self.rasters.digest, teacher)
 
     def fit(self, unfinished: State | None, each_step: Callable[[], None]) -> Result:
@@ -202,7 +202,7 @@ class _RasterTraining(Training[Batch]):
         own = self.run.ranks.shard(self.options.batch_size)
         coarse, fine = (torch.from_numpy(part[own]).to(self.device) for part in (batch.coarse, batch.fine))
         valid = None if batch.valid is None else torch.from_numpy(batch.valid[own]).to(self.device)
-        return batch_loss(self.run, coarse, fine, valid, self.guide, self.options), batch.origins
+        return batch_loss(self.run, coarse, fine, valid, self.teacher, self.options), batch.origins
 
     def validate(self, model: FSRCNN) -> dict[str, float]:
         """Return each field's RMSE divided by the baseline's."""
@@ -222,8 +222,8 @@ class _RasterTraining(Training[Batch]):
             data=written.get("data") or [{"name": name, "source": "", "licence": ""} for name in files],
             scores={
                 "what": f"RMSE divided by that of {BASELINE}, held-out sites",
-                "geometric_mean": round(self.run.best, 4),
-                "fields": {name: round(ratio, 4) for name, ratio in self.run.best_fields.items()},
+                "geometric_mean": round(self.run.best_score, 4),
+                "fields": {name: round(ratio, 4) for name, ratio in self.run.best_ratios.items()},
             },
             training={**dataclasses.asdict(self.options), "step": step},
             limits=written.get("limits", ""),

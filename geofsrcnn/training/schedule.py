@@ -11,10 +11,11 @@ from geofsrcnn.options import PRECISIONS
 WARM_UP = 200
 """Steps in which the learning rate rises."""
 
-BAD_IN_A_ROW = 3
+MAX_SKIPPED_IN_A_ROW = 3
+"""Steps with a loss or gradient that is not finite are skipped; more of them one after the other end the training."""
 
-BAD_SHARE = 0.01
-"""Steps with a loss or gradient that is not finite are left out; more of them than these end the training."""
+MAX_SKIPPED_SHARE = 0.01
+"""The same of all steps so far."""
 
 CHOICES = {
     "loss": ("charbonnier", "l1", "mse"),

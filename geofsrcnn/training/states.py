@@ -25,7 +25,7 @@ from geofsrcnn.errors import OutputError, TrainError, UsageError, printable, war
 from geofsrcnn.files.paths import refuse_same
 from geofsrcnn.files.staging import check_target, staged
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 KEPT = 2
 """States that are kept: if the newest is damaged, the one before it serves."""

@@ -214,7 +214,7 @@ def test_states_hold_all_that_decides_the_rest(fine, tmp_path):
     state = load_state(out)
     assert state is not None
     names = {name.split(".")[0] for name in state.tensors}
-    assert names == {"model", "average", "optimiser"}
+    assert names == {"model", "ema", "optimiser"}
     moments = {name.split(".")[1] for name in state.tensors if name.startswith("optimiser")}
     assert moments == {"step", "exp_avg", "exp_avg_sq"}
     assert set(state.values["identity"]) == {"config", "options", "data", "teacher"}

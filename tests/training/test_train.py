@@ -513,7 +513,7 @@ def test_the_deconvolution_has_a_rate_of_its_own():
     for shape, last in (("constant", 1.0), ("cosine", 0.0)):
         run = Run(FSRCNN(TINY), TrainOptions(steps=1000, last_layer_lr_ratio=0.1, lr_schedule=shape))
         run.step = 300
-        run.take(sum(p.square().sum() for p in run.model.parameters()), [])
+        run.take_step(sum(p.square().sum() for p in run.model.parameters()), [])
         rates = {
             name: group["lr"]
             for group in run.optimiser.param_groups
