@@ -7,6 +7,7 @@ folder, named by a pattern.
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import string
@@ -17,6 +18,7 @@ from typing import Any
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, ZARR_MARKS
+from geofsrcnn.files.paths import match_names
 from geofsrcnn.files.remote import is_remote
 
 PATTERN = "{stem}_x{factor}{suffix}"
@@ -27,8 +29,6 @@ ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 MANIFESTS = (".jsonl", ".ndjson")
 
 _FIELDS = ("stem", "factor", "suffix")
-
-_MAGIC = frozenset("*?[")
 
 LONGEST = 255
 """Bytes of a file's name."""
@@ -181,11 +181,9 @@ def _expand(
 
 def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Files of a path, folder or glob, with the subfolder that they lie in; a folder of outputs within is left out."""
-    path = Path(text)
-    if _MAGIC & set(text) and not path.exists():
-        fixed = list(path.parts)[: next(i for i, part in enumerate(path.parts) if _MAGIC & set(part))]
-        root = Path(*fixed) if fixed else Path()
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  a pattern may be absolute
+    path, found = Path(text), [Path(name) for name in match_names(text)]
+    if found != [path]:
+        root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
         found = _leave_out([each for each in found if each.is_file() or _is_store(each)], root, outputs)
         if not found:
             raise InputError(f"no file fits {printable(text)}: check the pattern")

@@ -162,13 +162,19 @@ def refuse_same(output: Path, *inputs: Path) -> None:
             raise UsageError(f"output lies within the input: {printable(output)}: give another folder")
 
 
+def match_names(text: str) -> list[str]:
+    """Return the names that a pattern stands for, sorted, ``**`` for folders below; the name itself if it is none."""
+    if not glob.has_magic(text) or os.path.exists(text):  # noqa: PTH110  a folder may not be looked into: no error
+        return [text]
+    return sorted(glob.glob(text, recursive=True))  # noqa: PTH207  a pattern may be absolute
+
+
 def expand(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """List files by name or pattern; an InputError if one matches none."""
     found: list[Path] = []
     for name in names:
         text = os.fspath(name)
-        matches = [text] if Path(text).exists() or not glob.has_magic(text) else sorted(glob.glob(text))  # noqa: PTH207
-        if not matches:
+        if not (matches := match_names(text)):
             raise InputError(f"no file matches {printable(text)}")
-        found += [local_path(match) for match in matches]
+        found += map(local_path, matches)
     return found

@@ -5,7 +5,6 @@ From GeoTIFF to GeoTIFF it goes as a raster; all else goes as a CF dataset.
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name
-from geofsrcnn.files.paths import local_path, refuse_same
+from geofsrcnn.files.paths import local_path, match_names, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.formats.open import input_format
@@ -119,10 +118,9 @@ def _expand_pattern(
 
     The model comes back loaded where it had to be looked at.
     """
-    exists = os.path.exists(src)  # noqa: PTH110  which is no error where a folder cannot be looked into
-    if exists or is_remote(src) or (isinstance(model, (str, os.PathLike)) and not is_checkpoint_name(model)):
-        return src, model, options
-    if not (found := sorted(glob.glob(os.fspath(src)))):  # noqa: PTH207
+    by_name = isinstance(model, (str, os.PathLike)) and not is_checkpoint_name(model)
+    found = [] if by_name or is_remote(src) else match_names(os.fspath(src))
+    if found in ([], [os.fspath(src)]):
         return src, model, options
     loaded = load_model(model, device=options.device, precision=options.precision)
     if loaded.of_pairs:

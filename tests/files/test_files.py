@@ -13,7 +13,7 @@ import pytest
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
 from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
-from geofsrcnn.files.paths import local_path, refuse_same, says_more_than_statistics, sidecars_of
+from geofsrcnn.files.paths import expand, local_path, match_names, refuse_same, says_more_than_statistics, sidecars_of
 from geofsrcnn.files.staging import check_target, staged
 
 
@@ -437,3 +437,17 @@ def test_statistics_beside_a_raster_change_nothing(tmp_path, inner, more):
         f'<?xml version="1.0"?>\n<PAMDataset>\n <PAMRasterBand band="1">{inner}</PAMRasterBand>\n</PAMDataset>'
     )
     assert says_more_than_statistics(path) is more
+
+
+def test_patterns_are_read_in_one_way(tmp_path):
+    """With folders below by ``**``, names that exist as they are, and names that are no patterns untouched."""
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    for name in (below / "1.nc", tmp_path / "2.nc", tmp_path / "odd[1].nc"):
+        name.touch()
+    found = [str(tmp_path / "2.nc"), str(below / "1.nc"), str(tmp_path / "odd[1].nc")]
+    assert match_names(f"{tmp_path}/**/*.nc") == sorted(found)
+    assert match_names(f"{tmp_path}/odd[1].nc") == [f"{tmp_path}/odd[1].nc"]
+    assert match_names("none.nc") == ["none.nc"]
+    assert match_names(f"{tmp_path}/*.tif") == []
+    assert expand([f"{tmp_path}/**/1.nc"]) == [below / "1.nc"]
