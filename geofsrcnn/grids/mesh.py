@@ -30,7 +30,7 @@ class Mesh:
 
     def split(self, factor: int) -> Mesh:
         """Each cell in ``factor x factor`` parts, by linear interpolation between its corners on the sphere."""
-        corners = _vectors(self.latitudes, self.longitudes)
+        corners = vectors_of(self.latitudes, self.longitudes)
         at = np.arange(2 * factor + 1) / (2 * factor)
         v, u = np.meshgrid(at, at, indexing="ij")
         weights = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * u, v * (1 - u)], axis=-1)  # bilinear, of the corners
@@ -40,7 +40,7 @@ class Mesh:
         def degrees(rows: slice, columns: slice) -> tuple[Array, Array]:
             chosen = points[:, rows][:, :, :, columns]
             y, a, x, b, _ = chosen.shape
-            latitude, longitude = _degrees(chosen.reshape(y * a, x * b, 3))
+            latitude, longitude = places_of(chosen.reshape(y * a, x * b, 3))
             return latitude, move_near(longitude, own)
 
         first, last, middle = slice(0, -1, 2), slice(2, None, 2), slice(1, None, 2)
@@ -78,13 +78,13 @@ def mesh_of(
         vertices = None
     if vertices is not None:
         latitude, longitude = _fill_centres(latitude, longitude, vertices)
-    corners = _estimate_corners(_vectors(latitude, longitude), period=period)
+    corners = _estimate_corners(vectors_of(latitude, longitude), period=period)
     order: tuple[int, ...] = (0, 1, 2, 3)
     if vertices is not None:
-        stated = _vectors(*vertices)
+        stated = vectors_of(*vertices)
         order = _order_of(stated, corners)
         corners = stated[..., [order.index(i) for i in range(4)], :]
-    latitudes, longitudes = _degrees(corners)
+    latitudes, longitudes = places_of(corners)
     known = longitude.astype(np.float64)
     return Mesh(latitude.astype(np.float64), known, latitudes, move_near(longitudes, known[..., None])), order
 
@@ -101,17 +101,17 @@ def _fill_centres(latitude: Array, longitude: Array, vertices: tuple[Array, Arra
     unknown = np.isnan(latitude) | np.isnan(longitude)
     if not unknown.any():
         return latitude, longitude
-    middle_latitude, middle_longitude = _degrees(_vectors(*vertices).mean(2))
+    middle_latitude, middle_longitude = places_of(vectors_of(*vertices).mean(2))
     return np.where(unknown, middle_latitude, latitude), np.where(unknown, middle_longitude, longitude)
 
 
-def _vectors(latitude: Array, longitude: Array) -> Array:
+def vectors_of(latitude: Array, longitude: Array) -> Array:
     """Points on the unit sphere, ``(..., 3)``."""
     phi, lam = np.radians(latitude.astype(np.float64)), np.radians(longitude.astype(np.float64))
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
-def _degrees(points: Array) -> tuple[Array, Array]:
+def places_of(points: Array) -> tuple[Array, Array]:
     """Latitude and longitude of directions ``(..., 3)``."""
     x, y, z = np.moveaxis(points, -1, 0)
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
@@ -141,7 +141,7 @@ def _extend(centres: Array, axis: int, period: int = 0) -> Array:
 def mesh_period(latitude: Array, longitude: Array) -> int:
     """Columns of a curvilinear grid that make the whole globe, by centres ``(y, x)`` in degrees; 0 if they do not."""
     columns = longitude.shape[1]
-    centres = _vectors(latitude, longitude)
+    centres = vectors_of(latitude, longitude)
     for period in range(columns, max(columns - MAX_REPEATED, 8) - 1, -1):
         last, step = centres[:, period - 1], centres[:, period - 1] - centres[:, period - 2]
         gap = centres[:, 0] - last

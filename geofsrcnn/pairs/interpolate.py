@@ -15,8 +15,9 @@ from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.grids.longitude import columns_near, move_near, unwrap
+from geofsrcnn.grids.mesh import vectors_of
 from geofsrcnn.pairs.fields import Fields
-from geofsrcnn.pairs.places import Frame, transform_axes, transform_points, vectors_of
+from geofsrcnn.pairs.places import Frame, transform_axes, transform_points
 
 
 def domain_of(fine: Fields, factor: int) -> Domain:

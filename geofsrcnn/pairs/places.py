@@ -15,6 +15,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, is_rotated, mapping_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.errors import InputError
+from geofsrcnn.grids.mesh import places_of, vectors_of
 
 GLOBE = "EPSG:4326"
 
@@ -136,7 +137,7 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
     turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
     if _apart(own @ turn.T, true) > SAME_PLACE:
         return Frame()
-    (pole, meridian), (_, origin) = _degrees(turn[:, 2]), _degrees(turn[2])
+    (pole, _), (meridian, origin) = (each.tolist() for each in places_of(np.stack([turn[:, 2], turn[2]])))
     words = {
         "grid_mapping_name": "rotated_latitude_longitude",
         "grid_north_pole_latitude": pole,
@@ -144,18 +145,6 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
         "north_pole_grid_longitude": origin,
     }
     return Frame(CRS.from_cf(words).to_wkt())
-
-
-def vectors_of(latitude: Array, longitude: Array) -> Array:
-    """Unit vectors ``(..., 3)``."""
-    a, b = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], axis=-1)
-
-
-def _degrees(vector: Array) -> tuple[float, float]:
-    """Latitude and longitude of a unit vector."""
-    x, y, z = (float(part) for part in vector)
-    return float(np.rad2deg(np.arcsin(np.clip(z, -1, 1)))), float(np.rad2deg(np.arctan2(y, x)))
 
 
 def _apart(one: Array, other: Array) -> float:
