@@ -59,14 +59,14 @@ def mapping_of(crs: CRS) -> dict[str, Any]:
 
 def is_rotated(crs: CRS) -> bool:
     """Tell whether coordinates are latitudes and longitudes about another pole than the globe's."""
-    return bool(crs.is_geographic and _horizontal(crs).is_derived)
+    if crs.is_bound and crs.source_crs is not None:
+        return is_rotated(crs.source_crs)
+    return bool(crs.is_geographic and (is_rotated(without_heights(crs)) if crs.is_compound else crs.is_derived))
 
 
-def _horizontal(crs: CRS) -> CRS:
-    """The horizontal part of a compound CRS, the source of a bound one."""
-    if crs.is_compound and crs.sub_crs_list:
-        return _horizontal(crs.sub_crs_list[0])
-    return _horizontal(crs.source_crs) if crs.is_bound and crs.source_crs is not None else crs
+def without_heights(crs: CRS) -> CRS:
+    """Return the horizontal part of a CRS; the CRS itself if it has no heights."""
+    return crs.sub_crs_list[0] if crs.is_compound else crs.to_2d()
 
 
 def axes_of(crs: CRS | None, scale: tuple[float, float] = (1.0, 1.0)) -> tuple[dict[str, str], dict[str, str]]:

@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from geofsrcnn.cf.crs import circumference_of
+from geofsrcnn.cf.crs import circumference_of, without_heights
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet
 from geofsrcnn.formats.tiff import coordinate_epoch
@@ -176,7 +176,7 @@ def _horizontal(crs: CRS) -> CRS | None:
     """Its part in two dimensions, if it has more."""
     whole = pyproj.CRS.from_wkt(crs.to_wkt())
     try:
-        part = whole.sub_crs_list[0] if whole.is_compound else whole.to_2d()
+        part = without_heights(whole)
         return None if part == whole else CRS.from_wkt(part.to_wkt())
     except (CRSError, *GDAL_ERRORS):
         return None
