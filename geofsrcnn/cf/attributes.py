@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,14 +14,6 @@ from geofsrcnn.errors import printable
 from geofsrcnn.grids.resolution import states_resolution
 from geofsrcnn.values import quantity_units
 from geofsrcnn.values.encoding import MARKS, SCALING
-
-Y_NAMES = re.compile(
-    r"(y|lat|latitude|rlat|nlat|j|nj|yc|row|rows|south_north|grid_latitude|northing|number_of_lines)\d*"
-)
-
-X_NAMES = re.compile(
-    r"(x|lon|longitude|rlon|nlon|i|ni|xc|column|columns|west_east|grid_longitude|easting|pixels_per_line)\d*"
-)
 
 HORIZONTAL = ("X", "Y", "latitude", "longitude")
 

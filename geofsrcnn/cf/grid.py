@@ -12,8 +12,6 @@ import xarray as xr
 from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import (
     REFERENCES,
-    X_NAMES,
-    Y_NAMES,
     attribute,
     is_time,
     join_names,
@@ -24,6 +22,7 @@ from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.grids.axis import Axis, axis_of, period_along
 from geofsrcnn.grids.mesh import mesh_period
 from geofsrcnn.values.encoding import Missing, is_scaled
+from geofsrcnn.values.quantity_words import X_NAMES, Y_NAMES
 
 Kind = Literal["latitude-longitude", "projected", "rotated", "curvilinear", "index"]
 

@@ -7,15 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from geofsrcnn.values.quantity import Header, is_precipitation
-from geofsrcnn.values.quantity_words import Word, as_words, words_of
+from geofsrcnn.values.quantity_words import NO_PRECIPITATION, Word, as_words, words_of
 from geofsrcnn.values.units import conversion
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_OTHER_WATER = re.compile(
-    r"evap|transpir|runoff|discharge|melt|flow|recharge|infiltrat|irrigat|snow|dew|flux", re.IGNORECASE
-)
 
 
 def unit_conversion(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> tuple[float, float] | None:
@@ -98,6 +94,6 @@ def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
     named = is_precipitation(Header(name, units=units, standard_name=standard, long_name=words))
     rate, amount = (conversion(one, units) if units else None for one in ("mm/day", "mm"))
     if rate is not None:
-        unsaid = "mm" in units and not _OTHER_WATER.search(f"{name} {standard} {words}")
+        unsaid = "mm" in units and not NO_PRECIPITATION.search(as_words(f"{name} {standard} {words}"))
         return rate[0] if named or unsaid else None
     return amount[0] * days if amount is not None and named else None

@@ -30,6 +30,10 @@ from geofsrcnn.values.quantity_units import Measure, Units, counts_time, read_un
 from geofsrcnn.values.quantity_words import (
     CONCENTRATION,
     CONTINUOUS,
+    OTHER_WATER,
+    PRECIPITATION,
+    X_NAMES,
+    Y_NAMES,
     Word,
     as_words,
     is_boundary,
@@ -185,13 +189,7 @@ def is_precipitation(header: Header) -> bool:
     (True, False)
     """
     texts = [text for _, text in _titles(header)]
-    return any(map(_PRECIPITATION.search, texts)) and not any(map(_OTHER_WATER.search, texts))
-
-
-_PRECIPITATION = re.compile(r"(?:^|_)(?:precip|prcp|rain|shower)")
-
-_OTHER_WATER = re.compile(r"precipitable|evap|(?:^|_)(?:minus|due_to|rain_?fed|runoff)")
-"""Water besides precipitation, or a balance with it, whose words may name precipitation too."""
+    return any(map(PRECIPITATION.search, texts)) and not any(map(OTHER_WATER.search, texts))
 
 
 def quantity_as(kind: str, header: Header) -> Quantity:
@@ -295,12 +293,6 @@ def _word_of_file(name: str) -> str:
     return "" if words_of(rest.strip("_")) or _BESIDE.search(rest) else match[1]
 
 
-_GROUND = (
-    {"area"},
-    {"lat", "latitude", "grid_latitude", "rlat", "y", "j", "nj", "nlat", "south_north", "yc", "northing", "eta_rho"},
-    {"lon", "longitude", "grid_longitude", "rlon", "x", "i", "ni", "nlon", "west_east", "xc", "easting", "xi_rho"},
-)
-
 _ROTATED = re.compile(r"r(lat|lon)s?")
 """Rotated latitudes and longitudes, of two dimensions as well."""
 
@@ -394,8 +386,7 @@ def _over_ground(names: str, horizontal: tuple[str, ...]) -> bool:
     over = {name.lower() for name in re.findall(r"[\w.]+", names)}
     if horizontal and {name.lower() for name in horizontal} <= over:
         return True
-    area, rows, columns = _GROUND
-    return bool(over & area) or bool(over & rows and over & columns)
+    return "area" in over or (any(map(Y_NAMES.fullmatch, over)) and any(map(X_NAMES.fullmatch, over)))
 
 
 def _judge_words(header: Header) -> Quantity:

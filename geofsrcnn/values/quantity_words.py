@@ -33,6 +33,16 @@ PLACES = {
 }
 """Words of names of places: `lat`, `XLAT_M`, `nav_lat`, `TLAT`, `geolat_c`, `gphit`."""
 
+Y_NAMES = re.compile(
+    r"(y|lat|latitude|rlat|nlat|j|nj|yc|rows?|south_north|grid_latitude|northing|eta_rho|number_of_lines)\d*"
+)
+"""Names of dimensions along which rows follow each other."""
+
+X_NAMES = re.compile(
+    r"(x|lon|longitude|rlon|nlon|i|ni|xc|columns?|west_east|grid_longitude|easting|xi_rho|pixels_per_line)\d*"
+)
+"""Names of dimensions along which columns do."""
+
 BOUNDARIES = re.compile(r"bnds?|bounds?|boundar(y|ies)|vert(ex|ices)?|corners?|edges")
 """Words of names of boundaries and corners of cells."""
 
@@ -224,6 +234,16 @@ AMOUNTS = _words("""
     nighttime lights, income, gdp, yield, cost, risk, sunshine*, days, hours of, uvi
     burned area, burnt area, frp, erosivity, ice extent
 """)
+
+PRECIPITATION = re.compile(r"(?:^|_)(?:precip|prcp|rain|shower)")
+
+OTHER_WATER = re.compile(
+    r"precipitable|evap|transpir|runoff|discharge|recharge|infiltrat|irrigat|(?:^|_)(?:minus|due_to|rain_?fed)"
+)
+"""Water besides precipitation, or a balance with it, whose words may name precipitation too."""
+
+NO_PRECIPITATION = re.compile(rf"{OTHER_WATER.pattern}|snow|melt|flow|dew|flux")
+"""The same, and words that may stand beside precipitation, but without its name mean other water."""
 
 _ORDER = (
     (Word.SPREAD, SPREADS),

@@ -51,6 +51,7 @@ def renamed(dataset: xr.Dataset, **attrs: dict[str, str]) -> xr.Dataset:
         (renamed(regular(), x={"axis": "Y"}, y={"axis": "X"}), ("x", "y"), "projected", 0),
         (xr.Dataset({"z": (("y", "x"), np.zeros((4, 5)))}), ("y", "x"), "index", 0),
         (xr.Dataset({"z": (("time", "nj", "ni"), np.zeros((2, 4, 5)))}), ("nj", "ni"), "index", 0),
+        (xr.Dataset({"z": (("eta_rho", "xi_rho"), np.zeros((4, 5)))}), ("eta_rho", "xi_rho"), "index", 0),
     ],
 )
 def test_grids_are_found(dataset, dims, kind, period):

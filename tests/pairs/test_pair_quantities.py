@@ -90,3 +90,11 @@ def test_zero_of_a_difference_is_zero_in_any_unit(name, attrs):
 def test_whole_temperatures_keep_their_zero(name, attrs):
     """Whatever is said beside of how they were made."""
     assert unit_conversion(name, attrs, "K", "degC") == (1.0, -273.15)
+
+
+@pytest.mark.parametrize("words", ["rainfall infiltration", "irrigation and rain", "rain recharge", "rain discharge"])
+def test_other_water_is_none_with_and_without_a_word_of_rain(words):
+    """One list serves both: what is told by its words, and what only its units tell of."""
+    assert not is_precipitation(Header("x", long_name=words))
+    assert wet_from("x", {"units": "mm/day", "long_name": words.replace("rainfall", "").replace("rain", "")}, 1) is None
+    assert is_precipitation(Header("x", long_name="precipitation (rain and melted snow)"))

@@ -87,7 +87,9 @@ def test_directions_keep_their_convention(start, chunks):
     assert start <= fine.min() <= fine.max() < start + 360
 
 
-@pytest.mark.parametrize("methods", ["area: sum", "lat: lon: sum", "lon: lat: sum", "area: time: sum"])
+@pytest.mark.parametrize(
+    "methods", ["area: sum", "lat: lon: sum", "lon: lat: sum", "area: time: sum", "row: column: sum"]
+)
 def test_totals_however_they_are_stated(methods):
     """CF 7.3: sums over area, in any order, beside time; a sum over time alone is none."""
     people = terrain((2, 24, 30), low=50, high=100)
