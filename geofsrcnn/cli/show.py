@@ -78,9 +78,6 @@ def file_names(names: Iterable[str]) -> str:
     return ", ".join(Path(name).name for name in names)
 
 
-_SHOWN = ("accuracy", "ratio", "rmse", "mae", "bias", "correlation", "ssim", "spectrum_ratio")
-"""Measures in the terminal."""
-
 _FULL = 4
 """Comparisons of which each method is shown; of more, models and the best baseline."""
 
@@ -97,7 +94,7 @@ def show_comparisons(
 ) -> None:
     """Print scores and a verdict each; write the report, if one is wanted."""
     from geofsrcnn.evaluation.page import write_report
-    from geofsrcnn.evaluation.report import NAMES, about, heading, skill_table, to_json
+    from geofsrcnn.evaluation.report import NAMES, about, heading, terminal_table, to_json
     from geofsrcnn.evaluation.verdict import overall, verdict
 
     said: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
@@ -108,17 +105,13 @@ def show_comparisons(
         return
     for comparison in found:
         click.echo(f"{heading(comparison)}: {about(comparison)}\n")
-        table = skill_table(comparison, _SHOWN, few=len(found) > _FULL)
+        table = terminal_table(comparison, few=len(found) > _FULL)
         if table is not None:
             _show_scores(table)
         click.echo(f"\n{verdict(comparison)}\n")
     where = [] if report is None else [f"report: {printable(Path(report) / NAMES[-1])}"]
     for words in (*overall(found), *notes, *where):
         click.echo(words)
-
-
-_SPARED = ("95 % interval", "correlation", "SSIM", "fine power", "MAE", "bias")
-"""Heads of the columns that a narrow terminal has no room for, the first to go first."""
 
 
 def _show_scores(table: Table) -> None:
@@ -128,9 +121,9 @@ def _show_scores(table: Table) -> None:
     widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
     shown = list(range(len(widths)))
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sum(widths)
-    for spared in _SPARED:
-        for i in [i for i, head in enumerate(table.heads, 1) if head.text == spared][::-1]:
-            if sum(widths[i] for i in shown) > room:
-                shown.remove(i)
+    ranks = {i: head.rank for i, head in enumerate(table.heads, 1) if head.rank > 1}
+    for i in sorted(ranks, key=lambda i: (-ranks[i], -i)):
+        if sum(widths[i] for i in shown) > room:
+            shown.remove(i)
     for line in lines:
         click.echo(line[0].ljust(widths[0]) + "".join(line[i].rjust(widths[i]) for i in shown[1:]))

@@ -9,62 +9,80 @@ from typing import NamedTuple
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison
 
-MEASURES: dict[str, str] = {
-    "accuracy": "share of the cells that get their class",
-    "rmse": "root of the mean squared error",
-    "mae": "mean absolute error",
-    "bias": "mean error, estimate less truth",
-    "correlation": "Pearson's, over all values",
-    "psnr": "peak signal to noise ratio in dB, of the truth's range",
-    "ssim": "structural similarity (Wang et al. 2004), mean over times or windows",
-    "spectrum_ratio": "power at wavelengths below two coarse cells, divided by the truth's",
-    "p1": "error of the 1st percentile",
-    "p5": "error of the 5th percentile",
-    "p95": "error of the 95th percentile",
-    "p99": "error of the 99th percentile",
-    "wet_days": "share of values of 1 mm a day or more, less the truth's (rain)",
-    "wet_intensity": "mean of values of 1 mm a day or more, less the truth's (rain)",
-    "shift_y": "rows by which the estimate lies too far along the axis (phase correlation)",
-    "shift_x": "columns by which the estimate lies too far along the axis",
-    "conservation": "root mean squared difference of block means from the coarse field",
-    "crps": "continuous ranked probability score of the members",
-    "ratio": "RMSE divided by the best baseline's; below 1 the method is better",
-    "spread_skill": "spread of the members divided by the error of their mean (1 if the spread is right)",
-}
-"""The scores and their meaning."""
+INTERVAL_RANK = 9
+"""Rank of intervals in the terminal."""
 
 
-class Column(NamedTuple):
-    """How a measure is shown: unit and decimals are the variable's where None; what is best, least, most, 0 or 1."""
+class Measure(NamedTuple):
+    """Meaning of a score, and how it is shown.
 
-    head: str
+    Parameters
+    ----------
+    key : str
+        Its name in `geofsrcnn.evaluation.comparison.Comparison.scores`, and in JSON.
+    title : str
+        Head of its column.
+    unit : str, optional
+        The variable's if None.
+    decimals : int, optional
+        As many as suit the variable's RMSE if None.
+    best : {"least", "most", "0", "1"}
+        The best value.
+    meaning : str
+        For the reader of a report.
+    rank : int
+        In the terminal: 0 is not shown, 1 always, and of the others those of higher rank give way to a narrow one.
+    """
+
+    key: str
+    title: str
     unit: str | None
     decimals: int | None
     best: str
+    meaning: str
+    rank: int = 0
 
 
-COLUMNS = {
-    "accuracy": Column("right class", "", 4, "most"),
-    "rmse": Column("RMSE", None, None, "least"),
-    "ratio": Column("to best baseline", "", 3, "least"),
-    "mae": Column("MAE", None, None, "least"),
-    "bias": Column("bias", None, None, "0"),
-    "correlation": Column("correlation", "", 4, "most"),
-    "psnr": Column("PSNR", "dB", 2, "most"),
-    "ssim": Column("SSIM", "", 4, "most"),
-    "crps": Column("CRPS", None, None, "least"),
-    "spread_skill": Column("spread / error", "", 2, "1"),
-    "spectrum_ratio": Column("fine power", "", 3, "1"),
-    "p1": Column("1st pct.", None, None, "0"),
-    "p5": Column("5th pct.", None, None, "0"),
-    "p95": Column("95th pct.", None, None, "0"),
-    "p99": Column("99th pct.", None, None, "0"),
-    "wet_days": Column("wet share", "", 4, "0"),
-    "wet_intensity": Column("wet mean", None, None, "0"),
-    "shift_y": Column("shift y", "cells", 2, "0"),
-    "shift_x": Column("shift x", "cells", 2, "0"),
-    "conservation": Column("block means", None, None, "least"),
-}
+_SKILL = (
+    Measure("accuracy", "right class", "", 4, "most", "share of the cells that get their class", 1),
+    Measure(
+        "ratio", "to best baseline", "", 3, "least", "RMSE divided by the best baseline's; below 1 it is better", 1
+    ),
+    Measure("rmse", "RMSE", None, None, "least", "root of the mean squared error", 1),
+    Measure("mae", "MAE", None, None, "least", "mean absolute error", 3),
+    Measure("bias", "bias", None, None, "0", "mean error, estimate less truth", 2),
+    Measure("correlation", "correlation", "", 4, "most", "Pearson's, over all values", 6),
+    Measure("psnr", "PSNR", "dB", 2, "most", "peak signal to noise ratio in dB, of the truth's range"),
+    Measure("ssim", "SSIM", "", 4, "most", "structural similarity (Wang et al. 2004), mean over times or windows", 5),
+    Measure("crps", "CRPS", None, None, "least", "continuous ranked probability score of the members"),
+    Measure(
+        "spread_skill", "spread / error", "", 2, "1", "spread of the members over the error of their mean; 1 is right"
+    ),
+)
+
+_STRUCTURE = (
+    Measure(
+        "spectrum_ratio", "fine power", "", 3, "1", "power at wavelengths below two coarse cells over the truth's", 4
+    ),
+    Measure("p1", "1st pct.", None, None, "0", "error of the 1st percentile"),
+    Measure("p5", "5th pct.", None, None, "0", "error of the 5th percentile"),
+    Measure("p95", "95th pct.", None, None, "0", "error of the 95th percentile"),
+    Measure("p99", "99th pct.", None, None, "0", "error of the 99th percentile"),
+    Measure("wet_days", "wet share", "", 4, "0", "share of values of 1 mm a day or more, less the truth's (rain)"),
+    Measure(
+        "wet_intensity", "wet mean", None, None, "0", "mean of values of 1 mm a day or more, less the truth's (rain)"
+    ),
+    Measure("shift_y", "shift y", "cells", 2, "0", "rows by which the estimate lies too far along (phase correlation)"),
+    Measure("shift_x", "shift x", "cells", 2, "0", "columns by which the estimate lies too far along"),
+    Measure("conservation", "block means", None, None, "least", "RMS difference of block means from the coarse field"),
+)
+
+GROUPS = {"Skill": _SKILL, "Fine structure, extremes and position": _STRUCTURE}
+"""Scores by the caption of their table in a report, in the order of its columns."""
+
+MEASURES = {measure.key: measure for group in GROUPS.values() for measure in group}
+"""All scores by key."""
+
 
 BADNESS: dict[str, Callable[[float], float]] = {
     "least": lambda value: value,
@@ -76,13 +94,13 @@ BADNESS: dict[str, Callable[[float], float]] = {
 
 def unit_text(measure: str, c: Comparison) -> str:
     """The unit of a measure, for a table."""
-    unit = COLUMNS[measure].unit
+    unit = MEASURES[measure].unit
     return printable(c.unit) if unit is None else unit
 
 
 def decimals(measure: str, c: Comparison) -> int:
     """Decimals of a measure; in the variable's unit so many that the largest RMSE has four digits."""
-    places = COLUMNS[measure].decimals
+    places = MEASURES[measure].decimals
     if places is not None:
         return places
     largest = max((s["rmse"] for s in c.scores.values() if math.isfinite(s.get("rmse", math.nan))), default=0.0)

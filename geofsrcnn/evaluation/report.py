@@ -12,7 +12,16 @@ import numpy as np
 
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison, Interval
-from geofsrcnn.evaluation.measures import BADNESS, COLUMNS, MEASURES, decimals, number_text, unit_text
+from geofsrcnn.evaluation.measures import (
+    BADNESS,
+    GROUPS,
+    INTERVAL_RANK,
+    MEASURES,
+    Measure,
+    decimals,
+    number_text,
+    unit_text,
+)
 from geofsrcnn.evaluation.verdict import mean_and_deviation, overall, ratios_of, verdict
 
 NAMES = ("report.json", "report.md", "report.html")
@@ -22,18 +31,12 @@ MARK = "◆"
 """Stands before the networks in tables."""
 
 
-GROUPS = {
-    "Skill": ("accuracy", "rmse", "ratio", "mae", "bias", "correlation", "psnr", "ssim", "crps", "spread_skill"),
-    "Fine structure, extremes and position": tuple(list(COLUMNS)[10:]),
-}
-
-
 def _over_models(c: Comparison) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation over the models, by measure; nothing where they are not trainings of one kind."""
     if not c.repeated:
         return {}
     scores = scores_of(c)
-    shared = [m for m in COLUMNS if all(m in scores[model] for model in c.models)]
+    shared = [m for m in MEASURES if all(m in scores[model] for model in c.models)]
     return {m: mean_and_deviation(scores[model][m] for model in c.models) for m in shared}
 
 
@@ -68,16 +71,17 @@ def over_models_text(c: Comparison) -> str:
     for measure, (mean, deviation) in found.items():
         unit, places = unit_text(measure, c), decimals(measure, c)
         shown = f"{number_text(mean, places)} ± {number_text(deviation, places)}"
-        texts.append(f"{COLUMNS[measure].head} {shown}{' ' + unit if unit else ''}")
+        texts.append(f"{MEASURES[measure].title} {shown}{' ' + unit if unit else ''}")
     return f"Mean over {len(c.models)} networks ± standard deviation: {', '.join(texts)}."
 
 
 class Head(NamedTuple):
-    """Head of a column: text, unit, and explanation."""
+    """Head of a column: text, unit, explanation, and its rank where room is short (see `Measure`)."""
 
     text: str
     unit: str = ""
     tip: str = ""
+    rank: int = 1
 
 
 class Cell(NamedTuple):
@@ -105,34 +109,36 @@ class Table:
     rows: list[Row]
 
 
-def skill_table(
-    c: Comparison, measures: Sequence[str] = GROUPS["Skill"], caption: str = "Skill", *, few: bool = False
-) -> Table | None:
-    """Table of some measures by method, by rising RMSE, with intervals; none where no method has any.
+def terminal_table(c: Comparison, *, few: bool) -> Table | None:
+    """Table of the scores that a terminal shows; of `few` methods only, the models and the best baseline."""
+    shown = [measure for measure in MEASURES.values() if measure.rank]
+    return _score_table(c, "Scores", shown, (*c.models, c.best_baseline) if few else tuple(c.scores))
 
-    Of `few` methods only: the models and the best baseline.
-    """
-    scores, heads, columns = scores_of(c), [], []
-    if few:
-        scores = {name: found for name, found in scores.items() if name in (*c.models, c.best_baseline)}
+
+def _score_table(c: Comparison, caption: str, measures: Sequence[Measure], methods: Sequence[str]) -> Table | None:
+    """Table of measures by method, by rising RMSE, with intervals; none where no method has any."""
+    scores = {name: found for name, found in scores_of(c).items() if name in methods}
+    heads, columns = [], []
     for measure in measures:
-        if not any(measure in found for found in scores.values()):
+        key = measure.key
+        if not any(key in found for found in scores.values()):
             continue
-        unit, places = unit_text(measure, c), decimals(measure, c)
-        heads.append(Head(COLUMNS[measure].head, unit, MEASURES[measure]))
-        columns.append(_column([found.get(measure, math.nan) for found in scores.values()], measure, c))
-        intervals = [c.intervals.get(method, {}).get(measure) for method in scores]
+        unit = unit_text(key, c)
+        heads.append(Head(measure.title, unit, measure.meaning, measure.rank))
+        columns.append(_column([found.get(key, math.nan) for found in scores.values()], key, c))
+        intervals = [c.intervals.get(method, {}).get(key) for method in scores]
         if any(intervals):
-            heads.append(Head("95 % interval", unit, f"of {COLUMNS[measure].head}, by bootstrap"))
-            columns.append([Cell(_interval_text(each, places)) for each in intervals])
+            heads.append(Head("95 % interval", unit, f"of {measure.title}, by bootstrap", INTERVAL_RANK))
+            columns.append([Cell(_interval_text(each, decimals(key, c))) for each in intervals])
     rows = [Row(_mark(name, c), list(cells), name in c.models) for name, *cells in zip(scores, *columns, strict=True)]
     return Table(caption, "method", heads, rows) if columns else None
 
 
 def tables(c: Comparison) -> list[Table]:
     """Tables of scores by method, in two groups, and of the RMSE of parts of the times."""
-    found = [table for caption, group in GROUPS.items() if (table := skill_table(c, group, caption)) is not None]
     methods = list(scores_of(c))
+    by_group = (_score_table(c, caption, measures, methods) for caption, measures in GROUPS.items())
+    found = [table for table in by_group if table is not None]
     unit = f", {printable(c.unit)}" if c.unit else ""
     for kind, parts in c.parts.items():
         rows = [
@@ -154,8 +160,8 @@ def _interval_text(interval: Interval | None, places: int) -> str:
 
 def _column(values: Sequence[float], measure: str, c: Comparison) -> list[Cell]:
     """Cells; the best are marked unless all look the same."""
-    signed = COLUMNS[measure].best == "0"
-    badness = BADNESS[COLUMNS[measure].best]
+    signed = MEASURES[measure].best == "0"
+    badness = BADNESS[MEASURES[measure].best]
     texts = [number_text(value, decimals(measure, c), signed=signed) for value in values]
     found = [(badness(value), text) for value, text in zip(values, texts, strict=True) if math.isfinite(value)]
     best = min(found)[1] if len({text for _, text in found}) > 1 else None
@@ -237,7 +243,7 @@ def glossary(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
     """Heads of the columns that are there, and what they mean."""
     present = {measure for c in comparisons for found in scores_of(c).values() for measure in found}
     words = [(f"{MARK}", "a network; all other methods are baselines")]
-    return words + [(column.head, MEASURES[m]) for m, column in COLUMNS.items() if m in present]
+    return words + [(measure.title, measure.meaning) for key, measure in MEASURES.items() if key in present]
 
 
 def _markdown(text: str) -> str:

@@ -301,7 +301,7 @@ def test_intervals_stand_beside_their_scores(warm):
     """In the table of skill; a method without one has an empty cell."""
     c = replace(warm, intervals={"network": {"rmse": (0.51, 0.62), "ratio": (0.5, 0.6)}})
     heads = re.search(r"^\| method .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
-    assert heads[1:5] == ["RMSE, K", "95 % interval, K", "to best baseline", "95 % interval"]
+    assert heads[1:5] == ["to best baseline", "95 % interval", "RMSE, K", "95 % interval, K"]
     row = re.search(r"^\| ◆ network .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
     assert (row[2], row[4]) == ("0.510 to 0.620", "0.500 to 0.600")
 
@@ -508,8 +508,8 @@ def test_page_says_all(drawn):
     assert places == sorted(places)
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["Maps", "Spectra", "Estimate against truth"] * 3
     for measure in ("rmse", "p99", "wet_days", "spread_skill"):
-        assert MEASURES[measure] in said
-    assert MEASURES["shift_y"] in {a.get("title") for tag, a in page.tags if tag == "th"}
+        assert MEASURES[measure].meaning in said
+    assert MEASURES["shift_y"].meaning in {a.get("title") for tag, a in page.tags if tag == "th"}
 
 
 def test_hostile_names_stay_text(warm):
