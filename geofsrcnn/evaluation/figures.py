@@ -107,9 +107,9 @@ def _draw_maps(c: Comparison) -> Picture | None:
 
     frame = Frame.of(maps.crs)
     y, x = _edges(maps.y / frame.unit), _edges(maps.x / frame.unit)
-    columns, look = 1 + len(shown) + (members is not None), frame.aspect(y)
-    tall = min(1.3, look * abs(y[-1] - y[0]) / abs(x[-1] - x[0]))
-    figure = Figure((_WIDTH, 2 * (_WIDTH - 1.2) / max(columns, 3) * tall + 1.0), layout="compressed")
+    columns = 1 + len(shown) + (members is not None)
+    height = (_WIDTH - 1.2) / max(columns, 3) * frame.height(y, x)
+    figure = Figure((_WIDTH, 2 * height + 1.0), layout="compressed")
     axes = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
     above = _draw_map(axes[0, 0], y, x, maps.truth, "truth", values)
     rows, cols = (_coarse_edges(e, n, c.factor) for e, n in zip((y, x), maps.coarse.shape, strict=True))
@@ -125,13 +125,14 @@ def _draw_maps(c: Comparison) -> Picture | None:
         _draw_spread(axes[:, -1], y, x, maps.spread, maps.fine[members] - maps.truth, _text(members, 20), unit)
     axes[0, 0].set(xlim=sorted((x[0], x[-1])), ylim=sorted((y[0], y[-1])))
     for each in axes.flat:
-        each.set_aspect(look)
+        each.set_aspect(frame.aspect(y))
         frame.decorate(each, labelled=each is axes[0, 0])
     frame.name_axes(axes[:, 0], axes[1, (columns - 1) // 2])
-    when = f"{printable(maps.when)}. " if maps.when else ""
-    caption = "Truth, coarse field and estimates share one scale, errors (estimate less truth) another; "
-    caption += "grey is missing or not scored."
-    return Picture("Maps", when + caption, _png(figure))
+    caption = f"{printable(maps.when)}. " if maps.when else ""
+    caption += "Truth, coarse field and estimates share one scale, errors (estimate less truth) another"
+    drawn = (maps.truth, maps.coarse, *(maps.fine[method] for method in shown))
+    caption += "." if all(np.isfinite(field).all() for field in drawn) else "; grey is missing or not scored."
+    return Picture("Maps", caption, _png(figure))
 
 
 def _draw_spread(axes: Any, y: Array, x: Array, spread: Array, error: Array, name: str, unit: str) -> None:
@@ -212,8 +213,9 @@ def _draw_spectra(c: Comparison) -> Picture | None:
         right.plot(c.wavelengths, power / _positive(truth), **look)
     lines.append(left.plot(c.wavelengths, _positive(truth), color="black", linewidth=3.2, zorder=2.5)[0])
     right.axhline(1, color="black", linewidth=3.2, zorder=2.5)
-    for axes, title in ((left, "power"), (right, "power divided by the truth's")):
-        axes.set(xscale="log", yscale="log", title=title, xlabel="wavelength (fine cells)")
+    for axes, label in ((left, _power_label(c.unit)), (right, "power divided by the truth's")):
+        axes.set(xscale="log", yscale="log", xlabel="wavelength (fine cells)")
+        axes.set_ylabel(label, parse_math=False)
         axes.set_xlim(np.max(c.wavelengths), np.min(c.wavelengths))
         axes.axvline(2 * c.factor, color="#555555", linewidth=0.9, linestyle="--")
         axes.xaxis.set_major_locator(LogLocator(2))
@@ -225,10 +227,19 @@ def _draw_spectra(c: Comparison) -> Picture | None:
         text.set_parse_math(False)
         text.set_text(_mark(name, c))
     caption = (
-        f"Radially averaged, over all times or windows; finer to the right. Dashed: two coarse cells "
+        "Squared Fourier coefficients of the tapered fields, averaged over directions and over times or windows; "
+        "finer to the right. Dashed: two coarse cells "
         f"({2 * c.factor} fine cells), the shortest wavelength that the coarse field can hold."
     )
     return Picture("Spectra", caption, _png(figure))
+
+
+def _power_label(unit: str) -> str:
+    """Power and its unit, the square of the values'."""
+    if not unit:
+        return "power"
+    shown = _text(unit)
+    return f"power ({shown}²)" if shown.isalnum() else f"power (({shown})²)"
 
 
 def _positive(power: Array) -> Array:

@@ -20,11 +20,19 @@ _STEPS = (*(a * 10.0**e for e in range(-4, 1) for a in (1, 2, 5)), 10.0, 15.0, 2
 _LINES = 4
 """So many meridians, or parallels, at most."""
 
+_CHARACTERS = 40
+"""Room for labels below a map of a third of a figure's width; between two labels there are `_GAP`."""
+
+_GAP = 3
+
+_TALLEST = 1.3
+"""Height of a map in a figure, in widths, at most; taller ones are narrower."""
+
 _METRES_OF_A_DEGREE = 111_195.0
 """On a sphere of 6371 km."""
 
 _MARGIN = 0.08
-"""Share of a map's side that labels keep to its edges, so as not to be cut."""
+"""Share of a map's side that a label takes."""
 
 _INK = "#333333"
 
@@ -84,7 +92,7 @@ class Frame:
     def decorate(self, axes: Axes, *, labelled: bool) -> None:
         """Draw meridians and parallels over a map whose limits are set; labels and a scale bar on one of several."""
         if self.kind == "degrees":
-            axes.set_xticks(round_values(*axes.get_xlim()))
+            axes.set_xticks(self._meridians(axes, *axes.get_xlim()))
             axes.set_yticks(round_values(*axes.get_ylim()))
             axes.xaxis.set_major_formatter(lambda value, _: degrees_text(value, "EW"))
             axes.yaxis.set_major_formatter(lambda value, _: degrees_text(value, "NS"))
@@ -93,6 +101,24 @@ class Frame:
                 self._draw_scale_bar(axes)
         elif self.kind != "plain":
             self._draw_lines(axes, labelled=labelled)
+
+    def height(self, y: Array, x: Array) -> float:
+        """Height of a map between these edges, in widths."""
+        ratio = self.aspect(y) * abs(float((y[-1] - y[0]) / (x[-1] - x[0])))
+        return min(_TALLEST, ratio)
+
+    def _meridians(self, axes: Axes, low: float, high: float) -> list[float]:
+        """Round longitudes, so few that their labels keep apart."""
+        grid = axes.get_gridspec()
+        y = np.array(axes.get_ylim())
+        whole = self.aspect(y) * float(y[1] - y[0]) / (high - low)
+        room = _CHARACTERS * min(1, _TALLEST / whole) * 3 / max(3, 1 if grid is None else grid.ncols)
+        values: list[float] = []
+        for most in range(_LINES, 0, -1):
+            values = round_values(low, high, most)
+            if sum(len(degrees_text(value, "EW")) + _GAP for value in values) <= room:
+                break
+        return values
 
     def _draw_lines(self, axes: Axes, *, labelled: bool) -> None:
         from pyproj import Transformer
@@ -110,10 +136,10 @@ class Frame:
                 there = from_globe.transform(fixed, along) if axis == 0 else from_globe.transform(along, fixed)
                 x, y = (each / self.unit for each in there)
                 axes.plot(x, y, color=_INK, linewidth=0.4, alpha=0.5)
-                room = _inside(x, limits[0]) & _inside(y, limits[1])
+                room = _inside(x, limits[0]) & _inside(y, limits[1], lowest=2 * axis)
                 if labelled and room.any() and not (axis == 1 and abs(value) == 90):
-                    at = np.flatnonzero(room)[axis * int(room.sum()) // 5]
-                    _write(axes, x[at], y[at], degrees_text(value, letters))
+                    first = np.flatnonzero(room)[0]
+                    _write(axes, x[first], y[first], degrees_text(value, letters))
         axes.set(xlim=limits[0], ylim=limits[1])
 
     def _draw_scale_bar(self, axes: Axes) -> None:
@@ -128,7 +154,7 @@ class Frame:
         ends = [start, start + length / kilometres]
         axes.plot(ends, [height] * 2, color="white", linewidth=4, solid_capstyle="butt")
         axes.plot(ends, [height] * 2, color=_INK, linewidth=2, solid_capstyle="butt")
-        _write(axes, ends[0], height, f"{length:g} km" if length >= 1 else f"{1000 * length:g} m")
+        _write(axes, ends[0], height, f"{length:g} km" if length >= 1 else f"{1000 * length:g} m", above=5)
 
 
 def _ends(values: Array) -> tuple[float, float]:
@@ -136,29 +162,29 @@ def _ends(values: Array) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
 
 
-def _inside(values: Array, limits: tuple[float, float]) -> Mask:
-    """Where there is room for a label beside a point."""
-    margin = _MARGIN * (limits[1] - limits[0])
-    result: Mask = (values > limits[0] + margin / 4) & (values < limits[1] - 2 * margin)
+def _inside(values: Array, limits: tuple[float, float], lowest: float = 0.25) -> Mask:
+    """Where there is room for a label beside a point, and as many labels (`lowest`) before it."""
+    label = _MARGIN * (limits[1] - limits[0])
+    result: Mask = (values > limits[0] + lowest * label) & (values < limits[1] - 2 * label)
     return result
 
 
-def _write(axes: Axes, x: float, y: float, text: str) -> None:
+def _write(axes: Axes, x: float, y: float, text: str, *, above: float = 2) -> None:
     from matplotlib.patheffects import withStroke
 
-    shown = axes.annotate(text, (x, y), (2, 2), textcoords="offset points", fontsize=6.5, color=_INK, clip_on=True)
+    shown = axes.annotate(text, (x, y), (2, above), textcoords="offset points", fontsize=6.5, color=_INK, clip_on=True)
     shown.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
 
 
-def round_values(low: float, high: float) -> list[float]:
-    """Round degrees between two, a few.
+def round_values(low: float, high: float, most: int = _LINES) -> list[float]:
+    """Round degrees between two, not many more than `most`.
 
     Examples
     --------
     >>> round_values(-3.2, 4.1)
     [-2.0, 0.0, 2.0, 4.0]
     """
-    step = next((step for step in _STEPS if (high - low) / step <= _LINES), _STEPS[-1])
+    step = next((step for step in _STEPS if (high - low) / step <= most), _STEPS[-1])
     return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

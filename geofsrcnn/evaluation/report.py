@@ -248,7 +248,8 @@ def glossary(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
 
 def _markdown(text: str) -> str:
     """Text that Markdown and the HTML in it leave as it is."""
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", re.sub(r"([\\`*_\[\]|<>&~$#])", r"\\\1", printable(text)))
+    plain = re.sub(r"([\\`*_\[\]|<>&~$#]|^[-+=])", r"\\\1", printable(text))
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", plain)  # else a numbered list
 
 
 def _markdown_table(table: Table) -> list[str]:

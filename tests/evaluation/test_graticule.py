@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -75,6 +77,31 @@ def test_lines_lie_where_their_labels_say(crs, x, y):
         assert degrees_text(round(float(found), 3), letters) == text
         assert x[0] < place[0] * frame.unit < x[1]
         assert y[0] < place[1] * frame.unit < y[1]
+
+
+def test_parallels_are_named_at_the_left_edge():
+    """Where a reader looks for them, above the row of longitudes."""
+    axes = decorated("EPSG:31985", (2.888e5, 2.985e5), (9.111e6, 9.121e6))
+    (parallel,) = (text for text in axes.texts if text.get_text() == "8°S")
+    low, high = axes.get_xlim()
+    assert (parallel.xy[0] - low) / (high - low) < 0.05
+
+
+@pytest.mark.parametrize(("columns", "width"), [(3, 0.4), (4, 0.4), (3, 0.15), (4, 0.1)])
+def test_longitudes_keep_apart(columns, width):
+    """Also below maps that are narrow, or beside many others."""
+    figure, frame = Figure((10, 7), layout="compressed"), Frame.of("EPSG:4326")
+    grid = figure.subplots(2, columns, sharex=True, sharey=True)
+    grid[0, 0].set(xlim=(-113.25, -113.25 + width), ylim=(37.1, 37.5))
+    for axes in grid.flat:
+        axes.set_aspect(1.25)
+        axes.tick_params(labelsize=8)
+        frame.decorate(axes, labelled=False)
+    figure.draw_without_rendering()
+    labels = [each for each in grid[1, 0].get_xticklabels() if each.get_text()]
+    boxes = [label.get_window_extent() for label in labels]
+    assert boxes
+    assert all(after.x0 - before.x1 >= 0.8 * before.height for before, after in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize(

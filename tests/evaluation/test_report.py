@@ -303,7 +303,7 @@ def test_intervals_stand_beside_their_scores(warm):
     heads = re.search(r"^\| method .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
     assert heads[1:5] == ["to best baseline", "95 % interval", "RMSE, K", "95 % interval, K"]
     row = re.search(r"^\| ◆ network .*$", to_markdown([c], title="t", facts={}), re.MULTILINE)[0].split(" | ")
-    assert (row[2], row[4]) == ("0.510 to 0.620", "0.500 to 0.600")
+    assert (row[2], row[4]) == ("0.500 to 0.600", "0.510 to 0.620")
 
 
 def test_verdict_without_a_standard(warm):
@@ -422,7 +422,8 @@ def test_numbers_in_words_and_tables_are_those_of_the_json(drawn):
                 for name, cell in zip(head[1:], row[1:], strict=True):
                     value = parts[row[0]][name.removeprefix(f"{MARK} ")]
                     assert float(cell.strip("*")) == pytest.approx(value, abs=5.1e-4)
-    assert "Mean over 5 networks ± standard deviation: RMSE 0.640 ± 0.028 K" in to_markdown(comparisons, **title)
+    text = to_markdown(comparisons, **title)
+    assert re.search(r"Mean over 5 networks ± standard deviation: to best.*, RMSE 0\.640 ± 0\.028 K", text)
 
 
 @pytest.mark.parametrize(
@@ -465,6 +466,13 @@ def test_any_text_stays_text_in_markdown(warm, name, unit):
 
     assume(name not in ("network", "other") and not name.isspace() and name == name.strip())
     assert [tag for tag, _ in page(name, unit).tags] == [tag for tag, _ in page("name", "unit" if unit else "").tags]
+
+
+@pytest.mark.parametrize("text", ["0.1.0", "1.5 m", "2.", "3) b"])
+def test_dots_are_escaped_where_they_begin_a_list(warm, text):
+    """A version is read as it is, also in the file itself."""
+    escaped = to_markdown([bare(warm)], title="t", facts={"geofsrcnn": text}).split("| geofsrcnn | ")[1].split(" |")[0]
+    assert escaped == (text if text in ("0.1.0", "1.5 m") else text.replace(".", "\\.").replace(")", "\\)"))
 
 
 # ------------------------------------------------------------------------------------------------------------- HTML
@@ -592,6 +600,17 @@ def test_coarse_cells_lie_on_the_fine_cells_that_they_cover(step):
     assert _edges(fine) == pytest.approx(10 + step * (np.arange(8) - 0.5))
     assert _coarse_edges(_edges(fine), 2, 3) == pytest.approx(10 + step * (np.array([0, 3, 6]) - 0.5))
     assert _coarse_edges(_edges(fine), 3, 3) == pytest.approx(10 + step * (np.array([0, 3, 6, 9]) - 0.5))
+
+
+def test_grey_is_explained_where_something_is_grey(warm):
+    """Cells that are missing or not scored, in the truth, the coarse field or an estimate; else no word of them."""
+    truth = np.nan_to_num(warm.maps.truth)
+    fine = dict.fromkeys(warm.maps.fine, truth + 1)
+    whole = replace(warm.maps, truth=truth, coarse=np.nan_to_num(warm.maps.coarse), fine=fine, spread=None)
+    holed = np.where(np.arange(truth.shape[1]) < 8, np.nan, truth)
+    for maps, said in ((whole, False), (replace(whole, truth=holed), True)):
+        shown = draw_figures(replace(warm, scatter={}, spectra={}, maps=maps))[0]
+        assert ("grey is missing or not scored" in shown.caption) == said
 
 
 def test_little_to_show_is_no_error(warm):
