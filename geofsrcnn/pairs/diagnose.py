@@ -1,4 +1,4 @@
-"""Find what is wrong with pairs: places, shifts, constants, units."""
+"""Find what does not fit in pairs: cover of the fine grid, constants, limits, units, shifts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import itertools
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import printable
 from geofsrcnn.pairs.fit import FEWEST
 from geofsrcnn.pairs.match import BEYOND
-from geofsrcnn.pairs.pairing import Pairing
+from geofsrcnn.pairs.pairing import Pairing, Predictor, Target
 from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.read import Pairs
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.units import differ
 
 
-def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
-    """Say what does not fit: grids that do not cover the fine one, constants, units, shifted fields."""
+def diagnose(pairs: Pairs, pairing: Pairing, training_period: Mask) -> list[str]:
+    """Find what does not fit: grids that do not cover the fine one, constants, units, shifted fields."""
     found = [
         f"{100 * share:.0f} % of the fine cells lie beyond the grid of {printable(name)}, whose edge values stand there"
         for name, share in pairs.outside.items()
@@ -30,40 +30,53 @@ def diagnose(pairs: Pairs, pairing: Pairing, first: Array) -> list[str]:
         if predictor.span[0] == predictor.span[1]
     ]
     for k, target in enumerate(pairing.targets):
-        shown, at = printable(target.name), pairs.partner[k]
-        if (share := _share_beyond(pairs, k, target.limits, first)) > MANY_BEYOND:
-            low, high = target.limits
-            words = f"{100 * share:.3g} % of the values of {shown} that are fitted on lie beyond its limits"
-            found.append(f"{words} ({low:g} to {high:g}): check them, and its units")
+        found += _diagnose_limits(pairs, k, target, training_period)
+        at = pairs.partner[k]
         if at is None:
-            found.append(f"target {shown} has no partner among the predictors: name one in partners=")
-            continue
-        units = target.attrs.get("units", ""), pairing.predictors[at].units
-        if bool(units[0]) != bool(units[1]):
-            silent, other = (shown, units[1]) if units[1] else (printable(target.partner), units[0])
-            found.append(f"{silent} states no units: they are taken for {printable(other)}")
-        if differ(*units):
-            words = f"target {shown} counts in {printable(units[0])}, its partner in {printable(units[1])}"
-            known_as = unit_conversion(target.name, target.attrs, units[1], units[0]) is not None
-            after = "converted" if known_as else "the regression converts, plain interpolation is left out"
-            found.append(f"{words}: {after}")
-        shift = shift_of(pairs, at, k, first)
-        if shift != (0, 0):
-            words = (
-                f"{printable(target.partner)} fits {shown} best when shifted by {shift[0]} rows and {shift[1]} columns"
-            )
-            found.append(f"{words} of the coarse grid: check the coordinates of both")
+            found.append(f"target {printable(target.name)} has no partner among the predictors: name one in partners=")
+        else:
+            found += _diagnose_units(target, pairing.predictors[at])
+            found += _diagnose_shift(target, shift_of(pairs, at, k, training_period))
     return found
 
 
+def _diagnose_limits(pairs: Pairs, k: int, target: Target, training_period: Mask) -> list[str]:
+    share = _share_beyond(pairs, k, target.limits, training_period)
+    if share <= MANY_BEYOND:
+        return []
+    low, high = target.limits
+    words = f"{100 * share:.3g} % of the values of {printable(target.name)} that are fitted on lie beyond its limits"
+    return [f"{words} ({low:g} to {high:g}): check them, and its units"]
+
+
+def _diagnose_units(target: Target, partner: Predictor) -> list[str]:
+    own, given, shown = target.attrs.get("units", ""), partner.units, printable(target.name)
+    if bool(own) != bool(given):
+        silent, other = (shown, given) if given else (printable(partner.name), own)
+        return [f"{silent} states no units: they are taken for {printable(other)}"]
+    if not differ(own, given):
+        return []
+    is_converted = unit_conversion(target.name, target.attrs, given, own) is not None
+    after = "converted" if is_converted else "the regression converts, plain interpolation is left out"
+    return [f"target {shown} counts in {printable(own)}, its partner in {printable(given)}: {after}"]
+
+
+def _diagnose_shift(target: Target, shift: tuple[int, int]) -> list[str]:
+    if shift == (0, 0):
+        return []
+    partner, shown = printable(target.partner), printable(target.name)
+    words = f"{partner} fits {shown} best when shifted by {shift[0]} rows and {shift[1]} columns"
+    return [f"{words} of the coarse grid: check the coordinates of both"]
+
+
 MANY_BEYOND = 0.001
-"""Share of a target's values beyond its limits that is worth a word."""
+"""Share of a target's values beyond its limits that is worth a warning."""
 
 
-def _share_beyond(pairs: Pairs, k: int, limits: tuple[float, float], first: Array) -> float:
+def _share_beyond(pairs: Pairs, k: int, limits: tuple[float, float], training_period: Mask) -> float:
     """Share of a target's known values that lie beyond limits."""
     beyond = known = 0
-    for times in pairs.blocks(first):
+    for times in pairs.blocks(training_period):
         values = pairs.fine[times, k]
         beyond += int(((values < limits[0]) | (values > limits[1])).sum())
         known += int(np.isfinite(values).sum())
@@ -73,14 +86,14 @@ def _share_beyond(pairs: Pairs, k: int, limits: tuple[float, float], first: Arra
 SHIFT_TIMES = 400
 
 
-def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
+def shift_of(pairs: Pairs, i: int, k: int, training_period: Mask) -> tuple[int, int]:
     """By how many coarse rows and columns a predictor is shifted against a target, from their anomalies' correlation.
 
     A shift counts where it leaves a fifth less of the variance unexplained than none. At most `SHIFT_TIMES` are looked
     at, evenly chosen.
     """
     reach = min(2, pairs.margin)
-    times = np.nonzero(first)[0]
+    times = np.nonzero(training_period)[0]
     times = times[np.unique(np.linspace(0, len(times) - 1, SHIFT_TIMES).astype(int))]
     truth = np.stack([block_mean(each, pairs.domain.factor) for each in pairs.fine[times, k].astype(np.float64)])
     cells = (np.isfinite(truth).all(0)).nonzero()
@@ -88,9 +101,9 @@ def shift_of(pairs: Pairs, i: int, k: int, first: Array) -> tuple[int, int]:
         return 0, 0
 
     def anomalies(values: Array) -> Array:
-        around: Array = values - values.mean(0)  # of the place
-        around -= around.mean(1, keepdims=True)  # of the day
-        return around
+        result: Array = values - values.mean(0)  # of each cell
+        result -= result.mean(1, keepdims=True)  # of each time
+        return result
 
     shifts = list(itertools.product(range(-reach, reach + 1), repeat=2))
     given = {

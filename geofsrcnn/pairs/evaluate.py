@@ -23,10 +23,10 @@ from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
 from geofsrcnn.pairs.fit import apply_baselines, find_conserved
+from geofsrcnn.pairs.frames import transform_axes
 from geofsrcnn.pairs.match import match_predictor
 from geofsrcnn.pairs.network import downscale, pairing_of
 from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Pairing
-from geofsrcnn.pairs.places import transform_axes
 from geofsrcnn.pairs.quantities import wet_from
 from geofsrcnn.pairs.read import Pairs, read_pairs
 from geofsrcnn.values.fill import fill
@@ -42,19 +42,19 @@ MARGIN = 4
 
 @dataclass(frozen=True)
 class _Model:
-    """A model under its name, with the places of its predictors among all that were read."""
+    """A model under its name, with the indexes of its predictors among all that were read."""
 
     name: str
     checkpoint: Checkpoint
     pairing: Pairing
-    places: list[int]
+    indexes: list[int]
 
     def members(self, pairs: Pairs, times: Array, device: str) -> Array:
         """Run all members: ``(member, time, target, y, x)``."""
         reach = self.checkpoint.config.halo
         spare = pairs.margin - reach
         inner = slice(spare, -spare or None)
-        coarse = pairs.coarse[times][:, self.places, inner, inner]
+        coarse = pairs.coarse[times][:, self.indexes, inner, inner]
         given = coarse, pairs.partners[times], pairs.days[times]
         return downscale(self.checkpoint.members, self.pairing, *given, device)
 
@@ -98,35 +98,47 @@ def evaluate_pairs(
         raise UsageError("no model to evaluate: give one or several checkpoints")
     device = check_device(device)
     pairings = [pairing_of(checkpoint) for checkpoint in loaded]
+    pairs = _read(loaded, pairings, coarse, fine, since)
+    for checkpoint, pairing in zip(loaded, pairings, strict=True):
+        shown = printable(checkpoint.path.name)
+        _check_targets(shown, pairing, pairs)
+        _check_grid(shown, pairing, pairs)
+        _check_same_refinement(shown, pairing, pairings[0])
+        _check_predictors(shown, pairing, pairs)
+    predictors = [str(predictor.name) for predictor in pairs.predictors]
+    compared = [
+        _Model(name, checkpoint, pairing, [predictors.index(p.name) for p in pairing.predictors])
+        for name, checkpoint, pairing in zip(_names(loaded), loaded, pairings, strict=True)
+    ]
+    return list(_compare(compared, pairs, device, progress or (lambda _done, _total: None)))
+
+
+def _read(
+    loaded: Sequence[Checkpoint],
+    pairings: Sequence[Pairing],
+    coarse: Sequence[str | os.PathLike[str]],
+    fine: Sequence[str | os.PathLike[str]],
+    since: str | None,
+) -> Pairs:
+    """Read what all models need at times that none was fitted on, in the units of the first one."""
     first = pairings[0]
     last_day = max(pairing.fitted[1] for pairing in pairings)
-    first_day = _check_since(since, last_day)
-    predictors = list(dict.fromkeys(p.name for pairing in pairings for p in pairing.predictors))
-    targets = [target.name for target in first.targets]
+    since_day = _check_since(since, last_day)
     pairs = read_pairs(
         coarse,
         fine,
         first.factor,
         max(MARGIN, *(checkpoint.config.halo for checkpoint in loaded)),
-        predictors=predictors,
-        targets=targets,
+        predictors=list(dict.fromkeys(p.name for pairing in pairings for p in pairing.predictors)),
+        targets=[target.name for target in first.targets],
         partners={t.name: t.partner for t in first.targets if t.partner is not None},
         units={p.name: p.units for p in first.predictors} | {t.name: t.attrs.get("units", "") for t in first.targets},
-        wanted=partial(_is_later, last_day=last_day, since=first_day),
+        wanted=partial(_is_later, last_day=last_day, since=since_day),
     )
     if not pairs.dates:
-        begin = f"after {last_day}, the last day that was fitted on" if first_day is None else f"from {first_day} on"
+        begin = f"after {last_day}, the last day that was fitted on" if since_day is None else f"from {since_day} on"
         raise InputError(f"no time {begin}: give later files")
-    order = [str(target.name) for target in pairs.targets]
-    for checkpoint, pairing in zip(loaded, pairings, strict=True):
-        _check_fit(printable(checkpoint.path.name), pairing, first, pairs, order)
-    known = [str(predictor.name) for predictor in pairs.predictors]
-    named = _names(loaded)
-    ready = [
-        _Model(name, checkpoint, pairing, [known.index(p.name) for p in pairing.predictors])
-        for name, checkpoint, pairing in zip(named, loaded, pairings, strict=True)
-    ]
-    return list(_compare(ready, pairs, device, progress or (lambda _done, _total: None)))
+    return pairs
 
 
 def _is_later(date: Date, step: Step, last_day: Date, since: Date | None) -> bool:
@@ -146,43 +158,56 @@ def _check_since(since: str | None, last_day: Date) -> Date | None:
     return day
 
 
-def _check_fit(shown: str, pairing: Pairing, first: Pairing, pairs: Pairs, order: list[str]) -> None:
-    own = [target.name for target in pairing.targets]
-    if own != order:
-        words = f"{shown} gives {printable(', '.join(own))}, the fine files have {printable(', '.join(order))}"
-        raise InputError(f"{words}: the same targets are needed, in the same order")
-    for name, mine, there in (
+def _check_grid(shown: str, pairing: Pairing, pairs: Pairs) -> None:
+    """Refuse a model of another fine grid than that of the files."""
+    for axis, own, given in (
         ("rows", pairing.domain.y, pairs.domain.y),
         ("columns", pairing.domain.x, pairs.domain.x),
     ):
-        if not same_places(there, mine):
+        if not same_places(given, own):
             raise InputError(
-                f"{shown} is for {name} from {mine[0]:g} to {mine[-1]:g} ({len(mine)}), the fine files have "
-                f"{there[0]:g} to {there[-1]:g} ({len(there)})"
+                f"{shown} is for {axis} from {own[0]:g} to {own[-1]:g} ({len(own)}), the fine files have "
+                f"{given[0]:g} to {given[-1]:g} ({len(given)})"
             )
     called = "the fine files' grid", f"the grid of {shown}"
-    if transform_axes(pairs.domain.y, pairs.domain.x, pairs.place, pairing.place, called) is not None:
-        words = f"{shown} is for a grid {pairing.place}, the fine files are {pairs.place}"
+    if transform_axes(pairs.domain.y, pairs.domain.x, pairs.frame, pairing.frame, called) is not None:
+        words = f"{shown} is for a grid {pairing.frame}, the fine files are {pairs.frame}"
         raise InputError(f"{words}, or another one: give files of the CRS that it was trained on")
+
+
+def _check_targets(shown: str, pairing: Pairing, pairs: Pairs) -> None:
+    """Refuse a model of other targets than the fine files have, or of targets in other units."""
+    own, given = [target.name for target in pairing.targets], [str(target.name) for target in pairs.targets]
+    if own != given:
+        words = f"{shown} gives {printable(', '.join(own))}, the fine files have {printable(', '.join(given))}"
+        raise InputError(f"{words}: the same targets are needed, in the same order")
+    for target, truth in zip(pairing.targets, pairs.targets, strict=True):
+        units = str(truth.attrs.get("units", ""))
+        if differ(units, target.attrs.get("units", "")):
+            raise InputError(
+                f"{printable(target.name)} is in {printable(units)}, {shown} gives {printable(target.attrs['units'])}"
+            )
+
+
+def _check_same_refinement(shown: str, pairing: Pairing, first: Pairing) -> None:
+    """Refuse a model of another factor, or whose targets have other partners than those of the first model."""
     if pairing.factor != first.factor:
         raise InputError(f"{shown} is for factor {pairing.factor}, the first model for {first.factor}")
-    for each, given in ((t, g) for t, g in zip(pairing.targets, pairs.targets, strict=True)):
-        units = str(given.attrs.get("units", ""))
-        if differ(units, each.attrs.get("units", "")):
-            raise InputError(
-                f"{printable(each.name)} is in {printable(units)}, {shown} gives {printable(each.attrs['units'])}"
-            )
-    for aim, same in zip(pairing.targets, first.targets, strict=True):
-        if aim.partner != same.partner:
-            refined, instead = (printable(name or "no variable") for name in (aim.partner, same.partner))
+    for target, same in zip(pairing.targets, first.targets, strict=True):
+        if target.partner != same.partner:
+            refined, instead = (printable(name or "no variable") for name in (target.partner, same.partner))
             raise InputError(f"{shown} refines {refined}, the first model {instead}: evaluate each for itself")
+
+
+def _check_predictors(shown: str, pairing: Pairing, pairs: Pairs) -> None:
+    """Refuse a model of predictors on another resolution, or in other units than those of the first model."""
+    headers = {str(predictor.name): predictor for predictor in pairs.predictors}
     for predictor in pairing.predictors:
-        (given,) = (g for g in pairs.predictors if g.name == predictor.name)
-        found = pairs.spacing[predictor.name], pairs.outside[predictor.name]
-        match_predictor(predictor, given.attrs, *found, shown)
-        if differ(given.attrs.get("units", ""), predictor.units):  # values were read in the first model's
+        attrs = headers[predictor.name].attrs
+        match_predictor(predictor, attrs, pairs.spacing[predictor.name], pairs.outside[predictor.name], shown)
+        if differ(attrs.get("units", ""), predictor.units):  # values were read in the first model's
             words = f"{shown} takes {printable(predictor.name)} in {printable(predictor.units)}"
-            raise InputError(f"{words}, the first model in {printable(given.attrs['units'])}: evaluate each for itself")
+            raise InputError(f"{words}, the first model in {printable(attrs['units'])}: evaluate each for itself")
 
 
 def _names(loaded: Sequence[Checkpoint]) -> list[str]:
@@ -231,12 +256,12 @@ def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
         target.name,
         target.attrs.get("units", ""),
         domain.factor,
-        domain.y * pairs.place.scale[0],
-        domain.x * pairs.place.scale[1],
+        domain.y * pairs.frame.scale[0],
+        domain.x * pairs.frame.scale[1],
         extent,
         np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None,
         wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if rains else None,
-        pairs.place.crs,
+        pairs.frame.crs,
     )
     names = tuple(model.name for model in models)
     return Comparer(subject, models=names, times=len(pairs.dates), show=liveliest)

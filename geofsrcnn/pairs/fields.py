@@ -17,7 +17,7 @@ from geofsrcnn.cf.grid import CFGrid, find_grid
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.pairs.dimensions import is_member, split_levels
-from geofsrcnn.pairs.places import Frame, frame_of, transform_axes
+from geofsrcnn.pairs.frames import Frame, frame_of, transform_axes
 from geofsrcnn.pairs.quantities import convert, unit_conversion
 from geofsrcnn.pairs.times import TimeAxis, bounds_name, is_time_index, time_axis
 
@@ -39,7 +39,7 @@ class Fields:
         Dimension of times.
     shown : str
         Where it comes from, for messages.
-    place : Frame
+    frame : Frame
         CRS and units of its coordinates.
     member : str, optional
         Dimension of the members of an ensemble.
@@ -51,7 +51,7 @@ class Fields:
     grid: CFGrid
     time: str | None
     shown: str
-    place: Frame = field(default_factory=Frame)
+    frame: Frame = field(default_factory=Frame)
     member: str | None = None
     parents: dict[str, str] = field(default_factory=dict)
 
@@ -87,8 +87,8 @@ class Fields:
         """Between rows and between columns, at the middle; 0 where unknown."""
         steps = []
         for name in (self.grid.y_coordinate, self.grid.x_coordinate):
-            places = np.zeros(0) if name is None else self.dataset[name].to_numpy().astype(np.float64).ravel()
-            steps.append(float(np.median(np.abs(np.diff(places)))) if len(places) > 1 else 0.0)
+            values = np.zeros(0) if name is None else self.dataset[name].to_numpy().astype(np.float64).ravel()
+            steps.append(float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0)
         return steps[0], steps[1]
 
     def at(self, name: str, times: Sequence[int], member: int = 0) -> xr.DataArray:
@@ -137,10 +137,10 @@ def find_fields(
     spare = {dim for dim in left if dim not in members}
     if spare or len(times) > 1 or len(members) > 1:
         raise InputError(_spare_dimensions(dataset, shown, sorted(spare or set(times if len(times) > 1 else members))))
-    place = frame_of(dataset, grid)
+    frame = frame_of(dataset, grid)
     dataset = dataset.isel({dim: 0 for dim in others if dim not in (*times, *members)}, drop=True)
     return Fields(
-        dataset, grid, times[0] if times else None, shown, place, members[0] if members else None, dict(parents or {})
+        dataset, grid, times[0] if times else None, shown, frame, members[0] if members else None, dict(parents or {})
     )
 
 
@@ -172,9 +172,9 @@ def _join_group(group: list[Fields]) -> Fields:
     if any(fields.time is None for fields in group):
         raise InputError(f"several files have {names}, and no times to tell them apart: leave one out")
     for fields in group[1:]:
-        if transform_axes(*places_of(first), first.place, fields.place, (first.shown, fields.shown)) is not None:
+        if transform_axes(*coordinates_of(first), first.frame, fields.frame, (first.shown, fields.shown)) is not None:
             raise InputError(f"{fields.shown} and {first.shown} have {names} in other CRS: bring them onto one grid")
-        for mine, its in zip(places_of(fields), places_of(first), strict=True):
+        for mine, its in zip(coordinates_of(fields), coordinates_of(first), strict=True):
             if not same_places(mine, its):
                 words = f"{fields.shown} and {first.shown} have {names} on other grids"
                 raise InputError(f"{words}: bring them onto one, or leave one out")
@@ -197,7 +197,7 @@ def _join_group(group: list[Fields]) -> Fields:
     except (TypeError, ValueError) as error:
         raise InputError(f"times of {group[0].shown} and {group[1].shown} do not go together: {error}") from error
     shown = f"{group[0].shown} and {len(group) - 1} more"
-    return Fields(whole, first.grid, first.time, shown, first.place, first.member, first.parents)
+    return Fields(whole, first.grid, first.time, shown, first.frame, first.member, first.parents)
 
 
 def _part(fields: Fields, first: Fields) -> xr.Dataset:
@@ -215,7 +215,7 @@ def _part(fields: Fields, first: Fields) -> xr.Dataset:
     return part
 
 
-def places_of(fields: Fields) -> tuple[Array, Array]:
+def coordinates_of(fields: Fields) -> tuple[Array, Array]:
     """Coordinates of rows and columns."""
     y, x = (
         np.arange(fields.dataset.sizes[dim]) if name is None else fields.dataset[name].to_numpy().astype(np.float64)

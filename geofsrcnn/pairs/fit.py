@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.pairs.pairing import (
@@ -35,14 +34,16 @@ SAME_MEANS = 1e-3
 """Difference of block means and coarse values, of the truth's standard deviation, up to which they are the same."""
 
 
-def fit(pairs: Pairs, first: Array, spec: PairsSpec, static: tuple[Array, list[str]], members: int = 1) -> Pairing:
-    """Fit all constants around the network to the first part of the times.
+def fit(
+    pairs: Pairs, training_period: Mask, spec: PairsSpec, static: tuple[Array, list[str]], members: int = 1
+) -> Pairing:
+    """Fit all constants around the network to the times of the training period.
 
     Parameters
     ----------
     pairs : Pairs
         All times.
-    first : ndarray (time,) of bool
+    training_period : ndarray (time,) of bool
         Those to fit on.
     spec : PairsSpec
         What is made of them.
@@ -56,15 +57,15 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, static: tuple[Array, list[s
     UsageError, InputError
         If a name is not there, a target has too few values, or nothing is left to learn.
     """
-    known, aims = ([str(each.name) for each in some] for some in (pairs.predictors, pairs.targets))
-    refuse_unknown("predictor", "transforms", spec.transforms, known)
-    refuse_unknown("target", "limits", spec.limits, aims)
-    refuse_unknown("target", "weights", spec.weights, aims)
-    predictors = [_fit_predictor(pairs, i, first, spec) for i in range(len(known))]
-    targets = [_fit_target(pairs, k, predictors, first, spec) for k in range(len(aims))]
+    predictor_names, target_names = ([str(each.name) for each in some] for some in (pairs.predictors, pairs.targets))
+    refuse_unknown("predictor", "transforms", spec.transforms, predictor_names)
+    refuse_unknown("target", "limits", spec.limits, target_names)
+    refuse_unknown("target", "weights", spec.weights, target_names)
+    predictors = [_fit_predictor(pairs, i, training_period, spec) for i in range(len(predictor_names))]
+    targets = [_fit_target(pairs, k, predictors, training_period, spec) for k in range(len(target_names))]
     layers, names = static
     standard = np.stack([Normalizer.fit([layer]).encode(layer) for layer in layers]) if len(layers) else layers
-    dates = [pairs.dates[i] for i in np.nonzero(first)[0]]
+    dates = [pairs.dates[i] for i in np.nonzero(training_period)[0]]
     return Pairing(
         pairs.domain,
         predictors,
@@ -74,24 +75,26 @@ def fit(pairs: Pairs, first: Array, spec: PairsSpec, static: tuple[Array, list[s
         tuple(names),
         (min(dates), max(dates)),
         members,
-        pairs.place,
+        pairs.frame,
     )
 
 
-def _fit_predictor(pairs: Pairs, i: int, first: Array, spec: PairsSpec) -> Predictor:
+def _fit_predictor(pairs: Pairs, i: int, training_period: Mask, spec: PairsSpec) -> Predictor:
     name, attrs = str(pairs.predictors[i].name), pairs.predictors[i].attrs
-    values = (pairs.coarse[times, i] for times in pairs.blocks(first))
+    values = (pairs.coarse[times, i] for times in pairs.blocks(training_period))
     return Predictor(
         name,
         str(attrs.get("units", "")),
         Normalizer.fit(values, transform=spec.transforms.get(name, "none")),
-        _span(pairs.coarse[times, i] for times in pairs.blocks(first)),
+        _span(pairs.coarse[times, i] for times in pairs.blocks(training_period)),
         pairs.spacing.get(name, (0.0, 0.0)),
         pairs.outside.get(name, 0.0),
     )
 
 
-def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Array, spec: PairsSpec) -> Target:
+def _fit_target(
+    pairs: Pairs, k: int, predictors: Sequence[Predictor], training_period: Mask, spec: PairsSpec
+) -> Target:
     name, attrs, i = str(pairs.targets[k].name), pairs.targets[k].attrs, pairs.partner[k]
     partner = None if i is None else predictors[i]
     units = str(attrs.get("units", ""))
@@ -105,7 +108,7 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
     if conserving in ("mean", "area") and conversion is None:
         words = f"target {printable(name)} has no partner in units that can be converted"
         raise UsageError(f"{words}: its block means cannot be kept, use conserving='none'")
-    baselines, stds = _fit_baselines(pairs, k, first, conversion)
+    baselines, stds = _fit_baselines(pairs, k, training_period, conversion)
     base = CLIMATOLOGY if partner is None else CORRECTION if spec.base == "correction" else REGRESSION
     if not (stds[base] > 0).any():
         if partner is not None and (stds[CLIMATOLOGY] > 0).any():
@@ -114,7 +117,7 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
         words = f"target {printable(name)} has no cell with {FEWEST} values that differ"
         raise InputError(f"{words} among the times to fit on: take a later day, or another variable")
     if conserving == "auto":
-        conserving = "none" if conversion is None else find_conserved(pairs, k, first)
+        conserving = "none" if conversion is None else find_conserved(pairs, k, training_period)
     return Target(
         name,
         {key: str(attrs[key]) for key in TEXTS if key in attrs},
@@ -128,13 +131,13 @@ def _fit_target(pairs: Pairs, k: int, predictors: Sequence[Predictor], first: Ar
 
 
 def _fit_baselines(
-    pairs: Pairs, k: int, first: Array, conversion: tuple[float, float] | None
+    pairs: Pairs, k: int, training_period: Mask, conversion: tuple[float, float] | None
 ) -> tuple[dict[str, tuple[Array, Array]], dict[str, Array]]:
     """Fit each baseline of a target: slopes and offsets, and the standard deviation of what it leaves.
 
     Parameters
     ----------
-    pairs, k, first
+    pairs, k, training_period
         As for `fit`, and which target.
     conversion : tuple of float, optional
         Scale and offset from the partner's units to the target's; None where they are not known, or there is no
@@ -148,7 +151,7 @@ def _fit_baselines(
         if (name == CORRECTION and conversion is None) or (name == REGRESSION and pairs.partner[k] is None):
             continue
         cells = CellRegression(shape)
-        for times in pairs.blocks(first):
+        for times in pairs.blocks(training_period):
             cells.add(None if name == CLIMATOLOGY else pairs.partners[times, k], pairs.fine[times, k])
         slope, offset, stds[name] = cells.solve(FEWEST, slopes.get(name))
         baselines[name] = slope, offset
@@ -165,7 +168,7 @@ def _span(blocks: Iterable[Array]) -> tuple[float, float]:
     return low, high
 
 
-def score_baselines(pairs: Pairs, pairing: Pairing, chosen: Array) -> dict[str, dict[str, float]]:
+def score_baselines(pairs: Pairs, pairing: Pairing, chosen: Mask) -> dict[str, dict[str, float]]:
     """Return the RMSE of baselines on the chosen times, by target: see `geofsrcnn.pairs.pairing.BASELINES`."""
     found: dict[str, dict[str, Errors]] = {target.name: {} for target in pairing.targets}
     for times in pairs.blocks(chosen):
@@ -191,21 +194,21 @@ def apply_baselines(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dic
     return found
 
 
-def find_scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> npt.NDArray[np.bool_]:
+def find_scored(pairs: Pairs, pairing: Pairing, k: int, times: Array) -> Mask:
     """Return the cells ``(time, Y, X)`` of a target that can be scored."""
-    where: npt.NDArray[np.bool_] = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].std)
+    where: Mask = np.isfinite(pairs.fine[times, k]) & np.isfinite(pairing.targets[k].std)
     return where & np.isfinite(pairs.partners[times, k]) if pairing.targets[k].partner is not None else where
 
 
-def draw_times(first: Array, size: int, seed: int, step: int) -> Array:
+def draw_times(training_period: Mask, size: int, seed: int, step: int) -> Array:
     """Draw the indexes of a step's times; each time once in an epoch, in an order that seed and epoch decide."""
-    times = np.nonzero(first)[0]
-    epoch, place = divmod(step, max(1, len(times) // size))
+    times = np.nonzero(training_period)[0]
+    epoch, batch = divmod(step, max(1, len(times) // size))
     order = np.random.default_rng([seed, epoch]).permutation(times)
-    return order[place * size : (place + 1) * size]
+    return order[batch * size : (batch + 1) * size]
 
 
-def find_conserved(pairs: Pairs, k: int, chosen: Array) -> str:
+def find_conserved(pairs: Pairs, k: int, chosen: Mask) -> str:
     """Find which block means of a target are its coarse values, within a thousandth of their standard deviation.
 
     Returns

@@ -17,7 +17,7 @@ from geofsrcnn.grids.fine import Domain
 from geofsrcnn.grids.longitude import columns_near, move_near, unwrap
 from geofsrcnn.grids.mesh import vectors_of
 from geofsrcnn.pairs.fields import Fields
-from geofsrcnn.pairs.places import Frame, transform_axes, transform_points
+from geofsrcnn.pairs.frames import Frame, transform_axes, transform_points
 
 
 def domain_of(fine: Fields, factor: int) -> Domain:
@@ -28,7 +28,7 @@ def domain_of(fine: Fields, factor: int) -> Domain:
     InputError
         If it has no coordinates of one dimension.
     """
-    grid, is_longitude = fine.grid, fine.place.is_geographic
+    grid, is_longitude = fine.grid, fine.frame.is_geographic
     y, x = axis_values(fine.dataset, grid, f"the grid of {fine.shown}")
     return Domain(y, unwrap(x) if is_longitude else x, factor, (grid.y, grid.x), is_longitude)
 
@@ -47,8 +47,8 @@ def axis_values(holder: xr.Dataset | xr.DataArray, grid: CFGrid, shown: str) -> 
     return y, x
 
 
-def regrid(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Array, x: Array) -> Array:
-    """A field ``(..., y, x)`` at rows and columns of another place; see `interpolate`.
+def regrid(field: xr.DataArray, grid: CFGrid, frames: tuple[Frame, Frame], y: Array, x: Array) -> Array:
+    """A field ``(..., y, x)`` at rows and columns of another frame; see `interpolate`.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ def regrid(field: xr.DataArray, grid: CFGrid, places: tuple[Frame, Frame], y: Ar
         Its last two dimensions are the grid's.
     grid : CFGrid
         Of the field.
-    places : tuple of Frame
+    frames : tuple of Frame
         Of the field, and of what is wanted.
     y, x : ndarray
         Where it is wanted.
     """
-    own, there = places
+    own, there = frames
     moved = transform_axes(y, x, there, own)
     if moved is None:
         return interpolate(field, grid, y, x, is_longitude=there.is_geographic)
@@ -92,8 +92,8 @@ def _locate(
     """Find where points ``(i, j)`` lie between rising rows and columns, and the order that makes these rise."""
     known = np.isfinite(y) & np.isfinite(x)
     if not known.any():
-        raise InputError("no place of the fine grid lies within the CRS of the coarse one: check both")
-    y, x = np.where(known, y, y[known][0]), np.where(known, x, x[known][0])  # any place: `regrid` leaves these out
+        raise InputError("no cell of the fine grid lies within the CRS of the coarse one: check both")
+    y, x = np.where(known, y, y[known][0]), np.where(known, x, x[known][0])  # any point: `regrid` leaves these out
     order = np.argsort(rows), np.argsort(columns)
     rising = columns[order[1]]
     if is_longitude:
@@ -146,19 +146,19 @@ def interpolate(field: xr.DataArray, grid: CFGrid, y: Array, x: Array, *, is_lon
 
 @dataclass(frozen=True)
 class _Line:
-    """Where places lie between known ones along an axis: after `low`, by a share of the step to the next."""
+    """Where coordinates lie between known ones along an axis: after `low`, by a share of the step to the next."""
 
     low: npt.NDArray[np.int64]
     share: Array
 
     @classmethod
-    def at(cls, known: Array, places: Array) -> _Line:
-        """Beyond the ends, at the end; within a millionth of a known place, there."""
+    def at(cls, known: Array, wanted: Array) -> _Line:
+        """Beyond the ends, at the end; within a millionth of a known one, there."""
         if len(known) == 1:
-            return cls(np.zeros(places.shape, np.int64), np.zeros(places.shape))
-        at = np.clip(places, known[0], known[-1])
-        low = np.clip(np.searchsorted(known, at, side="right") - 1, 0, len(known) - 2)
-        share = (at - known[low]) / (known[low + 1] - known[low])
+            return cls(np.zeros(wanted.shape, np.int64), np.zeros(wanted.shape))
+        inside = np.clip(wanted, known[0], known[-1])
+        low = np.clip(np.searchsorted(known, inside, side="right") - 1, 0, len(known) - 2)
+        share = (inside - known[low]) / (known[low + 1] - known[low])
         return cls(low, np.where(np.abs(share - np.rint(share)) < 1e-6, np.rint(share), share))
 
     def interpolate(self, values: Array, axis: int) -> Array:
@@ -170,7 +170,7 @@ class _Line:
         return result
 
     def nearest(self, values: Array, axis: int) -> Array:
-        """Take the values of the nearest known places along an axis."""
+        """Take the values that are nearest along an axis."""
         result: Array = np.take(values, self._nearest_index(values.shape[axis]), axis)
         return result
 
@@ -193,7 +193,7 @@ class _Line:
         return np.minimum(self.low + (self.share > 0.5), size - 1)
 
 
-def average(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame] | None = None) -> Array:
+def average(field: xr.DataArray, grid: CFGrid, domain: Domain, frames: tuple[Frame, Frame] | None = None) -> Array:
     """A field ``(y, x)`` as means over the cells of the padded fine grid; interpolated where it is the coarser one.
 
     A cell counts where its middle lies.
@@ -206,12 +206,12 @@ def average(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Fra
         Of the field.
     domain : Domain
         The fine grid.
-    places : tuple of Frame, optional
+    frames : tuple of Frame, optional
         Of the field and of the fine grid; the same if not given.
     """
-    places = places or (Frame(), Frame())
-    if transform_axes(domain.y, domain.x, places[1], places[0]) is not None:
-        return _average_elsewhere(field, grid, domain, places)
+    frames = frames or (Frame(), Frame())
+    if transform_axes(domain.y, domain.x, frames[1], frames[0]) is not None:
+        return _average_transformed(field, grid, domain, frames)
     near = domain.pad(interpolate(field, grid, domain.y, domain.x, is_longitude=domain.is_longitude))
     y, x = axis_values(field, grid, printable(field.name))
     rows = _cells(y, domain.y, is_longitude=False)
@@ -231,27 +231,27 @@ def _count(total: Array, count: Array, values: Array, cells: Sequence[npt.NDArra
 
 
 BLOCK = 2**20
-"""Cells of another CRS whose places are found together."""
+"""Cells of another CRS that are transformed together."""
 
 FINER = 0.5
 """Share of the fine cells with a cell of a static field in them from which on that is taken for the finer one."""
 
 
-def _average_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places: tuple[Frame, Frame]) -> Array:
+def _average_transformed(field: xr.DataArray, grid: CFGrid, domain: Domain, frames: tuple[Frame, Frame]) -> Array:
     """Average a field in another CRS as `average` does, some rows after the other."""
-    moved = transform_axes(domain.y, domain.x, places[1], places[0])
+    moved = transform_axes(domain.y, domain.x, frames[1], frames[0])
     assert moved is not None
     rows, columns = axis_values(field, grid, printable(field.name))
-    outside = ~_covered(rows, columns, moved, is_longitude=places[0].is_geographic)
-    interpolated = domain.pad(np.where(outside, np.nan, regrid(field, grid, places, domain.y, domain.x)))
+    outside = ~_covered(rows, columns, moved, is_longitude=frames[0].is_geographic)
+    interpolated = domain.pad(np.where(outside, np.nan, regrid(field, grid, frames, domain.y, domain.x)))
     near_rows = np.nonzero(_reached(rows, moved[0]))[0]
-    near_columns = np.ones(len(columns), bool) if places[0].is_geographic else _reached(columns, moved[1])
+    near_columns = np.ones(len(columns), bool) if frames[0].is_geographic else _reached(columns, moved[1])
     columns, values = columns[near_columns], field.to_numpy()[:, near_columns]
     total, count = np.zeros(domain.padded), np.zeros(domain.padded)
     for start in range(0, len(near_rows), step := max(1, BLOCK // max(1, len(columns)))):
         some = near_rows[start : start + step]
         all_rows, all_columns = np.meshgrid(rows[some], columns, indexing="ij")
-        y, x = transform_points(all_rows, all_columns, *places)
+        y, x = transform_points(all_rows, all_columns, *frames)
         known = np.isfinite(y)
         i = _cells(np.where(known, y, np.inf), domain.y, is_longitude=False)  # infinity lies in no cell
         j = _cells(np.where(known, x, domain.x[0]), domain.x, is_longitude=domain.is_longitude)
@@ -265,7 +265,7 @@ def _average_elsewhere(field: xr.DataArray, grid: CFGrid, domain: Domain, places
 
 
 def _reached(known: Array, wanted: Array) -> npt.NDArray[np.bool_]:
-    """Tell which places lie within the cells around others ``(i, j)``, or beside them."""
+    """Tell which coordinates lie within the cells around points ``(i, j)``, or beside them."""
     cell = max(float(np.nanmax(np.abs(np.diff(wanted, axis=axis)))) for axis in (0, 1))
     spare = cell + (2 * float(np.abs(np.diff(known)).max()) if len(known) > 1 else 0.0)
     low, high = np.nanmin(wanted), np.nanmax(wanted)
@@ -284,28 +284,28 @@ def _covered(rows: Array, columns: Array, points: tuple[Array, Array], *, is_lon
         return result & _within_cells(rows, y) & _within_cells(columns, x)
 
 
-def _within_cells(axis: Array, places: Array) -> npt.NDArray[np.bool_]:
-    """Tell which places lie within the cells of an axis, which reach half a step beyond its ends."""
+def _within_cells(axis: Array, coordinates: Array) -> npt.NDArray[np.bool_]:
+    """Tell which coordinates lie within the cells of an axis, which reach half a step beyond its ends."""
     first, last = float(axis.min()), float(axis.max())
     half = (last - first) / max(len(axis) - 1, 1) / 2
-    result: npt.NDArray[np.bool_] = (places >= first - half) & (places <= last + half)
+    result: npt.NDArray[np.bool_] = (coordinates >= first - half) & (coordinates <= last + half)
     return result
 
 
-def share_outside(fields: Fields, domain: Domain, place: Frame) -> float:
+def share_outside(fields: Fields, domain: Domain, frame: Frame) -> float:
     """Return the share of a domain's cells, of coordinates in a frame, whose centers lie beyond the cells of a grid."""
     rows, columns = axis_values(fields.dataset, fields.grid, fields.shown)
-    moved = transform_axes(domain.y, domain.x, place, fields.place)
+    moved = transform_axes(domain.y, domain.x, frame, fields.frame)
     if moved is not None:
-        return float(1 - _covered(rows, columns, moved, is_longitude=fields.place.is_geographic).mean())
+        return float(1 - _covered(rows, columns, moved, is_longitude=fields.frame.is_geographic).mean())
     if domain.is_longitude:
         columns = move_near(columns, domain.x.mean())
     return float(1 - _within_cells(rows, domain.y).mean() * _within_cells(columns, domain.x).mean())
 
 
-def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, float]:
+def steps_over(fields: Fields, domain: Domain, frame: Frame) -> tuple[float, float]:
     """Return the median cells of a grid from a fine row to the next, and from a fine column to the next."""
-    moved = transform_axes(domain.y, domain.x, place, fields.place)
+    moved = transform_axes(domain.y, domain.x, frame, fields.frame)
     cell_y, cell_x = fields.spacing
     if moved is None:
         fine_y, fine_x = (float(np.median(np.abs(np.diff(axis)))) for axis in (domain.y, domain.x))
@@ -313,7 +313,7 @@ def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, flo
     found = []
     for axis in (0, 1):
         step_y, step_x = (np.abs(np.diff(each, axis=axis)) for each in moved)
-        if fields.place.is_geographic:
+        if fields.frame.is_geographic:
             step_x = np.minimum(step_x, np.abs(360 - step_x))  # the shorter way around
         rows = step_y / cell_y if cell_y else 0 * step_y
         columns = step_x / cell_x if cell_x else 0 * step_x
@@ -322,7 +322,7 @@ def steps_over(fields: Fields, domain: Domain, place: Frame) -> tuple[float, flo
 
 
 def degrees_apart(coarse: Fields, fine: Fields) -> float | None:
-    """Return how far apart places with the same coordinates are on the globe, in coarse cells, at most.
+    """Return how far apart points of the same coordinates are on the globe, in coarse cells, at most.
 
     By latitudes and longitudes of two dimensions, where both have some; None where one has none, or they do not meet.
     """
@@ -350,19 +350,19 @@ def _vectors(fields: Fields) -> xr.DataArray | None:
     if any(each.ndim != 2 for each in angles):
         return None
     latitude, longitude = (each.transpose(grid.y, grid.x).to_numpy().astype(np.float64) for each in angles)
-    places = {name: fields.dataset[name] for name in (grid.y_coordinate, grid.x_coordinate) if name is not None}
+    axes = {name: fields.dataset[name] for name in (grid.y_coordinate, grid.x_coordinate) if name is not None}
     vectors = np.moveaxis(vectors_of(latitude, longitude), -1, 0)
-    return xr.DataArray(vectors, places, ("part", grid.y, grid.x), "places")
+    return xr.DataArray(vectors, axes, ("part", grid.y, grid.x), "vectors")
 
 
-def _cells(places: Array, axis: Array, *, is_longitude: bool) -> npt.NDArray[np.int64]:
-    """Find the fine row or column that each place lies in; -1 for none."""
+def _cells(coordinates: Array, axis: Array, *, is_longitude: bool) -> npt.NDArray[np.int64]:
+    """Find the fine row or column that each coordinate lies in; -1 for none."""
     if is_longitude:
-        places = move_near(places, axis.mean())
+        coordinates = move_near(coordinates, axis.mean())
     edges = axis_of(axis, longitude=is_longitude).edges
     falling = axis[0] > axis[-1]
     lows, highs = (edges[::-1, 1], edges[::-1, 0]) if falling else (edges[:, 0], edges[:, 1])
-    index = np.searchsorted(lows, places, side="right") - 1
-    inside = (index >= 0) & (places < highs[np.maximum(index, 0)])
+    index = np.searchsorted(lows, coordinates, side="right") - 1
+    inside = (index >= 0) & (coordinates < highs[np.maximum(index, 0)])
     index = len(axis) - 1 - index if falling else index
     return np.where(inside, index, -1)

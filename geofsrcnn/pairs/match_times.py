@@ -110,11 +110,11 @@ def common_times(all_fields: Sequence[Fields]) -> list[list[int]]:
         if not all_differ(fields.dates, PARTS[fields.step]):
             raise InputError(f"times of {fields.shown} repeat: take one of each")
     length = PARTS[common_step(timed)]
-    places = [{date[:length]: i for i, date in enumerate(fields.dates)} for fields in timed]
-    shared = [date[:length] for date in timed[0].dates if all(date[:length] in place for place in places)]
+    positions = [{date[:length]: i for i, date in enumerate(fields.dates)} for fields in timed]
+    shared = [date[:length] for date in timed[0].dates if all(date[:length] in known for known in positions)]
     if not shared:
         raise InputError(f"no time is in all of the files: {_not_shared(timed, length)}")
-    indexes = iter([[place[date] for date in shared] for place in places])
+    indexes = iter([[known[date] for date in shared] for known in positions])
     return [next(indexes) if fields.time is not None else [] for fields in all_fields]
 
 

@@ -12,7 +12,8 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.networks.catalog import PAIRING, Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section
-from geofsrcnn.pairs.pairing import Pairing, member_count, pack, shapes, unpack
+from geofsrcnn.pairs.pairing import Pairing
+from geofsrcnn.pairs.section import member_count, pack, shapes, unpack
 
 
 def section_of(pairing: Pairing) -> dict[str, Section]:

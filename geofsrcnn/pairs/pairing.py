@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from geofsrcnn._types import Array
-from geofsrcnn.cf.dates import Date, parse_day
-from geofsrcnn.errors import ConfigError
+from geofsrcnn.cf.dates import Date
 from geofsrcnn.grids.fine import Domain
-from geofsrcnn.options import FACTORS
-from geofsrcnn.pairs.places import GLOBE, Frame
-from geofsrcnn.pairs.quantities import unit_conversion
-from geofsrcnn.pairs.spec import MAX_MEMBERS
+from geofsrcnn.pairs.frames import Frame
 from geofsrcnn.pairs.statistics import unshuffle, with_means
 from geofsrcnn.values.normalize import Normalizer
 
@@ -142,7 +136,7 @@ class Pairing:
         First and last day that was fitted on.
     members : int
         Networks whose mean is the result.
-    place : Frame
+    frame : Frame
         CRS and units of the fine grid's coordinates.
     """
 
@@ -154,7 +148,7 @@ class Pairing:
     static_names: Sequence[str]
     fitted: tuple[Date, Date]
     members: int
-    place: Frame
+    frame: Frame
 
     @property
     def factor(self) -> int:
@@ -172,7 +166,7 @@ class Pairing:
         return len(self.predictors) + len(self.static_predictors) * self.factor**2 + 2 * self.calendar
 
     def partner(self, target: Target) -> int | None:
-        """The place of a target's partner among the predictors."""
+        """The index of a target's partner among the predictors; None without one."""
         return None if target.partner is None else [p.name for p in self.predictors].index(target.partner)
 
     def bases(self, partners: Array) -> Array:
@@ -235,147 +229,3 @@ class Pairing:
             season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
             parts.append(np.broadcast_to(season[:, :, None, None], (times, 2, rows, columns)))
         return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def pack(pairing: Pairing) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]:
-    """A pairing as plain values and arrays without NaN, for a checkpoint."""
-    domain = pairing.domain
-    words = {
-        "y": domain.y.tolist(),
-        "x": domain.x.tolist(),
-        "factor": domain.factor,
-        "names": list(domain.names),
-        "turning": domain.is_longitude,
-        "predictors": [
-            {
-                "name": p.name,
-                "units": p.units,
-                "transform": p.normalizer.transform,
-                "mean": float(p.normalizer.mean),
-                "spread": float(p.normalizer.std),
-                "span": [float(end) for end in p.span],
-                "spacing": [float(step) for step in p.spacing],
-                "outside": float(p.outside),
-            }
-            for p in pairing.predictors
-        ],
-        "targets": [
-            {
-                "name": t.name,
-                "attrs": t.attrs,
-                "partner": t.partner,
-                "base": t.base,
-                "lines": sorted(t.baselines),
-                "conserving": t.conserving,
-                "limits": [None if np.isinf(end) else float(end) for end in t.limits],
-            }
-            for t in pairing.targets
-        ],
-        "statics": list(pairing.static_names),
-        "calendar": pairing.calendar,
-        "fitted": [str(day) for day in pairing.fitted],
-        "members": pairing.members,
-        **({} if pairing.place.is_globe else {"crs": pairing.place.crs, "scale": list(pairing.place.scale)}),
-    }
-    zeros = np.zeros(domain.padded)
-    arrays: dict[str, Array] = {}
-    for name, (baseline, part) in _CELLS.items():
-        cells = [t.baselines.get(baseline, (zeros, zeros))[part] for t in pairing.targets]
-        arrays[name] = np.stack([np.nan_to_num(each) for each in cells])
-    arrays["spread"], arrays["known"] = np.nan_to_num(pairing.std), np.isfinite(pairing.std)
-    arrays["statics"] = pairing.static_predictors
-    return words, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-
-
-_CELLS = {
-    "climatology": (CLIMATOLOGY, 1),
-    "correction": (CORRECTION, 1),
-    "slope": (REGRESSION, 0),
-    "offset": (REGRESSION, 1),
-}
-"""Arrays of a checkpoint: of which baseline they are the slope (0) or offset (1)."""
-
-
-def shapes(words: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays that go with the words of a card; none without words."""
-    if not words:
-        return {}
-    rows, columns = _domain(words).padded
-    cells = {name: (len(words["targets"]), rows, columns) for name in (*_CELLS, "spread", "known")}
-    return {**cells, "statics": (len(words["statics"]), rows, columns)}
-
-
-def member_count(words: dict[str, Any]) -> int:
-    """Networks that go with the words of a card; one without words."""
-    count = int(words["members"]) if words else 1
-    if not 1 <= count <= MAX_MEMBERS:
-        raise ConfigError("members that cannot be")
-    return count
-
-
-def unpack(words: dict[str, Any], arrays: dict[str, Array]) -> Pairing:
-    """The pairing that `pack` has taken apart."""
-    cells = {
-        name: np.where(arrays["known"] > 0, arrays[name], np.nan).astype(np.float64) for name in (*_CELLS, "spread")
-    }
-    one = np.ones(cells["spread"].shape[1:])
-    predictors = [
-        Predictor(
-            str(p["name"]),
-            str(p["units"]),
-            Normalizer(np.asarray(float(p["mean"])), np.asarray(float(p["spread"])), str(p["transform"])),
-            (float(p["span"][0]), float(p["span"][1])),
-            (float(p["spacing"][0]), float(p["spacing"][1])),
-            float(p["outside"]),
-        )
-        for p in words["predictors"]
-    ]
-    targets = []
-    for k, t in enumerate(words["targets"]):
-        low, high = (d if end is None else float(end) for end, d in zip(t["limits"], (-np.inf, np.inf), strict=True))
-        attrs = {str(key): str(value) for key, value in t["attrs"].items()}
-        if t["partner"] is not None and t["partner"] not in {p.name for p in predictors}:
-            raise ConfigError(f"no predictor {t['partner']}")
-        (units,) = {p.units for p in predictors if p.name == t["partner"]} or {""}
-        scale, shift = unit_conversion(str(t["name"]), attrs, units, attrs.get("units", "")) or (1.0, 0.0)
-        every = {
-            CLIMATOLOGY: (0 * one, cells["climatology"][k]),
-            BILINEAR: (scale * one, shift * one),
-            CORRECTION: (scale * one, cells["correction"][k]),
-            REGRESSION: (cells["slope"][k], cells["offset"][k]),
-        }
-        if t["base"] not in t["lines"]:
-            raise ConfigError(f"no base {t['base']}")
-        chosen = {str(name): every[name] for name in t["lines"]}
-        kept = str(t["conserving"])
-        if kept not in CONSERVING:
-            raise ConfigError(f"conserving that is not known, {kept}")
-        if kept != "none" and BILINEAR not in chosen:
-            raise ConfigError("conserving without a partner in the same units")
-        std = cells["spread"][k]
-        targets.append(Target(str(t["name"]), attrs, t["partner"], chosen, str(t["base"]), std, (low, high), kept))
-    names = tuple(map(str, words["statics"]))
-    first, last = (parse_day(str(day)) for day in words["fitted"])
-    if first is None or last is None:
-        raise ConfigError("days that cannot be")
-    members = member_count(words)
-    calendar = bool(words["calendar"])
-    place = Frame(GLOBE)
-    if "crs" in words:
-        y, x = (float(each) for each in words["scale"])
-        place = Frame(str(words["crs"]), (y, x))
-        if not place.is_valid:
-            raise ConfigError("a CRS that cannot be")
-    elif not words["turning"]:
-        place = Frame()
-    statics = arrays["statics"]
-    return Pairing(_domain(words), predictors, targets, statics, calendar, names, (first, last), members, place)
-
-
-def _domain(words: dict[str, Any]) -> Domain:
-    y, x = (np.asarray(words[name], np.float64) for name in ("y", "x"))
-    factor = int(words["factor"])
-    if y.ndim != 1 or x.ndim != 1 or min(len(y), len(x)) < 2 or factor not in FACTORS:
-        raise ConfigError("coordinates or factor that cannot be")
-    rows, columns = map(str, words["names"])
-    return Domain(y, x, factor, (rows, columns), bool(words["turning"]))

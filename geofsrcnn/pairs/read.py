@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.cf.dates import Date, Step, day_of_year
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable, warn
@@ -25,10 +25,10 @@ from geofsrcnn.grids.axis import same_places
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.pairs.dimensions import select_names
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK, Fields, fields_of, join_fields
+from geofsrcnn.pairs.frames import Frame, check_known, transform_axes
 from geofsrcnn.pairs.interpolate import average, degrees_apart, domain_of, regrid, share_outside, steps_over
 from geofsrcnn.pairs.match import NOWHERE
 from geofsrcnn.pairs.match_times import common_step, common_times
-from geofsrcnn.pairs.places import Frame, check_known, transform_axes
 from geofsrcnn.pairs.quantities import convert, unit_conversion
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods", "units_metadata")
@@ -61,7 +61,7 @@ class Pairs:
         Place of each target's partner among the predictors.
     margin : int
         Coarse cells around the grid in `coarse`.
-    place : Frame
+    frame : Frame
         CRS and units of the fine grid's coordinates.
     outside : dict of str to float
         Share of the fine cells that lie beyond a predictor's grid, where its edge values stand.
@@ -81,7 +81,7 @@ class Pairs:
     targets: list[xr.DataArray]
     partner: list[int | None]
     margin: int
-    place: Frame = field(default_factory=Frame)
+    frame: Frame = field(default_factory=Frame)
     outside: dict[str, float] = field(default_factory=dict)
     spacing: dict[str, tuple[float, float]] = field(default_factory=dict)
     step: Step = ""
@@ -99,7 +99,7 @@ class Pairs:
         within = slice(self.margin, -self.margin or None)
         return self.coarse[times, predictor, within, within]
 
-    def blocks(self, chosen: Array) -> Iterator[Array]:
+    def blocks(self, chosen: Mask) -> Iterator[Array]:
         """Indexes of the chosen times, some after the other."""
         times = np.nonzero(chosen)[0]
         for start in range(0, len(times), TIMES_PER_BLOCK):
@@ -165,39 +165,50 @@ def read_pairs(
         If a file has no such fields, there is no common time, or grids cannot be brought together.
     """
     with ExitStack() as held:
-        sources = _open(coarse, predictors, "coarse", held)
-        truths = _open(fine, targets, "fine", held)
-        every = [*sources, *truths]
-        domain, place = domain_of(truths[0], factor), truths[0].place
-        for fields in sources:
-            _check_place(fields, truths[0], domain)
-        step = common_step(every)
-        dates, indexes = _shared_times(every, step, wanted)
-        given = _variables(sources, indexes[: len(sources)], predictors, units or {})
-        aims = _variables(truths, indexes[len(sources) :], targets, units or {})
+        coarse_fields = _open(coarse, predictors, "coarse", held)
+        fine_fields = _open(fine, targets, "fine", held)
+        all_fields = [*coarse_fields, *fine_fields]
+        grid = _Grid(domain_of(fine_fields[0], factor), fine_fields[0].frame, margin)
+        for fields in coarse_fields:
+            _check_place(fields, fine_fields[0], grid.domain)
+        step = common_step(all_fields)
+        dates, indexes = _shared_times(all_fields, step, wanted)
+        coarse_variables = _variables(coarse_fields, indexes[: len(coarse_fields)], predictors, units or {})
+        fine_variables = _variables(fine_fields, indexes[len(coarse_fields) :], targets, units or {})
         if targets:
-            aims.sort(key=lambda each: _rank(each.fields, each.name, targets))
-        for each in aims:
-            _same_grid(each.fields, truths[0], domain, factor)
-        partner = partners_of([each.words for each in aims], [each.words for each in given], partners or {})
-        members = len(members_of(every)) or 1
-        low, near, high = _read_values(given, aims, partner, (domain, place, margin), (members, len(dates)))
+            fine_variables.sort(key=lambda each: _rank(each.fields, each.name, targets))
+        for each in fine_variables:
+            _same_grid(each.fields, fine_fields[0], grid.domain, factor)
+        partner = partners_of(
+            [each.header for each in fine_variables], [each.header for each in coarse_variables], partners or {}
+        )
+        members = len(members_of(all_fields)) or 1
+        values = _read_values(coarse_variables, fine_variables, partner, grid, members, len(dates))
         return Pairs(
-            domain,
-            low,
-            near,
-            high,
+            grid.domain,
+            values.coarse,
+            values.partners,
+            values.fine,
             np.array([day_of_year(date, step) for date in dates] * members, np.float64),
             dates * members,
-            [each.words for each in given],
-            [each.words for each in aims],
+            [each.header for each in coarse_variables],
+            [each.header for each in fine_variables],
             partner,
             margin,
-            place,
-            {each.name: share_outside(each.fields, domain, place) for each in given},
-            {each.name: each.fields.spacing for each in given},
+            grid.frame,
+            {each.name: share_outside(each.fields, grid.domain, grid.frame) for each in coarse_variables},
+            {each.name: each.fields.spacing for each in coarse_variables},
             step,
         )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The fine grid, CRS and units of its coordinates, and the coarse cells around it that are read."""
+
+    domain: Domain
+    frame: Frame
+    margin: int
 
 
 def _open(paths: Sequence[str | os.PathLike[str]], names: Sequence[str], what: str, held: ExitStack) -> list[Fields]:
@@ -217,7 +228,7 @@ def _shared_times(
     """Find the wanted times that all have: their dates, and their indexes in each dataset."""
     indexes = common_times(every)
     dates = _dates_of(every, indexes)
-    _say_what_is_left_out(every, len(dates))
+    _warn_of_times_left_out(every, len(dates))
     kept = [i for i, date in enumerate(dates) if wanted(date, step)]
     return [dates[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
 
@@ -234,7 +245,7 @@ class _Variable:
         Its name there.
     index : list of int
         Times that are read.
-    words : DataArray
+    header : DataArray
         For its name, units and other attributes.
     conversion : tuple of float
         Scale and offset into these units.
@@ -243,7 +254,7 @@ class _Variable:
     fields: Fields
     name: str
     index: list[int]
-    words: xr.DataArray
+    header: xr.DataArray
     conversion: tuple[float, float]
 
     def load(self, part: slice, member: int) -> xr.DataArray:
@@ -261,45 +272,65 @@ def _variables(
     ]
 
 
+@dataclass(frozen=True)
+class _Values:
+    """Values of all times as `Pairs` has them, allocated and filled block by block."""
+
+    coarse: Array
+    partners: Array
+    fine: Array
+
+    @classmethod
+    def allocate(cls, count: int, predictors: int, targets: int, grid: _Grid) -> _Values:
+        """Allocate those of so many times, predictors and targets."""
+        rows, columns = grid.domain.padded
+        factor, around = grid.domain.factor, 2 * grid.margin
+        coarse = allocate((count, predictors, rows // factor + around, columns // factor + around))
+        partners, fine = (allocate((count, targets, rows, columns)) for _ in range(2))
+        return cls(coarse, partners, fine)
+
+
 def _read_values(
-    given: Sequence[_Variable],
-    aims: Sequence[_Variable],
+    predictors: Sequence[_Variable],
+    targets: Sequence[_Variable],
     partner: Sequence[int | None],
-    grid: tuple[Domain, Frame, int],
-    sizes: tuple[int, int],
-) -> tuple[Array, Array, Array]:
+    grid: _Grid,
+    members: int,
+    count: int,
+) -> _Values:
     """Read predictors on the coarse grid and at the fine cells, and targets, some times after the other.
 
     Parameters
     ----------
-    given, aims : sequence of _Variable
-        Predictors and targets.
+    predictors, targets : sequence of _Variable
+        To read.
     partner : sequence of int or None
         Predictor that is the same quantity as each target.
-    grid : tuple
-        The fine grid, what its coordinates count, and the coarse cells around it.
-    sizes : tuple of int
-        Members and times.
+    grid : _Grid
+        Onto which.
+    members : int
+        Of the ensemble, or 1.
+    count : int
+        Times.
     """
-    (domain, place, margin), (members, times) = grid, sizes
-    (rows, columns), count, factor = domain.padded, members * times, domain.factor
-    low = allocate((count, len(given), rows // factor + 2 * margin, columns // factor + 2 * margin))
-    near, high = (allocate((count, len(aims), rows, columns)) for _ in range(2))
-    middles = domain.block_centers(margin)
-    for member, start in itertools.product(range(members), range(0, times, TIMES_PER_BLOCK)):
-        part = slice(start, min(start + TIMES_PER_BLOCK, times))
-        to = slice(member * times + part.start, member * times + part.stop)
-        for i, predictor in enumerate(given):
-            values, own, places = predictor.load(part, member), predictor.fields.grid, (predictor.fields.place, place)
-            low[to, i] = regrid(values, own, places, *middles)
+    domain = grid.domain
+    values = _Values.allocate(members * count, len(predictors), len(targets), grid)
+    centers = domain.block_centers(grid.margin)
+    for member, start in itertools.product(range(members), range(0, count, TIMES_PER_BLOCK)):
+        block = slice(start, min(start + TIMES_PER_BLOCK, count))
+        to = slice(member * count + block.start, member * count + block.stop)
+        for i, predictor in enumerate(predictors):
+            field, frames = predictor.load(block, member), (predictor.fields.frame, grid.frame)
+            values.coarse[to, i] = regrid(field, predictor.fields.grid, frames, *centers)
             for k in (k for k, at in enumerate(partner) if at == i):
-                near[to, k] = domain.pad(regrid(values, own, places, domain.y, domain.x))
-        for k, target in enumerate(aims):
-            high[to, k] = domain.pad(target.load(part, member).to_numpy().astype(np.float32))
+                at_fine_cells = regrid(field, predictor.fields.grid, frames, domain.y, domain.x)
+                values.partners[to, k] = domain.pad(at_fine_cells)
+        for k, target in enumerate(targets):
+            values.fine[to, k] = domain.pad(target.load(block, member).to_numpy().astype(np.float32))
     for k, at in enumerate(partner):
         if at is None:
-            near[:, k] = np.nan
-    return low, near, high
+            values.partners[:, k] = np.nan
+    return values
 
 
 def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> None:
@@ -313,18 +344,18 @@ def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> N
 
 
 def _rank(fields: Fields, name: str, wanted: Sequence[str]) -> int:
-    """The place of a variable, or of that whose level it is, among names."""
+    """The index among names of a variable, or of that whose level it is."""
     return wanted.index(name if name in wanted else fields.parents[name])
 
 
-def _in_wanted_units(words: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.DataArray, tuple[float, float]]:
-    """A field in the units that are wanted, in words, and how its values come there; as it is where they cannot."""
-    own = str(words.attrs.get("units", ""))
-    wanted = units.get(str(words.name), own)
-    conversion = unit_conversion(str(words.name), words.attrs, own, wanted)
+def _in_wanted_units(header: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.DataArray, tuple[float, float]]:
+    """A field's header in the units that are wanted, and scale and offset into these; as it is where there are none."""
+    own = str(header.attrs.get("units", ""))
+    wanted = units.get(str(header.name), own)
+    conversion = unit_conversion(str(header.name), header.attrs, own, wanted)
     if conversion is None or not own or not wanted:
-        return words, (1.0, 0.0)
-    return words.assign_attrs(units=wanted), conversion
+        return header, (1.0, 0.0)
+    return header.assign_attrs(units=wanted), conversion
 
 
 def members_of(every: Sequence[Fields]) -> list[Any]:
@@ -347,10 +378,10 @@ def members_of(every: Sequence[Fields]) -> list[Any]:
 
 def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
     """Refuse coarse fields of another place, of an unknown CRS, or no coarser than the fine ones."""
-    check_known((coarse.place, fine.place), (coarse.shown, fine.shown))
-    if not fine.place.crs:
+    check_known((coarse.frame, fine.frame), (coarse.shown, fine.shown))
+    if not fine.frame.crs:
         _check_latitudes(coarse, fine)
-    if share_outside(coarse, domain, fine.place) > NOWHERE:
+    if share_outside(coarse, domain, fine.frame) > NOWHERE:
         ends = [
             f"{name} {np.min(values):g} to {np.max(values):g}"
             for fields in (coarse, fine)
@@ -362,7 +393,7 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
             f"{coarse.shown} ({', '.join(ends[:2])}) does not cover {fine.shown} ({', '.join(ends[2:])}): check the "
             "coordinates of both"
         )
-    if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.place)):
+    if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.frame)):
         words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
 
@@ -389,8 +420,8 @@ APART = 0.5
 def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> None:
     """Refuse fine fields on another grid."""
     own = domain_of(fields, factor)
-    if transform_axes(domain.y, domain.x, other.place, fields.place, (other.shown, fields.shown)) is not None:
-        words = f"{fields.shown} is {fields.place}, {other.shown} {other.place}"
+    if transform_axes(domain.y, domain.x, other.frame, fields.frame, (other.shown, fields.shown)) is not None:
+        words = f"{fields.shown} is {fields.frame}, {other.shown} {other.frame}"
         raise InputError(f"{words}, or another one: bring fine fields onto one grid")
     for mine, wanted, what in ((own.y, domain.y, "rows"), (own.x, domain.x, "columns")):
         words = f"{fields.shown} and {other.shown} have other fine grids"
@@ -402,7 +433,7 @@ def _same_grid(fields: Fields, other: Fields, domain: Domain, factor: int) -> No
 
 
 def read_static_predictors(
-    paths: Sequence[str | os.PathLike[str]], domain: Domain, place: Frame
+    paths: Sequence[str | os.PathLike[str]], domain: Domain, frame: Frame
 ) -> tuple[Array, list[str]]:
     """Fields without times as means over the cells of the padded fine grid ``(k, Y, X)``, and their names.
 
@@ -414,7 +445,7 @@ def read_static_predictors(
         NetCDF, Zarr or GeoTIFF; names may be patterns.
     domain : Domain
         The fine grid.
-    place : Frame
+    frame : Frame
         CRS and units of its coordinates.
 
     Raises
@@ -427,10 +458,10 @@ def read_static_predictors(
         with open_dataset(path) as stored:
             dataset = xr.decode_cf(stored, decode_times=False)
             fields = fields_of(dataset, printable(path.name))
-            check_known((fields.place, place), (fields.shown, "the fine grid"))
+            check_known((fields.frame, frame), (fields.shown, "the fine grid"))
             for name in fields.names:
                 layer = fields.dataset[name].squeeze(drop=True).transpose(fields.grid.y, fields.grid.x)
-                layers.append(average(layer, fields.grid, domain, (fields.place, place)))
+                layers.append(average(layer, fields.grid, domain, (fields.frame, frame)))
                 names.append(f"{path.stem}:{name}" if len(fields.names) > 1 else path.stem)
                 if not np.isfinite(layers[-1]).any():
                     raise InputError(f"{printable(path.name)} has no value on the fine grid: check its coordinates")
@@ -444,7 +475,7 @@ def _dates_of(every: list[Fields], indexes: list[list[int]]) -> list[Date]:
     raise InputError("no file has a time axis: to train on rasters of one time, give the fine ones alone")
 
 
-def _say_what_is_left_out(every: list[Fields], shared: int) -> None:
+def _warn_of_times_left_out(every: list[Fields], shared: int) -> None:
     longer = [f"{f.shown} {len(f.dates) - shared}" for f in every if f.time is not None and len(f.dates) > shared]
     if longer:
         warn("W-TIMES", f"times without a partner are left out: {', '.join(longer)}; {shared} are in all files")
@@ -452,25 +483,22 @@ def _say_what_is_left_out(every: list[Fields], shared: int) -> None:
 
 def in_units(pairs: Pairs, k: int) -> tuple[float, float]:
     """Scale and offset of a target's partner to the target's units; 1 and 0 where they are not known."""
-    at = pairs.partner[k]
-    given, wanted = (
-        "" if each is None else str(each.attrs.get("units", ""))
-        for each in (None if at is None else pairs.predictors[at], pairs.targets[k])
-    )
-    aim = pairs.targets[k]
-    return unit_conversion(str(aim.name), aim.attrs, given, wanted) or (1.0, 0.0)
+    at, target = pairs.partner[k], pairs.targets[k]
+    given = "" if at is None else str(pairs.predictors[at].attrs.get("units", ""))
+    wanted = str(target.attrs.get("units", ""))
+    return unit_conversion(str(target.name), target.attrs, given, wanted) or (1.0, 0.0)
 
 
 def partners_of(
-    targets: Sequence[xr.DataArray], predictors: Sequence[xr.DataArray], said: dict[str, str]
+    targets: Sequence[xr.DataArray], predictors: Sequence[xr.DataArray], given: Mapping[str, str]
 ) -> list[int | None]:
-    """Which predictor is the same quantity as each target: as said, else by standard name, else by name."""
-    known, aims = ([str(each.name) for each in some] for some in (predictors, targets))
-    refuse_unknown("predictor", "partners", said.values(), known)
-    refuse_unknown("target", "partners", said, aims)
+    """The index of the predictor that is the same quantity as each target: as given, else by `partner_of`."""
+    predictor_names, target_names = ([str(each.name) for each in some] for some in (predictors, targets))
+    refuse_unknown("predictor", "partners", given.values(), predictor_names)
+    refuse_unknown("target", "partners", given, target_names)
     return [
-        known.index(said[str(target.name)]) if str(target.name) in said else partner_of(target, predictors)
-        for target in targets
+        predictor_names.index(given[name]) if name in given else partner_of(target, predictors)
+        for name, target in zip(target_names, targets, strict=True)
     ]
 
 
@@ -482,9 +510,9 @@ def refuse_unknown(what: str, parameter: str, named: Iterable[str], there: Seque
 
 
 def partner_of(target: xr.DataArray, predictors: Sequence[xr.DataArray]) -> int | None:
-    """Which predictor is the same quantity: by standard name, of several by the name too, else by name."""
-    said = target.attrs.get("standard_name")
-    same = [i for i, predictor in enumerate(predictors) if said and predictor.attrs.get("standard_name") == said]
+    """The index of the predictor of the same quantity: by standard name, of several by the name too, else by name."""
+    standard = target.attrs.get("standard_name")
+    same = [i for i, each in enumerate(predictors) if standard and each.attrs.get("standard_name") == standard]
     names = [predictor.name for predictor in predictors]
     if target.name in names and (not same or names.index(target.name) in same):
         return names.index(target.name)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Mask
 from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
@@ -29,8 +29,9 @@ from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose
 from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
 from geofsrcnn.pairs.network import downscale, section_of
-from geofsrcnn.pairs.pairing import Pairing, pack
+from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.read import Pairs, read_pairs, read_static_predictors
+from geofsrcnn.pairs.section import pack
 from geofsrcnn.pairs.spec import PairOptions, PairsSpec
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import Run, Training, deterministic_torch, identify, penalty
@@ -154,8 +155,8 @@ class _Prepared:
         All times.
     pairing : Pairing
         Fitted to the earlier ones.
-    first : ndarray (time,) of bool
-        The earlier times.
+    training_period : ndarray (time,) of bool
+        Times that are fitted on; the others are the test period.
     shares : ndarray (target,)
         How much the errors of each target count.
     """
@@ -165,7 +166,7 @@ class _Prepared:
     config: FSRCNNConfig
     pairs: Pairs
     pairing: Pairing
-    first: npt.NDArray[np.bool_]
+    training_period: Mask
     shares: npt.NDArray[np.float32]
 
     @classmethod
@@ -173,10 +174,10 @@ class _Prepared:
         """Read files and fit what stands around the network; warn of what does not fit."""
         variables: dict[str, Any] = {name: getattr(spec, name) for name in ("predictors", "targets", "partners")}
         pairs = read_pairs(spec.coarse, spec.fine, config.factor, config.halo, **variables)
-        first = _is_before(pairs.dates, spec)
-        static = read_static_predictors(spec.static, pairs.domain, pairs.place)
-        pairing = fit(pairs, first, spec, static, options.members)
-        for words in diagnose(pairs, pairing, first):
+        training_period = _is_before(pairs.dates, spec)
+        static = read_static_predictors(spec.static, pairs.domain, pairs.frame)
+        pairing = fit(pairs, training_period, spec, static, options.members)
+        for words in diagnose(pairs, pairing, training_period):
             warn("W-PAIRS", words)
         if options.keep == "best" or options.patience:
             chosen = "keep='best'" if options.keep == "best" else "patience="
@@ -185,7 +186,13 @@ class _Prepared:
         channels = {"channels": len(pairing.targets), "inputs": pairing.channels}
         config = FSRCNNConfig.from_dict({**config.to_dict(), **channels})
         shares = np.array([spec.weights.get(target.name, 1.0) for target in pairing.targets], np.float32)
-        return cls(spec, options, config, pairs, pairing, first, shares)
+        return cls(spec, options, config, pairs, pairing, training_period, shares)
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """Numbers of times that are fitted on, and that are scored on."""
+        fitted = int(self.training_period.sum())
+        return fitted, len(self.training_period) - fitted
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -197,20 +204,20 @@ class _Prepared:
         """SHA-256 of all that decides a training besides its options, hexadecimal."""
         words, arrays = pack(self.pairing)
         result = hashlib.sha256(f"{self.pairs.digest} {json.dumps(words, sort_keys=True)}".encode())
-        for part in (self.first, *arrays.values()):
+        for part in (self.training_period, *arrays.values()):
             result.update(np.ascontiguousarray(part).tobytes())
         return result.hexdigest()
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
         """RMSE of each baseline on the later times, by target."""
-        return score_baselines(self.pairs, self.pairing, ~self.first)
+        return score_baselines(self.pairs, self.pairing, ~self.training_period)
 
     def scores(self, networks: Sequence[FSRCNN], device: str) -> dict[str, float]:
         """RMSE of the networks' mean on the later times, by target."""
         pairs, pairing = self.pairs, self.pairing
         found = [Errors() for _ in pairing.targets]
-        for times in pairs.blocks(~self.first):
+        for times in pairs.blocks(~self.training_period):
             given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
             whole = pairs.domain.pad(downscale(networks, pairing, *given, device).mean(0))
             for k, errors in enumerate(found):
@@ -222,7 +229,7 @@ class _Prepared:
         pairs, pairing = self.pairs, self.pairing
         std = pairing.std
         errors = [Errors() for _ in pairing.targets]
-        for times in pairs.blocks(self.first):
+        for times in pairs.blocks(self.training_period):
             bases = pairing.bases(pairs.partners[times])
             for k, each in enumerate(errors):
                 truth = pairs.fine[times, k]
@@ -233,14 +240,15 @@ class _Prepared:
 
     def card(self, name: str, scores: Mapping[str, float], step: int) -> Card:
         """Return the model card of networks with these scores."""
-        first, predictors = self.first, ", ".join(p.name for p in self.pairing.predictors)
+        predictors = ", ".join(predictor.name for predictor in self.pairing.predictors)
+        fitted, scored = self.times
         rows = {target: {"network": value, **self.baselines[target]} for target, value in scores.items()}
         return Card(
             name=name,
             summary=f"{', '.join(scores)} from {predictors}, x{self.config.factor}",
             data=[{"name": path.name, "source": "", "licence": ""} for path in self.spec.files],
             scores={
-                "what": f"RMSE on {(~first).sum()} times from {self.spec.until} on, fitted on {first.sum()} before",
+                "what": f"RMSE on {scored} times from {self.spec.until} on, fitted on {fitted} before",
                 **{target: {name: round(value, 5) for name, value in row.items()} for target, row in rows.items()},
             },
             training={**dataclasses.asdict(self.options), "step": step, "arguments": self.spec.record()},
@@ -301,7 +309,7 @@ class _PairsTraining:
         final = data.scores(self.done, self.device)
         return PairResult(
             str(self.out),
-            (int(data.first.sum()), int((~data.first).sum())),
+            data.times,
             {name: {"network": value, **data.baselines[name]} for name, value in final.items()},
             {name: [each[name] for each in self.alone] for name in final},
             self.steps,
@@ -361,7 +369,7 @@ class _MemberTraining(Training[_Batch]):
     def draw(self, step: int) -> _Batch:
         """Make the times of a step, of which each process takes its part."""
         pairs, pairing, options = self.data.pairs, self.data.pairing, self.options
-        times = draw_times(self.data.first, options.batch_size, options.seed, step)
+        times = draw_times(self.data.training_period, options.batch_size, options.seed, step)
         shard = self.run.ranks.shard(len(times))
         own = times[shard]
         std = pairing.std
@@ -402,13 +410,13 @@ class _MemberTraining(Training[_Batch]):
         save_state(self.out, State(step, state.tensors | tensors, values))
 
 
-def _is_before(dates: Sequence[Date], spec: PairsSpec) -> npt.NDArray[np.bool_]:
+def _is_before(dates: Sequence[Date], spec: PairsSpec) -> Mask:
     """Tell which times come before the day that parts them."""
-    first = np.array([date < spec.first_day for date in dates])
-    if first.all() or not first.any():
-        words = f"no time to {'score on from' if first.all() else 'fit on before'} {spec.until}"
+    is_before = np.array([date < spec.first_day for date in dates])
+    if is_before.all() or not is_before.any():
+        words = f"no time to {'score on from' if is_before.all() else 'fit on before'} {spec.until}"
         raise InputError(f"{words}: there are {dates[0]} to {dates[-1]}, and until= must part them")
-    return first
+    return is_before
 
 
 def _dropout_factors(options: PairOptions, step: int, times: int, channels: int) -> Array:

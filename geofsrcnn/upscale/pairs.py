@@ -20,7 +20,8 @@ from geofsrcnn.formats.writer import NewField, Writer
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.pairs.apply import Downscaling, prepare
+from geofsrcnn.pairs.apply import prepare
+from geofsrcnn.pairs.downscaling import Downscaling
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
@@ -61,7 +62,7 @@ class _Store:
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:
-        writer = create_store("Zarr" if self.folder else "NetCDF", staging, self.fields.frame())
+        writer = create_store("Zarr" if self.folder else "NetCDF", staging, self.fields.template())
         try:
             rows, columns = self.fields.shapes[1]
             y, x = self.fields.pairing.domain.names

@@ -29,10 +29,10 @@ from geofsrcnn.pairs import read
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.fields import fields_of
+from geofsrcnn.pairs.frames import GLOBE, Frame
 from geofsrcnn.pairs.interpolate import average, interpolate
 from geofsrcnn.pairs.match_times import common_times
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.places import GLOBE, Frame
 from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
 from geofsrcnn.pairs.statistics import CellRegression, unshuffle, with_means

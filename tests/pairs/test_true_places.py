@@ -21,9 +21,9 @@ from geofsrcnn.networks.checkpoint import load_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
 from geofsrcnn.pairs.fields import fields_of
+from geofsrcnn.pairs.frames import GLOBE, Frame, transform_axes
 from geofsrcnn.pairs.interpolate import average, regrid, share_outside
 from geofsrcnn.pairs.network import pairing_of
-from geofsrcnn.pairs.places import GLOBE, Frame, transform_axes
 from geofsrcnn.pairs.read import read_static_predictors
 from geofsrcnn.pairs.spec import PairOptions
 from tests.support.pairfiles import SMALL, train_files
@@ -224,7 +224,7 @@ def test_grids_of_no_stated_crs_are_told_apart_by_their_latitudes(tmp_path):
 def test_a_model_knows_its_pole(tmp_path):
     """Fine fields of the same numbers about another pole are no truth for it."""
     train(tmp_path, without_latitudes(ROTATED), globe())
-    place = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).place
+    place = pairing_of(load_checkpoint(tmp_path / "m.safetensors")).frame
     assert place.is_geographic
     assert not place.is_globe
     other = without_latitudes(ROTATED)
@@ -255,7 +255,7 @@ def test_a_rotated_pole_is_found_from_latitudes_and_longitudes(pole, at):
         },
     )
     fields = fields_of(dataset, "a.nc", ["t"])
-    moved = transform_axes(y, x, fields.place, Frame(GLOBE))
+    moved = transform_axes(y, x, fields.frame, Frame(GLOBE))
     assert moved is not None
     assert np.allclose(moved[0], latitude, atol=1e-3)
     off = (moved[1] - longitude + 180) % 360 - 180
@@ -272,12 +272,12 @@ def test_points_are_interpolated_across_the_date_line():
         y, x = np.arange(-5, 6.0), np.arange(-10, 11.0)
         latitude, longitude = true_places(pole, y, x)
         assert np.abs((longitude - origin + 180) % 360 - 180).max() < 40
-        found = regrid(coarse["tas"], fields.grid, (fields.place, place), y, x)
+        found = regrid(coarse["tas"], fields.grid, (fields.frame, place), y, x)
         assert np.allclose(found, weather(latitude, longitude), atol=0.01)
         assert share_outside(fields, Domain(y, x, 2, ("y", "x"), is_longitude=True), place) == 0
         gap = coarse["tas"].where(coarse["lat"] < 200).copy()
         gap[:, int(latitude[3, 4] + 90), round(longitude[3, 4]) % 360] = np.nan
-        holed = regrid(gap, fields.grid, (fields.place, place), y, x)
+        holed = regrid(gap, fields.grid, (fields.frame, place), y, x)
         assert np.isnan(holed[:, 3, 4]).all()
         assert np.isfinite(holed).mean() > 0.98
 
@@ -287,7 +287,7 @@ def test_the_expanded_form_names_the_axes_own_mapping():
     dataset = ROTATED.copy(deep=True)
     dataset["datum"] = ((), 0, {"grid_mapping_name": "latitude_longitude"})
     dataset["tas"].attrs["grid_mapping"] = "datum: lat lon mapping: ry rx"
-    place = fields_of(dataset, "a.nc", ["tas"]).place
+    place = fields_of(dataset, "a.nc", ["tas"]).frame
     assert place.is_geographic
     assert not place.is_globe
 
@@ -318,7 +318,7 @@ def test_statics_that_end_within_the_grid_have_no_value_beyond():
     fields = fields_of(field.to_dataset(), "a.nc")
     latitude, longitude = true_places(POLE, y, x)
     domain, place = Domain(y, x, 4, ("ry", "rx"), is_longitude=True), Frame(CRS.from_cf(POLE).to_wkt())
-    found = domain.crop(average(field, fields.grid, domain, (fields.place, place)))
+    found = domain.crop(average(field, fields.grid, domain, (fields.frame, place)))
     assert np.array_equal(np.isfinite(found), longitude < 18.05)
     assert np.allclose(found[np.isfinite(found)], weather(latitude, longitude)[0][np.isfinite(found)], atol=0.02)
 

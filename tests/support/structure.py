@@ -31,7 +31,7 @@ HEAVY = {
     "netCDF4": {"formats"},
     "zarr": {"formats", "files.remote"},
     "xarray": {"cf", "formats", "pairs", "upscale", "accessor"},
-    "dask": {"engine.lazy", "formats", "batch", "pairs.apply"},
+    "dask": {"engine.lazy", "formats", "batch", "pairs.lazy"},
     "distributed": {"batch"},
     "click": {"cli"},
     "pint": {"values.units"},

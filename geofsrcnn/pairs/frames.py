@@ -1,4 +1,4 @@
-"""Where fields are: the CRS that their coordinates count in, and places of one CRS in the coordinates of another."""
+"""Frames of coordinates: the CRS and units that they count in, and points of one frame in another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from geofsrcnn.grids.mesh import places_of, vectors_of
 
 GLOBE = "EPSG:4326"
 
-SAME_PLACE = 0.02
-"""Degrees between places on the globe that are the same, of coordinates that are stored with few digits."""
+SAME_POINT = 0.02
+"""Degrees between points on the globe that are the same, of coordinates that are stored with few digits."""
 
 POINTS = 40
 """Rows and columns that are looked at, at most, to find a rotated pole."""
@@ -121,8 +121,8 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
     steps = {dim: slice(None, None, -(-dataset.sizes[dim] // POINTS)) for dim in (grid.y, grid.x)}
     some = dataset.isel(steps)
     y, x = (some[name].to_numpy().astype(np.float64) for name in (str(grid.y_coordinate), str(grid.x_coordinate)))
-    places = (some[name].transpose(grid.y, grid.x).to_numpy() for name in (grid.latitude, grid.longitude))
-    latitude, longitude = (values.astype(np.float64).ravel() for values in places)
+    angles = (some[name].transpose(grid.y, grid.x).to_numpy() for name in (grid.latitude, grid.longitude))
+    latitude, longitude = (values.astype(np.float64).ravel() for values in angles)
     if np.abs(y).max() > 90 or np.abs(x).max() > 540:
         return Frame()
     rows, columns = (each.ravel() for each in np.meshgrid(y, x, indexing="ij"))
@@ -131,11 +131,11 @@ def _by_latitudes(dataset: xr.Dataset, grid: CFGrid) -> Frame | None:
     if known.sum() < 4:
         return None
     cell = max(float(np.abs(np.diff(each)).max()) if len(each) > 1 else 0.0 for each in (y, x))
-    if _apart(own, true) < (cell if grid.kind == "latitude-longitude" else SAME_PLACE):
+    if _apart(own, true) < (cell if grid.kind == "latitude-longitude" else SAME_POINT):
         return Frame(GLOBE)
     u, _, vt = np.linalg.svd(true.T @ own)
     turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-    if _apart(own @ turn.T, true) > SAME_PLACE:
+    if _apart(own @ turn.T, true) > SAME_POINT:
         return Frame()
     (pole, _), (meridian, origin) = (each.tolist() for each in places_of(np.stack([turn[:, 2], turn[2]])))
     words = {
@@ -217,7 +217,7 @@ def _transform_axes(rows: bytes, columns: bytes, here: Frame, there: Frame) -> t
 
 
 def transform_points(y: Array, x: Array, here: Frame, there: Frame) -> tuple[Array, Array]:
-    """Points of one place in the coordinates of another; NaN where its CRS does not reach."""
+    """Points of one frame in the coordinates of another; NaN where its CRS does not reach."""
     columns, rows = _transformer(here.crs, there.crs).transform(x * here.scale[1], y * here.scale[0])
     found = (np.asarray(rows) / there.scale[0], np.asarray(columns) / there.scale[1])
     known = np.isfinite(found[0]) & np.isfinite(found[1])
