@@ -84,11 +84,11 @@ class _Progress:
 
     def record(self, record: dict[str, Any], seed: int) -> None:
         """Show the figures of a validation."""
-        words = self._text(record) if self._session.seeds == 1 else f"seed {seed}  {self._text(record)}"
-        if self._lines:
-            tell(words)
-        else:
-            self._report(State(self._state.done, self._state.total, event=words))
+        self._tell(self._text(record) if self._session.seeds == 1 else f"seed {seed}  {self._text(record)}")
+
+    def nothing_to_resume(self) -> None:
+        """Say that a training begins anew; a scheduler that always asks to resume is not refused."""
+        self._tell(f"nothing to resume beside {printable(self._session.out)}: it begins anew")
 
     def skipped(self, target: Path) -> None:
         """Name a training that was finished before."""
@@ -99,6 +99,13 @@ class _Progress:
         """Print what came of a training."""
         if not self._session.as_json:
             self._show(replace(result, out=str(self._as_given(Path(result.out)))))
+
+    def _tell(self, words: str) -> None:
+        """Print a line, or give it to programs with the progress."""
+        if self._lines:
+            tell(words)
+        else:
+            self._report(replace(self._state, event=words))
 
     def _as_given(self, target: Path) -> Path:
         """Return the name of a checkpoint in the folder as the user named it."""
@@ -122,7 +129,7 @@ class _Silent:
     def _nothing(self, *_: Any) -> None:
         """Show nothing."""
 
-    record = skipped = result = _nothing
+    record = nothing_to_resume = skipped = result = _nothing
 
 
 def each_seed(

@@ -12,7 +12,7 @@ from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.training import seeds
 from geofsrcnn.training.log import check_logbook, logbook
 from geofsrcnn.training.processes import is_first, join_processes
-from geofsrcnn.training.states import folder_of, steps_taken
+from geofsrcnn.training.states import folder_of, has_states, steps_taken
 
 if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Schedule
@@ -77,6 +77,9 @@ class Listener(Protocol):
     def record(self, record: dict[str, Any], seed: int) -> None:
         """Hear the figures of a validation."""
 
+    def nothing_to_resume(self) -> None:
+        """Hear that no earlier run left anything of what is to be resumed: it begins at its first step."""
+
     def skipped(self, target: Path) -> None:
         """Hear that a training was finished by an earlier run."""
 
@@ -131,6 +134,8 @@ def train_seeds(shared: Repetition, train_one: Callable[..., Any], listener: Lis
         seeds.check_targets(targets, shared.inputs, overwrite=shared.overwrite, resume=shared.resume)
     check_logbook(**kept, others=[*shared.inputs, *targets], overwrite=shared.overwrite or shared.resume)
     ended = _finished(shared, plans) if several and shared.resume else {}
+    if shared.resume and not any(has_states(target) or target.exists() for target in targets):
+        listener.nothing_to_resume()
     count_step = _counter(shared, len(plans), _steps_before(shared, targets, ended), listener)
     found = Repeated()
     timed = shared.schedule.minutes is not None

@@ -105,7 +105,11 @@ def test_killed_and_resumed_is_the_same_file(fine, tmp_path):
         assert run.wait().code == -signal.SIGKILL or turn == 2
     if out.exists():
         out.unlink()
-    assert processes.run("train", fine, "-f", 2, "-o", out, *line, "--resume", prelude=alone).code == 0
+    loud = [part for part in line if part != "-q"]
+    done = processes.run("train", fine, "-f", 2, "-o", out, *loud, "--resume", prelude=alone)
+    assert done.code == 0
+    assert "step     30" in done.err
+    assert "begins anew" not in done.err
     first, second = (load_checkpoint(p, 2) for p in (whole, out))
     assert first.card.scores == second.card.scores
     weights = second.model.state_dict()
@@ -130,6 +134,21 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(fine, tmp_path):
     assert state is not None
     assert state.step == 4  # steps before the signal, of which none is lost
     assert processes.run("train", fine, "-f", 2, "-o", out, *line).refused(5).endswith("use --resume or --overwrite")
+
+
+def test_a_training_with_nothing_to_resume_says_so_and_begins(fine, tmp_path):
+    """A scheduler may always ask to resume; whoever mistyped the name reads that it begins anew."""
+    line = ("train", fine, "-f", 2, "--size", "small", "--steps", 2, "--patch", 8, "--batch-size", 2)
+    said = "nothing to resume beside m.safetensors: it begins anew"
+    for name, more, lines in (("a", (), 1), ("b", ("-q",), 0), ("c", ("--progress", "json"), 1)):
+        (tmp_path / name).mkdir()
+        done = processes.run(*line, "-o", "m.safetensors", "--resume", *more, cwd=str(tmp_path / name))
+        assert done.code == 0, done.err
+        assert done.err.count(said) == lines
+    assert said not in processes.run(*line, "-o", "n.safetensors", cwd=str(tmp_path)).err
+    again = processes.run(*line, "-o", "m.safetensors", "--resume", cwd=str(tmp_path / "a"))
+    assert again.refused(5) == "m.safetensors is finished: nothing is left to resume; use --overwrite"
+    assert said not in again.err
 
 
 def stopped(fine: Path, out: Path, at: int = 12) -> list[Path]:
