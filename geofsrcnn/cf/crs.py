@@ -25,6 +25,7 @@ _EPSG_NAMES = {
     "us-ft": "us survey foot",
     "rad": "radian",
     "deg": "degree",
+    "gon": "grad",
     "urad": "microradian",
 }
 """EPSG's names of units, in small letters, by the symbols that files use."""

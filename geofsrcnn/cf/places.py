@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import attribute, has_role
+from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.encoding import is_scaled
 from geofsrcnn.values.quantity_words import is_boundary, place_named
 
@@ -19,6 +20,8 @@ Place = Literal["latitude", "longitude"]
 PLACES: tuple[Place, ...] = ("latitude", "longitude")
 
 _DEGREES = re.compile(r"(deg(rees?)?)?")
+
+_OTHER_ANGLES = re.compile(r"(gon|grade?|rad|radian)s?")
 
 MOST = {"latitude": 90.5, "longitude": 720.5}
 """Largest magnitudes of degrees."""
@@ -71,6 +74,12 @@ def _within(variable: xr.Variable | xr.DataArray, most: float) -> bool:
     return bool(values.size) and bool((np.abs(values) <= most).mean() > 0.5)
 
 
+def refuse_other_angles(variable: xr.Variable | xr.DataArray, name: str) -> None:
+    """Refuse latitudes and longitudes that do not count degrees, where places on the globe are computed of them."""
+    if (unit := angle_of(variable)) and place_of(variable, name) is not None:
+        raise InputError(f"{printable(name)} counts in {printable(unit)}: give latitudes and longitudes in degrees")
+
+
 def positions_of(dataset: xr.Dataset) -> list[tuple[str, str]]:
     """Pairs of latitude and longitude of two or more dimensions, each with the longitude named most like it."""
     many = {str(name): v for name, v in dataset.variables.items() if v.ndim >= 2}
@@ -78,6 +87,7 @@ def positions_of(dataset: xr.Dataset) -> list[tuple[str, str]]:
     for name, variable in many.items():
         which = place_of(variable, name)
         if which is not None:
+            refuse_other_angles(variable, name)
             found[which].append(name)
     pairs = []
     for latitude in found["latitude"]:
@@ -93,8 +103,19 @@ def _likeness(latitude: str, longitude: str) -> float:
     return SequenceMatcher(None, other, longitude.lower()).ratio()
 
 
+def angle_of(variable: xr.Variable | xr.DataArray) -> str:
+    """The unit of angles other than degrees, such as grads, that a variable counts in; "" where it is none."""
+    units = str(variable.attrs.get("units", "")).strip()
+    return units if _OTHER_ANGLES.fullmatch(units.lower()) else ""
+
+
 def degrees_of(variable: xr.DataArray, name: str) -> Place | None:
-    """Tell whether a coordinate counts degrees of latitude or of longitude, rotated ones included."""
+    """Tell whether a coordinate counts degrees of latitude or of longitude, rotated ones included.
+
+    Those in grads or radians are coordinates like those of a projection: no pole lies at 90, nor goes the globe to 360.
+    """
+    if angle_of(variable):
+        return None
     for which in PLACES:
         if variable.attrs.get("standard_name") == f"grid_{which}":
             return which

@@ -14,6 +14,7 @@ from pyproj.exceptions import CRSError
 from geofsrcnn._types import Array
 from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, is_rotated, mapping_of
 from geofsrcnn.cf.grid import CFGrid
+from geofsrcnn.cf.places import refuse_other_angles
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.mesh import places_of, vectors_of
 
@@ -90,6 +91,8 @@ def frame_of(dataset: xr.Dataset, grid: CFGrid) -> Frame:
     """
     if grid.y_coordinate is None or grid.x_coordinate is None:
         return Frame()
+    for name in (grid.y_coordinate, grid.x_coordinate):
+        refuse_other_angles(dataset[name], name)
     stated = _stated(dataset, grid)
     if stated is not None and (is_rotated(stated) or not stated.is_geographic):
         names = (grid.y_coordinate, grid.x_coordinate)
