@@ -45,7 +45,7 @@ from geofsrcnn.errors import (
     printable,
     warn,
 )
-from geofsrcnn.files.paths import expand
+from geofsrcnn.files.paths import expand, local_path
 from geofsrcnn.files.remote import is_remote, list_remote
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model
 from geofsrcnn.options import UpscaleOptions, check_factor
@@ -84,7 +84,8 @@ def upscale_files(
     model : str, path, Checkpoint or Model
         As for `geofsrcnn.load_model`.
     dry_run : bool
-        Plan only: what is done, by the journal if there is one, and what would be.
+        Plan only: what is done, by the journal if there is one, and what would be; inputs that are not there have
+        failed, as they would.
     progress : callable, optional
         Called with a `Tally` a few times a second; what it raises ends the run.
     **options
@@ -242,7 +243,17 @@ def _make_folder(folder: Path) -> None:
 
 def _plan_only(items: Sequence[Item], planner: Planner) -> tuple[FileResult, ...]:
     found = zip(items, planner.all(items), strict=True)
-    return tuple(before or FileResult(item.source, item.target, "waiting") for item, before in found)
+    return tuple(before or _look_at(item) for item, before in found)
+
+
+def _look_at(item: Item) -> FileResult:
+    """Tell what a run would begin with: the work, or the failure of a local input that is not there."""
+    try:
+        if not is_remote(item.source):
+            local_path(item.source)
+    except GeofsrcnnError as error:
+        return FileResult(item.source, item.target, "failed", code=error.exit_code, reason=str(error))
+    return FileResult(item.source, item.target, "waiting")
 
 
 def _take_earlier(

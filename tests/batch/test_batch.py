@@ -248,6 +248,21 @@ def test_a_dry_run_writes_nothing(archive, cluster, tmp_path):
     assert state(out / NAME) == before
 
 
+def test_a_dry_run_names_inputs_that_are_not_there(archive, cluster, tmp_path):
+    """Of a manifest too: with the code and the reason that a run has, and its exit code."""
+    manifest = tmp_path / "work.jsonl"
+    rows = [{"input": str(archive / "a.tif")}, {"input": str(tmp_path / "nowhere.tif")}]
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    planned = upscale_files([manifest], tmp_path / "out", 3, dry_run=True, **PLAIN)
+    assert states(planned) == {"a_x3.tif": "waiting", "nowhere_x3.tif": "failed"}
+    ran = upscale_files([manifest], tmp_path / "out", 3, address=cluster, **PLAIN)
+    assert [(each.code, each.reason) for each in planned.failed] == [(each.code, each.reason) for each in ran.failed]
+    done = processes.run("batch", manifest, "-o", tmp_path / "other", "-f", 3, "-m", "bilinear", "--dry-run")
+    assert (done.code, done.errors) == (9, ["geofsrcnn: error: 1 of 2 files failed"])
+    assert f"failed: {tmp_path / 'nowhere.tif'}: no such file: {tmp_path / 'nowhere.tif'}" in done.out
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_dry_run_works_beside_a_journal(archive, cluster, tmp_path):
     """It shows what is left to do, and all of it where the journal would be begun anew."""
     out = tmp_path / "out"
