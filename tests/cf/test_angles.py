@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.cf.grid import find_grid
 from geofsrcnn.errors import InputError
-from geofsrcnn.pairs.places import frame_of
+from geofsrcnn.pairs.frames import frame_of
 from tests.support.rasters import terrain
 
 PARIS = "EPSG:4807"
