@@ -110,4 +110,4 @@ def _find_predictor(
     check_known((fields.frame, pairing.frame), (fields.shown, "the model's grid"))
     outside = share_outside(fields, pairing.domain, pairing.frame)
     attrs = fields.dataset[predictor.name].attrs
-    return fields, match_predictor(predictor, attrs, fields.spacing, outside)
+    return fields, match_predictor(predictor, attrs, fields.spacing, outside, is_daily=fields.is_daily)

@@ -83,6 +83,11 @@ class Fields:
         return "" if self.times is None else self.times.step
 
     @property
+    def is_daily(self) -> bool:
+        """True if each value is that of a day."""
+        return self.times is not None and self.times.is_daily
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """Between rows and between columns, at the middle; 0 where unknown."""
         steps = []

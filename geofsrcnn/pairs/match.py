@@ -25,6 +25,8 @@ def match_predictor(
     spacing: tuple[float, float],
     outside: float,
     shown: str = "the model",
+    *,
+    is_daily: bool = False,
 ) -> tuple[float, float]:
     """Return scale and offset from a field's units to those of the predictor that it stands for.
 
@@ -42,6 +44,8 @@ def match_predictor(
         Share of the fine cells that lie beyond the field's grid.
     shown : str
         The model, for messages.
+    is_daily : bool
+        Each value of the field is that of a day.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def match_predictor(
         If the units do not convert, or the field is on another resolution or at another place.
     """
     name, units = printable(predictor.name), str(attrs.get("units", ""))
-    conversion = unit_conversion(predictor.name, attrs, units, predictor.units)
+    conversion = unit_conversion(predictor.name, attrs, units, predictor.units, is_daily=is_daily)
     if conversion is None:
         words = f"{name} is in {printable(units)}, {shown} was trained on {printable(predictor.units)}"
         raise InputError(f"{words}: convert it first")

@@ -14,15 +14,47 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def unit_conversion(name: str, attrs: Mapping[str, Any], given: str, wanted: str) -> tuple[float, float] | None:
+def unit_conversion(
+    name: str, attrs: Mapping[str, Any], given: str, wanted: str, *, is_daily: bool = False
+) -> tuple[float, float] | None:
     """Find scale and offset from one unit to another for a quantity; None where they are not known to measure the same.
+
+    Parameters
+    ----------
+    name : str
+        Of the variable.
+    attrs : mapping
+        Of the variable: standard_name, long_name, cell_methods.
+    given, wanted : str
+        Units.
+    is_daily : bool
+        Each value is that of a day, so that totals of precipitation and rates are known from each other.
 
     Examples
     --------
     >>> unit_conversion("tas", {}, "K", "degC"), unit_conversion("dtr", {"long_name": "daily range"}, "K", "degC")
     ((1.0, -273.15), (1.0, 0.0))
+    >>> unit_conversion("pr", {}, "kg m-2 s-1", "mm"), unit_conversion("pr", {}, "kg m-2 s-1", "mm", is_daily=True)
+    (None, (86400.0, 0.0))
     """
-    return conversion(given, wanted, difference=is_difference(name, attrs))
+    found = conversion(given, wanted, difference=is_difference(name, attrs))
+    if found is None and is_daily and _is_precipitation(name, attrs, given):
+        return _daily_conversion(given, wanted)
+    return found
+
+
+def _daily_conversion(given: str, wanted: str) -> tuple[float, float] | None:
+    """Find scale and offset from a day's total to a rate, or from a rate to a day's total."""
+    for one, other in (("mm", "mm/day"), ("mm/day", "mm")):
+        first, last = conversion(given, one), conversion(other, wanted)
+        if first is not None and last is not None:
+            return first[0] * last[0], 0.0
+    return None
+
+
+def _is_precipitation(name: str, attrs: Mapping[str, Any], units: str) -> bool:
+    standard, long = (str(attrs.get(key, "")) for key in ("standard_name", "long_name"))
+    return is_precipitation(Header(name, units=units, standard_name=standard, long_name=long))
 
 
 def convert(values: xr.DataArray, conversion: tuple[float, float]) -> xr.DataArray:
@@ -89,9 +121,8 @@ def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
     """
     if is_difference(name, attrs):
         return None
-    units, words = (str(attrs.get(key, "")) for key in ("units", "long_name"))
-    standard = str(attrs.get("standard_name", ""))
-    named = is_precipitation(Header(name, units=units, standard_name=standard, long_name=words))
+    units, standard, words = (str(attrs.get(key, "")) for key in ("units", "standard_name", "long_name"))
+    named = _is_precipitation(name, attrs, units)
     rate, amount = (conversion(one, units) if units else None for one in ("mm/day", "mm"))
     if rate is not None:
         unsaid = "mm" in units and not NO_PRECIPITATION.search(as_words(f"{name} {standard} {words}"))

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -182,6 +182,8 @@ def read_pairs(
         partner = partners_of(
             [each.header for each in fine_variables], [each.header for each in coarse_variables], partners or {}
         )
+        if units is None:
+            coarse_variables = _as_targets_count(coarse_variables, fine_variables, partner)
         members = len(members_of(all_fields)) or 1
         values = _read_values(coarse_variables, fine_variables, partner, grid, members, len(dates))
         return Pairs(
@@ -255,7 +257,20 @@ class _Variable:
     name: str
     index: list[int]
     header: xr.DataArray
-    conversion: tuple[float, float]
+    conversion: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def units(self) -> str:
+        """Units of the values that are read."""
+        return str(self.header.attrs.get("units", ""))
+
+    def in_units(self, wanted: str) -> _Variable:
+        """The variable in other units; as it is where it does not convert, or units are not stated."""
+        daily = self.fields.is_daily
+        conversion = unit_conversion(self.name, self.header.attrs, self.units, wanted, is_daily=daily)
+        if conversion is None or not self.units or not wanted:
+            return self
+        return replace(self, header=self.header.assign_attrs(units=wanted), conversion=conversion)
 
     def load(self, part: slice, member: int) -> xr.DataArray:
         """Read some of the times of a member."""
@@ -265,11 +280,25 @@ class _Variable:
 def _variables(
     every: Sequence[Fields], indexes: Sequence[list[int]], names: Sequence[str], units: Mapping[str, str]
 ) -> list[_Variable]:
-    return [
-        _Variable(fields, name, index, *_in_wanted_units(fields.at(name, index), units))
+    found = [
+        _Variable(fields, name, index, fields.at(name, index))
         for fields, index in zip(every, indexes, strict=True)
         for name in select_names(fields.names, fields.parents, names)
     ]
+    return [variable.in_units(units.get(variable.name, variable.units)) for variable in found]
+
+
+def _as_targets_count(
+    predictors: list[_Variable], targets: Sequence[_Variable], partner: Sequence[int | None]
+) -> list[_Variable]:
+    """Bring daily totals of precipitation into the rates of their targets, and rates into totals."""
+    found = list(predictors)
+    for target, i in zip(targets, partner, strict=True):
+        if i is None or found[i] is not predictors[i]:  # a predictor of two targets counts as the first does
+            continue
+        if unit_conversion(target.name, target.header.attrs, found[i].units, target.units) is None:
+            found[i] = found[i].in_units(target.units)
+    return found
 
 
 @dataclass(frozen=True)
@@ -346,16 +375,6 @@ def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> N
 def _rank(fields: Fields, name: str, wanted: Sequence[str]) -> int:
     """The index among names of a variable, or of that whose level it is."""
     return wanted.index(name if name in wanted else fields.parents[name])
-
-
-def _in_wanted_units(header: xr.DataArray, units: Mapping[str, str]) -> tuple[xr.DataArray, tuple[float, float]]:
-    """A field's header in the units that are wanted, and scale and offset into these; as it is where there are none."""
-    own = str(header.attrs.get("units", ""))
-    wanted = units.get(str(header.name), own)
-    conversion = unit_conversion(str(header.name), header.attrs, own, wanted)
-    if conversion is None or not own or not wanted:
-        return header, (1.0, 0.0)
-    return header.assign_attrs(units=wanted), conversion
 
 
 def members_of(every: Sequence[Fields]) -> list[Any]:

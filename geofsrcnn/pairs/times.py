@@ -18,6 +18,9 @@ from geofsrcnn.cf.dates import Date, Step
 SHORTEST = 0.9
 """Days from which on times are not several a day."""
 
+LONGEST = 1.1
+"""Days up to which times are daily."""
+
 _POINT = re.compile(r"\btime\s*:\s*point\b")
 
 REGULAR = 0.2
@@ -76,7 +79,7 @@ class TimeAxis:
             return "years"
         if not all_differ(dates, 3) and all_differ(dates, 5):
             return "hours"
-        return "days" if SHORTEST < gap < 1.1 else ""
+        return "days" if SHORTEST < gap < LONGEST else ""
 
     @cached_property
     def gap(self) -> float | None:
@@ -92,6 +95,11 @@ class TimeAxis:
         if self.are_moments:
             return 0.0
         return None if self.bounds is None else float(np.median(self._lengths)) or None
+
+    @property
+    def is_daily(self) -> bool:
+        """True if each value is that of a day, by what is stated of it, else by the distance of times."""
+        return self.step == "days" if self.duration is None else SHORTEST < self.duration < LONGEST
 
     @cached_property
     def _gaps(self) -> Array:
