@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn.cf.times import decode_times
-from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
 from geofsrcnn.files.paths import expand, refuse_same, watch_changes
@@ -23,6 +22,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import prepare
 from geofsrcnn.pairs.downscaling import Downscaling
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
+from geofsrcnn.upscale.store import StoreOutput
 from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
 
@@ -44,48 +44,33 @@ def open_pairs(
         names = [printable(place.name if isinstance(place, Path) else place) for place in places]
         datasets = [decode_times(each, name) for each, name in zip(stored, names, strict=True)]
         fields = prepare(datasets, model, options.threads)
-        output = _Store(fields, folder=form == "Zarr")
+        output = StoreOutput(
+            lambda staging: create_store(form, staging, fields.template()),
+            lambda _: _new_fields(fields),
+            lambda writer, _: _TimesSink(writer, [name for name, _ in fields.outputs()], fields.lead),
+            folder=form == "Zarr",
+            less="fewer times",
+        )
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)
 
 
-@dataclass(frozen=True)
-class _Store:
-    """A store of the targets on the fine grid."""
-
-    fields: Downscaling
-    folder: bool
-
-    less: str = "fewer times"
-
-    def check(self) -> None:
-        pass
-
-    @contextmanager
-    def begin(self, staging: Path) -> Iterator[_Writing]:
-        writer = create_store("Zarr" if self.folder else "NetCDF", staging, self.fields.template())
-        try:
-            rows, columns = self.fields.shapes[1]
-            y, x = self.fields.pairing.domain.names
-            for name, words in self.fields.outputs():
-                attrs = {**words, "_FillValue": np.float32(np.nan)}
-                sizes = {**self.fields.lead, y: rows, x: columns}
-                chunks = (*[1] * (len(sizes) - 3), min(TIMES_PER_BLOCK, self.fields.count), rows, columns)
-                writer.define(NewField(name, sizes, np.dtype("float32"), attrs, chunks))
-            yield _Writing(writer, [name for name, _ in self.fields.outputs()], self.fields.lead)
-        finally:
-            writer.close()
+def _new_fields(fields: Downscaling) -> Iterator[NewField]:
+    """The targets on the fine grid, as they are to be stored."""
+    rows, columns = fields.shapes[1]
+    y, x = fields.pairing.domain.names
+    sizes = {**fields.lead, y: rows, x: columns}
+    chunks = (*[1] * (len(sizes) - 3), min(TIMES_PER_BLOCK, fields.count), rows, columns)
+    for name, words in fields.outputs():
+        yield NewField(name, sizes, np.dtype("float32"), {**words, "_FillValue": np.float32(np.nan)}, chunks)
 
 
 @dataclass(frozen=True)
-class _Writing:
+class _TimesSink:
     """Variables whose times come one after the other, all variables of a time together."""
 
     writer: Writer
     names: Sequence[str]
     lead: Mapping[str, int]
-
-    def sink(self, _: int) -> Sink:
-        return self
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         count = len(self.names)
@@ -96,6 +81,3 @@ class _Writing:
         for k, name in enumerate(self.names):
             values = np.ascontiguousarray(block[:, k])
             self.writer.write(name, (*members, *index), values[None] if members else values)
-
-    def finish(self, step: Callable[[], None]) -> None:
-        self.writer.finish(step)

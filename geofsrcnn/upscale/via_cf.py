@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geofsrcnn.engine.base import Sink, tile_size_of
+from geofsrcnn.engine.base import tile_size_of
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName
 from geofsrcnn.files.paths import watch_changes
@@ -19,6 +19,7 @@ from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.upscale.store import StoreOutput
 from geofsrcnn.upscale.task import Task, check_pixels, provenance
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from geofsrcnn.cf.refine import Refinement
     from geofsrcnn.formats.creation import Format
-    from geofsrcnn.formats.writer import Writer
+    from geofsrcnn.formats.writer import NewField, Writer
     from geofsrcnn.grids.affine import Grid
     from geofsrcnn.upscale.fields import Field
 
@@ -44,7 +45,7 @@ def open_via_cf(
     need_xarray()
     from geofsrcnn.cf.refine import refine
     from geofsrcnn.upscale.dataset import check_bands
-    from geofsrcnn.upscale.fields import field_stream, fields_of, with_parts
+    from geofsrcnn.upscale.fields import FieldSink, field_stream, fields_of, with_parts
     from geofsrcnn.upscale.look import warn_of_values
 
     check_bands(model)
@@ -75,7 +76,13 @@ def open_via_cf(
             warn_of_missing_chunks(path, options.group, [each.name for each in fields])
         region = Window(rows.start, rows.stop, 0, plan.grid.shape[1])
         streams = [replace(field_stream(each, plan.grid, model, options), region=region) for each in fields]
-        output = _Store(dataset, plan, fields, side, make, folder=formats[1] == "Zarr")
+        output = StoreOutput(
+            make,
+            lambda writer: [_new_field(dataset, plan, side, each, writer) for each in fields],
+            lambda writer, number: FieldSink(writer, fields[number]),
+            folder=formats[1] == "Zarr",
+            less="fewer variables",
+        )
         shapes = region.shape, region.refine(plan.factor).shape
         yield Task(streams, output, target, model, shapes, options, check_unchanged)
 
@@ -145,70 +152,28 @@ def _geotiff(
     return form, grid_of(dataset, plan.grid, rows)
 
 
-@dataclass(frozen=True)
-class _Store:
-    """A store whose fields are written part by part."""
+def _new_field(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, writer: Writer) -> NewField:
+    """A field that is to come, as its writer takes it, in chunks of tiles of this side."""
+    from geofsrcnn.cf.refine import drop_dangling
+    from geofsrcnn.formats.writer import NewField
+    from geofsrcnn.upscale.fields import field_attrs, order_of
 
-    dataset: xr.Dataset
-    plan: Refinement
-    fields: Sequence[Field]
-    side: int
-    make: Callable[[Path], Writer]
-    folder: bool
-
-    less: str = "fewer variables"
-
-    def check(self) -> None:
-        pass
-
-    @contextmanager
-    def begin(self, staging: Path) -> Iterator[_Writing]:
-        writer = self.make(staging)
-        try:
-            for field in self.fields:
-                self._define(writer, field)
-            yield _Writing(writer, self.fields)
-        finally:
-            writer.close()
-
-    def _define(self, writer: Writer, field: Field) -> None:
-        """Tell the writer of a field that is to come."""
-        from geofsrcnn.cf.refine import drop_dangling
-        from geofsrcnn.formats.writer import NewField
-        from geofsrcnn.upscale.fields import field_attrs, order_of
-
-        grid, factor = self.plan.grid, self.plan.factor
-        order = order_of(field, writer)
-        fine = [min(n, self.side) * factor for n in grid.shape]
-        chunks = dict(zip(field.dims, (*[1] * (len(field.dims) - 2), *fine), strict=True))
-        if field.along >= 0:
-            chunks[field.dims[field.along]] = field.together
-        sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
-        attrs = drop_dangling(field_attrs(self.dataset, field), self.plan)
-        if field.unpacked is not None:
-            attrs["_FillValue"] = field.unpacked.type("nan")
-        writer.define(
-            NewField(
-                field.name,
-                sizes,
-                field.dtype,
-                attrs,
-                [chunks[d] for d in order],
-                field.variable.encoding,
-                field.storage.coarse.missing.marks,
-            )
-        )
-
-
-@dataclass(frozen=True)
-class _Writing:
-    writer: Writer
-    fields: Sequence[Field]
-
-    def sink(self, number: int) -> Sink:
-        from geofsrcnn.upscale.fields import FieldSink
-
-        return FieldSink(self.writer, self.fields[number])
-
-    def finish(self, step: Callable[[], None]) -> None:
-        self.writer.finish(step)
+    grid, factor = plan.grid, plan.factor
+    order = order_of(field, writer)
+    fine = [min(n, side) * factor for n in grid.shape]
+    chunks = dict(zip(field.dims, (*[1] * (len(field.dims) - 2), *fine), strict=True))
+    if field.along >= 0:
+        chunks[field.dims[field.along]] = field.together
+    sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
+    attrs = drop_dangling(field_attrs(dataset, field), plan)
+    if field.unpacked is not None:
+        attrs["_FillValue"] = field.unpacked.type("nan")
+    return NewField(
+        field.name,
+        sizes,
+        field.dtype,
+        attrs,
+        [chunks[d] for d in order],
+        field.variable.encoding,
+        field.storage.coarse.missing.marks,
+    )
