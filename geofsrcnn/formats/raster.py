@@ -278,13 +278,17 @@ class RasterSource:
                     f"complex data in band {band.index} of {self._shown}: "
                     "upscale amplitude and phase's sine and cosine as bands of their own"
                 )
-        if self.raw or self._allow_classes or self.classes is None:
-            return
+        if self.refusal is not None and not (self.raw or self._allow_classes):
+            raise InputError(self.refusal)
+
+    @property
+    def refusal(self) -> str | None:
+        """The words by which all models but nearest refuse it; None if they take it."""
+        if self.classes is None:
+            return None
         expand = "; for colours expand it first (gdal_translate -expand rgb)" if self.classes == "palette" else ""
-        raise InputError(
-            f"categorical raster ({self.classes}): {self._shown}: classes are repeated, not interpolated, with "
-            f"model='nearest'{expand}"
-        )
+        what = f"categorical raster ({self.classes}): {self._shown}"
+        return f"{what}: classes are repeated, not interpolated, with model='nearest'{expand}"
 
     @cached_property
     def classes(self) -> str | None:

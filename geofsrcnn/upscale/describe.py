@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geofsrcnn._types import Facts, StrPath
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
@@ -225,12 +225,7 @@ def _describe_raster(path: StrPath, driver: str | None) -> RasterDescription:
     from geofsrcnn.formats.bands import quantities_with_classes
     from geofsrcnn.formats.raster import RasterSource
 
-    options, refused = UpscaleOptions(driver=driver), None
-    try:
-        RasterSource(path, options).close()
-    except InputError as error:
-        refused = str(error)
-    with RasterSource(path, options, raw=True) as source:
+    with RasterSource(path, UpscaleOptions(driver=driver), allow_classes=True) as source:
         source.check_georeference()
         quantities = [*quantities_with_classes(source, {}), *[None] * len(source.alpha)]
         bands = tuple(
@@ -261,6 +256,6 @@ def _describe_raster(path: StrPath, driver: str | None) -> RasterDescription:
             rpcs=grid.rpcs is not None,
             bands=bands,
             mask=source.has_mask,
-            refused=refused,
+            refused=source.refusal,
             tags={printable(k): printable(v) for k, v in source.tags.items()},
         )
