@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,3 +35,14 @@ class Facts:
             The value of each parameter, by its name.
         """
         return asdict(self)
+
+
+def plain_values(value: Any, replace: Callable[[float], Any]) -> Any:
+    """Values as JSON has them, which has no NaN and no infinity: `replace` says what stands for those."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(each, replace) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain_values(value.tolist(), replace)
+    if isinstance(value, list | tuple):
+        return [plain_values(each, replace) for each in value]
+    return replace(value) if isinstance(value, float) and not math.isfinite(value) else value

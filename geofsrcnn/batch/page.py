@@ -76,17 +76,16 @@ def write_page(result: BatchResult, path: Path) -> None:
 
 
 def _facts(result: BatchResult) -> Iterator[tuple[str, str]]:
-    done = [each for each in result.done if not each.before]
     yield "files", f"{len(result.files):,}"
     yield "done", f"{len(result.done):,}"
     yield "failed", f"{len(result.failed):,}"
-    yield "of earlier runs", f"{sum(each.before for each in result.files):,}"
-    if done:
-        cells, work = sum(each.cells for each in done), sum(each.seconds for each in done)
-        yield "output", f"{sum(each.size for each in done) / 2**20:,.1f} MiB"
+    yield "of earlier runs", f"{result.of_before:,}"
+    if done := result.done_now:
+        work = sum(each.seconds for each in done)
+        yield "output", f"{result.size / 2**20:,.1f} MiB"
         yield "time", f"{result.seconds:,.1f} s"
         yield "worker threads", f"{result.workers:,}"
-        yield "million cells a second", f"{cells / 1e6 / max(result.seconds, 1e-9):,.3g}"
+        yield "million cells a second", f"{result.cells_per_second / 1e6:,.3g}"
         yield "files a minute", f"{60 * len(done) / max(result.seconds, 1e-9):,.1f}"
         yield "workers at work", f"{100 * min(1.0, work / max(result.seconds * result.workers, 1e-9)):.0f} %"
 

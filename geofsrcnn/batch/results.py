@@ -80,6 +80,26 @@ class BatchResult(Facts):
         """Without."""
         return [each for each in self.files if each.state == "failed"]
 
+    @property
+    def done_now(self) -> list[FileResult]:
+        """With outputs of this run."""
+        return [each for each in self.done if not each.before]
+
+    @property
+    def of_before(self) -> int:
+        """Inputs that were done, or failed, by earlier runs."""
+        return sum(each.before for each in self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the outputs of this run."""
+        return sum(each.size for each in self.done_now)
+
+    @property
+    def cells_per_second(self) -> float:
+        """Cells of the outputs of this run in a second."""
+        return sum(each.cells for each in self.done_now) / max(self.seconds, 1e-9)
+
 
 @dataclass
 class Tally:

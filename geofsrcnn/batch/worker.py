@@ -35,7 +35,7 @@ from geofsrcnn.errors import (
     printable,
 )
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
-from geofsrcnn.files.paths import content_digest
+from geofsrcnn.files.paths import content_digest, refuse_changed
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote, upload
 from geofsrcnn.options import workers_of
 from geofsrcnn.process import harden_gdal, keep_freed_memory
@@ -201,8 +201,7 @@ def _local(settings: Settings, work: Work) -> Path:
 
 
 def _check_state(settings: Settings, work: Work, state: str) -> None:
-    if work_state(settings, work) != state:
-        raise InputError(f"{printable(Path(work.source).name)} was changed while it was read: run again")
+    refuse_changed(Path(work.source), state, work_state(settings, work))
 
 
 @contextmanager

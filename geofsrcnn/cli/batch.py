@@ -242,16 +242,13 @@ def _show_batch(result: BatchResult, page: str | None) -> None:
 def _summary_text(result: BatchResult) -> str:
     """How many files are done, to do and failed, and how fast it went."""
     waiting = len(result.files) - len(result.done) - len(result.failed)
-    before = sum(each.before for each in result.files)
     words = [f"{files_text(len(result.files))}: {len(result.done)} done"]
     words += [f"{waiting} to do"] if waiting else []
     words += [f"{len(result.failed)} failed"]
-    words += [f"{before} of them by earlier runs"] if before else []
+    words += [f"{result.of_before} of them by earlier runs"] if result.of_before else []
     line = ", ".join(words)
-    done = [each for each in result.done if not each.before]
-    if not done:
+    if not result.done_now:
         return line
-    size, cells = sum(each.size for each in done), sum(each.cells for each in done)
     threads = "1 thread" if result.workers == 1 else f"{result.workers} threads"
-    speed = f"{cells / max(result.seconds, 1e-9) / 1e6:.2g} million cells a second"
-    return f"{line}; {size_text(size)} in {duration_text(result.seconds)} on {threads}, {speed}"
+    speed = f"{result.cells_per_second / 1e6:.2g} million cells a second"
+    return f"{line}; {size_text(result.size)} in {duration_text(result.seconds)} on {threads}, {speed}"

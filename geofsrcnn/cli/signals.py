@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -122,15 +121,9 @@ def fail(error: BaseException, code: int, *, debug: bool) -> int:
 
 def echo_json(facts: Any) -> None:
     """Print as JSON, which has no NaN and no infinity: those as text."""
+    from geofsrcnn._types import plain_values
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(each) for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(each) for each in value]
-        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-    click.echo(json.dumps(plain(facts), allow_nan=False))
+    click.echo(json.dumps(plain_values(facts, str), allow_nan=False))
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:

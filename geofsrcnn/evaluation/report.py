@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from geofsrcnn._types import plain_values
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison, Interval
 from geofsrcnn.evaluation.measures import (
@@ -204,20 +203,9 @@ def to_json(
         }
         for c in comparisons
     ]
-    plain: dict[str, Any] = _plain(
-        {"title": title, "facts": facts, "notes": notes, "overall": overall(comparisons), "variables": variables}
-    )
+    found = {"title": title, "facts": facts, "notes": notes, "overall": overall(comparisons), "variables": variables}
+    plain: dict[str, Any] = plain_values(found, lambda _: None)
     return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_markdown(

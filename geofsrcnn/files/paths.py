@@ -84,10 +84,15 @@ def watch_changes(paths: Sequence[Path]) -> Callable[[], None]:
 
     def check_unchanged() -> None:
         for path, was in zip(paths, before, strict=True):
-            if identity(path) != was:
-                raise InputError(f"{printable(path.name)} was changed while it was read: run again")
+            refuse_changed(path, was, identity(path))
 
     return check_unchanged
+
+
+def refuse_changed(path: Path, was: object, now: object) -> None:
+    """Refuse an input whose state is another than it was when reading began, with an InputError."""
+    if now != was:
+        raise InputError(f"{printable(path.name)} was changed while it was read: run again")
 
 
 def fingerprint(path: Path) -> str:
