@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
-from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, ZARR_MARKS
+from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, is_zarr
 from geofsrcnn.files.paths import match_names
 from geofsrcnn.files.remote import is_remote
 
@@ -184,12 +184,12 @@ def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ..
     path, found = Path(text), [Path(name) for name in match_names(text)]
     if found != [path]:
         root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-        found = _leave_out([each for each in found if each.is_file() or _is_store(each)], root, outputs)
+        found = _leave_out([each for each in found if each.is_file() or is_zarr(each)], root, outputs)
         if not found:
             raise InputError(f"no file fits {printable(text)}: check the pattern")
         for each in found:
             yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
-    elif path.is_dir() and not _is_store(path):
+    elif path.is_dir() and not is_zarr(path):
         found = _leave_out(sorted(_in_folder(path, set(), check, endings)), path, outputs)
         if not found:
             raise InputError(f"no {', '.join(endings)} in {printable(text)}: give files or a glob")
@@ -220,14 +220,10 @@ def _in_folder(folder: Path, seen: set[tuple[int, int]], check: Check, endings: 
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not _is_store(entry):
+        if entry.is_dir() and not is_zarr(entry):
             yield from _in_folder(entry, seen, check, endings)
         elif entry.name.lower().endswith(endings):
             yield entry
-
-
-def _is_store(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).exists() for mark in ZARR_MARKS)
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from affine import Affine
 from pyproj import CRS, Proj
 from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
 from geofsrcnn.errors import InputError, printable
+from geofsrcnn.grids.longitude import period_of
 
 if TYPE_CHECKING:  # rasters come here without xarray
     import xarray as xr
@@ -56,6 +58,11 @@ def mapping_of(crs: CRS) -> dict[str, Any]:
     except CRSError:
         text = crs.to_wkt()
     return {**crs.to_cf(), "spatial_ref": text}
+
+
+def geotransform_text(affine: Affine) -> str:
+    """``GeoTransform`` of a grid mapping, as GDAL writes it: corner, step and turn of columns, then of rows."""
+    return " ".join(repr(float(number)) for number in affine.to_gdal())
 
 
 def is_rotated(crs: CRS) -> bool:
@@ -148,6 +155,15 @@ def circumference_of(crs: CRS) -> float:
     even = all(abs((each - step + half) % circumference - half) < tolerance for each in steps)
     parallel = all(abs(a - b) < tolerance for row in rows[1:] for a, b in zip(rows[0], row, strict=True))
     return circumference if even and parallel else 0.0
+
+
+def columns_around(crs: CRS, step: float, columns: int) -> int:
+    """Return how many columns of a step in units of the CRS make the whole globe; 0 if those that are there do not."""
+    try:
+        circumference = circumference_of(crs)
+    except CRSError:
+        return 0
+    return period_of(step, columns, circumference) if circumference else 0
 
 
 def in_units_of(crs: CRS, text: str, name: str) -> float:

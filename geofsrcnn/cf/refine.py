@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from affine import Affine
 from pyproj.exceptions import CRSError
 
 from geofsrcnn._types import Array
@@ -27,7 +28,7 @@ from geofsrcnn.cf.attributes import (
     fine_encoding,
     join_names,
 )
-from geofsrcnn.cf.crs import circumference_of, crs_of, in_units_of
+from geofsrcnn.cf.crs import columns_around, crs_of, geotransform_text, in_units_of
 from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import (
     CFGrid,
@@ -41,7 +42,7 @@ from geofsrcnn.cf.header import coordinates_of, header_of
 from geofsrcnn.cf.places import bounds_name, degrees_of, has_place_role, is_place_like, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
-from geofsrcnn.grids.longitude import period_of, unwrap
+from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.mesh import mesh_of
 from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
@@ -165,13 +166,12 @@ def _period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
     variable = dataset[str(grid.x_coordinate)]
     values = coordinate_values(variable).astype(float)
     try:
-        crs = crs_of(dataset, grid)
-        if crs is None or not (circumference := circumference_of(crs)):
+        if (crs := crs_of(dataset, grid)) is None:
             return 0
         unit = in_units_of(crs, str(variable.attrs.get("units", "")), printable(str(grid.x_coordinate)))
     except (InputError, CRSError):  # a GeoTIFF output says it, others do not need the CRS
         return 0
-    return period_of(unit * float(values[-1] - values[0]) / (len(values) - 1), len(values), circumference)
+    return columns_around(crs, unit * float(values[-1] - values[0]) / (len(values) - 1), len(values))
 
 
 def _quantities(dataset: xr.Dataset, grid: CFGrid, kinds: Mapping[str, str]) -> dict[str, Quantity]:
@@ -205,7 +205,8 @@ def _warn_of_roles(roles: Mapping[str, Role], quantities: Mapping[str, Quantity]
         warn(
             "W-PLACES", f"left out, for they say where coarse cells are and cannot be made anew: {join_names(unplaced)}"
         )
-    repeats = [name for name, role in roles.items() if role is Role.REPEATED]
+    said = [name for name, quantity in quantities.items() if quantity.given and quantity.kind is Kind.CATEGORY]
+    repeats = [name for name, role in roles.items() if role is Role.REPEATED and name not in said]
     if repeats:
         why = [f"{n} ({quantities[n].evidence})" if quantities[n].kind is Kind.CATEGORY else n for n in repeats]
         warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {join_names(why)}")
@@ -449,8 +450,8 @@ def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, derived: Mapping[str, xr.V
                 columns = unwrap(columns)
             if len(rows) > 1 and len(columns) > 1:
                 dy, dx = ((v[-1] - v[0]) / (len(v) - 1) for v in (rows, columns))
-                numbers = columns[0] - dx / 2, dx, 0.0, rows[0] - dy / 2, 0.0, dy
-                attrs["GeoTransform"] = " ".join(repr(float(number)) for number in numbers)
+                corner = Affine(dx, 0.0, columns[0] - dx / 2, 0.0, dy, rows[0] - dy / 2)
+                attrs["GeoTransform"] = geotransform_text(corner)
         found[str(name)] = xr.Variable(variable.dims, variable.data, attrs, variable.encoding)
     return found
 

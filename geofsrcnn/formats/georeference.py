@@ -14,12 +14,11 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from geofsrcnn.cf.crs import circumference_of, without_heights
+from geofsrcnn.cf.crs import columns_around, without_heights
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet
 from geofsrcnn.formats.tiff import coordinate_epoch
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.longitude import period_of
 
 POLYNOMIALS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
 """Polynomials of RPCs, of 20 coefficients each."""
@@ -89,11 +88,7 @@ def period_along(grid: Grid) -> int:
     t = grid.affine
     if t is None or t.b or t.d or not grid.crs:
         return 0
-    try:
-        circumference = circumference_of(pyproj.CRS.from_wkt(grid.crs.to_wkt()))
-    except CRSError:
-        return 0
-    return period_of(t.a, grid.shape[1], circumference) if circumference else 0
+    return columns_around(pyproj.CRS.from_wkt(grid.crs.to_wkt()), t.a, grid.shape[1])
 
 
 class DatedCRS(CRS):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from geofsrcnn._types import Array
-from geofsrcnn.cf.crs import axes_of, mapping_of
+from geofsrcnn.cf.crs import axes_of, geotransform_text, mapping_of
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.nodata import mark_for_mask
 from geofsrcnn.formats.raster import RasterSource
@@ -152,7 +152,7 @@ def _coordinates(t: Affine, shape: tuple[int, int], crs: CRS | None) -> dict[str
     rows, columns = shape
     about = axes_of(crs)
     mapping = {} if crs is None else mapping_of(crs)
-    mapping["GeoTransform"] = " ".join(repr(float(n)) for n in (t.c, t.a, t.b, t.f, t.d, t.e))
+    mapping["GeoTransform"] = geotransform_text(t)
     return {
         "y": xr.Variable("y", t.f + t.e * (np.arange(rows) + 0.5), about[0]),
         "x": xr.Variable("x", t.c + t.a * (np.arange(columns) + 0.5), about[1]),

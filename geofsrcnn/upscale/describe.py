@@ -7,10 +7,9 @@ from pathlib import Path
 
 from geofsrcnn._types import Facts, StrPath
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.files.archives import refuse_packed, unpack
-from geofsrcnn.files.kinds import FORMATS, sniff
+from geofsrcnn.files.archives import unpack
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.open import need_xarray, open_dataset
+from geofsrcnn.formats.open import input_format, need_xarray, open_dataset
 from geofsrcnn.options import UpscaleOptions
 
 
@@ -183,11 +182,8 @@ def describe_file(
         If it cannot be read, or a dataset has no grid.
     """
     with unpack(local_path(path), inside) as place:
-        found = sniff(place)
-        if driver is None:
-            refuse_packed(place, found)
-            if found in FORMATS:
-                return _describe_dataset(place, FORMATS[found], group)
+        if (form := input_format(place, driver)) != "GeoTIFF":
+            return _describe_dataset(place, form, group)
         if group is not None:
             raise UsageError(f"group= is for NetCDF and Zarr, which {printable(place.name)} is not")
         return _describe_raster(place, driver)

@@ -108,7 +108,6 @@ class Field:
         """Return what becomes of its values, by what they are, what can be stored, and what was asked for."""
         if self.repeats:
             return Rule(divisor=self.factor**2 if self.total else 1)
-        packing = self.storage.fine
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
             stored = self.storage.limits if value_range is not None else limits_of(self.variable)
@@ -119,7 +118,7 @@ class Field:
             self.factor,
             stored=stored,
             value_range=value_range,
-            step=abs(packing.scale) if packing.dtype.kind in "iu" else 0.0,
+            step=self.storage.fine.step,
             extremes=lambda: None if lazy else extremes_of(FieldSource(single), *single.some_blocks),
         )
 

@@ -108,15 +108,15 @@ def _rules(source: RasterSource, quantities: Sequence[Quantity], model: Model, o
 def _rule(
     source: RasterSource, number: int, band: Band, quantity: Quantity, model: Model, options: UpscaleOptions
 ) -> Rule:
-    whole = np.dtype(options.dtype or band.dtype).kind in "iu"
+    packing = band.packing_as(options.dtype)
     return rule_of(
         quantity,
         str(band.index),
         model.factor,
-        stored=band.packing_as(options.dtype).limits,
+        stored=packing.limits,
         value_range=options.value_range,
         numbered=True,
-        step=abs(band.scale) if whole else 0.0,
+        step=packing.step,
         extremes=lambda: extremes_of(source, slice(number, number + 1)),
     )
 

@@ -202,6 +202,11 @@ class Packing:
         return (self.scale, self.offset) == (1.0, 0.0)
 
     @property
+    def step(self) -> float:
+        """Difference of values whose stored numbers follow each other; 0 for floats."""
+        return abs(self.scale) if self.dtype.kind in "iu" else 0.0
+
+    @property
     def working_type(self) -> np.dtype[Any]:
         """Type of decoded values: float32 where it holds all of them."""
         small = self.plain and (self.dtype.itemsize <= 2 or self.dtype == np.float32)

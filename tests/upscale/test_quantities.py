@@ -212,6 +212,19 @@ def test_a_raster_becomes_a_dataset_by_what_its_band_is(tmp_path):
         upscale_file(path, tmp_path / "no.nc", 3, "small", kinds={"1": "total"})
 
 
+def test_what_the_user_calls_a_category_is_repeated_without_a_word(tmp_path):
+    """In a dataset as in a raster; what cannot be anything else is said whatever it is called."""
+    cover = np.random.default_rng(0).integers(0, 9, (24, 30)).astype("float32")
+    fine = fine_of(cover, "cover", options={"kinds": {"cover": "category"}}, units="1")
+    assert np.array_equal(fine, cover.repeat(3, 0).repeat(3, 1))
+    write(tmp_path / "in.tif", cover[None])
+    upscale_file(tmp_path / "in.tif", tmp_path / "out.tif", 3, "small", kinds={"1": "category"})
+    assert np.array_equal(read(tmp_path / "out.tif")[0], fine)
+    dataset = dataset_of(cover, "cover").assign(row=("lat", np.arange(24.0)))
+    with pytest.warns(GeofsrcnnWarning, match="W-REPEATED: .*: row$"):
+        upscale_dataset(dataset, 3, "small", kinds={"row": "field"})
+
+
 def test_marks_among_directions_stay_and_are_said(tmp_path):
     """-1 of flat cells among aspects from 0 to 360: the convention stays, the marks too, nothing mixes with them."""
     import rasterio
