@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn._types import Array, Progress
+from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.cf.dates import PARTS, Date, Step, days_between, parse_day
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer, Subject
@@ -221,11 +221,11 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
 
 def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress) -> Iterator[Comparison]:
     """Compare all models on all times, target by target."""
-    every, targets = np.ones(len(pairs.dates), bool), range(len(pairs.targets))
+    all_times, targets = _all_times(pairs), range(len(pairs.targets))
     comparers = [_comparer_of(models, pairs, k) for k in targets]
-    kept = [find_conserved(pairs, k, every) for k in targets]
+    kept = [find_conserved(pairs, k, all_times) for k in targets]
     done = 0
-    for times in pairs.blocks(every):
+    for times in pairs.blocks(all_times):
         progress(done, len(pairs.dates))
         found = [model.members(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
@@ -250,21 +250,21 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress
 def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
     """Begin the comparison of one target."""
     domain, target = pairs.domain, models[0].pairing.targets[k]
-    extent, liveliest = _range_of(pairs, k, np.ones(len(pairs.dates), bool))
-    rains = pairs.step not in ("months", "years")
+    value_range, shown_time = _range_of(pairs, k)
+    has_wet_days = pairs.step not in ("months", "years")
     subject = Subject(
         target.name,
         target.attrs.get("units", ""),
         domain.factor,
         domain.y * pairs.frame.scale[0],
         domain.x * pairs.frame.scale[1],
-        extent,
+        value_range,
         np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None,
-        wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if rains else None,
+        wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if has_wet_days else None,
         pairs.frame.crs,
     )
     names = tuple(model.name for model in models)
-    return Comparer(subject, models=names, times=len(pairs.dates), show=liveliest)
+    return Comparer(subject, models=names, times=len(pairs.dates), show=shown_time)
 
 
 def _partner_field(pairing: Pairing, pairs: Pairs, k: int, times: Array) -> Array:
@@ -300,10 +300,14 @@ def _interpolate(wide: Array, factor: int, margin: int, shape: tuple[int, ...]) 
     return found
 
 
-def _range_of(pairs: Pairs, k: int, every: Array) -> tuple[tuple[float, float], int]:
-    """Smallest and largest true value, and a time of lively fields, for the maps."""
+def _all_times(pairs: Pairs) -> Mask:
+    return np.ones(len(pairs.dates), bool)
+
+
+def _range_of(pairs: Pairs, k: int) -> tuple[tuple[float, float], int]:
+    """Smallest and largest true value, and a time whose field varies much, for the maps."""
     low, high, variances = np.inf, -np.inf, []
-    for times in pairs.blocks(every):
+    for times in pairs.blocks(_all_times(pairs)):
         values = pairs.fine[times, k]
         low, high = np.fmin(low, np.fmin.reduce(values, None)), np.fmax(high, np.fmax.reduce(values, None))
         known = np.isfinite(values)

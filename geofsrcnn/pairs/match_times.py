@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from geofsrcnn.cf.dates import PARTS, Step
 from geofsrcnn.errors import InputError
 from geofsrcnn.pairs.fields import Fields
-from geofsrcnn.pairs.times import all_differ
+from geofsrcnn.pairs.times import TimeAxis, all_differ
 
 _FREQUENCY: dict[Step, str] = {
     "hours": "several times a day",
@@ -60,33 +60,38 @@ def _check_steps(found: Mapping[Step, Fields]) -> None:
 
 
 def _check_durations(long: Fields, short: Fields) -> None:
-    """Refuse values of longer times beside those of shorter ones, by what is stated of them, else by their distance.
-
-    What is not stated is no longer than the distance of times, so that two that differ in this are of one duration
-    only where the longer one says so.
-    """
+    """Refuse values of longer times beside those of shorter ones, by what is stated of them, else by their distance."""
     assert long.times is not None
     assert short.times is not None
     if long.times.is_climatology and not short.times.is_climatology:
         raise InputError(f"{long.shown} is a climatology, {short.shown} is none: give fields of the same times")
     longer, shorter = long.times.duration, short.times.duration
-    remedy = f"average {short.shown} over the same times"
-    if longer is not None and shorter is not None:
-        if longer > SAME * shorter and (shorter > 0 or longer > SHORT):
-            words = f"of {_in_words(shorter)}" if shorter > 0 else "of single moments"
-            raise InputError(
-                f"values of {long.shown} are of {_in_words(longer)} days each, those of {short.shown} {words}: {remedy}"
-            )
-        return
-    most = max(short.times.gap or math.inf, shorter or 0.0)
-    found = long.times.gap if longer is None else longer
-    if found is None or found <= max(SHORT, SAME * most):
-        return
-    if longer is None:
-        words = f"{long.shown} has a time every {_in_words(found)} days, {short.shown} every {_in_words(most)}"
-        raise InputError(f"{words}: {remedy}, or select those times of it")
-    words = f"values of {long.shown} are of {_in_words(found)} days each"
-    raise InputError(f"{words}, those of {short.shown} of at most {_in_words(most)}: {remedy}")
+    if longer is None or shorter is None:
+        _check_distances(long, short, long.times, short.times)
+    elif longer > SAME * shorter and (shorter > 0 or longer > SHORT):
+        words = f"of {_in_words(shorter)}" if shorter > 0 else "of single moments"
+        raise InputError(
+            f"values of {long.shown} are of {_in_words(longer)} days each, those of {short.shown} {words}: "
+            f"average {short.shown} over the same times"
+        )
+
+
+def _check_distances(long: Fields, short: Fields, longer: TimeAxis, shorter: TimeAxis) -> None:
+    """Refuse values of longer times where one duration is not stated, which is then at most the distance of times.
+
+    Winters whose bounds are stated so go with those of another file that only has one a year.
+    """
+    most = max(shorter.gap or math.inf, shorter.duration or 0.0)
+    if longer.duration is not None and longer.duration > max(SHORT, SAME * most):
+        raise InputError(
+            f"values of {long.shown} are of {_in_words(longer.duration)} days each, those of {short.shown} of at most "
+            f"{_in_words(most)}: average {short.shown} over the same times"
+        )
+    if longer.duration is None and longer.gap is not None and longer.gap > max(SHORT, SAME * most):
+        raise InputError(
+            f"{long.shown} has a time every {_in_words(longer.gap)} days, {short.shown} every {_in_words(most)}: "
+            f"average {short.shown} over the same times, or select those times of it"
+        )
 
 
 def _in_words(days: float) -> str:

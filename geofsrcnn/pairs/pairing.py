@@ -171,8 +171,8 @@ class Pairing:
 
     def bases(self, partners: Array) -> Array:
         """Targets without the network ``(time, target, y, x)``, from their partners at the fine cells."""
-        whole = [t.baseline(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
-        return np.stack(whole, axis=1)
+        bases = [t.baseline(t.base, partners[:, k], len(partners)) for k, t in enumerate(self.targets)]
+        return np.stack(bases, axis=1)
 
     def finish(self, bases: Array, residuals: Array, coarse: Array) -> Array:
         """Targets ``(time, target, y, x)`` on the grid.
@@ -184,11 +184,11 @@ class Pairing:
         coarse : ndarray (time, predictor, Y / factor, X / factor)
             In the predictors' units.
         """
-        whole = []
+        finished = []
         for k, target in enumerate(self.targets):
             fine, i = target.finish(bases[:, k], residuals[:, k]), self.partner(target)
-            whole.append(fine if i is None else self.with_coarse_means(target, fine, coarse[:, i]))
-        return self.domain.crop(np.stack(whole, axis=1))
+            finished.append(fine if i is None else self.with_coarse_means(target, fine, coarse[:, i]))
+        return self.domain.crop(np.stack(finished, axis=1))
 
     def with_coarse_means(self, target: Target, fine: Array, coarse: Array) -> Array:
         """A target ``(time, Y, X)`` with the block means of its partner on the coarse grid, where they are kept."""
@@ -215,15 +215,15 @@ class Pairing:
         ndarray (time, channels, y + 2 * halo, x + 2 * halo), float32
         """
         times, _, rows, columns = coarse.shape
-        parts = [
-            np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1),
-        ]
-        parts[0] = np.where(np.isfinite(parts[0]), parts[0], 0.0)
+        encoded = np.stack([p.normalizer.encode(coarse[:, i]) for i, p in enumerate(self.predictors)], axis=1)
+        parts = [np.where(np.isfinite(encoded), encoded, 0.0)]
         if len(self.static_predictors):
-            folded = unshuffle(self.static_predictors, self.factor)
-            framed = np.pad(folded, [(0, 0), (halo, halo), (0, 0)], mode="edge")
-            framed = np.pad(framed, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.is_global else "edge")
-            parts.append(np.broadcast_to(framed, (times, *framed.shape)))
+            channels = unshuffle(self.static_predictors, self.factor)
+            channels = np.pad(channels, [(0, 0), (halo, halo), (0, 0)], mode="edge")
+            channels = np.pad(
+                channels, [(0, 0), (0, 0), (halo, halo)], mode="wrap" if self.domain.is_global else "edge"
+            )
+            parts.append(np.broadcast_to(channels, (times, *channels.shape)))
         if self.calendar:
             angle = 2 * np.pi * np.asarray(days, np.float64) / YEAR
             season = np.stack([np.sin(angle), np.cos(angle)], axis=1)

@@ -164,9 +164,9 @@ def read_pairs(
     InputError, UsageError
         If a file has no such fields, there is no common time, or grids cannot be brought together.
     """
-    with ExitStack() as held:
-        coarse_fields = _open(coarse, predictors, "coarse", held)
-        fine_fields = _open(fine, targets, "fine", held)
+    with ExitStack() as opened:
+        coarse_fields = _open(coarse, predictors, "coarse", opened)
+        fine_fields = _open(fine, targets, "fine", opened)
         all_fields = [*coarse_fields, *fine_fields]
         grid = _Grid(domain_of(fine_fields[0], factor), fine_fields[0].frame, margin)
         for fields in coarse_fields:
@@ -213,24 +213,24 @@ class _Grid:
     margin: int
 
 
-def _open(paths: Sequence[str | os.PathLike[str]], names: Sequence[str], what: str, held: ExitStack) -> list[Fields]:
-    """Open files until `held` is closed, those that have the same fields joined."""
+def _open(paths: Sequence[str | os.PathLike[str]], names: Sequence[str], side: str, opened: ExitStack) -> list[Fields]:
+    """Open coarse or fine files until `opened` is closed, those that have the same fields joined."""
     found = []
     for path in expand(paths):
         shown = printable(path.name)
-        found.append(fields_of(decode_times(held.enter_context(open_dataset(path)), shown), shown, names))
-    every = join_fields(found)
-    _check_names(names, every, what)
-    return every
+        found.append(fields_of(decode_times(opened.enter_context(open_dataset(path)), shown), shown, names))
+    all_fields = join_fields(found)
+    _check_names(names, all_fields, side)
+    return all_fields
 
 
 def _shared_times(
-    every: list[Fields], step: Step, wanted: Callable[[Date, Step], bool]
+    all_fields: list[Fields], step: Step, wanted: Callable[[Date, Step], bool]
 ) -> tuple[list[Date], list[list[int]]]:
     """Find the wanted times that all have: their dates, and their indexes in each dataset."""
-    indexes = common_times(every)
-    dates = _dates_of(every, indexes)
-    _warn_of_times_left_out(every, len(dates))
+    indexes = common_times(all_fields)
+    dates = _dates_of(all_fields, indexes)
+    _warn_of_times_left_out(all_fields, len(dates))
     kept = [i for i, date in enumerate(dates) if wanted(date, step)]
     return [dates[i] for i in kept], [[index[i] for i in kept] if index else [] for index in indexes]
 
@@ -278,11 +278,11 @@ class _Variable:
 
 
 def _variables(
-    every: Sequence[Fields], indexes: Sequence[list[int]], names: Sequence[str], units: Mapping[str, str]
+    all_fields: Sequence[Fields], indexes: Sequence[list[int]], names: Sequence[str], units: Mapping[str, str]
 ) -> list[_Variable]:
     found = [
         _Variable(fields, name, index, fields.at(name, index))
-        for fields, index in zip(every, indexes, strict=True)
+        for fields, index in zip(all_fields, indexes, strict=True)
         for name in select_names(fields.names, fields.parents, names)
     ]
     return [variable.in_units(units.get(variable.name, variable.units)) for variable in found]
@@ -362,14 +362,14 @@ def _read_values(
     return values
 
 
-def _check_names(wanted: Sequence[str], found: Sequence[Fields], what: str) -> None:
+def _check_names(wanted: Sequence[str], found: Sequence[Fields], side: str) -> None:
     """Refuse names that are not there, and such as are in several files."""
     names = {name for fields in found for name in fields.names}
     known = names | {parent for fields in found for parent in fields.parents.values()}
     if missing := [name for name in wanted if name not in known]:
-        raise UsageError(f"no {what} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}")
+        raise UsageError(f"no {side} variable {printable(', '.join(missing))}: there are {', '.join(sorted(names))}")
     if twice := sorted(name for name in names if sum(name in fields.names for fields in found) > 1):
-        raise InputError(f"several {what} files have {printable(', '.join(twice))}: rename, or leave one out")
+        raise InputError(f"several {side} files have {printable(', '.join(twice))}: rename, or leave one out")
 
 
 def _rank(fields: Fields, name: str, wanted: Sequence[str]) -> int:
@@ -377,7 +377,7 @@ def _rank(fields: Fields, name: str, wanted: Sequence[str]) -> int:
     return wanted.index(name if name in wanted else fields.parents[name])
 
 
-def members_of(every: Sequence[Fields]) -> list[Any]:
+def members_of(all_fields: Sequence[Fields]) -> list[Any]:
     """The members of an ensemble that all datasets with members have; none where there is no ensemble.
 
     Raises
@@ -385,7 +385,7 @@ def members_of(every: Sequence[Fields]) -> list[Any]:
     InputError
         If they have other ones.
     """
-    having = [fields for fields in every if fields.member is not None]
+    having = [fields for fields in all_fields if fields.member is not None]
     for fields in having[1:]:
         if fields.members != having[0].members:
             words = f"{fields.shown} and {having[0].shown} have other members"
@@ -413,7 +413,9 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
             "coordinates of both"
         )
     if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.frame)):
-        words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
+        words = (
+            f"{coarse.shown} has a cell all_fields {coarse.spacing[0]:g}, {fine.shown} all_fields {fine.spacing[0]:g}"
+        )
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
 
 
@@ -487,15 +489,15 @@ def read_static_predictors(
     return np.stack(layers) if layers else np.zeros((0, *domain.padded)), names
 
 
-def _dates_of(every: list[Fields], indexes: list[list[int]]) -> list[Date]:
-    for fields, index in zip(every, indexes, strict=True):
+def _dates_of(all_fields: list[Fields], indexes: list[list[int]]) -> list[Date]:
+    for fields, index in zip(all_fields, indexes, strict=True):
         if fields.time is not None:
             return [fields.dates[i] for i in index]
     raise InputError("no file has a time axis: to train on rasters of one time, give the fine ones alone")
 
 
-def _warn_of_times_left_out(every: list[Fields], shared: int) -> None:
-    longer = [f"{f.shown} {len(f.dates) - shared}" for f in every if f.time is not None and len(f.dates) > shared]
+def _warn_of_times_left_out(all_fields: list[Fields], shared: int) -> None:
+    longer = [f"{f.shown} {len(f.dates) - shared}" for f in all_fields if f.time is not None and len(f.dates) > shared]
     if longer:
         warn("W-TIMES", f"times without a partner are left out: {', '.join(longer)}; {shared} are in all files")
 
