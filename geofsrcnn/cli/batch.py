@@ -26,7 +26,7 @@ from geofsrcnn.cli.params import (
     VARIABLES,
     Names,
 )
-from geofsrcnn.cli.progress import PROGRESS, Report, State, refuse_quiet, show_progress
+from geofsrcnn.cli.progress import PROGRESS, Display, State, refuse_quiet, show_progress
 from geofsrcnn.cli.show import duration_text, files_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded, stops, tell
 from geofsrcnn.errors import BatchError, printable
@@ -187,7 +187,7 @@ def batch(
         raise BatchError(f"{len(result.failed)} of {files_text(len(result.files))} failed")
 
 
-def _tally_reporter(show: Report) -> Callable[[Tally], None]:
+def _tally_reporter(show: Display) -> Callable[[Tally], None]:
     """Return what shows the files that have ended, each failure once, and the dashboard's address."""
     dashboard, last = "", None
 
@@ -228,11 +228,11 @@ def _show_batch(result: BatchResult, page: str | None) -> None:
     for each in result.failed:
         when = "failed before (--retry-failed tries again)" if each.before else "failed"
         click.echo(f"{when}: {printable(each.source)}: {printable(each.reason)}")
-    heard: dict[str, list[str]] = {}
+    texts_by_code: dict[str, list[str]] = {}
     for text in (text for each in result.files for text in each.warnings):
-        heard.setdefault(text.partition(":")[0], []).append(text)
-    for kind, texts in sorted(heard.items()):
-        click.echo(f"warnings of {printable(kind)}: {len(texts)}, such as {printable(texts[0])}")
+        texts_by_code.setdefault(text.partition(":")[0], []).append(text)
+    for code, texts in sorted(texts_by_code.items()):
+        click.echo(f"warnings of {printable(code)}: {len(texts)}, such as {printable(texts[0])}")
     click.echo(_summary_text(result))
     click.echo(f"journal: {printable(result.journal)}")
     if page is not None:

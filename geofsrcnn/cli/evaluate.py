@@ -72,7 +72,7 @@ def evaluate(
         refuse_given(["overwrite"], "is for --report")
     harden_gdal(options["driver"])
     from geofsrcnn.evaluation.page import check_report
-    from geofsrcnn.evaluation.rasters import METHODS, count_fields, evaluate_raster
+    from geofsrcnn.evaluation.rasters import METHODS_NOTE, count_fields, evaluate_raster
     from geofsrcnn.networks.catalog import load_model
 
     if report is not None:
@@ -96,5 +96,5 @@ def evaluate(
     facts = {f"model {name}": f"sha256 {model.digest}" for name, model in zip(found[0].models, networks, strict=False)}
     facts |= {"rasters": file_names(rasters), "factor": str(found[0].factor)}
     title = f"{file_names(models)} on block-averaged rasters"
-    notes = [METHODS] if any(len(each.scores) > 1 for each in found) else []  # categories are judged by one
+    notes = [METHODS_NOTE] if any(len(each.scores) > 1 for each in found) else []  # categories are judged by one
     show_comparisons(found, report, title, facts, notes=notes, overwrite=overwrite, as_json=as_json)

@@ -38,11 +38,11 @@ class State:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-Report = Callable[[State], None]
+Display = Callable[[State], None]
 
 
 @contextmanager
-def show_progress(mode: str, label: str, unit: str, *, silent: bool, logged: bool = False) -> Iterator[Report]:
+def show_progress(mode: str, label: str, unit: str, *, silent: bool, logged: bool = False) -> Iterator[Display]:
     """Yield the function that shows progress as ``--progress`` asks (`refuse_quiet` checks it with ``--quiet``).
 
     Parameters
@@ -76,7 +76,7 @@ def refuse_quiet(mode: str, *, quiet: bool) -> None:
 
 
 @contextmanager
-def _bar(label: str, unit: str) -> Iterator[Report]:
+def _bar(label: str, unit: str) -> Iterator[Display]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

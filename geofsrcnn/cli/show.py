@@ -94,17 +94,17 @@ def show_comparisons(
 ) -> None:
     """Print scores and a verdict each; write the report, if one is wanted."""
     from geofsrcnn.evaluation.page import write_report
-    from geofsrcnn.evaluation.report import NAMES, about, heading, terminal_table, to_json
+    from geofsrcnn.evaluation.report import NAMES, basis_text, heading, terminal_table, to_json
     from geofsrcnn.evaluation.verdict import overall, verdict
 
-    said: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
+    preface: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
     if report is not None:
-        write_report(report, found, **said, overwrite=overwrite)
+        write_report(report, found, **preface, overwrite=overwrite)
     if as_json:
-        echo_json(to_json(found, **said))
+        echo_json(to_json(found, **preface))
         return
     for comparison in found:
-        click.echo(f"{heading(comparison)}: {about(comparison)}\n")
+        click.echo(f"{heading(comparison)}: {basis_text(comparison)}\n")
         table = terminal_table(comparison, few=len(found) > _FULL)
         if table is not None:
             _show_scores(table)

@@ -154,7 +154,7 @@ def _progress_text(record: dict[str, Any]) -> str:
 
 
 def _show_pairs(result: PairResult) -> None:
-    from geofsrcnn.evaluation.verdict import sentence
+    from geofsrcnn.evaluation.verdict import compare_in_words
     from geofsrcnn.pairs.pairing import BASELINES, MEANS_KEPT
     from geofsrcnn.training.seeds import mean_and_std
 
@@ -167,7 +167,7 @@ def _show_pairs(result: PairResult) -> None:
     for name, scores in result.scores.items():
         click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
         best = min((value, method) for method, value in scores.items() if method != "network")
-        click.echo(f"  {sentence('the network', scores['network'] / best[0], best[1])}")
+        click.echo(f"  {compare_in_words('the network', scores['network'] / best[0], best[1])}")
         if len(alone := result.members[name]) > 1:
             mean, std = mean_and_std(alone)
             each = ", ".join(f"{value:.4g}" for value in alone)

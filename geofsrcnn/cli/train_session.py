@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geofsrcnn.cli.progress import Report, State, refuse_quiet, show_progress
+from geofsrcnn.cli.progress import Display, State, refuse_quiet, show_progress
 from geofsrcnn.cli.signals import Interrupted, echo_json, stops, tell
 from geofsrcnn.errors import printable
 
@@ -60,7 +60,7 @@ class _Progress:
     def __init__(
         self,
         session: Session,
-        report: Report,
+        report: Display,
         check: Callable[[], None],
         text: Callable[[dict[str, Any]], str],
         show: Callable[[Any], None],

@@ -76,7 +76,7 @@ def _text(name: str, longest: int = 34) -> str:
     return shown if len(shown) <= longest else f"{shown[: longest - 12]}…{shown[-11:]}"
 
 
-def _pair(c: Comparison, among: Iterable[str]) -> list[str]:
+def _best_of_each_kind(c: Comparison, among: Iterable[str]) -> list[str]:
     """The best baseline and the best network of those that are there."""
     found = [m for m in among if m in c.scores]
     kinds = ([m for m in found if m not in c.models], [m for m in found if m in c.models])
@@ -90,19 +90,19 @@ def _draw_maps(c: Comparison) -> Picture | None:
     if c.maps is None:
         return None
     maps, unit = c.maps, f" ({_text(c.unit)})" if c.unit else ""
-    shown = _pair(c, maps.fine)
+    shown = _best_of_each_kind(c, maps.fine)
     seen = maps.truth[np.isfinite(maps.truth)]
     if not seen.size:
         return None
     rain = any("wet_days" in found for found in c.scores.values())
     low, high = np.quantile(seen, (0.005, 0.995))
     high = high if high > low else low + 1
-    values: dict[str, Any] = {"norm": _scale(low, high), "cmap": "viridis"}
+    values: dict[str, Any] = {"norm": _normalize(low, high), "cmap": "viridis"}
     if rain:
         values = {"norm": PowerNorm(0.5, 0, high if high > 0 else 1), "cmap": "Blues"}
     errors = {m: maps.fine[m] - maps.truth for m in shown}
-    limit = _extent(errors.values())
-    signed = {"norm": _scale(-limit, limit), "cmap": "RdBu_r"}
+    limit = _largest(errors.values())
+    signed = {"norm": _normalize(-limit, limit), "cmap": "RdBu_r"}
     members = c.models[0] if maps.spread is not None and c.models and c.models[0] in maps.fine else None
 
     frame = Frame.of(maps.crs)
@@ -117,9 +117,9 @@ def _draw_maps(c: Comparison) -> Picture | None:
     for i, method in enumerate(shown, 1):
         _draw_map(axes[0, i], y, x, maps.fine[method], _mark(method, c), values)
         below = _draw_map(axes[1, i], y, x, errors[method], "its error", signed)
-    _draw_scale(above, axes[0, : len(shown) + 1], f"value{unit}", extend="max" if rain else "both")
+    _draw_colour_bar(above, axes[0, : len(shown) + 1], f"value{unit}", extend="max" if rain else "both")
     if shown:
-        _draw_scale(below, axes[1, : len(shown) + 1], f"error{unit}", extend="both")
+        _draw_colour_bar(below, axes[1, : len(shown) + 1], f"error{unit}", extend="both")
     if members is not None:
         assert maps.spread is not None
         _draw_spread(axes[:, -1], y, x, maps.spread, maps.fine[members] - maps.truth, _text(members, 20), unit)
@@ -138,13 +138,13 @@ def _draw_maps(c: Comparison) -> Picture | None:
 def _draw_spread(axes: Any, y: Array, x: Array, spread: Array, error: Array, name: str, unit: str) -> None:
     """Spread of the members of a network above, the size of its error below."""
     size = np.abs(error)
-    width = {"norm": _scale(0, _extent([spread, size])), "cmap": "magma_r"}
+    width = {"norm": _normalize(0, _largest([spread, size])), "cmap": "magma_r"}
     drawn = _draw_map(axes[0], y, x, spread, "spread of members", width)
     _draw_map(axes[1], y, x, size, f"size of error, {name}", width)
-    _draw_scale(drawn, axes, f"spread, size of error{unit}", extend="max")
+    _draw_colour_bar(drawn, axes, f"spread, size of error{unit}", extend="max")
 
 
-def _scale(low: float, high: float) -> Any:
+def _normalize(low: float, high: float) -> Any:
     from matplotlib.colors import Normalize
 
     return Normalize(low, high)
@@ -154,7 +154,7 @@ def _mark(method: str, c: Comparison) -> str:
     return f"{MARK} {_text(method)}" if method in c.models else _text(method)
 
 
-def _extent(fields: Iterable[Array]) -> float:
+def _largest(fields: Iterable[Array]) -> float:
     """The size that 99 % stay below; 1 if all are 0 or missing."""
     sizes = np.abs(np.concatenate([field[np.isfinite(field)] for field in fields] or [np.zeros(0)]))
     return float(np.quantile(sizes, 0.99)) or 1.0 if sizes.size else 1.0
@@ -183,7 +183,7 @@ def _draw_map(axes: Axes, y: Array, x: Array, field: Array, title: str, look: di
     return axes.pcolormesh(x, y, np.ma.masked_invalid(field), **look)
 
 
-def _draw_scale(drawn: Any, axes: Any, label: str, extend: str = "neither") -> None:
+def _draw_colour_bar(drawn: Any, axes: Any, label: str, extend: str = "neither") -> None:
     bar = drawn.figure.colorbar(drawn, ax=axes, extend=extend)
     bar.set_label(label, parse_math=False)
 
@@ -196,7 +196,7 @@ def _draw_spectra(c: Comparison) -> Picture | None:
     if truth is None or np.count_nonzero(np.asarray(truth) > 0) < 2:
         return None
     order = [m for m in scores_of(c) if m in c.spectra]
-    best = _pair(c, order)
+    best = _best_of_each_kind(c, order)
     others = sorted((m for m in order if m not in c.models and m not in best), key=lambda m: m.endswith(("-c", "-bp")))
     colours = dict(zip(others, _OTHERS, strict=False))  # plain methods before their variants
     order = [m for m in order if m in colours or m in c.models or m in best]
@@ -250,7 +250,7 @@ def _draw_scatter(c: Comparison) -> Picture | None:
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    shown = [m for m in _pair(c, c.scatter) if c.scatter[m].any()]
+    shown = [m for m in _best_of_each_kind(c, c.scatter) if c.scatter[m].any()]
     if not shown:
         return None
     unit = f" ({_text(c.unit)})" if c.unit else ""
@@ -266,6 +266,6 @@ def _draw_scatter(c: Comparison) -> Picture | None:
         axes.set_title(_mark(method, c), parse_math=False)
         axes.xaxis.label.set_parse_math(False)
     grid[0].set_ylabel(f"estimate{unit}", parse_math=False)
-    _draw_scale(drawn, grid, "values")
+    _draw_colour_bar(drawn, grid, "values")
     caption = "Number of values in each bin, on a logarithmic scale; line: 1 to 1."
     return Picture("Estimate against truth", caption, _png(figure))

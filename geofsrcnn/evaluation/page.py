@@ -14,7 +14,7 @@ from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.figures import draw_figures
 from geofsrcnn.evaluation.report import (
     NAMES,
-    about,
+    basis_text,
     glossary,
     heading,
     over_models_text,
@@ -42,15 +42,15 @@ def to_html(
         {
             "heading": heading(c),
             "verdict": verdict(c),
-            "about": about(c),
+            "basis": basis_text(c),
             "over_models": over_models_text(c),
             "tables": tables(c),
             "pictures": draw_figures(c),
         }
         for c in comparisons
     ]
-    said = {"title": title, "facts": facts, "notes": notes, "overall": overall(comparisons)}
-    return render_page("evaluation.html.j2", fields=fields, glossary=glossary(comparisons), **said)
+    preface = {"title": title, "facts": facts, "notes": notes, "overall": overall(comparisons)}
+    return render_page("evaluation.html.j2", fields=fields, glossary=glossary(comparisons), **preface)
 
 
 def check_report(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -128,11 +128,11 @@ def write_report(
     Files of an old report are replaced once all three new ones are written, each by one rename.
     """
     final = check_report(folder, overwrite=overwrite)
-    said: dict[str, Any] = {"title": title, "facts": facts, "notes": notes}
+    preface: dict[str, Any] = {"title": title, "facts": facts, "notes": notes}
     texts = (
-        json.dumps(to_json(comparisons, **said), allow_nan=False, indent=1) + "\n",
-        to_markdown(comparisons, **said),
-        to_html(comparisons, **said),
+        json.dumps(to_json(comparisons, **preface), allow_nan=False, indent=1) + "\n",
+        to_markdown(comparisons, **preface),
+        to_html(comparisons, **preface),
     )
     with ExitStack() as stack:
         if final.is_dir():

@@ -52,7 +52,7 @@ TILES = 8
 EXACT = 1e-6
 """An RMSE below this share of the spread of the truth is no error but rounding of float32."""
 
-METHODS = (
+METHODS_NOTE = (
     "Cubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back."
 )
 """How the names of baselines are to be read."""

@@ -53,7 +53,7 @@ def heading(c: Comparison) -> str:
     return printable(c.name) + (f" ({printable(c.unit)})" if c.unit else "")
 
 
-def about(c: Comparison) -> str:
+def basis_text(c: Comparison) -> str:
     """Say what the scores stand on."""
     span = " to ".join(dict.fromkeys(filter(None, map(printable, c.span))))
     times = f" at {c.times} time{'s' if c.times != 1 else ''}, {span}" if span else ""
@@ -219,7 +219,7 @@ def to_markdown(
     lines += ["", "| | |", "| --- | --- |", *rows] if rows else []
     lines += ["", *(f"- {_markdown(note)}" for note in notes)]
     for c in comparisons:
-        lines += ["", f"## {_markdown(heading(c))}", "", _markdown(about(c))]
+        lines += ["", f"## {_markdown(heading(c))}", "", _markdown(basis_text(c))]
         for table in tables(c):
             lines += ["", f"**{_markdown(table.caption)}**", "", *_markdown_table(table)]
         lines += ["", _markdown(over_models_text(c))]

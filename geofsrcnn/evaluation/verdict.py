@@ -55,10 +55,10 @@ def verdict(comparison: Comparison) -> str:
     interval = c.intervals.get(model, {}).get("ratio")
     who = "the network" if model == "network" else f"the network {printable(model)}"
     who += f", the best of {len(ratios)}," if len(ratios) > 1 else ""
-    return sentence(who, ratios[model], baseline, interval, detail=detail, worse=_what_is_worse(c))
+    return compare_in_words(who, ratios[model], baseline, interval, detail=detail, worse=_what_is_worse(c))
 
 
-def sentence(
+def compare_in_words(
     who: str,
     ratio: float,
     baseline: str,
@@ -89,7 +89,7 @@ def sentence(
 
     Examples
     --------
-    >>> sentence("the network", 0.95, "lanczos-bp", (0.93, 0.98)).split(": ")[0]
+    >>> compare_in_words("the network", 0.95, "lanczos-bp", (0.93, 0.98)).split(": ")[0]
     'The network is better than lanczos-bp, the best baseline'
     """
     sure = "" if interval is None else f"ratio {ratio:.3f}, 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"

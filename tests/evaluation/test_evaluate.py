@@ -22,7 +22,7 @@ from scipy import ndimage
 from geofsrcnn import upscale_array
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.evaluation import comparer, rasters
-from geofsrcnn.evaluation.rasters import LARGEST, METHODS, TooFewCells, evaluate_array, evaluate_raster
+from geofsrcnn.evaluation.rasters import LARGEST, METHODS_NOTE, TooFewCells, evaluate_array, evaluate_raster
 from geofsrcnn.evaluation.report import NAMES
 from geofsrcnn.evaluation.scores import geometric_mean, scored_mask
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
@@ -105,7 +105,7 @@ def test_the_command_prints_all_methods_best_first(tmp_path):
     errors = [float(row[-5]) for row in rows]
     assert errors == sorted(errors)
     assert re.match(r"The network small-x2 is better than \S+, the best baseline: RMSE [\d.]+ % below \(", lines[-3])
-    assert lines[-1] == METHODS
+    assert lines[-1] == METHODS_NOTE
     plain = processes.run("evaluate", path, "-f", 2, "-m", "lanczos-bp").out
     assert "No network was compared; lanczos-bp has the smallest RMSE." in plain
 

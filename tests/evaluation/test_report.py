@@ -29,7 +29,7 @@ from geofsrcnn.evaluation.figures import _coarse_edges, _edges, draw_figures
 from geofsrcnn.evaluation.measures import MEASURES
 from geofsrcnn.evaluation.page import check_report, to_html, write_report
 from geofsrcnn.evaluation.report import MARK, NAMES, to_json, to_markdown
-from geofsrcnn.evaluation.verdict import overall, sentence, verdict
+from geofsrcnn.evaluation.verdict import compare_in_words, overall, verdict
 
 FACTS = {"model": "default.safetensors", "sha256": "0" * 64, "scored on": "1990-01-01 to 1999-12-31"}
 SEEDS, SKILLS = tuple(f"seed {i}" for i in range(1, 6)), (0.9, 0.93, 1.01, 0.95, 0.92)
@@ -261,7 +261,7 @@ def test_verdict_names_what_got_worse(warm, ours, theirs, said):
 )
 def test_the_verdict_is_as_sure_as_the_interval(warm, ratio, interval, begins):
     """Better or worse only where the whole interval says so; a tenth of a percent is no difference however sure."""
-    assert sentence("the network", ratio, "cubic", interval).startswith(begins)
+    assert compare_in_words("the network", ratio, "cubic", interval).startswith(begins)
     c = judged(warm, [2 * ratio], cubic=2.0)
     words = verdict(replace(c, intervals={"network": {"ratio": interval}}))
     assert words.split(":")[0] == begins.split(":")[0]
