@@ -447,7 +447,7 @@ def check_dtype(dtype: str | None) -> None:
         If it is none of them.
     """
     if dtype is not None and dtype not in OUTPUT_TYPES:
-        raise UsageError(f"type {printable(dtype)!r} cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
+        raise UsageError(f"type '{printable(dtype)}' cannot be written: take one of {', '.join(OUTPUT_TYPES)}")
 
 
 def check_bounds(bounds: tuple[float, float, float, float] | None) -> None:

@@ -199,7 +199,7 @@ def check_address(address: str) -> None:
     except ValueError:
         port = None
     if parts.scheme not in ("tcp", "tls", "ws", "wss", "ucx") or not parts.hostname or not port:
-        raise UsageError(f"scheduler must be local, or an address such as tcp://HOST:8786, got {printable(address)!r}")
+        raise UsageError(f"scheduler must be local, or an address such as tcp://HOST:8786, got '{printable(address)}'")
     try:
         inside = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname).is_loopback
     except ValueError:

@@ -131,12 +131,12 @@ class _Pattern:
         try:
             used = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
         except ValueError as error:
-            raise UsageError(f"pattern {printable(pattern)!r} is wrong ({error}): such as {PATTERN}") from None
+            raise UsageError(f"pattern '{printable(pattern)}' is wrong ({error}): such as {PATTERN}") from None
         if any(spec or conversion for _, _, spec, conversion in string.Formatter().parse(pattern)):
-            raise UsageError(f"pattern {printable(pattern)!r} is wrong (names take no format): such as {PATTERN}")
+            raise UsageError(f"pattern '{printable(pattern)}' is wrong (names take no format): such as {PATTERN}")
         if unknown := [name for name in used if name not in _FIELDS]:
             raise UsageError(
-                f"pattern {printable(pattern)!r} has {{{printable(unknown[0])}}}: there are "
+                f"pattern '{printable(pattern)}' has {{{printable(unknown[0])}}}: there are "
                 + ", ".join(f"{{{name}}}" for name in _FIELDS)
             )
         self._pattern, self._factor = pattern, factor
@@ -280,7 +280,7 @@ def _check_inside(target: str, source: str) -> str:
     """The output's name, which must not leave its folder."""
     normal = os.path.normpath(target)
     if not target or normal.startswith(("/", "..")) or normal == "." or any(ord(c) < 32 for c in target):
-        raise UsageError(f"the output of {printable(source)} leaves the folder of outputs: {printable(target)!r}")
+        raise UsageError(f"the output of {printable(source)} leaves the folder of outputs: '{printable(target)}'")
     return normal
 
 

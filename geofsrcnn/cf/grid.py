@@ -153,7 +153,7 @@ def _check_dims(dataset: xr.Dataset, y: str, x: str) -> None:
         if name not in dataset.dims:
             raise UsageError(f"no dimension {printable(name)}: there are {join_names(dataset.dims)}")
         if any_along(dataset, name, (*others, "T", "Z")) or is_time(dataset, name):
-            raise UsageError(f"{option}={printable(name)!r} is another axis by its metadata: give the right dimension")
+            raise UsageError(f"{option}='{printable(name)}' is another axis by its metadata: give the right dimension")
 
 
 def _choose_fields(dataset: xr.Dataset, variables: Iterable[str] | None) -> list[str]:

@@ -73,7 +73,7 @@ def decode_times(dataset: xr.Dataset, shown: str) -> xr.Dataset:
 
 
 def _unread(name: str, shown: str, units: str, error: Exception) -> InputError:
-    words = f"{printable(name)} of {shown} counts {printable(units)!r}, which cannot be read as dates"
+    words = f"{printable(name)} of {shown} counts '{printable(units)}', which cannot be read as dates"
     return InputError(f"{words} ({printable(error)[:80]}): write them as days since a date")
 
 

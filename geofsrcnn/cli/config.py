@@ -61,7 +61,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {shown!r} ({error.strerror}): give a TOML file") from None
+        raise ConfigError(f"cannot read the configuration '{shown}' ({error.strerror}): give a TOML file") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{shown} is not UTF-8: save it as UTF-8") from None
     except ValueError as error:

@@ -247,7 +247,7 @@ def parse_range(text: str) -> tuple[float, float]:
     except ValueError:
         found = math.nan, math.nan
     if not found[0] < found[1]:
-        raise UsageError(f"--limits must be LOW:HIGH, LOW below HIGH, such as 0:inf, got {printable(text)!r}")
+        raise UsageError(f"--limits must be LOW:HIGH, LOW below HIGH, such as 0:inf, got '{printable(text)}'")
     return found
 
 

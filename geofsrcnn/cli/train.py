@@ -149,7 +149,9 @@ def _progress_text(record: dict[str, Any]) -> str:
 def _show_result(result: Result) -> None:
     from geofsrcnn.evaluation.verdict import compare_in_words
 
-    verdict = compare_in_words("the network", result.score, BASELINE, rank="the strongest classical method on most data")
+    verdict = compare_in_words(
+        "the network", result.score, BASELINE, rank="the strongest classical method on most data"
+    )
     fields = "1 held-out field" if len(result.fields) == 1 else f"{len(result.fields)} held-out fields"
     click.echo(
         f"{printable(result.out)}: {verdict} Scored on {fields}; {result.steps} steps, {result.seconds / 60:.1f} min"

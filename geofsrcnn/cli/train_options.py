@@ -136,7 +136,7 @@ def refuse_nameless() -> None:
         value = context.params.get(str(param.name))
         for name in value if isinstance(value, tuple) else (value,):
             if param.name in _FILES and name is not None and Path(name).name in ("", ".."):
-                raise UsageError(f"{param.opts[0]} needs the name of a file, got {printable(name)!r}")
+                raise UsageError(f"{param.opts[0]} needs the name of a file, got '{printable(name)}'")
 
 
 def refuse_both(one: str, other: str) -> None:

@@ -39,7 +39,7 @@ def local_path(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
     shown = printable(text)
     if not text or any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise InputError(f"not a file name: {shown!r} (empty or with control characters)")
+        raise InputError(f"not a file name: '{shown}' (empty or with control characters)")
     if "://" in text and not Path(text).exists():
         raise RemoteError(f"remote input is not allowed: {_without_secrets(shown)}: download the file first")
     if text.startswith("/vsi"):

@@ -63,7 +63,7 @@ def choose_driver(path: Path, driver: str | None) -> str:
         if path.is_dir():
             raise InputError(f"a folder, neither a GeoTIFF nor a Zarr group: {shown}: name a file in it")
         start = head(path)
-        found = "it is empty" if not start else f"it starts with {printable(start.decode('latin-1'))!r}"
+        found = "it is empty" if not start else f"it starts with '{printable(start.decode('latin-1'))}'"
         if (likely := driver_of(path)) is not None:
             raise InputError(f"not a GeoTIFF: {shown} ({found}): read it with driver='{likely}'")
         raise InputError(f"not a GeoTIFF: {shown} ({found}): name GDAL's driver with driver= if it is another raster")

@@ -152,7 +152,7 @@ def check_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UsageError(f"no device {printable(device)!r} here: take auto, cpu or cuda") from None
+        raise UsageError(f"no device '{printable(device)}' here: take auto, cpu or cuda") from None
     return device
 
 

@@ -266,7 +266,7 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
         raise ModelError(f"{text} is a classical method, which has no checkpoint: load_model takes it")
     names = ", ".join(shipped) or "none"
     others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
-    what = f"{printable(text)!r}" if factor is None else f"{printable(text)!r} for factor {factor}"
+    what = f"'{printable(text)}'" if factor is None else f"'{printable(text)}' for factor {factor}"
     raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
 
 

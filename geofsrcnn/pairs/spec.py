@@ -86,7 +86,7 @@ class PairsSpec:
         for name, transform in self.transforms.items():
             if transform not in TRANSFORMS:
                 words = f"the transform of {printable(name)} must be one of {', '.join(TRANSFORMS)}"
-                raise UsageError(f"{words}, got {printable(transform)!r}")
+                raise UsageError(f"{words}, got '{printable(transform)}'")
         for low, high in self.limits.values():
             if not low < high:
                 raise UsageError(f"limits= must be a smaller and a larger number, got {low} and {high}")

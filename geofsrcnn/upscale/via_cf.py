@@ -101,7 +101,7 @@ def _floating_type(dtype: str | None) -> np.dtype[Any] | None:
         return None
     if dtype not in ("float32", "float64"):
         raise UsageError(
-            f"type {printable(dtype)!r}: with NetCDF or Zarr, fields keep their type and packing, or become float32 or "
+            f"type '{printable(dtype)}': with NetCDF or Zarr, fields keep their type and packing, or become float32 or "
             "float64 with dtype="
         )
     return np.dtype(dtype)

@@ -199,6 +199,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "threads 0": (2, ("upscale", IN, OUT, *CLASSICAL, "--threads", "0"), "0 is not in the range"),
     "precision": (2, ("upscale", IN, OUT, *CLASSICAL, "--precision", "float8"), "is not one of"),
     "device": (2, ("upscale", IN, OUT, *CLASSICAL, "--device", "abacus"), "no device 'abacus' here"),
+    "device on two lines": (2, ("upscale", IN, OUT, *CLASSICAL, "--device", "a\nb"), r"no device 'a\\x0ab' here"),
     "dtype": (2, ("upscale", IN, OUT, *CLASSICAL, "--dtype", "complex64"), "type 'complex64' cannot be written"),
     "range upside down": (2, ("upscale", IN, OUT, *CLASSICAL, "--range", "2", "1"), "a smaller and a larger number"),
     "range nan": (2, ("upscale", IN, OUT, *CLASSICAL, "--range", "nan", "1"), "a smaller and a larger number"),

@@ -21,7 +21,7 @@ from geofsrcnn.files.staging import check_target, staged
     ("name", "error", "words"),
     [
         ("", InputError, "not a file name: ''"),
-        ("a\0b.tif", InputError, r"not a file name: 'a\\\\x00b.tif' \(empty or with control characters\)"),
+        ("a\0b.tif", InputError, r"not a file name: 'a\\x00b.tif' \(empty or with control characters\)"),
         ("a\nb.tif", InputError, "control characters"),
         ("\x7f.tif", InputError, "control characters"),
         ("-", InputError, "not a file name: '-': give the path of a local file"),
