@@ -13,7 +13,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
-from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.comparison import Comparison, Maps
 from geofsrcnn.evaluation.graticule import Frame
 from geofsrcnn.evaluation.report import MARK, scores_of
 
@@ -84,55 +84,68 @@ def _best_of_each_kind(c: Comparison, among: Iterable[str]) -> list[str]:
 
 
 def _draw_maps(c: Comparison) -> Picture | None:
-    from matplotlib.colors import PowerNorm
+    """Truth and fields of the best methods above; the coarse field and their errors below."""
     from matplotlib.figure import Figure
 
-    if c.maps is None:
+    maps = c.maps
+    if maps is None or not np.isfinite(maps.truth).any():
         return None
-    maps, unit = c.maps, f" ({_text(c.unit)})" if c.unit else ""
     shown = _best_of_each_kind(c, maps.fine)
-    seen = maps.truth[np.isfinite(maps.truth)]
-    if not seen.size:
-        return None
-    rain = any("wet_days" in found for found in c.scores.values())
-    low, high = np.quantile(seen, (0.005, 0.995))
-    high = high if high > low else low + 1
-    values: dict[str, Any] = {"norm": _normalize(low, high), "cmap": "viridis"}
-    if rain:
-        values = {"norm": PowerNorm(0.5, 0, high if high > 0 else 1), "cmap": "Blues"}
-    errors = {m: maps.fine[m] - maps.truth for m in shown}
-    limit = _largest(errors.values())
-    signed = {"norm": _normalize(-limit, limit), "cmap": "RdBu_r"}
     members = c.models[0] if maps.spread is not None and c.models and c.models[0] in maps.fine else None
-
     frame = Frame.of(maps.crs)
     y, x = _edges(maps.y / frame.unit), _edges(maps.x / frame.unit)
     columns = 1 + len(shown) + (members is not None)
     height = (_WIDTH - 1.2) / max(columns, 3) * frame.height(y, x)
     figure = Figure((_WIDTH, 2 * height + 1.0), layout="compressed")
     axes = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
+
+    rain = any("wet_days" in found for found in c.scores.values())
+    unit = f" ({_text(c.unit)})" if c.unit else ""
+    values = _value_look(maps.truth, rain=rain)
     above = _draw_map(axes[0, 0], y, x, maps.truth, "truth", values)
     rows, cols = (_coarse_edges(e, n, c.factor) for e, n in zip((y, x), maps.coarse.shape, strict=True))
     _draw_map(axes[1, 0], rows, cols, maps.coarse, "coarse (what is given)", values)
-    for i, method in enumerate(shown, 1):
-        _draw_map(axes[0, i], y, x, maps.fine[method], _mark(method, c), values)
-        below = _draw_map(axes[1, i], y, x, errors[method], "its error", signed)
     _draw_colour_bar(above, axes[0, : len(shown) + 1], f"value{unit}", extend="max" if rain else "both")
+    errors = {method: maps.fine[method] - maps.truth for method in shown}
+    look = _error_look(errors.values())
+    for i, (method, error) in enumerate(errors.items(), 1):
+        _draw_map(axes[0, i], y, x, maps.fine[method], _mark(method, c), values)
+        below = _draw_map(axes[1, i], y, x, error, "its error", look)
     if shown:
         _draw_colour_bar(below, axes[1, : len(shown) + 1], f"error{unit}", extend="both")
-    if members is not None:
-        assert maps.spread is not None
+    if members is not None and maps.spread is not None:
         _draw_spread(axes[:, -1], y, x, maps.spread, maps.fine[members] - maps.truth, _text(members, 20), unit)
+
     axes[0, 0].set(xlim=sorted((x[0], x[-1])), ylim=sorted((y[0], y[-1])))
     for each in axes.flat:
         each.set_aspect(frame.aspect(y))
         frame.decorate(each, labelled=each is axes[0, 0])
     frame.name_axes(axes[:, 0], axes[1, (columns - 1) // 2])
-    caption = f"{printable(maps.when)}. " if maps.when else ""
-    caption += "Truth, coarse field and estimates share one scale, errors (estimate less truth) another"
+    return Picture("Maps", _maps_caption(maps, shown), _png(figure))
+
+
+def _maps_caption(maps: Maps, shown: list[str]) -> str:
+    when = f"{printable(maps.when)}. " if maps.when else ""
     drawn = (maps.truth, maps.coarse, *(maps.fine[method] for method in shown))
-    caption += "." if all(np.isfinite(field).all() for field in drawn) else "; grey is missing or not scored."
-    return Picture("Maps", caption, _png(figure))
+    grey = "" if all(np.isfinite(field).all() for field in drawn) else "; grey is missing or not scored"
+    return f"{when}Truth, coarse field and estimates share one scale, errors (estimate less truth) another{grey}."
+
+
+def _value_look(truth: Array, *, rain: bool) -> dict[str, Any]:
+    """Colours of values: white where no rain falls, else between the truth's outer percentiles."""
+    from matplotlib.colors import PowerNorm
+
+    low, high = np.nanquantile(truth, (0.005, 0.995))
+    high = high if high > low else low + 1
+    if rain:
+        return {"norm": PowerNorm(0.5, 0, high if high > 0 else 1), "cmap": "Blues"}
+    return {"norm": _normalize(low, high), "cmap": "viridis"}
+
+
+def _error_look(errors: Iterable[Array]) -> dict[str, Any]:
+    """Colours of errors: white at 0, as far on either side."""
+    limit = _largest(errors)
+    return {"norm": _normalize(-limit, limit), "cmap": "RdBu_r"}
 
 
 def _draw_spread(axes: Any, y: Array, x: Array, spread: Array, error: Array, name: str, unit: str) -> None:
