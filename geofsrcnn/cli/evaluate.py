@@ -23,7 +23,7 @@ from geofsrcnn.cli.params import (
     STRICT,
     refuse_given,
 )
-from geofsrcnn.cli.progress import PROGRESS, State, show_progress
+from geofsrcnn.cli.progress import PROGRESS, count_units, show_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 from geofsrcnn.errors import InputError
@@ -84,11 +84,7 @@ def evaluate(
     found = []
     with show_progress(progress_mode, "evaluating", "fields", silent=as_json) as show, stops() as check:
         for number, raster in enumerate(rasters):
-
-            def progress(done: int, _: int, before: int = sum(counts[:number])) -> None:
-                check()
-                show(State(before + done, sum(counts)))
-
+            progress = count_units(show, check, before=sum(counts[:number]), total=sum(counts))
             found += evaluate_raster(raster, factor, loaded, detail=report is not None, progress=progress, **options)
     if not found:
         raise InputError(f"nothing to judge by in {file_names(rasters)}: give a larger raster, or a smaller factor=")

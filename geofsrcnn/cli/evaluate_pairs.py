@@ -6,7 +6,7 @@ import click
 
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, REPORT_OPTIONS, STRICT, refuse_given
-from geofsrcnn.cli.progress import PROGRESS, State, show_progress
+from geofsrcnn.cli.progress import PROGRESS, count_units, show_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
 
@@ -57,12 +57,7 @@ def evaluate_pairs(
         check_report(report, overwrite=overwrite)
     loaded = [load_checkpoint(model) for model in models]
     with show_progress(progress_mode, "evaluating", "times", silent=as_json) as show, stops() as check:
-
-        def progress(done: int, total: int) -> None:
-            check()
-            show(State(done, total))
-
-        found = compare(loaded, coarse, fine, since=since, device=device, progress=progress)
+        found = compare(loaded, coarse, fine, since=since, device=device, progress=count_units(show, check))
     facts = {}
     for name, checkpoint in zip(found[0].models, loaded, strict=True):
         fitted = " to ".join(map(str, pairing_of(checkpoint).fitted))

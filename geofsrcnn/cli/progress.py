@@ -69,6 +69,28 @@ def show_progress(mode: str, label: str, unit: str, *, silent: bool, logged: boo
         yield lambda _: None
 
 
+def count_units(
+    show: Display, check: Callable[[], None], *, before: int = 0, total: int | None = None
+) -> Callable[[int, int], None]:
+    """Return what the library calls with units done and all of them.
+
+    Parameters
+    ----------
+    show : callable
+        Of `show_progress`.
+    check : callable
+        Of `geofsrcnn.cli.signals.stops`: ends the run where a signal asked for it.
+    before, total : int
+        Units done before, and all of them, where the library counts a part of the run.
+    """
+
+    def count(done: int, own_total: int) -> None:
+        check()
+        show(State(before + done, own_total if total is None else total))
+
+    return count
+
+
 def refuse_quiet(mode: str, *, quiet: bool) -> None:
     """Refuse to show progress and none."""
     if quiet and mode in ("bar", "json"):

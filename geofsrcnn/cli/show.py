@@ -78,8 +78,8 @@ def file_names(names: Iterable[str]) -> str:
     return ", ".join(Path(name).name for name in names)
 
 
-_FULL = 4
-"""Comparisons of which each method is shown; of more, models and the best baseline."""
+_FULL_TABLES = 4
+"""Comparisons of which each method is shown, at most; of more, models and the best baseline."""
 
 
 def show_comparisons(
@@ -105,7 +105,7 @@ def show_comparisons(
         return
     for comparison in found:
         click.echo(f"{heading(comparison)}: {basis_text(comparison)}\n")
-        table = terminal_table(comparison, few=len(found) > _FULL)
+        table = terminal_table(comparison, few=len(found) > _FULL_TABLES)
         if table is not None:
             _show_scores(table)
         click.echo(f"\n{verdict(comparison)}\n")

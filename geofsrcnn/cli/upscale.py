@@ -24,7 +24,7 @@ from geofsrcnn.cli.params import (
     VARIABLES,
     Names,
 )
-from geofsrcnn.cli.progress import PROGRESS, State, refuse_quiet, show_progress
+from geofsrcnn.cli.progress import PROGRESS, count_units, refuse_quiet, show_progress
 from geofsrcnn.cli.show import show_estimate, show_summary
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.process import harden_gdal
@@ -93,12 +93,7 @@ def _upscale(
         show_estimate(estimate_file(source, target, co=dict(co), **options), as_json=as_json)
         return
     with show_progress(progress_mode, "upscaling", "tiles", silent=quiet or as_json) as show, stops() as check:
-
-        def progress(done: int, total: int) -> None:
-            check()
-            show(State(done, total))
-
-        summary = upscale_file(source, target, co=dict(co), progress=progress, **options)
+        summary = upscale_file(source, target, co=dict(co), progress=count_units(show, check), **options)
     if as_json:
         echo_json(summary.to_dict())
     elif not quiet:
