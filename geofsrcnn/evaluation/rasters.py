@@ -50,7 +50,7 @@ TILES = 8
 """Tiles along each side of a window, which intervals are made of."""
 
 EXACT = 1e-6
-"""An RMSE below this share of the spread of the truth is no error but rounding of float32."""
+"""An RMSE below this share of the truth's standard deviation is no error but rounding of float32."""
 
 METHODS_NOTE = (
     "Cubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back."
@@ -76,7 +76,7 @@ class _Methods:
 
 @dataclass(frozen=True)
 class _Field:
-    """A band that is scored.
+    """A band on the windows on which it is scored.
 
     Parameters
     ----------
@@ -90,10 +90,10 @@ class _Field:
         What it is.
     rule : Rule
         What its values keep to.
-    y, x : ndarray, optional
+    y, x : ndarray
         Coordinates of the window that is drawn.
     crs : str
-        What they count in.
+        CRS of the coordinates as WKT; ``""`` where unknown.
     """
 
     name: str
@@ -132,7 +132,7 @@ def evaluate_array(
     models : sequence of str, path, Checkpoint or Model
         As `geofsrcnn.load_model` takes them. Classical methods stand among the baselines, all of which are compared.
     device, precision : str
-        The same.
+        As for `evaluate_raster`.
     detail : bool
         Measure structure as well (spectra, SSIM, quantiles, shifts, maps); needs the extra ``report``.
 
