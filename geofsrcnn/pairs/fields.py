@@ -135,21 +135,37 @@ def find_fields(
         As `fields_of`.
     """
     grid = find_grid(dataset, variables=variables or None)
-    others = {str(dim) for name in grid.variables for dim in dataset[name].dims} - {grid.y, grid.x}
-    times = [dim for dim in others if dim in dataset.indexes and is_time_index(dataset.indexes[dim])]
-    left = [dim for dim in others if dim not in times and dataset.sizes[dim] > 1]
-    members = [dim for dim in left if is_member(dataset, dim)]
-    spare = {dim for dim in left if dim not in members}
-    if spare or len(times) > 1 or len(members) > 1:
-        raise InputError(_spare_dimensions(dataset, shown, sorted(spare or set(times if len(times) > 1 else members))))
+    dims = _leading_dims(dataset, grid)
+    time, member = _time_and_member(dataset, dims, shown)
     frame = frame_of(dataset, grid)
-    dataset = dataset.isel({dim: 0 for dim in others if dim not in (*times, *members)}, drop=True)
-    return Fields(
-        dataset, grid, times[0] if times else None, shown, frame, members[0] if members else None, dict(parents or {})
-    )
+    single = {dim: 0 for dim in dims if dim not in (time, member)}
+    return Fields(dataset.isel(single, drop=True), grid, time, shown, frame, member, dict(parents or {}))
 
 
-def _spare_dimensions(dataset: xr.Dataset, shown: str, dims: Sequence[str]) -> str:
+def _leading_dims(dataset: xr.Dataset, grid: CFGrid) -> list[str]:
+    """Return the dimensions of a grid's fields besides y and x."""
+    return sorted({str(dim) for name in grid.variables for dim in dataset[name].dims} - {grid.y, grid.x})
+
+
+def _time_and_member(dataset: xr.Dataset, dims: Sequence[str], shown: str) -> tuple[str | None, str | None]:
+    """Find the dimensions of times and of members among some, all others of which must be of size 1.
+
+    Raises
+    ------
+    InputError
+        If others are longer, or several are of times or members.
+    """
+    times = [dim for dim in dims if dim in dataset.indexes and is_time_index(dataset.indexes[dim])]
+    long = [dim for dim in dims if dim not in times and dataset.sizes[dim] > 1]
+    members = [dim for dim in long if is_member(dataset, dim)]
+    others = [dim for dim in long if dim not in members]
+    unclear = others or (times if len(times) > 1 else []) or (members if len(members) > 1 else [])
+    if unclear:
+        raise InputError(_unclear_dimensions(dataset, shown, unclear))
+    return (times[0] if times else None), (members[0] if members else None)
+
+
+def _unclear_dimensions(dataset: xr.Dataset, shown: str, dims: Sequence[str]) -> str:
     for dim in dims:
         if dim in dataset.variables and counts_time(dataset[dim]):
             return f"times of {shown} are not decoded ({printable(dim)}): open it with decode_times=True"

@@ -37,7 +37,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """True if this one writes files and speaks."""
+        """True if this one writes files and reports."""
         return self.index == 0
 
     def shard(self, size: int) -> slice:
@@ -82,7 +82,7 @@ SINGLE_PROCESS = Ranks()
 
 
 def is_first() -> bool:
-    """Tell whether this process writes files and speaks, before or without `join_processes`."""
+    """Tell whether this process writes files and reports, before or without `join_processes`."""
     return os.environ.get("RANK", "0") == "0"
 
 
