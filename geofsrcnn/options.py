@@ -25,6 +25,16 @@ OUTPUT_TYPES = (
 )
 
 
+class ArrayOptions(TypedDict, total=False):
+    """Keyword arguments of runs over an array, as `UpscaleOptions` describes them."""
+
+    value_range: tuple[float, float] | None
+    tile_size: int | None
+    threads: int | None
+    device: str
+    precision: str
+
+
 class FieldOptions(TypedDict, total=False):
     """Keyword arguments of runs over one field in memory, as `UpscaleOptions` describes them."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from geofsrcnn._types import Array, Mask, Progress, Range
+from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
-from geofsrcnn.options import UpscaleOptions
+from geofsrcnn.networks.catalog import Model, ModelLike, check_gives_error, check_options, load_model, refuse_pairs
+from geofsrcnn.options import ArrayOptions, UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import stored_nodata, within
@@ -48,8 +48,11 @@ class _ArraySource:
 class _ArraySink:
     """An array ``(band, y, x)`` as a sink; all bands are stored alike, or each in its way."""
 
-    def __init__(self, shape: tuple[int, int, int], storages: Sequence[Storage], name: str) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], storages: Sequence[Storage], name: str, *, errors: bool = False
+    ) -> None:
         self.array: Array = np.empty(shape, storages[0].dtype.newbyteorder("="))
+        self.errors: Array | None = np.full(shape, np.nan, storages[0].error_dtype) if errors else None
         self._storages, self._name = storages, name
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
@@ -58,23 +61,52 @@ class _ArraySink:
         else:
             stored = encode_bands(self._storages[bands], cells, [self._name] * len(cells.values))
         self.array[(bands, *window.slices())] = stored
+        if self.errors is not None and cells.errors is not None:
+            self.errors[(bands, *window.slices())] = cells.errors
 
 
-def upscale_array(  # noqa: PLR0913  all but the first three by name
+@overload
+def upscale_array(
     array: npt.ArrayLike,
     factor: int | None = None,
     model: ModelLike = "default",
     *,
     nodata: float | Sequence[float | None] | None = None,
     valid: npt.ArrayLike | None = None,
-    value_range: Range | None = None,
     period: int = 0,
-    tile_size: int | None = None,
-    threads: int | None = None,
-    device: str = "auto",
-    precision: str = "float32",
     progress: Progress | None = None,
-) -> Array:
+    error: Literal[False] = False,
+    **options: Unpack[ArrayOptions],
+) -> Array: ...
+
+
+@overload
+def upscale_array(
+    array: npt.ArrayLike,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    nodata: float | Sequence[float | None] | None = None,
+    valid: npt.ArrayLike | None = None,
+    period: int = 0,
+    progress: Progress | None = None,
+    error: Literal[True],
+    **options: Unpack[ArrayOptions],
+) -> tuple[Array, Array]: ...
+
+
+def upscale_array(
+    array: npt.ArrayLike,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    nodata: float | Sequence[float | None] | None = None,
+    valid: npt.ArrayLike | None = None,
+    period: int = 0,
+    progress: Progress | None = None,
+    error: bool = False,
+    **options: Unpack[ArrayOptions],
+) -> Array | tuple[Array, Array]:
     """Upscale an array.
 
     Parameters
@@ -90,29 +122,24 @@ def upscale_array(  # noqa: PLR0913  all but the first three by name
         Value of missing cells, for all bands or each; NaN is always missing. Written to missing fine cells.
     valid : array_like of bool, optional
         True where valid, the shape of `array` or ``(y, x)``; together with `nodata`.
-    value_range : tuple of float, optional
-        Smallest and largest value; results keep to it and blocks keep their means.
     period : int
         Columns that go around the globe, so that the first is the last one's neighbour: all columns, less last ones
         that repeat the first. 0 for none.
-    tile_size : int, optional
-        Coarse cells along one side of a tile; chosen for the device if not given. No effect on the result
-        beyond 1e-5 of the local range.
-    threads : int, optional
-        Threads that compute; all cores if not given.
-    device : str
-        ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
-    precision : {"float32", "bfloat16"}
-        Arithmetic of the network.
     progress : callable, optional
         ``progress(done, total)`` after each tile.
+    error : bool
+        Return the expected absolute error of each fine cell too.
+    **options
+        ``value_range`` (smallest and largest value; results keep to it and blocks keep their means), ``tile_size``,
+        ``threads``, ``device`` and ``precision``, as for `geofsrcnn.UpscaleOptions`.
 
     Returns
     -------
     ndarray (factor * y, factor * x) or (band, factor * y, factor * x)
         Fine values in the units and of the type of `array`; integers are rounded and clipped. Missing cells hold the
         nodata value, or what the coarse cell holds if there is none; of a masked array they are masked, whatever they
-        were missing by.
+        were missing by. With `error` a tuple of two: fine values, and their expected absolute errors in the same units,
+        float32 or float64, NaN in missing cells.
 
     Raises
     ------
@@ -129,22 +156,24 @@ def upscale_array(  # noqa: PLR0913  all but the first three by name
     >>> upscale_array(coarse, 2, "bilinear").shape
     (4, 4)
     """
-    options = UpscaleOptions(
-        value_range=value_range, tile_size=tile_size, threads=threads, device=device, precision=precision
-    )
-    loaded = load_model(model, factor, device=device, precision=precision)
+    given = UpscaleOptions.of(options)
+    loaded = load_model(model, factor, device=given.device, precision=given.precision)
     refuse_pairs(loaded)
-    check_options(loaded, options)
+    check_options(loaded, given)
+    if error:
+        check_gives_error(loaded)
     coarse, flat = as_bands(np.asarray(array))
     _check_period(period, coarse.shape[2])
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]
-    rules = [Rule(within(storage.limits, value_range) or FREE) for storage in storages]
+    rules = [Rule(within(storage.limits, given.value_range) or FREE) for storage in storages]
     mask = _valid_cells(array, valid, coarse.shape)
-    task = ArrayTask(loaded, storages, rules, period, tile_size)
-    fine = task.upscale(coarse, Window(0, coarse.shape[1], 0, coarse.shape[2]), options.workers, progress, mask)
+    task = ArrayTask(loaded, storages, rules, period, given.tile_size)
+    what = coarse, Window(0, coarse.shape[1], 0, coarse.shape[2]), given.workers, progress, mask
+    fine, errors = task.upscale_with_errors(*what) if error else (task.upscale(*what), None)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
         fine = np.ma.MaskedArray(fine, ~repeat(task.valid(coarse) & mask, loaded.factor), fill_value=array.fill_value)
-    return fine.reshape(fine.shape[1:]) if flat else fine
+    fine = fine.reshape(fine.shape[1:]) if flat else fine
+    return fine if errors is None else (fine, errors.reshape(fine.shape))
 
 
 def _valid_cells(array: npt.ArrayLike, valid: npt.ArrayLike | None, shape: tuple[int, ...]) -> Mask | None:
@@ -201,6 +230,37 @@ class ArrayTask:
         InputError
             If integers are too large to be computed with.
         """
+        return self._run(coarse, region, workers, progress, valid).array
+
+    def upscale_with_errors(
+        self,
+        coarse: Array,
+        region: Window,
+        workers: int,
+        progress: Progress | None = None,
+        valid: Mask | None = None,
+    ) -> tuple[Array, Array]:
+        """The same, and the expected error of each cell, floating, NaN where missing.
+
+        Raises
+        ------
+        InputError
+            If integers are too large to be computed with.
+        """
+        sink = self._run(coarse, region, workers, progress, valid, errors=True)
+        assert sink.errors is not None
+        return sink.array, sink.errors
+
+    def _run(
+        self,
+        coarse: Array,
+        region: Window,
+        workers: int,
+        progress: Progress | None,
+        valid: Mask | None,
+        *,
+        errors: bool = False,
+    ) -> _ArraySink:
         stream = Stream(
             self.name,
             _ArraySource(coarse, self.storages, valid, self.name),
@@ -212,11 +272,12 @@ class ArrayTask:
             tile_size=self.tile_size,
             workers=workers,
             watch=self.watch,
+            errors=errors,
         )
         rows, columns = (n * self.model.factor for n in region.shape)
-        sink = _ArraySink((len(coarse), rows, columns), self.storages, self.name)
+        sink = _ArraySink((len(coarse), rows, columns), self.storages, self.name, errors=errors)
         stream.run(sink, progress)
-        return sink.array
+        return sink
 
     def valid(self, coarse: Array) -> Mask:
         """Tell which cells of an array ``(band, y, x)`` hold no nodata value."""

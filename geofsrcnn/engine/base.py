@@ -118,11 +118,14 @@ class Job:
         Fine cells along one side of a coarse cell.
     rules : sequence of Rule
         What the values of each band keep to; nothing if empty.
+    errors : bool
+        Tell the expected error of each fine cell too.
     """
 
     model: Upsampler | None
     factor: int
     rules: Sequence[Rule] = ()
+    errors: bool = False
 
     @property
     def reach(self) -> int:

@@ -16,7 +16,7 @@ from geofsrcnn.values.blocks import block_mean, repeat
 if TYPE_CHECKING:
     from geofsrcnn.networks.inference import Upsampler
 
-    Block = Callable[[Upsampler, Array, Mask, Margin], Array]
+    Block = Callable[[Array, Mask], tuple[Array, Array | None]]
 
 FRAMES = tuple(math.radians(degrees) for degrees in (0, 45, 180, 225))
 """Turns of the compass that a direction is computed in. A network treats sine and cosine each for itself, so that the
@@ -25,13 +25,15 @@ ERA-Interim winds, 3 times finer, 1.055 degrees on average instead of 1.105 in o
 changes by 0.09 degrees on average instead of 0.2 to 0.5."""
 
 
-def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mask, margin: Margin, rule: Rule) -> Array:
+def upscale_directions(
+    block: Block, model: Upsampler, values: Array, valid: Mask, margin: Margin, rule: Rule
+) -> tuple[Array, Array | None]:
     """Upscale the core of a block of directions.
 
     Parameters
     ----------
     block : callable
-        Upscales a block of ordinary values.
+        Upscales a block of ordinary values, and tells their expected errors or not.
     model, values, valid, margin
         As for `geofsrcnn.engine.tile.upscale_block`.
     rule : Rule
@@ -39,9 +41,12 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
 
     Returns
     -------
-    ndarray (band, factor * y, factor * x), the type of `values`
+    fine : ndarray (band, factor * y, factor * x), the type of `values`
         From the start to one period above it; cells beyond stand for no direction, and keep what they hold. With models
         that keep means, the mean unit vector of a block points where the coarse cell does (Mardia and Jupp 2000, 2.2).
+    errors : ndarray (band, factor * y, factor * x), optional
+        Expected absolute error of each direction, at most a quarter of the period: that of one that may be any. NaN
+        where there is none.
     """
     start = rule.start
     if start is None:
@@ -52,9 +57,12 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     radians = values * values.dtype.type(2 * math.pi / rule.value_period)
     sine: Array = np.zeros(1)
     cosine: Array = np.zeros(1)
+    errors = []
     for turn in FRAMES:
         turned = np.concatenate([np.sin(radians + turn), np.cos(radians + turn)]).astype(values.dtype, copy=False)
-        sines, cosines = np.split(block(model, turned, np.concatenate([valid, valid]), margin), 2)
+        fine_of_frame, expected = block(turned, np.concatenate([valid, valid]))
+        sines, cosines = np.split(fine_of_frame, 2)
+        errors += [] if expected is None else [_error_of_angle(fine_of_frame, expected)]
         sine = sine + sines * math.cos(turn) - cosines * math.sin(turn)
         cosine = cosine + cosines * math.cos(turn) + sines * math.sin(turn)
     angle = np.arctan2(sine, cosine)
@@ -64,7 +72,24 @@ def upscale_directions(block: Block, model: Upsampler, values: Array, valid: Mas
     angle *= rule.value_period / (2 * math.pi)
     fine: Array = ((angle - start) % rule.value_period + start).astype(values.dtype)
     fine = np.where(fine < start + rule.value_period, fine, values.dtype.type(start))  # rounded up
-    return np.where(repeat(valid[core], model.factor), fine, repeat(values[core], model.factor))
+    told = repeat(valid[core], model.factor)
+    fine = np.where(told, fine, repeat(values[core], model.factor))
+    if not errors:
+        return fine, None
+    expected = np.mean(errors, axis=0) * (rule.value_period / (2 * math.pi))
+    return fine, np.where(told, expected, np.nan).astype(values.dtype)
+
+
+def _error_of_angle(components: Array, errors: Array) -> Array:
+    """Expected absolute error of an angle, in radians, from those of its sine and cosine, one behind the other.
+
+    The part across the direction turns it, the more the shorter the vector is.
+    """
+    (sine, cosine), (of_sine, of_cosine) = np.split(components, 2), np.split(errors, 2)
+    across = np.hypot(cosine * of_sine, sine * of_cosine)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turned: Array = across / (sine**2 + cosine**2)
+    return np.fmin(turned, math.pi / 2)
 
 
 def _sides(margin: Margin) -> tuple[tuple[int, int], tuple[int, int]]:

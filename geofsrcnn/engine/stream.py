@@ -52,6 +52,8 @@ class Stream:
         Bytes of a fine cell where it is stored.
     watch : Watch, optional
         Who looks at the values; one of its own if not given.
+    errors : bool
+        Tell the expected error of each fine cell too; the model gives it.
     """
 
     name: str
@@ -66,11 +68,13 @@ class Stream:
     blocks: Sequence[slice] = ()
     itemsize: int = 4
     watch: Watch | None = None
+    errors: bool = False
 
     @cached_property
     def job(self) -> Job:
         """The work on each tile."""
-        return Job(None if self.repeats else self.model.upsampler, self.model.factor, self.rules)
+        model = None if self.repeats else self.model.upsampler
+        return Job(model, self.model.factor, self.rules, errors=self.errors and not self.repeats)
 
     @cached_property
     def plan(self) -> Plan:
@@ -165,7 +169,7 @@ def time_of_tile(job: Job, shape: tuple[int, int], bands: int) -> float:
     core = Window(job.reach, rows - job.reach, job.reach, columns - job.reach)
     tile = Tile(core, Window(0, rows, 0, columns), core)
     cells = Cells(noise, np.ones(noise.shape, bool))
-    free = Job(job.model, job.factor)
+    free = Job(job.model, job.factor, errors=job.errors)
     upscale_tile(free, cells, tile)
     start = time.perf_counter()
     for _ in range(3):

@@ -55,6 +55,36 @@ def upscale_block(
     ndarray (band, factor * y, factor * x), the type of `values`
         The core on the fine grid; cells of invalid coarse cells hold anything finite.
     """
+    return _upscale_block(model, values, valid, margin, rules)[0]
+
+
+def upscale_with_errors(
+    model: Upsampler,
+    values: Array,
+    valid: Mask,
+    margin: Margin,
+    rules: Sequence[Rule] = (),
+) -> tuple[Array, Array]:
+    """Upscale the core of a block, and tell how large an error to expect in each fine cell.
+
+    Parameters
+    ----------
+    model, values, valid, margin, rules
+        As for `upscale_block`; the model gives errors.
+
+    Returns
+    -------
+    fine, errors : ndarray (band, factor * y, factor * x), the type of `values`
+        Fine values, and expected absolute errors in the same units.
+    """
+    fine, errors = _upscale_block(model, values, valid, margin, rules, errors=True)
+    assert errors is not None
+    return fine, errors
+
+
+def _upscale_block(
+    model: Upsampler, values: Array, valid: Mask, margin: Margin, rules: Sequence[Rule], *, errors: bool = False
+) -> tuple[Array, Array | None]:
     halo = model.halo
     if not valid.all():
         rings = max(values.shape[1:]) if model.whole_field else halo
@@ -63,18 +93,44 @@ def upscale_block(
     scale = _safe_scale(values) if model.unit_free else 1.0
     x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
-    blocks = [model(group.unsqueeze(0)) for group in groups]
-    fine = (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).flatten(0, 1)
+    expected = None
+    if errors:
+        fine, expected = (
+            _join(parts) for parts in zip(*(model.with_error(g.unsqueeze(0)) for g in groups), strict=True)
+        )
+    else:
+        fine = _join([model(group.unsqueeze(0)) for group in groups])
     core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
     for band, rule in enumerate(rules):
         if rule.bounds != FREE:
             _keep_range(model, fine[band], core[band], rule, scale)
-    result: Array = fine.numpy()
+            if expected is not None:
+                _limit_errors(model, expected[band], core[band], rule, scale)
+    found = _unscale(fine.numpy(), scale)
+    return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scale)
+
+
+def _join(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Bands of results ``(1, band, y, x)``."""
+    return (blocks[0] if len(blocks) == 1 else torch.cat(list(blocks))).flatten(0, 1)
+
+
+def _unscale(values: Array, scale: float) -> Array:
     if scale == 1:
-        return result
+        return values
     with np.errstate(over="ignore"):
-        unscaled: Array = result / result.dtype.type(scale)
+        unscaled: Array = values / values.dtype.type(scale)
     return unscaled
+
+
+def _limit_errors(model: Upsampler, errors: torch.Tensor, core: torch.Tensor, rule: Rule, scale: float) -> None:
+    """Bring expected errors within what bounds leave open, in place: none where a mean at a bound leaves no choice."""
+    low, high = (end * scale for end in rule.bounds)
+    with torch.inference_mode():
+        errors.clamp_(max=high - low)
+        if model.conserving:
+            settled = ((core == low) | (core == high)).repeat_interleave(model.factor, 0)
+            errors.masked_fill_(settled.repeat_interleave(model.factor, 1), 0.0)
 
 
 def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
@@ -125,35 +181,52 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     """
     core = _core(tile.margin, cells.values.shape)
     coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
-    rules = job.rules[bands]
+    rules, errors = job.rules[bands], None
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)
+        errors = np.full(fine.shape, np.nan, np.float32) if job.errors else None
     else:
-        fine = _upscale_bands(job.model, cells, tile.margin, rules)
+        fine, errors = _upscale_bands(job.model, cells, tile.margin, rules, errors=job.errors)
         if not valid.all():
             fine = np.where(valid, fine, repeat(coarse, job.factor))
+            errors = None if errors is None else np.where(valid, errors, errors.dtype.type(np.nan))
     for band, rule in enumerate(rules):
         if rule.divisor > 1:
             fine[band] = np.where(valid[band], fine[band] / fine.dtype.type(rule.divisor), fine[band])
+            if errors is not None:
+                errors[band] /= rule.divisor
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
-    return Cells(fine, valid, alpha, mask)
+    return Cells(fine, valid, alpha, mask, errors)
 
 
-def _upscale_bands(model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule]) -> Array:
+def _upscale_bands(
+    model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule], *, errors: bool
+) -> tuple[Array, Array | None]:
     """Upscale the core of what was read, each band by its rule: most as they are, directions and categories not."""
+
+    def upscale(values: Array, valid: Mask, rules: Sequence[Rule] = ()) -> tuple[Array, Array | None]:
+        return _upscale_block(model, values, valid, margin, rules, errors=errors)
+
     if model.channels > 1 or not any(rule.value_period or rule.repeats for rule in rules):
-        return upscale_block(model, cells.values, cells.valid, margin, rules)
-    fine = []
+        return upscale(cells.values, cells.valid, rules)
+    parts = []
     for band, rule in enumerate(rules):
         values, valid = cells.values[band : band + 1], cells.valid[band : band + 1]
         if rule.repeats:
-            fine.append(repeat(values[_core(margin, values.shape)], model.factor))
+            fine = repeat(values[_core(margin, values.shape)], model.factor)
+            parts.append((fine, np.full(fine.shape, np.nan, fine.dtype) if errors else None))
         elif rule.value_period:
-            fine.append(upscale_directions(upscale_block, model, values, valid, margin, rule))
+            parts.append(upscale_directions(upscale, model, values, valid, margin, rule))
         else:
-            fine.append(upscale_block(model, values, valid, margin, [rule]))
-    return np.concatenate(fine)
+            parts.append(upscale(values, valid, [rule]))
+    return np.concatenate([fine for fine, _ in parts]), _concatenate([expected for _, expected in parts])
+
+
+def _concatenate(bands: Sequence[Array | None]) -> Array | None:
+    """Bands behind each other, where there are any."""
+    there = [band for band in bands if band is not None]
+    return np.concatenate(there) if there else None
 
 
 def _core(margin: Margin, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:

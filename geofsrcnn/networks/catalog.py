@@ -60,6 +60,11 @@ class Model:
         return self.checkpoint is not None and PAIRING in self.checkpoint.sections
 
     @property
+    def gives_error(self) -> bool:
+        """True if it says how large an error to expect in each fine cell."""
+        return self.upsampler is not None and self.upsampler.gives_error
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the checkpoint's file; empty for classical methods."""
         return "" if self.checkpoint is None else self.checkpoint.digest
@@ -210,6 +215,7 @@ def load_model(
         return Model("nearest", factor or DEFAULT_FACTOR, "cpu", precision)
     device = check_device(device)
     from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
+    from geofsrcnn.networks.expected_error import head_of
     from geofsrcnn.networks.inference import Classical, Network
 
     if isinstance(model, str) and model in CLASSICAL:
@@ -220,7 +226,8 @@ def load_model(
         checkpoint = model
     else:  # a file has one factor, which is checked below; a name may stand for several
         checkpoint = load_checkpoint(model, None if model_file(model) else factor)
-    members = tuple(Network(member, device, precision) for member in checkpoint.members or (checkpoint.model,))
+    head = head_of(checkpoint)
+    members = tuple(Network(member, device, precision, head) for member in checkpoint.members or (checkpoint.model,))
     config = checkpoint.config
     loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
     return _check_factor(loaded, factor)
@@ -246,6 +253,13 @@ def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (up
     """Refuse a model of pairs with a ModelError where one field alone is at hand."""
     if model.of_pairs:
         raise ModelError(f"model {model.name} was trained on pairs: {instead}")
+
+
+def check_gives_error(model: Model) -> None:
+    """Refuse a model that gives no expected error with a ModelError."""
+    if not model.gives_error:
+        remedy = "take a shipped network (default)" if model.checkpoint is None else "add it with train_error"
+        raise ModelError(f"model {model.name} gives no expected error: {remedy}")
 
 
 def check_options(model: Model, options: UpscaleOptions) -> None:

@@ -417,22 +417,59 @@ class Weights(Generic[L]):
 _PAD_MODES = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
 
 
+@dataclass(frozen=True)
+class Features:
+    """The network's features that a second head stands on.
+
+    Parameters
+    ----------
+    shrunk : Tensor (n, s, y + 2 k, x + 2 k)
+        After shrinking; k is what the layers behind reach.
+    expanded : Tensor (n, d, y + 2 k, x + 2 k)
+        Before the deconvolution; k is what that reaches.
+    shape : tuple of int
+        Coarse cells ``(y, x)`` of the output.
+    """
+
+    shrunk: Tensor
+    expanded: Tensor
+    shape: tuple[int, int]
+
+
 def run_layers(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> Tensor:
     """The network's arithmetic; training and inference differ only in how a layer is carried out."""
+    return _run_layers(config, x, weights, ())[0]
+
+
+def run_with_features(config: FSRCNNConfig, x: Tensor, weights: Weights[Any]) -> tuple[Tensor, Features]:
+    """The same, and the features on the way; for networks that pad at the input."""
+    fine, (shrunk, expanded) = _run_layers(config, x, weights, (1, len(weights.layers) - 2))
+    rows, columns = (n // config.factor for n in fine.shape[-2:])
+    return fine, Features(shrunk, expanded, (rows, columns))
+
+
+def _run_layers(
+    config: FSRCNNConfig, x: Tensor, weights: Weights[Any], kept: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
+    """The fine values, and what the layers of these numbers give."""
     halo, dtype = config.halo, weights.dtype
     core = cut(x, halo)
     if config.inputs:  # other bands than those out: of the coarse values nothing but the shape is used
         core = core[:, :1].expand(-1, config.channels, -1, -1)
     local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
     hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
-    for layer in weights.layers:
+    features = []
+    for number, layer in enumerate(weights.layers):
         if config.pad_layers and layer.radius:
             hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
         hidden = layer(hidden)
+        if number in kept:
+            features.append(hidden)
     residual = hidden.float()
     if weights.skip is not None and local is not None:
         residual = residual + _apply_skip(cut(local, halo - config.skip_halo), weights.skip)
-    return assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
+    fine = assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
+    return fine, features
 
 
 def _apply_skip(local: Tensor, layer: Convolution) -> Tensor:

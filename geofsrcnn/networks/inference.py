@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import copy
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geofsrcnn.errors import ModelError
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
     Layer,
@@ -18,8 +20,12 @@ from geofsrcnn.networks.fsrcnn import (
     drop_centre,
     on_differences,
     run_layers,
+    run_with_features,
 )
 from geofsrcnn.values.kernels import filter_bank
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.expected_error import ErrorHead
 
 
 class Upsampler(Protocol):
@@ -39,9 +45,15 @@ class Upsampler(Protocol):
     """It has to see a field at once, not in tiles."""
     conserving: bool
     """Block means equal the coarse cells."""
+    gives_error: bool
+    """It says how large an error to expect in each fine cell."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
+        ...
+
+    def with_error(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """The same, and the expected absolute error of each fine cell, float32; for those that give it."""
         ...
 
 
@@ -146,9 +158,13 @@ class Network:
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     precision : {"float32", "bfloat16"}
         Arithmetic of the hourglass; the skip stays float32, the coarse value keeps the input's type.
+    head : ErrorHead, optional
+        Gives the expected error; copied.
     """
 
-    def __init__(self, model: FSRCNN, device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(
+        self, model: FSRCNN, device: str = "cpu", precision: str = "float32", head: ErrorHead | None = None
+    ) -> None:
         self.config = config = model.config
         self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
         self.padding: str = config.padding
@@ -168,6 +184,8 @@ class Network:
             None if skip is None else self._prepare(skip, torch.float32),
             dtype,
         )
+        self.gives_error = head is not None
+        self._head = None if head is None else copy.deepcopy(head).to(self.device).eval().requires_grad_(False)
 
     def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
         layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
@@ -177,6 +195,13 @@ class Network:
         """``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``, of the input's type, on its device."""
         with torch.inference_mode():
             return run_layers(self.config, x.to(self.device), self._weights).to(x.device)
+
+    def with_error(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """The same, and the expected absolute error of each fine cell, float32."""
+        assert self._head is not None
+        with torch.inference_mode():
+            fine, features = run_with_features(self.config, x.to(self.device), self._weights)
+            return fine.to(x.device), self._head(features).to(x.device)
 
 
 class Classical:
@@ -196,6 +221,7 @@ class Classical:
     padding = "replicate"
     unit_free = True
     whole_field = False
+    gives_error = False
 
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
         self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept
@@ -211,3 +237,7 @@ class Classical:
             local = differences(x.to(self.device), torch.float32)
             fine = assemble(cut(x.to(self.device), self.halo), self._layer(local), self.factor, "none", anchored=True)
             return fine.to(x.device)
+
+    def with_error(self, _: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Refuse: a filter bank has no features."""
+        raise ModelError("classical methods give no expected error: take a network")

@@ -23,6 +23,8 @@ class Cells:
         Alpha bands as stored; with the first bands of a window only.
     mask : ndarray (y, x), uint8, optional
         The dataset's mask as stored; with the first bands of a window only.
+    errors : ndarray (band, y, x), optional
+        Expected absolute error of each value, NaN where there is none to tell.
     undeclared : bool
         Some cells are missing for no other reason than that they hold the largest floats.
     """
@@ -31,6 +33,7 @@ class Cells:
     valid: Mask
     alpha: Array | None = None
     mask: Array | None = None
+    errors: Array | None = None
     undeclared: bool = False
 
     def with_nan(self) -> Array:

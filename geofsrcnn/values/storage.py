@@ -88,6 +88,11 @@ class Storage:
         """Smallest and largest fine value that can be stored and is not missing; None where nothing stops them."""
         return self.fine.limits
 
+    @property
+    def error_dtype(self) -> np.dtype[Any]:
+        """Floating type that expected errors are held in: float32, or float64 where values have more digits."""
+        return np.result_type(self.dtype, np.float32)
+
     def decode(self, stored: Array, name: str, valid: Mask | None = None, *, lossy: bool = False) -> Cells:
         """Decode stored numbers into cells.
 

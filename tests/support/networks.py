@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead
 from geofsrcnn.networks.fsrcnn import FSRCNN
 
 TINY = {"d": 8, "s": 4, "m": 1}
@@ -46,3 +47,13 @@ def deconvolution_to_subpixel(weight: Tensor, factor: int) -> Tensor:
     t = k // factor
     taps = weight.reshape(d, c, t, factor, t, factor).flip(2, 4)
     return taps.permute(1, 3, 5, 0, 2, 4).reshape(c * factor * factor, d, t, t)
+
+
+def random_head(config: FSRCNNConfig, seed: int = 0, **sizes: int) -> ErrorHead:
+    """A head of expected errors, every weight drawn."""
+    torch.manual_seed(seed)
+    head = ErrorHead(config, ErrorConfig(**sizes))
+    with torch.no_grad():
+        head.gain.weight.normal_(0, 0.1)
+        head.hidden.bias.normal_(0, 0.2)
+    return head.eval().requires_grad_(False)
