@@ -32,6 +32,8 @@ from .pairs.evaluate import evaluate_pairs as evaluate_pairs
 from .pairs.spec import PairOptions as PairOptions
 from .pairs.spec import PairsSpec as PairsSpec
 from .pairs.train import train_pairs as train_pairs
+from .training.expected_error import ErrorResult as ErrorResult
+from .training.expected_error import train_error as train_error
 from .training.rasters import train_model as train_model
 from .training.schedule import TrainOptions as TrainOptions
 from .upscale.dataset import upscale_dataarray as upscale_dataarray

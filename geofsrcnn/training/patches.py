@@ -246,6 +246,7 @@ class Patches:
     ) -> None:
         self._factor, self._halo, self._batch, self._seed = factor, halo, options.batch_size, options.seed
         self._blur, self._mix, self._anchored = options.blur, options.mix, anchored
+        self._noise, self._quantise = options.noise, options.quantise
         self._size = factor * (options.patch + 2 * halo)
         pyramid = (level for field in fields for level in _pyramid(field, options.pyramid_levels))
         self._fields = [level for level in pyramid if min(level.values.shape) >= factor * SMALLEST]
@@ -271,7 +272,8 @@ class Patches:
                 patches.append(patch)
                 origins.append(origin)
             if len(patches) == self._batch:
-                return self._assemble(*self._mix_patches(np.stack(patches), origins, random))
+                fine, origins = self._mix_patches(np.stack(patches), origins, random)
+                return self._assemble(*self._sense(fine, step), origins)
         raise InputError("found too few patches with valid cells and any structure in 1000 draws")
 
     def _cut(self, random: np.random.Generator) -> tuple[Array | None, str]:
@@ -309,6 +311,37 @@ class Patches:
                 sums[i], names[i] = both, f"{origins[i]} + {origins[other]}"
         return sums, names
 
+    def _sense(self, fine: Array, step: int) -> tuple[Array, Array]:
+        """Some patches with noise, some rounded to few levels, and the steps that their coarse versions are rounded to.
+
+        Parameters
+        ----------
+        fine : ndarray (n, y, x), float32
+            From -1 to 1; changed in place.
+        step : int
+            Of the training.
+
+        Returns
+        -------
+        fine : ndarray (n, y, x), float32
+        steps : ndarray (n,), float32
+            0 where coarse values are not rounded.
+        """
+        steps: Array = np.zeros(len(fine), np.float32)
+        if not (self._noise or self._quantise):
+            return fine, steps
+        random = np.random.default_rng([self._seed, step, 1])  # draws of its own: the patches stay the same
+        for number, patch in enumerate(fine):
+            noisy, strength, rounded, bits, both = random.uniform(size=5)
+            if noisy < self._noise:
+                amplitude = np.nanstd(np.diff(patch, axis=1)) * 10 ** (1.8 * strength - 1.5)
+                fine[number] += random.normal(size=patch.shape).astype(np.float32) * np.float32(amplitude)
+            if rounded < self._quantise:
+                level = np.float32(2 / 2 ** (3 + 6 * bits))
+                np.multiply(np.round(patch / level), level, out=patch)
+                steps[number] = level if both < 0.5 else 0.0
+        return fine, steps
+
     def _core(self, fine: Array) -> Array:
         """Return the part of a patch ``(..., y, x)`` that is scored."""
         edge = self._factor * self._halo
@@ -321,12 +354,15 @@ class Patches:
         margins = [(b, self._size - n - b) for b, n in zip(before, fine.shape, strict=True)]
         return np.pad(fine, margins, constant_values=np.nan)
 
-    def _assemble(self, fine: Array, origins: list[str]) -> Batch:
+    def _assemble(self, fine: Array, steps: Array, origins: list[str]) -> Batch:
         """Coarse versions and units of roughness, for all patches at once."""
         f, halo = self._factor, self._halo
         coarse: Array = np.zeros_like(fine[:, ::f, ::f])
         for i, j in np.ndindex(f, f):
             coarse += fine[:, i::f, j::f] / np.float32(f * f)
+        for each, level in zip(coarse, steps, strict=True):
+            if level:
+                np.multiply(np.round(each / level), level, out=each)
         inner = coarse[:, halo : coarse.shape[1] - halo, halo : coarse.shape[2] - halo]
         core = self._core(fine)
         valid = None

@@ -135,7 +135,7 @@ class _Rasters:
     """Data of a training: patches to learn from, fields to be scored on, and the digest of both."""
 
     patches: Patches
-    scored: list[_Scored]
+    scored: list[Scored]
     digest: str
 
     @classmethod
@@ -143,7 +143,7 @@ class _Rasters:
         """Read rasters, and hold out sites where none are given to validate on."""
         factor, anchored = config.factor, config.conserving == "positive"
         training, held_out = split(paths, validation, factor, hold_out=options.hold_out, seed=options.seed)
-        prepared = [_prepare(field, factor, config.halo, anchored=anchored) for field in held_out]
+        prepared = [prepare(field, factor, config.halo, anchored=anchored) for field in held_out]
         scored = [each for each in prepared if each is not None]
         if not scored:
             raise InputError(
@@ -311,7 +311,7 @@ def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig)
 
 
 @dataclass
-class _Scored:
+class Scored:
     """A validation field with its coarse version and the baselines' scores."""
 
     name: str
@@ -322,7 +322,7 @@ class _Scored:
     baseline: float
 
 
-def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | None:
+def prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> Scored | None:
     """Block means, filled and padded, counted from 0 if anchored there; None where too few cells count."""
     rows, columns = (min(n, MAX_VALIDATION) // factor * factor for n in f.values.shape)
     y, x = ((n - m) // 2 for n, m in zip(f.values.shape, (rows, columns), strict=True))
@@ -338,4 +338,4 @@ def _prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> _Scored | N
         return None
     offset = 0.0 if anchored else float(coarse.mean())
     padded = np.pad(coarse - offset, halo, mode="edge").astype(np.float32)
-    return _Scored(f.name, torch.from_numpy(padded)[None, None], offset, truth, where, baseline)
+    return Scored(f.name, torch.from_numpy(padded)[None, None], offset, truth, where, baseline)

@@ -144,6 +144,12 @@ class TrainOptions(Schedule):
         Share of the patches that are smoothed by a random amount.
     mix : float
         Share of the patches to which a part of another one is added.
+    noise : float
+        Share of the patches that get white noise, of 3 % to twice the differences of neighbouring cells, as sensors
+        have it.
+    quantise : float
+        Share of the patches whose values are rounded to 8 to 512 levels, as 8-bit imagery is; of half of them the
+        coarse ones too.
     branches : bool
         Train each mapping convolution as the sum of a k x k, a 1 x 1 and an identity (Ding et al. 2021), folded
         into one when it is kept.
@@ -158,6 +164,8 @@ class TrainOptions(Schedule):
     pyramid_levels: int = 0
     blur: float = 0.0
     mix: float = 0.0
+    noise: float = 0.0
+    quantise: float = 0.0
     branches: bool = False
     teacher_weight: float = 0.5
     hold_out: float = 0.15
@@ -169,7 +177,7 @@ class TrainOptions(Schedule):
                 raise ConfigError(f"{name}= must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.hold_out < 1:
             raise ConfigError(f"hold_out= must be between 0 and 1, got {self.hold_out}")
-        for name in ("blur", "mix", "teacher_weight", "balance"):
+        for name in ("blur", "mix", "noise", "quantise", "teacher_weight", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}= must be from 0 to 1, got {getattr(self, name)}")
 

@@ -1,0 +1,246 @@
+"""Train the head that gives the expected error, on a network that stays as it is."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geofsrcnn.errors import InputError, TrainError, UsageError
+from geofsrcnn.evaluation.calibration import calibration, spread_of_ratios
+from geofsrcnn.files.paths import local_path
+from geofsrcnn.files.staging import check_target
+from geofsrcnn.networks.catalog import PAIRING, check_device
+from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.expected_error import SECTION, ErrorConfig, ErrorHead, section_of
+from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
+from geofsrcnn.training.log import Report
+from geofsrcnn.training.loop import deterministic_torch
+from geofsrcnn.training.patches import Batch, Patches, prefetch, split
+from geofsrcnn.training.rasters import Scored, prepare
+from geofsrcnn.training.schedule import TrainOptions
+
+RECIPE = TrainOptions(
+    steps=2000,
+    learning_rate=3e-3,
+    ema_decay=0.998,
+    patch=24,
+    balance=0.25,
+    pyramid_levels=2,
+    blur=0.1,
+    noise=0.1,
+    quantise=0.15,
+    validate_every=500,
+    hold_out=0.25,
+)
+"""Options of the training of the shipped models' heads."""
+
+SMALLEST = 1e-4
+"""Errors below this share of a patch's roughness count as this: float32 holds no smaller ones."""
+
+
+@dataclass(frozen=True)
+class ErrorResult:
+    """The outcome of a training of expected errors.
+
+    Parameters
+    ----------
+    out : str
+        The checkpoint.
+    ratio : float
+        Geometric mean over held-out fields of mean expected divided by mean true error, before it was set to 1.
+    spread : float
+        Standard deviation of the logarithm of that ratio over the held-out fields.
+    steps : int
+        Steps taken.
+    seconds : float
+        Wall time.
+    fields : dict
+        The ratio for each held-out field, after the mean was set to 1.
+    """
+
+    out: str
+    ratio: float
+    spread: float
+    steps: int
+    seconds: float
+    fields: dict[str, float] = field(default_factory=dict)
+
+
+def train_error(
+    model: str | os.PathLike[str] | Checkpoint,
+    fine: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    options: TrainOptions = RECIPE,
+    sizes: ErrorConfig | None = None,
+    validation: Sequence[str | os.PathLike[str]] = (),
+    device: str = "auto",
+    overwrite: bool = False,
+    report: Report | None = None,
+    each_step: Callable[[], None] = lambda: None,
+) -> ErrorResult:
+    """Teach a network how large its errors are, and write it with what it learned.
+
+    Parameters
+    ----------
+    model : str, path or Checkpoint
+        ``default-x3`` or another shipped network, or a checkpoint: unit-free, of one band. Its values stay as they are.
+    fine : sequence of path
+        Rasters of the fine grid, best ones that the network was not trained on: it makes smaller errors on those that
+        it was.
+    out : path
+        Checkpoint to write, ``.safetensors``.
+    options : TrainOptions
+        Steps, batches, learning rate, and how patches are drawn; other options have no effect.
+    sizes : ErrorConfig, optional
+        Sizes of the head.
+    validation : sequence of path
+        Rasters to set the mean by instead of held-out sites.
+    device : str
+        ``auto``, ``cpu``, ``cuda``.
+    overwrite : bool
+        Replace an existing `out`.
+    report : callable, optional
+        Gets a dict of figures now and then.
+    each_step : callable
+        Called before each step; what it raises ends the training.
+
+    Returns
+    -------
+    ErrorResult
+        How well expected errors fit on held-out fields.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError
+        If an argument is wrong, or rasters or the network cannot be used.
+    OutputError
+        If the checkpoint exists or cannot be written.
+    TrainError
+        If the loss is no longer finite.
+    """
+    start = time.monotonic()
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    if PAIRING in checkpoint.sections:
+        raise UsageError("models of pairs tell their errors otherwise: take a network that was trained on rasters")
+    paths, others = ([local_path(path) for path in group] for group in (fine, validation))
+    target = Path(os.fspath(out)).absolute()
+    check_target(target, overwrite=overwrite)
+    config = checkpoint.config
+    torch.manual_seed(options.seed)
+    head = ErrorHead(config, sizes)
+    training, held_out = split(paths, others, config.factor, hold_out=options.hold_out, seed=options.seed)
+    anchored = config.conserving == "positive"
+    scored = [s for f in held_out if (s := prepare(f, config.factor, config.halo, anchored=anchored)) is not None]
+    if not scored:
+        raise InputError("no validation field has enough valid cells and any structure: name rasters in validation=")
+    patches = Patches(training, config.factor, config.halo, options, anchored=anchored)
+    run = _Run(checkpoint.model, head.to(check_device(device)), patches, options)
+    with deterministic_torch():
+        run.fit(report, each_step)
+    ratios = run.ratios(scored)
+    mean, spread = spread_of_ratios(list(ratios.values()))
+    run.scale(1 / mean)
+    fields = {name: round(ratio / mean, 4) for name, ratio in ratios.items()}
+    facts = {
+        "what": "mean expected error divided by mean true error, held-out fields",
+        "geometric_mean": 1.0,
+        "spread": round(spread, 4),
+        "fields": fields,
+        "data": patches.files,
+        "training": {**asdict(options), "validation": bool(validation)},
+    }
+    sections = {**checkpoint.sections, SECTION: section_of(run.head, facts)}
+    members = checkpoint.members or (checkpoint.model,)
+    save_checkpoint(target, list(members), replace(checkpoint.card), sections=sections, overwrite=overwrite)
+    return ErrorResult(str(target), mean, spread, options.steps, time.monotonic() - start, fields)
+
+
+class _Run:
+    """The head in training on a network that is frozen."""
+
+    def __init__(self, model: FSRCNN, head: ErrorHead, patches: Patches, options: TrainOptions) -> None:
+        self.device = next(head.parameters()).device
+        self.model, self.head, self.patches, self.options = model, head, patches, options
+        self.model = model.to(self.device)
+        self.average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            head.parameters(), lr=options.learning_rate, weight_decay=0, betas=(0.9, 0.99)
+        )
+
+    def fit(self, report: Report | None, each_step: Callable[[], None]) -> None:
+        """Train to the schedule's end; the averaged weights are the head's then."""
+        steps, losses = self.options.steps, list[float]()
+        for step, batch in enumerate(prefetch(self.patches.draw, 0)):
+            if report is not None and step and (step % self.options.validate_every == 0 or step == steps):
+                report({"step": step, "done": step / steps, "loss": round(float(np.mean(losses)), 5)})
+                losses = []
+            if step == steps:
+                break
+            each_step()
+            losses.append(self._step(step, batch))
+        self.head.load_state_dict(self.average)
+
+    def _step(self, step: int, batch: Batch) -> float:
+        options = self.options
+        rate = options.learning_rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        coarse, fine = (torch.from_numpy(part).to(self.device) for part in (batch.coarse, batch.fine))
+        valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(self.device)
+        expected, error = self._expect(coarse, fine)
+        loss = likelihood(expected, error, valid)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
+        if not math.isfinite(loss.item() + norm.item()):
+            raise TrainError(f"the loss or its gradient is not finite at step {step}: take a smaller learning rate")
+        self.optimiser.step()
+        decay = min(options.ema_decay, (1 + step) / (10 + step))
+        for name, tensor in self.head.state_dict().items():
+            self.average[name].lerp_(tensor, 1 - decay)
+        return loss.item()
+
+    def _expect(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected and true absolute errors."""
+        with torch.no_grad():
+            found, features = run_with_features(self.model.config, coarse, self.model.weights())
+        return self.head(features), (found.float() - fine).abs()
+
+    def ratios(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """Mean expected error divided by the mean true one, by the names of fields."""
+        found = {}
+        with torch.inference_mode():
+            for f in scored:
+                unit = np.std(f.truth[f.where])
+                coarse = (f.coarse / float(unit)).to(self.device)
+                fine, features = run_with_features(self.model.config, coarse, self.model.weights())
+                expected, values = (x[0, 0].cpu().numpy().astype(np.float64) for x in (self.head(features), fine))
+                fit = calibration(expected, np.abs(values + (f.offset - f.truth) / unit), f.where)
+                if fit is not None and fit.ratio > 0:
+                    found[f.name] = fit.ratio
+        return found
+
+    def scale(self, factor: float) -> None:
+        """Multiply all expected errors."""
+        with torch.no_grad():
+            assert self.head.gain.bias is not None
+            self.head.gain.bias.add_(math.log(factor))
+
+
+def likelihood(expected: Tensor, error: Tensor, valid: Tensor | None) -> Tensor:
+    """Negative log-likelihood of absolute errors under Laplace distributions of these scales, where they count.
+
+    Its minimum is where the scale is the mean of ``|e|`` (Kendall and Gal 2017).
+    """
+    scale = expected + SMALLEST
+    each = scale.log() + error / scale
+    return each.mean() if valid is None else each[valid].mean()
