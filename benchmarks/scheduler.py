@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from geofsrcnn.batch import cluster
-from geofsrcnn.batch.cluster import Task, Window, local_cluster
+from geofsrcnn.batch.cluster import Task, TaskPool, local_cluster
 from geofsrcnn.batch.journal import Journal
 
 
@@ -35,13 +35,13 @@ def main() -> None:
         for journalled in (True, False):
             path = Path(folder) / f"{journalled}.jsonl"
             with Journal(path, {}, resume=False, overwrite=False) as log:
-                rate = _drive(Window(client), chosen.tasks, log if journalled else None)
+                rate = _drive(TaskPool(client), chosen.tasks, log if journalled else None)
             print(f"{'with' if journalled else 'without'} journal: {rate:.0f} tasks a second, {_memory():.0f} MiB")
             if journalled:
                 print(f"journal: {path.stat().st_size / chosen.tasks:.0f} bytes a task")
 
 
-def _drive(window: Window, count: int, log: Journal | None) -> float:
+def _drive(pool: TaskPool, count: int, log: Journal | None) -> float:
     ended = 0
 
     def tasks() -> Iterator[Task]:
@@ -61,7 +61,7 @@ def _drive(window: Window, count: int, log: Journal | None) -> float:
         return ()
 
     start = time.perf_counter()
-    window.run(tasks(), done)
+    pool.run(tasks(), done)
     return count / (time.perf_counter() - start)
 
 

@@ -1,7 +1,7 @@
-"""Tasks on dask.distributed: a sliding window of them, whose small results come back as they end.
+"""Tasks on dask.distributed: a pool of a few at a time, whose small results come back as they end.
 
-What becomes of dead workers is dask's: their tasks run elsewhere. A task that outlived `retries` workers is run once
-more when all others are done, alone, so that it is known to be the cause.
+What becomes of dead workers is dask's: their tasks run elsewhere. A task that outlived `retries` workers may be the
+cause of their end, or have stood beside it: it is run once more when all others are done, alone.
 """
 
 from __future__ import annotations
@@ -63,6 +63,43 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Killed(Failure):
+    """A task whose workers ended while they ran it."""
+
+
+@dataclass
+class _Backlog:
+    """Tasks that are not submitted yet.
+
+    Parameters
+    ----------
+    new : iterator of Task
+        Tasks of the run.
+    follow_ups : deque of Task
+        Tasks that results have led to; they go first.
+    suspects : deque of Task
+        Tasks that outlived too many workers; they go last.
+    runs_suspect : bool
+        A suspect is under way, and nothing else may be.
+    """
+
+    new: Iterator[Task]
+    follow_ups: deque[Task] = field(default_factory=deque)
+    suspects: deque[Task] = field(default_factory=deque)
+    runs_suspect: bool = False
+
+    def take(self, *, idle: bool) -> Task | None:
+        """Take the next task; None if there is none, or only suspects, and the cluster is not idle."""
+        if self.follow_ups:
+            return self.follow_ups.popleft()
+        task = next(self.new, None)
+        if task is None and self.suspects and idle:
+            self.runs_suspect = True
+            return self.suspects.popleft()
+        return task
+
+
 @contextmanager
 def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Iterator[Client]:
     """Processes of one thread each on this machine, reachable from it alone.
@@ -88,7 +125,7 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
     if dashboard:
         _need_bokeh()
     with dask.config.set(settings), _quiet():
-        with _heirs_without_interrupts():
+        with _interrupts_blocked_in_children():
             cluster = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -113,7 +150,7 @@ def close_afterwards(cluster: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _heirs_without_interrupts() -> Iterator[None]:
+def _interrupts_blocked_in_children() -> Iterator[None]:
     """Threads and processes that begin here never see a Ctrl-C, which a terminal sends to all of them at once."""
     resource_tracker.ensure_running()  # which unblocks the signal where it begins
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -260,8 +297,8 @@ def wait_for_workers(client: Client, timeout: float, check: Check) -> None:
 
 
 @dataclass
-class Window:
-    """A sliding window of tasks on a cluster.
+class TaskPool:
+    """Tasks on a cluster, of which only a few are there at a time, however many there are to do.
 
     Parameters
     ----------
@@ -281,42 +318,43 @@ class Window:
     _number: int = field(default=0, init=False)
     _run: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
     _threads: int = field(default=0, init=False)
-    _looked: float = field(default=-1.0, init=False)
-    _lonely: float | None = field(default=None, init=False)
+    _counted_at: float = field(default=-1.0, init=False)
+    _without_workers_since: float | None = field(default=None, init=False)
 
     def run(self, tasks: Iterable[Task], done: Callable[[Task, Any], Iterable[Task]]) -> None:
-        """All tasks, and those that `done` gives for a result or a `Failure`; they go first.
+        """Run all tasks, and those that `done` gives for a result or a `Failure`; they go first.
 
         Raises
         ------
         BatchError
             If the scheduler is lost, or there are no workers for too long.
         """
-        waiting, suspects = iter(tasks), deque[Task]()
-        first: deque[Task] = deque()
-        alone = False
+        backlog = _Backlog(iter(tasks))
         calls: Any = self.client  # whose methods have no types
         try:
             while True:
-                while len(self._pending) < (1 if alone else self._size()):
-                    task = first.popleft() if first else next(waiting, None)
-                    if task is None and suspects and not self._pending:
-                        task, alone = suspects.popleft(), True
-                    if task is None:
-                        break
-                    self._submit(task)
+                self._fill(backlog)
                 if not self._pending:
                     return
-                for task, result in self._next():
-                    if isinstance(result, _Killed) and not alone:
-                        suspects.append(task)
-                        continue
-                    first.extend(done(task, Failure(result.reason) if isinstance(result, _Killed) else result))
-                alone = alone and bool(self._pending)
+                for task, result in self._ended_tasks():
+                    if isinstance(result, _Killed) and not backlog.runs_suspect:
+                        backlog.suspects.append(task)
+                    else:
+                        backlog.follow_ups.extend(done(task, result))
+                if not self._pending:
+                    backlog.runs_suspect = False
         finally:
             with suppress(Exception):
                 calls.cancel([future for _, future in self._pending.values()])
             self._pending.clear()
+
+    def _fill(self, backlog: _Backlog) -> None:
+        """Submit tasks until enough are under way; beside a suspect none."""
+        while len(self._pending) < (1 if backlog.runs_suspect else self._size()):
+            task = backlog.take(idle=not self._pending)
+            if task is None:
+                return
+            self._submit(task)
 
     def _submit(self, task: Task) -> None:
         self._number += 1
@@ -327,8 +365,8 @@ class Window:
         calls: Any = future  # which has no types
         calls.add_done_callback(self._ended.put)
 
-    def _next(self) -> Iterator[tuple[Task, Any]]:
-        """Tasks that ended since, after waiting a little for one."""
+    def _ended_tasks(self) -> Iterator[tuple[Task, Any]]:
+        """Yield tasks that ended since, with their results, after waiting a little for one."""
         self.check()
         self._check_cluster()
         with suppress(queue.Empty):
@@ -355,42 +393,42 @@ class Window:
             except TimeoutError:
                 self.check()
                 if self.client.status != "running" or time.monotonic() > deadline:
-                    self._lost()
+                    self._raise_lost()
                 if not future.done():
                     return None
             except KilledWorker as error:
                 result = _Killed(f"its worker was ended {error.allowed_failures + 1} times (out of memory, or a crash)")
                 break
             except CancelledError:  # by a scheduler that closes or starts anew: nobody else does
-                self._lost()
+                self._raise_lost()
             except Exception as error:  # noqa: BLE001  whatever the way there and back raises
                 if self.client.status != "running":
-                    self._lost()
+                    self._raise_lost()
                 result = Failure(f"{type(error).__name__}: {printable(error)[:300]}")
                 break
         del self._pending[future.key]
         return task, result
 
-    def _lost(self) -> NoReturn:
+    def _raise_lost(self) -> NoReturn:
         raise BatchError("the scheduler is lost; what is finished is kept: run again with resume=True")
 
     def _check_cluster(self) -> None:
         """Raise an error if the scheduler is lost, or has had no workers for too long."""
         if self.client.status != "running":
-            self._lost()
+            self._raise_lost()
         now = time.monotonic()
-        if now - self._looked < 1:
+        if now - self._counted_at < 1:
             return
-        self._looked = now
-        self._threads = self._count()
+        self._counted_at = now
+        self._threads = self._count_threads()
         if self._threads:
-            self._lonely = None
-        elif self._lonely is None:
-            self._lonely = now
-        elif now - self._lonely > self.timeout:
+            self._without_workers_since = None
+        elif self._without_workers_since is None:
+            self._without_workers_since = now
+        elif now - self._without_workers_since > self.timeout:
             raise BatchError(f"no workers for {self.timeout:g} s; what is finished is kept: run again with resume=True")
 
-    def _count(self) -> int:
+    def _count_threads(self) -> int:
         """Threads of all workers; 0 if the scheduler does not answer soon."""
         calls: Any = self.client  # whose methods have no types
         with suppress(OSError, TimeoutError, AttributeError):
@@ -398,11 +436,7 @@ class Window:
         return 0
 
     def _size(self) -> int:
+        """How many tasks should be under way."""
         if not self._threads:
-            self._threads = self._count()
+            self._threads = self._count_threads()
         return max(1, AHEAD * self._threads)
-
-
-@dataclass(frozen=True)
-class _Killed:
-    reason: str

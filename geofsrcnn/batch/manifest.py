@@ -287,10 +287,10 @@ def _check_inside(target: str, source: str) -> str:
 def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
     remote = is_remote(folder)
     sources = {item.source if is_remote(item.source) else os.path.realpath(item.source) for item in items}
-    made: dict[str, Item] = {}
+    item_of: dict[str, Item] = {}
     for item in items:
         target = f"{folder.rstrip('/')}/{item.target}" if remote else os.path.realpath(Path(folder) / item.target)
-        if (other := made.setdefault(target, item)) is not item:
+        if (other := item_of.setdefault(target, item)) is not item:
             raise UsageError(
                 f"{printable(other.source)} and {printable(item.source)} have the same output, "
                 f"{printable(item.target)}: give a folder that holds both, or a manifest with names"

@@ -24,23 +24,25 @@ from geofsrcnn.files.staging import staged
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
-NAMES = ("values", "valid", "alpha", "mask")
+ARRAYS = ("values", "valid", "alpha", "mask")
+"""Arrays of a unit, as in `Cells`."""
 
-PARTS = ".parts"
+PARTS_SUFFIX = ".parts"
+"""End of the name of a folder of parts."""
 
-KEY = 12
-"""Characters that name what parts were made of."""
+KEY_LENGTH = 12
+"""Characters in that name that stand for all that the parts depend on."""
 
 
-def shares(units: int, cells: int, most: int) -> list[range]:
-    """Consecutive units in parts of about `most` cells each, given the cells of all.
+def shares(units: int, cells: int, cells_per_part: int) -> list[range]:
+    """Divide consecutive units into parts of about so many cells each, given the cells of all.
 
     Examples
     --------
     >>> shares(10, 1000, 300)
     [range(0, 4), range(4, 8), range(8, 10)]
     """
-    count = max(1, min(units, round(cells / most)))
+    count = max(1, min(units, round(cells / cells_per_part)))
     step = -(-units // count)
     return [range(start, min(start + step, units)) for start in range(0, units, step)]
 
@@ -48,9 +50,9 @@ def shares(units: int, cells: int, most: int) -> list[range]:
 def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
     target = Path(settings.folder) / work.target
-    made_of = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
-    key = hashlib.sha256(repr((made_of, work, dict(settings.versions))).encode()).hexdigest()[:KEY]
-    return target.with_name(f"{parts_prefix(target)}{key}{PARTS}")
+    depends_on = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
+    key = hashlib.sha256(repr((depends_on, work, dict(settings.versions))).encode()).hexdigest()[:KEY_LENGTH]
+    return target.with_name(f"{parts_prefix(target)}{key}{PARTS_SUFFIX}")
 
 
 def parts_prefix(target: Path) -> str:
@@ -72,7 +74,7 @@ class PartWriter:
     def write(self, window: Window, cells: Cells, bands: slice) -> None:  # noqa: ARG002  a sink
         """Take the results of the next unit."""
         valid: Array | None = None if cells.valid.all() else np.packbits(cells.valid)
-        for name, array in zip(NAMES, (cells.values, valid, cells.alpha, cells.mask), strict=True):
+        for name, array in zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask), strict=True):
             if array is not None:
                 with self._archive.open(f"{self._count}.{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
@@ -105,7 +107,7 @@ def read_parts(paths: Sequence[Path]) -> Iterator[Cells]:
             with np.load(path, allow_pickle=False) as arrays:
                 count = sum(1 for name in arrays.files if name.endswith(".values"))
                 for number in range(count):
-                    found = {n: arrays[f"{number}.{n}"] for n in NAMES if f"{number}.{n}" in arrays.files}
+                    found = {n: arrays[f"{number}.{n}"] for n in ARRAYS if f"{number}.{n}" in arrays.files}
                     values, packed = found["values"], found.get("valid")
                     if packed is None:
                         valid = np.ones(values.shape, bool)

@@ -14,7 +14,7 @@ from geofsrcnn.batch.journal import JournalState
 from geofsrcnn.batch.manifest import Item
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.batch.options import BatchOptions
-from geofsrcnn.batch.parts import KEY, PARTS, parts_folder, parts_prefix
+from geofsrcnn.batch.parts import KEY_LENGTH, PARTS_SUFFIX, parts_folder, parts_prefix
 from geofsrcnn.batch.results import FileResult
 from geofsrcnn.batch.state import work_state
 from geofsrcnn.errors import InputError, ModelError, OutputError, UsageError
@@ -92,14 +92,14 @@ def remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: Se
     """Remove parts that a killed run left and that this one has no use for: of other inputs, models or options."""
     due = {item.target for item in todo}
     targets = {(Path(settings.folder) / item.target): item for item in items if not item.problem}
-    begins = {(target.parent, parts_prefix(target)): item for target, item in targets.items()}
+    item_of = {(target.parent, parts_prefix(target)): item for target, item in targets.items()}
     for parent in {target.parent for target in targets}:
         if not parent.is_dir():
             continue
         for name in os.listdir(parent):  # noqa: PTH208  folders of outputs are long
-            begin, end = name[: -len(PARTS) - KEY], name[-len(PARTS) - KEY :]
-            item = begins.get((parent, begin))
-            if item is None or not end.endswith(PARTS):
+            prefix = name[: -len(PARTS_SUFFIX) - KEY_LENGTH]
+            item = item_of.get((parent, prefix))
+            if item is None or not name.endswith(PARTS_SUFFIX):
                 continue
             work = work_of(item)
             if item.target not in due or parts_folder(settings, work, work_state(settings, work)).name != name:

@@ -1,7 +1,7 @@
 """An archive of any size: many files, or large ones in parts, on the workers of a dask cluster, to the end.
 
 What to do is planned from names alone (`manifest`, `planning`), what is done stands in a journal (`journal`), tasks go
-through a sliding window on a cluster (`cluster`), and what each does is in `worker`.
+to a cluster a few at a time (`cluster`), and what each does is in `worker`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from geofsrcnn._version import __version__
 from geofsrcnn.batch.cluster import (
     Failure,
     Task,
-    Window,
+    TaskPool,
     check_address,
     local_cluster,
     need_distributed,
@@ -286,7 +286,7 @@ def _run_on_cluster(run: _Batch, todo: Sequence[Item], model: bytes, batch: Batc
         where = scheduler(address, batch.scheduler_file, batch.scheduler_timeout)
     with where as client:
         run.tally.dashboard = client.dashboard_link if batch.dashboard else ""
-        return run.run(Window(client, batch.scheduler_timeout, run.check), model, todo)
+        return run.run(TaskPool(client, batch.scheduler_timeout, run.check), model, todo)
 
 
 @dataclass
@@ -317,21 +317,21 @@ class _Batch:
         if self.progress is not None:
             self.progress(self.tally)
 
-    def run(self, window: Window, model: bytes, todo: Sequence[Item]) -> tuple[float, int]:
+    def run(self, pool: TaskPool, model: bytes, todo: Sequence[Item]) -> tuple[float, int]:
         """Run the tasks of all files; return seconds and threads."""
-        client: Any = window.client
-        self._prepare(window, model)
+        client: Any = pool.client
+        self._prepare(pool, model)
         threads = sum(client.nthreads().values())
         self.tally.begun = time.monotonic()
         try:
-            window.run(self._tasks(todo), self._take)
+            pool.run(self._tasks(todo), self._handle_result)
         except BaseException:
             self._stop(client)
             raise
         return self.tally.seconds, threads
 
-    def _prepare(self, window: Window, model: bytes) -> None:
-        """Bring the workers what they need; again if one of them dies meanwhile.
+    def _prepare(self, pool: TaskPool, model: bytes) -> None:
+        """Wait for workers, and equip them; again if one of them dies meanwhile.
 
         Raises
         ------
@@ -340,12 +340,12 @@ class _Batch:
         BatchError
             If there are none, or they die, for too long.
         """
-        client: Any = window.client
-        deadline = time.monotonic() + window.timeout
+        client: Any = pool.client
+        deadline = time.monotonic() + pool.timeout
         while True:
-            wait_for_workers(client, window.timeout, self.check)
+            wait_for_workers(client, pool.timeout, self.check)
             try:
-                self._bring(client, model)
+                self._equip_workers(client, model)
             except GeofsrcnnError:
                 raise
             except OSError as error:  # distributed's word for a worker that is no longer there
@@ -361,7 +361,8 @@ class _Batch:
             else:
                 return
 
-    def _bring(self, client: Any, model: bytes) -> None:
+    def _equip_workers(self, client: Any, model: bytes) -> None:
+        """Give all workers the model, after a look at their versions; a UsageError says which are others."""
         from geofsrcnn.batch.worker import Setup, prepare, versions
 
         client.register_plugin(Setup(self.settings.digest, model, self.settings.options.driver))
@@ -392,8 +393,8 @@ class _Batch:
             self.log.write("begun", item.target, input=item.source)
             yield Task(upscale_work, (self.settings, work_of(item)), item)
 
-    def _take(self, task: Task, result: Report | Failure) -> Iterator[Task]:
-        """Note what a task has to say; return the tasks that follow from it."""
+    def _handle_result(self, task: Task, result: Report | Failure) -> Iterator[Task]:
+        """Note the result of a task; return the tasks that follow from it."""
         report = Report(Failed(BatchError.exit_code, result.reason)) if isinstance(result, Failure) else result
         about: Item | _SplitFile = task.about
         match report.outcome:
@@ -404,7 +405,7 @@ class _Batch:
             case Split(parts) if isinstance(about, Item):
                 return self._split(about, parts, report.fingerprint or "")
         if isinstance(about, _SplitFile):
-            return self._take_part(about, report)
+            return self._handle_part(about, report)
         self._finish(about, report)
         return iter(())
 
@@ -420,7 +421,7 @@ class _Batch:
             if not split.failed
         )
 
-    def _take_part(self, split: _SplitFile, report: Report) -> Iterator[Task]:
+    def _handle_part(self, split: _SplitFile, report: Report) -> Iterator[Task]:
         """Note a part, or all of them put together; return the task that puts them together after the last."""
         from geofsrcnn.batch.worker import assemble_parts
 

@@ -73,7 +73,7 @@ class Setup(WorkerPlugin):
         harden_gdal(self.driver)
         keep_freed_memory()
         _checkpoints[self.digest] = self.checkpoint
-        _place["number"] = worker.name if isinstance(worker.name, int) else 0
+        _worker["number"] = worker.name if isinstance(worker.name, int) else 0
 
 
 class _StopRequested(BaseException):
@@ -81,14 +81,17 @@ class _StopRequested(BaseException):
 
 
 _checkpoints: dict[str, bytes] = {}
+"""Files of models that `Setup` has brought, by their SHA-256."""
 
-_loaded: dict[tuple[str, int, str, str], Model] = {}
+_models: dict[tuple[str, int, str, str], Model] = {}
+"""Models ready to run, by name or SHA-256, factor, device and precision."""
 
-_place: dict[str, int] = {}
+_worker: dict[str, int] = {}
+"""The number of this worker, which chooses its GPU."""
 
 _stopped_runs: set[str] = set()
 
-_turn = threading.Lock()
+_one_at_a_time = threading.Lock()
 """Held by a task: warnings are caught for a whole process, so that threads of one worker take turns."""
 
 
@@ -123,12 +126,12 @@ def _report(function: Callable[..., Outcome]) -> Callable[..., Report]:
             words = ", ".join(f"{name} {here[name]} (here {settings.versions[name]})" for name in here)
             return Report(Mismatch(f"a worker on {socket.gethostname()} has {words}"))
         start, state = time.perf_counter(), work_state(settings, work)
-        with _turn, warnings.catch_warnings(record=True) as heard:
+        with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error" if settings.strict else "always", GeofsrcnnWarning)
             outcome = _attempt(function, settings, work, *arguments)
-        said = dict.fromkeys(str(each.message) for each in heard if isinstance(each.message, GeofsrcnnWarning))
-        return Report(outcome, tuple(said), time.perf_counter() - start, state)
+        ours = dict.fromkeys(str(each.message) for each in caught if isinstance(each.message, GeofsrcnnWarning))
+        return Report(outcome, tuple(ours), time.perf_counter() - start, state)
 
     return run
 
@@ -255,7 +258,7 @@ def _device(device: str) -> str:
         import torch
 
         if count := torch.cuda.device_count():
-            return f"cuda:{_place.get('number', 0) % count}"
+            return f"cuda:{_worker.get('number', 0) % count}"
     return device
 
 
@@ -263,12 +266,12 @@ def _model(settings: Settings) -> Model:
     """Return the model of all tasks, loaded once in a process for a device and precision."""
     device, precision = _device(settings.options.device), settings.options.precision
     key = (settings.digest or settings.model, settings.factor, device, precision)
-    if key not in _loaded:
+    if key not in _models:
         from geofsrcnn.networks.catalog import load_model
 
         source = _checkpoint(settings) if settings.digest else settings.model
-        _loaded[key] = load_model(source, settings.factor, device=device, precision=precision)
-    return _loaded[key]
+        _models[key] = load_model(source, settings.factor, device=device, precision=precision)
+    return _models[key]
 
 
 def _checkpoint(settings: Settings) -> Checkpoint:

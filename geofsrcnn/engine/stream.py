@@ -138,7 +138,7 @@ class Stream:
             reach = self.job.reach
             source = PeriodicSource(source, self.period, -reach, self.source.shape[2] + 2 * reach)
         run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, precomputed)
-        watch.tell(all_of_it=self.watch is None and (share is None or len(share) == self.units))
+        watch.warn_of_negative(complete=self.watch is None and (share is None or len(share) == self.units))
 
     def seconds(self) -> float:
         """Estimate what computing takes here, from a tile of noise, computed now."""
@@ -156,8 +156,8 @@ class Stream:
     def _largest(self) -> tuple[tuple[int, int], int]:
         """Rows and columns of a tile, and bands that the model joins."""
         rows, columns = (min(n, self.plan.tile_size) for n in self.region.shape)
-        joined = self.job.model.channels if self.job.model is not None else 1
-        return (rows, columns), joined
+        together = self.job.model.channels if self.job.model is not None else 1
+        return (rows, columns), together
 
 
 def time_of_tile(job: Job, shape: tuple[int, int], bands: int) -> float:

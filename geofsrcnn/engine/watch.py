@@ -34,22 +34,22 @@ class Watch:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._seen: dict[int, _Seen] = {}
 
-    def look(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
+    def look_coarse(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
         """See coarse cells; a warning says which are the first outside the bounds that fine ones keep."""
         if cells.undeclared:
             self._warn_once("W-HUGE", "values of 3.4e38 and more, taken as missing: declare them as nodata")
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
                 self._seen.setdefault(band, _Seen(rule.key, rule.numbered)).coarse(values[valid])
-            if rule != NO_RULE and "W-RANGE" not in self._said and (said := _beyond(values, valid, rule)):
-                self._warn_once("W-RANGE", f"values {said}")
+            if rule != NO_RULE and "W-RANGE" not in self._warned and (found := _describe_beyond(values, valid, rule)):
+                self._warn_once("W-RANGE", f"values {found}")
 
     def _warn_once(self, code: str, words: str) -> None:
-        if code not in self._said:
-            self._said.add(code)
+        if code not in self._warned:
+            self._warned.add(code)
             warn(code, f"{self._name} holds {words}")
 
     def look_fine(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
@@ -58,16 +58,16 @@ class Watch:
             if rule.watched and band in self._seen:
                 self._seen[band].fine(values[valid], rule.step)
 
-    def tell(self, *, all_of_it: bool = True) -> None:
-        """Say, once, that fine cells are negative where no coarse one is, and which share if all were seen."""
-        turned = [seen for seen in self._seen.values() if seen.least >= 0 and seen.negative]
-        if not turned:
+    def warn_of_negative(self, *, complete: bool = True) -> None:
+        """Warn, once, of fine cells below 0 where no coarse one is; their share is given if all cells were seen."""
+        negative = [seen for seen in self._seen.values() if seen.least >= 0 and seen.negative]
+        if not negative:
             return
-        seen = max(turned, key=lambda each: each.negative / each.cells)
+        seen = max(negative, key=lambda each: each.negative / each.cells)
         self._seen = {}
         key = seen.key or self._name
         share = f"{100 * seen.negative / seen.cells:.2g} % of the fine ones are (smallest {seen.smallest:.3g})"
-        words = f"no coarse cell is below 0, {share if all_of_it else 'some fine ones are'}"
+        words = f"no coarse cell is below 0, {share if complete else 'some fine ones are'}"
         where = f"{self._name}, band {key}" if seen.numbered else self._name
         warn(
             "W-NEGATIVE",
@@ -132,7 +132,7 @@ class RangeCheckedSource:
         """The source's cells, after a look at them."""
         cells = self._source.read(window, bands)
         if self._rules:
-            self._watch.look(cells, self._rules[bands], bands)
+            self._watch.look_coarse(cells, self._rules[bands], bands)
         return cells
 
 
@@ -148,19 +148,20 @@ class RangeCheckedSink:
         self._sink.write(window, cells, bands)
 
 
-def _beyond(values: Array, valid: Mask, rule: Rule) -> str:
-    """Which values lie outside their bounds, in words, and what becomes of them; nothing if none do."""
+def _describe_beyond(values: Array, valid: Mask, rule: Rule) -> str:
+    """Say which values lie outside their bounds, and what becomes of them; nothing if none do."""
     rounding = ROUNDING * max((abs(end) for end in rule.limits if math.isfinite(end)), default=0.0)
-    if said := _outside(values, valid, rule.limits, rounding):
-        return f"{said}: they come out at its bounds, and their cells' means with them"
+    if found := _describe_outside(values, valid, rule.limits, rounding):
+        return f"{found}: they come out at its bounds, and their cells' means with them"
     trace = TRACE * float(np.abs(values).max(initial=0, where=valid)) if rule.natural != FREE else 0.0
-    if said := _outside(values, valid, rule.natural, trace):
+    if found := _describe_outside(values, valid, rule.natural, trace):
         meant = f"it is taken for {rule.taken_for}, unless kinds={{'{rule.key}': 'field'}}"
-        return f"{said}: such cells keep their value, the others stay within; {meant}"
+        return f"{found}: such cells keep their value, the others stay within; {meant}"
     return ""
 
 
-def _outside(values: Array, valid: Mask, limits: Range, slack: float) -> str:
+def _describe_outside(values: Array, valid: Mask, limits: Range, slack: float) -> str:
+    """Say how many values lie outside a range by more than `slack`, and give one of them; nothing if none do."""
     low, high = limits
     outside = valid & ((values < low - slack) | (values > high + slack))
     if limits == FREE or not outside.any():

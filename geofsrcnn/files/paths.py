@@ -121,8 +121,8 @@ def says_more_than_statistics(sidecar: Path) -> bool:
     """Tell whether an ``.aux.xml`` changes a raster; viewers leave many with statistics and histograms alone."""
     text = head(sidecar, AUX_XML).decode("utf-8", "replace")
     text = re.sub(r"<Histograms>.*?</Histograms>|<MDI key=.STATISTICS_.*?</MDI>|<!--.*?-->", "", text, flags=re.DOTALL)
-    said = re.sub(r"</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|<\?.*?\?>", "", text)
-    return bool(said.strip())
+    rest = re.sub(r"</?(?:PAMDataset|PAMRasterBand|Metadata)\b[^>]*>|<\?.*?\?>", "", text)
+    return bool(rest.strip())
 
 
 def _states(path: Path) -> list[os.stat_result]:

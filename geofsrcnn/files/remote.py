@@ -225,7 +225,7 @@ def refusal(raised: Exception, shown: str, attempt: int, verb: str = "read") -> 
         words = "not found" if isinstance(error, FileNotFoundError) else "no permission"
         return RemoteError(f"cannot {verb} {shown}: {words}: check the URL and your credentials")
     if attempt == ATTEMPTS - 1 or _is_final(error):
-        return RemoteError(f"cannot {verb} {shown} ({reason(error)}), tried {attempt + 1} times")
+        return RemoteError(f"cannot {verb} {shown} ({_short_message(error)}), tried {attempt + 1} times")
     return None
 
 
@@ -256,7 +256,7 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429)
 
 
-def reason(error: BaseException) -> str:
+def _short_message(error: BaseException) -> str:
     """An error in a few words, without secrets."""
     status = getattr(error, "status", None)
     if isinstance(status, int):

@@ -29,8 +29,8 @@ def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quanti
         )
     found = []
     for own, header in zip(names, headers, strict=True):
-        said = [kind for name, kind in kinds.items() if name in own]
-        found.append(quantity_as(said[0], header) if said else quantity_of(header))
+        chosen = [kind for name, kind in kinds.items() if name in own]
+        found.append(quantity_as(chosen[0], header) if chosen else quantity_of(header))
     return found
 
 

@@ -12,7 +12,7 @@ import rasterio.shutil
 from rasterio.io import MemoryFile
 
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet, reason
+from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, quiet
 
 LOSSY = ("JPEG", "WEBP", "JXL", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")
 """Compressions that change values."""
@@ -108,7 +108,7 @@ def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
                 with MemoryFile() as copy:
                     rasterio.shutil.copy(memory.name, copy.name, driver="COG", **options)
     except (*GDAL_ERRORS, OSError, ValueError, TypeError) as error:
-        raise UsageError(f"GDAL refuses the creation options ({reason(error)}): fix co=") from None
+        raise UsageError(f"GDAL refuses the creation options ({gdal_message(error)}): fix co=") from None
     if captured.messages:
         raise UsageError(f"GDAL does not take the creation options ({printable(captured.messages[0])}): fix co=")
 

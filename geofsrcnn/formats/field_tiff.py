@@ -1,10 +1,10 @@
-"""A field of a CF dataset as a GeoTIFF: its bands, their labels, and its grid as a GeoTIFF can say it."""
+"""A field of a CF dataset as a GeoTIFF: its bands, their labels, and its grid as a GeoTIFF can state it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.creation import Format
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import GeoTiffSink
-from geofsrcnn.formats.raster import Band
+from geofsrcnn.formats.raster import Band, RasterMetadata
 from geofsrcnn.formats.writer import Index, NewField
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import Axis
@@ -31,25 +31,6 @@ from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing
-
-
-@dataclass(frozen=True)
-class _Description:
-    """The description that a GeoTIFF takes from a field, as `GeoTiffSink` asks it of a raster."""
-
-    bands: list[Band]
-    alpha: list[Band] = field(default_factory=list)
-    interleave: str = "band"
-    colourmap: None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    domains: Mapping[str, dict[str, str]] = field(default_factory=dict)
-    creation: Mapping[str, str] = field(default_factory=dict)
-    raw: bool = True
-
-    @property
-    def order(self) -> list[int]:
-        """Bands as they follow each other."""
-        return [band.index for band in self.bands]
 
 
 class GeoTIFFWriter:
@@ -110,9 +91,18 @@ class GeoTIFFWriter:
             )
             for index, description in enumerate(_descriptions(self._dataset, new), 1)
         ]
-        tags = {k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str)}
-        source = _Description(bands, tags={k: v for k, v in tags.items() if k != "history"})
-        self._sink = GeoTiffSink(self._path, source, self._grid, new.chunks[-1], self._form)
+        metadata = RasterMetadata(
+            bands=bands,
+            alpha=(),
+            order=[band.index for band in bands],
+            interleave="band",
+            colourmap=None,
+            tags={k: str(v) for k, v in self._dataset.attrs.items() if isinstance(v, str) and k != "history"},
+            domains={},
+            creation={},
+            raw=True,
+        )
+        self._sink = GeoTiffSink(self._path, metadata, self._grid, new.chunks[-1], self._form)
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """Some bands of a window."""
@@ -212,43 +202,53 @@ def even_rows(dataset: xr.Dataset, grid: CFGrid) -> slice:
 
 
 def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Grid:
-    """The grid of a dataset's cells as a GeoTIFF can say it, or of some of its rows; they go as they go in the dataset.
+    """The grid of a dataset's cells as a GeoTIFF can state it, or of some of its rows, in the dataset's order.
 
     Raises
     ------
     InputError
         If it cannot: cells that are uneven, rotated pole, latitude and longitude of two dimensions, no coordinates.
     """
-    part = slice(0, grid.shape[0]) if rows is None else rows
-    why = {
-        "rotated": "a rotated pole",
-        "curvilinear": "latitude and longitude of two dimensions",
-        "index": "no coordinates",
-    }.get(grid.kind)
-    if why is None and not grid.even and part == slice(0, grid.shape[0]):
-        why = "unevenly spaced rows or columns"
-    if why is not None:
-        raise InputError(f"the grid has {why}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
+    every_row = slice(0, grid.shape[0])
+    part = every_row if rows is None else rows
+    _refuse_grid(grid, even=grid.even or part != every_row)
     crs = crs_of(dataset, grid)
     if crs is None and grid.kind == "latitude-longitude":
         warn("W-DATUM", "latitude and longitude without a grid mapping: the GeoTIFF says WGS 84")
         crs = CRS.from_epsg(4326)
     elif crs is None:
         warn("W-NOGEO", "the grid has no grid mapping: the GeoTIFF has no CRS")
-    ends = []
+    top, down = _edge_and_step(dataset, grid, str(grid.y_coordinate), part, crs)
+    left, right = _edge_and_step(dataset, grid, str(grid.x_coordinate), slice(None), crs)
     shape = part.stop - part.start, grid.shape[1]
-    for name, size, which in ((grid.y_coordinate, shape[0], part), (grid.x_coordinate, shape[1], slice(None))):
-        variable = dataset[str(name)]
-        values = coordinate_values(variable)[which].astype(np.float64)
-        if grid.kind == "latitude-longitude" and name == grid.x_coordinate:
-            values = unwrap(values)
-        if size < 2:
-            raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
-        step = (values[-1] - values[0]) / (size - 1)
-        text = "degree" if grid.kind == "latitude-longitude" else str(variable.attrs.get("units", ""))
-        unit = 1.0 if crs is None else in_units_of(crs, text, printable(name))
-        ends.append((unit * (values[0] - step / 2), unit * step))
-    (top, down), (left, right) = ends
     with rasterio.Env():  # which tells PROJ where its database is
         known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
     return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")
+
+
+def _refuse_grid(grid: CFGrid, *, even: bool) -> None:
+    """Refuse a grid that no affine transform gives, with an InputError."""
+    obstacle = {
+        "rotated": "a rotated pole",
+        "curvilinear": "latitude and longitude of two dimensions",
+        "index": "no coordinates",
+    }.get(grid.kind)
+    if obstacle is None and not even:
+        obstacle = "unevenly spaced rows or columns"
+    if obstacle is not None:
+        raise InputError(f"the grid has {obstacle}, which a GeoTIFF cannot say: write NetCDF or Zarr, or warp it first")
+
+
+def _edge_and_step(dataset: xr.Dataset, grid: CFGrid, name: str, part: slice, crs: CRS | None) -> tuple[float, float]:
+    """Return the outer edge of the first cell along a coordinate, and the cells' size, in units of the CRS."""
+    variable = dataset[name]
+    degrees = grid.kind == "latitude-longitude"
+    values = coordinate_values(variable)[part].astype(np.float64)
+    if degrees and name == grid.x_coordinate:
+        values = unwrap(values)
+    if values.size < 2:
+        raise InputError(f"the grid has one cell along {printable(name)}: a GeoTIFF cannot say its size")
+    step = (values[-1] - values[0]) / (values.size - 1)
+    units = "degree" if degrees else str(variable.attrs.get("units", ""))
+    unit = 1.0 if crs is None else in_units_of(crs, units, printable(name))
+    return unit * (values[0] - step / 2), unit * step

@@ -39,7 +39,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def reason(error: BaseException) -> str:
+def gdal_message(error: BaseException) -> str:
     """GDAL's own words, which rasterio often keeps in the cause."""
     cause = error
     while cause.__cause__ is not None:
@@ -87,7 +87,9 @@ def open_file(path: Path, driver: str, *, sidecars: bool) -> Any:
         with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)
     except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
-        raise InputError(f"cannot open {printable(path.name)} as {printable(driver)} ({reason(error)})") from error
+        raise InputError(
+            f"cannot open {printable(path.name)} as {printable(driver)} ({gdal_message(error)})"
+        ) from error
     return dataset
 
 

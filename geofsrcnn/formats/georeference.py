@@ -125,12 +125,12 @@ def as_geotiff_holds(grid: Grid, shown: str) -> Grid:
         return grid
     crs = grid.crs
     if not _is_kept(crs):
-        crs = _horizontal(crs)
+        crs = _without_height(crs)
         if not crs or not _is_kept(crs):
             raise InputError(f"a GeoTIFF cannot hold the CRS {_name(grid.crs)} of {shown}: warp it first (gdalwarp)")
         warn("W-CRS", f"a GeoTIFF cannot hold the vertical part of the CRS of {shown}: it says the horizontal one")
     epoch = grid.epoch
-    if epoch is not None and _written(DatedCRS.of(crs, epoch)) is None:
+    if epoch is not None and _as_written(DatedCRS.of(crs, epoch)) is None:
         warn("W-EPOCH", f"the coordinate epoch {epoch:g} of {shown} cannot be written with its CRS: it is left out")
         epoch = None
     return replace(grid, crs=crs, epoch=epoch)
@@ -138,7 +138,7 @@ def as_geotiff_holds(grid: Grid, shown: str) -> Grid:
 
 def _is_kept(crs: CRS) -> bool:
     """Tell whether a GeoTIFF says this CRS, not nothing and no other one; names do not count."""
-    found = _written(crs)
+    found = _as_written(crs)
     if found is None:
         return False
     if found == crs or found.to_dict() == crs.to_dict():
@@ -147,7 +147,7 @@ def _is_kept(crs: CRS) -> bool:
     return bool(there.equals(here, ignore_axis_order=True))
 
 
-def _written(crs: CRS) -> CRS | None:
+def _as_written(crs: CRS) -> CRS | None:
     """Return what a tiny GeoTIFF in memory says of a CRS."""
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
@@ -167,8 +167,8 @@ def _name(crs: CRS) -> str:
     return printable(method if whole.name in ("", "unknown", "unnamed") else whole.name)
 
 
-def _horizontal(crs: CRS) -> CRS | None:
-    """Its part in two dimensions, if it has more."""
+def _without_height(crs: CRS) -> CRS | None:
+    """Return the part of a CRS in two dimensions, if it has more."""
     whole = pyproj.CRS.from_wkt(crs.to_wkt())
     try:
         part = without_heights(whole)

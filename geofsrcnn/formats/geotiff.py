@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import rasterio.shutil
@@ -26,9 +26,9 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError, OutputError, UsageError, warn
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.creation import Format, default_compression, takes_predictor, writing_env
-from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet, reason
+from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, quiet
 from geofsrcnn.formats.georeference import DatedCRS
-from geofsrcnn.formats.raster import Band
+from geofsrcnn.formats.raster import Band, RasterMetadata
 from geofsrcnn.formats.tiff import NODATA_PLACEHOLDER, nodata_text, write_nodata
 from geofsrcnn.formats.writer import DIFFERS, checksum, mismatch
 from geofsrcnn.grids.affine import Grid
@@ -44,55 +44,6 @@ VERIFY_BATCH = 16
 """Windows that one handle reads back."""
 
 
-class RasterMetadata(Protocol):
-    """The description that an output takes over from a raster, or from what stands for one."""
-
-    @property
-    def bands(self) -> Sequence[Band]:
-        """Bands with values."""
-        ...
-
-    @property
-    def alpha(self) -> Sequence[Band]:
-        """Bands that are a mask."""
-        ...
-
-    @property
-    def order(self) -> Sequence[int]:
-        """Indexes of all bands, as they follow each other."""
-        ...
-
-    @property
-    def interleave(self) -> str:
-        """The order of bands: cell by cell (pixel), or one after the other (band)."""
-        ...
-
-    @property
-    def colourmap(self) -> Mapping[int, Any] | None:
-        """Colours of categories."""
-        ...
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """Tags of the file."""
-        ...
-
-    @property
-    def domains(self) -> Mapping[str, dict[str, str]]:
-        """Tags of other domains."""
-        ...
-
-    @property
-    def creation(self) -> Mapping[str, str]:
-        """Creation options that say how colours and alpha are meant."""
-        ...
-
-    @property
-    def raw(self) -> bool:
-        """True if values come as stored."""
-        ...
-
-
 class GeoTiffSink:
     """A GeoTIFF written in windows and verified.
 
@@ -100,8 +51,8 @@ class GeoTiffSink:
     ----------
     path : Path
         A new file, in a folder of its own.
-    source : RasterMetadata
-        What the output takes its description from.
+    metadata : RasterMetadata
+        The description that the output takes over.
     grid : Grid
         The fine grid.
     block : int
@@ -118,15 +69,15 @@ class GeoTiffSink:
     """
 
     def __init__(
-        self, path: Path, source: RasterMetadata, grid: Grid, block: int, form: Format, *, split: bool = False
+        self, path: Path, metadata: RasterMetadata, grid: Grid, block: int, form: Format, *, split: bool = False
     ) -> None:
-        self._path, self._source, self._grid, self._form = path, source, grid, form
-        self._bands = {b.index: b for b in (*source.bands, *source.alpha)}
-        self._order = list(source.order)
+        self._path, self._metadata, self._grid, self._form = path, metadata, grid, form
+        self._bands = {b.index: b for b in (*metadata.bands, *metadata.alpha)}
+        self._order = list(metadata.order)
         self._position = {index: place for place, index in enumerate(self._order, 1)}
         self.dtype = self._output_type()
         self.nodata = self._output_nodata()
-        self._storages = {b.index: self._storage(b) for b in source.bands}
+        self._storages = {b.index: self._storage(b) for b in metadata.bands}
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
         self._written = _before_cog(path) if form.cog else path
@@ -139,12 +90,12 @@ class GeoTiffSink:
 
     def _failed(self, what: str, error: BaseException) -> OutputError:
         """An error with GDAL's reason, and whether there was no room."""
-        return OutputError(f"{what} ({reason(error)}){no_room(error, self._path)}")
+        return OutputError(f"{what} ({gdal_message(error)}){no_room(error, self._path)}")
 
     def _output_type(self) -> np.dtype[Any]:
         types = {b.dtype for b in self._bands.values()}
         if self._form.dtype is not None:
-            if self._source.alpha and self._form.dtype not in ALPHA_TYPES:
+            if self._metadata.alpha and self._form.dtype not in ALPHA_TYPES:
                 raise UsageError(
                     f"an alpha band cannot be {self._form.dtype}: take uint8 or uint16, or leave it out with bidx= (a "
                     "mask is written instead)"
@@ -156,7 +107,7 @@ class GeoTiffSink:
         return types.pop()
 
     def _output_nodata(self) -> float | None:
-        stated = {_spell(b.nodata) for b in self._source.bands}
+        stated = {_spell(b.nodata) for b in self._metadata.bands}
         if stated == {"none", "nan"}:  # which is missing in all bands
             stated = {"nan"}
         if len(stated) > 1:
@@ -166,7 +117,7 @@ class GeoTiffSink:
             )
         if stated == {"none"}:
             return None
-        value = next(b.nodata for b in self._source.bands if b.nodata is not None)
+        value = next(b.nodata for b in self._metadata.bands if b.nodata is not None)
         if stored_nodata(value, self.dtype) is None:
             raise UsageError(f"nodata {value} cannot be stored as {self.dtype}: choose another type with dtype=")
         return value
@@ -174,7 +125,7 @@ class GeoTiffSink:
     def _storage(self, band: Band) -> Storage:
         """Return how a band is stored; numbers that come as they are stored are not packed again."""
         packing = replace(band.packing_as(self._form.dtype), dtype=self.dtype, missing=Missing(), mark=self.nodata)
-        if self._source.raw:
+        if self._metadata.raw:
             packing = replace(packing, scale=1.0, offset=0.0)
         return Storage(band.packing, packing, self.dtype)
 
@@ -190,7 +141,7 @@ class GeoTiffSink:
         return int(self.nodata) if exact and self.nodata is not None else None
 
     def _creation_options(self, block: int, *, split: bool) -> dict[str, Any]:
-        g, source = self._grid, self._source
+        g, metadata = self._grid, self._metadata
         size = block if block % 16 == 0 else 256
         size = min(size, -(-max(g.shape) // 16) * 16)
         options: dict[str, Any] = {
@@ -206,7 +157,7 @@ class GeoTiffSink:
         asked = {key.upper(): value for key, value in self._form.options.items()}
         options |= {
             "BIGTIFF": "IF_SAFER",
-            "INTERLEAVE": "pixel" if source.interleave == "pixel" and not split else "band",
+            "INTERLEAVE": "pixel" if metadata.interleave == "pixel" and not split else "band",
             "TILED": "YES",
             "BLOCKXSIZE": size,
             "BLOCKYSIZE": size,
@@ -221,7 +172,7 @@ class GeoTiffSink:
 
     def _narrow_bits(self) -> int | None:
         """Bits of unsigned integers where the input has fewer than its type."""
-        bits = {b.bits for b in self._source.bands}
+        bits = {b.bits for b in self._metadata.bands}
         if len(bits) != 1 or self._form.dtype is not None or self.dtype.kind != "u":
             return None
         (narrow,) = bits
@@ -229,7 +180,7 @@ class GeoTiffSink:
 
     def _colours(self) -> dict[str, str]:
         colours = [self._bands[i].colour for i in self._order]
-        options = dict(self._source.creation)
+        options = dict(self._metadata.creation)
         kind = options.pop("ALPHA", "YES")
         lost = {
             "that colours are multiplied with alpha": kind == "PREMULTIPLIED" and ColorInterp.alpha in colours,
@@ -245,9 +196,9 @@ class GeoTiffSink:
         return options
 
     def _describe(self) -> None:
-        d, source = self._dataset, self._source
-        if source.colourmap is not None and self.dtype.name in ("uint8", "uint16"):
-            d.write_colormap(1, source.colourmap)
+        d, metadata = self._dataset, self._metadata
+        if metadata.colourmap is not None and self.dtype.name in ("uint8", "uint16"):
+            d.write_colormap(1, metadata.colourmap)
         else:
             d.colorinterp = [self._bands[i].colour for i in self._order]
         d.descriptions = [self._bands[i].description for i in self._order]
@@ -258,9 +209,9 @@ class GeoTiffSink:
             d.update_tags(self._position[index], **_without_reserved(self._bands[index].tags))
             for name, tags in self._bands[index].domains.items():
                 d.update_tags(self._position[index], ns=name, **_of_domain(name, tags))
-        for name, tags in source.domains.items():
+        for name, tags in metadata.domains.items():
             d.update_tags(ns=name, **_of_domain(name, tags))
-        d.update_tags(**{**_without_reserved(source.tags), **self._form.provenance})
+        d.update_tags(**{**_without_reserved(metadata.tags), **self._form.provenance})
         g = self._grid
         if g.gcps:
             points = [
@@ -279,7 +230,7 @@ class GeoTiffSink:
         OutputError
             If writing fails.
         """
-        chosen = self._source.bands[bands]
+        chosen = self._metadata.bands[bands]
         names = [f"band {b.index}" for b in chosen]
         stored = encode_bands([self._storages[b.index] for b in chosen], cells, names)
         indexes = [self._position[b.index] for b in chosen]
@@ -290,7 +241,7 @@ class GeoTiffSink:
                 if cells.alpha is not None:
                     self._put(
                         _alpha(cells.alpha, self.dtype),
-                        [self._position[b.index] for b in self._source.alpha],
+                        [self._position[b.index] for b in self._metadata.alpha],
                         window,
                         area,
                     )
@@ -324,7 +275,7 @@ class GeoTiffSink:
         self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
-        categories = self._source.colourmap is not None
+        categories = self._metadata.colourmap is not None
         asked = {key.upper(): value for key, value in self._form.options.items()}
         options = {"COMPRESS": asked.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
         options["RESAMPLING"] = "NEAREST" if categories else "AVERAGE"
@@ -388,7 +339,7 @@ class GeoTiffSink:
                 return  # the first error counts; the file is about to be removed
 
 
-def rehearse(source: RasterMetadata, grid: Grid, form: Format, *, masked: bool = False) -> None:
+def rehearse(metadata: RasterMetadata, grid: Grid, form: Format, *, masked: bool = False) -> None:
     """Write a tiny output like the one to come in memory, and read it back: what fails, fails before the work.
 
     Raises
@@ -400,9 +351,9 @@ def rehearse(source: RasterMetadata, grid: Grid, form: Format, *, masked: bool =
     folder = f"/vsimem/geofsrcnn-{secrets.token_hex(8)}"
     path = Path(folder, "tiny.tif")
     try:
-        with GeoTiffSink(path, source, replace(grid, shape=(rows, columns)), 32, form) as sink:
+        with GeoTiffSink(path, metadata, replace(grid, shape=(rows, columns)), 32, form) as sink:
             values = np.zeros((1, rows, columns), sink.dtype)
-            alpha = np.zeros((len(source.alpha), rows, columns), sink.dtype) if source.alpha else None
+            alpha = np.zeros((len(metadata.alpha), rows, columns), sink.dtype) if metadata.alpha else None
             mask = np.zeros((rows, columns), np.uint8) if masked else None
             sink.write(
                 Window(0, rows, 0, columns), Cells(values, np.ones(values.shape, bool), alpha, mask), slice(0, 1)

@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from geofsrcnn._types import Array, Mask, Range, StrPath
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, open_file, quiet, reason, warn_of_sidecars
+from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, gdal_message, open_file, quiet, warn_of_sidecars
 from geofsrcnn.formats.georeference import period_along, read_grid
 from geofsrcnn.formats.metadata import colour_profile, domains_of, grey_ramp, tags_of
 from geofsrcnn.formats.nodata import mark_for_mask, nodata_of, warn_of_combination
@@ -74,6 +74,43 @@ class Band:
         return self.packing if dtype is None else replace(self.packing, dtype=np.dtype(dtype), bounds=None)
 
 
+@dataclass(frozen=True)
+class RasterMetadata:
+    """The description of a raster that a GeoTIFF takes over.
+
+    Parameters
+    ----------
+    bands : sequence of Band
+        Bands with values.
+    alpha : sequence of Band
+        Bands that are a mask.
+    order : sequence of int
+        Indexes of all bands, as they follow each other.
+    interleave : {"band", "pixel"}
+        Bands one after the other, or cell by cell.
+    colourmap : mapping, optional
+        Colours of classes.
+    tags : mapping
+        Tags of the file.
+    domains : mapping
+        Tags of other domains.
+    creation : mapping
+        Creation options that say how colours and alpha are meant.
+    raw : bool
+        Values come as they are stored.
+    """
+
+    bands: Sequence[Band]
+    alpha: Sequence[Band]
+    order: Sequence[int]
+    interleave: str
+    colourmap: Mapping[int, Any] | None
+    tags: Mapping[str, str]
+    domains: Mapping[str, dict[str, str]]
+    creation: Mapping[str, str]
+    raw: bool
+
+
 class RasterSource:
     """A raster opened for reading windows.
 
@@ -120,7 +157,7 @@ class RasterSource:
         except GDAL_ERRORS as error:
             self._dataset.close()
             raise InputError(
-                f"cannot read the header of {self._shown} ({reason(error)}): is the file whole?"
+                f"cannot read the header of {self._shown} ({gdal_message(error)}): is the file whole?"
             ) from error
         except BaseException:
             self._dataset.close()
@@ -330,6 +367,21 @@ class RasterSource:
         return any(d.get_tag_item(name, "TIFF", bidx=1) in (None, "0") for name in names)
 
     @property
+    def metadata(self) -> RasterMetadata:
+        """The description that the output takes over."""
+        return RasterMetadata(
+            bands=self.bands,
+            alpha=self.alpha,
+            order=self.order,
+            interleave=self.interleave,
+            colourmap=self.colourmap,
+            tags=self.tags,
+            domains=self.domains,
+            creation=self.creation,
+            raw=self.raw,
+        )
+
+    @property
     def count(self) -> int:
         """Bands of the file, chosen or not."""
         return int(self._dataset.count)
@@ -375,7 +427,9 @@ class RasterSource:
                 elif first and self.alpha_as_mask:
                     mask = 255 * np.asarray(shared, np.uint8)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
-            raise InputError(f"cannot read {window} of {self._shown} ({reason(error)}): is the file whole?") from error
+            raise InputError(
+                f"cannot read {window} of {self._shown} ({gdal_message(error)}): is the file whole?"
+            ) from error
         if not self.raw:
             stored = [self._without_infinities(values) for values in stored]
         storages = [Storage(b.packing, b.packing, b.dtype, self.raw) for b in chosen]

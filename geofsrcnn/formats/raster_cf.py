@@ -116,8 +116,8 @@ def _refuse_unsayable(source: RasterSource, quantities: Sequence[Quantity], show
             raise InputError(f"bands of {shown} differ in {what}: upscale them one by one with bidx=")
     kinds = {q.kind for q in quantities}
     if Kind.TOTAL in kinds and len(kinds) > 1:
-        said = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
-        raise InputError(f"some bands of {shown} are totals ({said}): upscale them one by one with bidx=")
+        listed = ", ".join(f"{b.index} {q.kind.value}" for b, q in zip(source.bands, quantities, strict=True))
+        raise InputError(f"some bands of {shown} are totals ({listed}): upscale them one by one with bidx=")
 
 
 def _warn_of_left_out(source: RasterSource, shown: str) -> None:

@@ -127,8 +127,10 @@ def _warn_of_missing(source: RasterSource, seen: list[list[Sample]]) -> None:
 
 def _is_smooth(band: Band, seen: list[Sample]) -> bool:
     """Tell whether a band of integers is a surface such as a DEM, and not imagery, whose neighbours differ by more."""
-    told = ELEVATION.search(f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}") or band.unit in METRES
-    if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or told):
+    is_elevation = (
+        ELEVATION.search(f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}") or band.unit in METRES
+    )
+    if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or is_elevation):
         return False
     step = typical_step(seen)
     return step is not None and 0 < step <= SMOOTH

@@ -105,16 +105,16 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds)
-    made = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
-    result = _assemble(dataset, plan, made)
+    fine = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
+    result = _assemble(dataset, plan, fine)
     result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
     return result
 
 
-def _assemble(dataset: xr.Dataset, plan: Refinement, made: Mapping[str, xr.Variable]) -> xr.Dataset:
+def _assemble(dataset: xr.Dataset, plan: Refinement, fine: Mapping[str, xr.Variable]) -> xr.Dataset:
     """Put fine variables in the places of the coarse ones, in the same order; new coordinates come last."""
-    changed = {name: variable for name, variable in made.items() if plan.roles.get(name) is not Role.COPIED}
-    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in made])
+    changed = {name: variable for name, variable in fine.items() if plan.roles.get(name) is not Role.COPIED}
+    result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in fine])
     coordinates = {name for name in changed if name in dataset.coords}
     result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
     result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
@@ -164,9 +164,9 @@ def upscale_dataarray(
     dataset, name = as_dataset(array)
     fine = upscale_dataset(dataset, factor, loaded, variables=[name], **options)[name].rename(array.name)
     for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
-        for said in (coordinate.attrs, coordinate.encoding):
-            if said.get("bounds") not in fine.coords:
-                said.pop("bounds", None)
+        for facts in (coordinate.attrs, coordinate.encoding):
+            if facts.get("bounds") not in fine.coords:
+                facts.pop("bounds", None)
     return fine
 
 

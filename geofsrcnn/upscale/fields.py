@@ -312,8 +312,8 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
     """Everything but the fields, as it is to be stored."""
-    made = plan.variables(dataset, dataset.variables.__getitem__, [field.name for field in fields])
-    kept = {name: _with_texts(name, variable.copy(deep=False)) for name, variable in made.items()}
+    rest = plan.variables(dataset, dataset.variables.__getitem__, [field.name for field in fields])
+    kept = {name: _with_texts(name, variable.copy(deep=False)) for name, variable in rest.items()}
     for variable in kept.values():
         variable.attrs = drop_dangling(variable.attrs, plan)
         if variable.dtype.kind == "f" and "_FillValue" not in variable.attrs:

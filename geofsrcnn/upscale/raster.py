@@ -72,7 +72,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         form = Format(options.dtype, options.cog, dict(options.co or {}), provenance(model))
         check_creation_options(form, dtype)
         grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
-        rehearse(source, grid, form, masked=source.has_mask or source.alpha_as_mask)
+        rehearse(source.metadata, grid, form, masked=source.has_mask or source.alpha_as_mask)
         output = _GeoTIFF(source, grid, stream, form, quantities)
         with source.block_cache():
             yield Task([stream], output, target, model, (region.shape, fine), options, check_unchanged)
@@ -146,7 +146,7 @@ class _GeoTIFF:
 
         block = self.stream.plan.tile_size * self.stream.model.factor
         split = len(self.stream.groups) > 1
-        with GeoTiffSink(staging, self.source, self.grid, block, self.form, split=split) as sink:
+        with GeoTiffSink(staging, self.source.metadata, self.grid, block, self.form, split=split) as sink:
             yield _Writing(sink, self.stream.workers)
 
 

@@ -87,6 +87,6 @@ def _follow(
         grown = {dim for dim, size in result.sizes.items() if coarse[below].sizes.get(dim, size) != size}
         along = [str(name) for name, v in dataset.variables.items() if grown & set(v.dims)]
         kept = dataset.drop_vars(along)
-        made = {name: result[name].variable for name in along if name in result.variables}
-        return kept.assign_coords(made) if made else kept
+        finer = {name: result[name].variable for name in along if name in result.variables}
+        return kept.assign_coords(finer) if finer else kept
     return dataset

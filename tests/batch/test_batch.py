@@ -166,13 +166,13 @@ def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch)
     import geofsrcnn.batch.run as module
 
     seen = []
-    part = module._Batch._take_part
+    part = module._Batch._handle_part
 
     def watched(batch, split, report):
         seen.append(type(report.outcome))
         return part(batch, split, report)
 
-    monkeypatch.setattr(module._Batch, "_take_part", watched)
+    monkeypatch.setattr(module._Batch, "_handle_part", watched)
     path = write(tmp_path / "in.tif", terrain((90, 110)).astype("float32"))
     upscale_files([path], tmp_path / "out", 3, address=cluster, split=1000, **PLAIN)
     assert seen == [Part] * 9 + [Done]

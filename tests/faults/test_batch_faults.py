@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from geofsrcnn.batch.cluster import Task, Window, local_cluster
+from geofsrcnn.batch.cluster import Task, TaskPool, local_cluster
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.messages import Done, Part, Settings, Work
 from geofsrcnn.batch.run import upscale_files
@@ -194,7 +194,7 @@ def test_a_result_lost_with_its_worker_is_made_again(tmp_path):
     with local_cluster(1, 2) as client:
 
         def check() -> None:
-            pending = [future for _, future in window._pending.values()]
+            pending = [future for _, future in pool._pending.values()]
             if killed or not pending:
                 return
             while not pending[0].done():
@@ -210,8 +210,8 @@ def test_a_result_lost_with_its_worker_is_made_again(tmp_path):
                 log.write("x")
             return "made"
 
-        window, results = Window(client, timeout=300, check=check), []
-        window.run([Task(noted, (), 0)], lambda _, result: results.append(result) or ())
+        pool, results = TaskPool(client, timeout=300, check=check), []
+        pool.run([Task(noted, (), 0)], lambda _, result: results.append(result) or ())
     assert (results, len(killed), notes.read_text()) == (["made"], 1, "xx")
 
 
@@ -404,7 +404,7 @@ def test_an_input_replaced_between_its_parts(archive, cluster, tmp_path, monkeyp
     import geofsrcnn.batch.run as module
 
     path = archive / "large.tif"
-    part = module._Batch._take_part
+    part = module._Batch._handle_part
     replaced = []
 
     def watched(batch, split, report):
@@ -412,7 +412,7 @@ def test_an_input_replaced_between_its_parts(archive, cluster, tmp_path, monkeyp
             replaced.append(write(tmp_path / "new.tif", terrain((150, 160), seed=5).astype("float32")).replace(path))
         return part(batch, split, report)
 
-    monkeypatch.setattr(module._Batch, "_take_part", watched)
+    monkeypatch.setattr(module._Batch, "_handle_part", watched)
     out = tmp_path / "out"
     result = upscale_files([path], out, 2, address=cluster, split=1000, **PLAIN)
     assert (result.failed[0].code, "was changed while it was read" in result.failed[0].reason) == (3, True)
