@@ -14,7 +14,7 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, is_zarr
@@ -58,6 +58,17 @@ class Item:
     target: str
     variables: tuple[str, ...] = ()
     problem: str = ""
+
+
+class _Found(NamedTuple):
+    """An input that was found, and what a manifest says of it."""
+
+    source: str
+    subfolder: str = ""
+    """Folder of its output within the folder of outputs."""
+    output: str | None = None
+    """Name of its output, if a manifest gives it."""
+    variables: tuple[str, ...] = ()
 
 
 def read_items(
@@ -104,11 +115,15 @@ def read_items(
     name_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}
     outputs = None if is_remote(folder) else Path(folder).resolve()
-    for source, below, output, variables in _expand(inputs, listing, outputs, check, endings):
+    for found in _expand(inputs, listing, outputs, check, endings):
         check()
-        target = output if output is not None else str(PurePosixPath(below) / name_of(source))
-        problem = _problem(target) if output is None else ""
-        items[Item(source, target if problem else _check_inside(target, source), variables, problem)] = None
+        if found.output is None:
+            target = str(PurePosixPath(found.subfolder) / name_of(found.source))
+            problem = _problem(target)
+        else:
+            target, problem = found.output, ""
+        target = target if problem else _check_inside(target, found.source)
+        items[Item(found.source, target, found.variables, problem)] = None
     if not items:
         raise InputError("no inputs: give files, folders, globs, @LIST or a manifest (.jsonl)")
     if all(item.problem for item in items):
@@ -159,8 +174,8 @@ def _expand(
     check: Check,
     endings: tuple[str, ...],
     within: tuple[str, ...] = (),
-) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
-    """Source, subfolder of its output, name of its output if told, variables."""
+) -> Iterator[_Found]:
+    """Yield the inputs that paths, globs, folders, URLs, lists and manifests stand for."""
     for given in inputs:
         text = os.fspath(given)
         if text.startswith("@") and not Path(text).exists():
@@ -173,14 +188,13 @@ def _expand(
         elif text.lower().endswith(MANIFESTS) and not is_remote(text):
             yield from _manifest(Path(text))
         elif is_remote(text):
-            found = listing(text) if "*" in text else [text]
-            yield from ((url, "", None, ()) for url in found)
+            yield from map(_Found, listing(text) if "*" in text else [text])
         else:
-            yield from ((source, below, None, ()) for source, below in _local(text, outputs, check, endings))
+            yield from _local(text, outputs, check, endings)
 
 
-def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Files of a path, folder or glob, with the subfolder that they lie in; a folder of outputs within is left out."""
+def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ...]) -> Iterator[_Found]:
+    """Yield files of a path, folder or glob, with the subfolder that each lies in; none of the folder of outputs."""
     path, found = Path(text), [Path(name) for name in match_names(text)]
     if found != [path]:
         root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
@@ -188,15 +202,15 @@ def _local(text: str, outputs: Path | None, check: Check, endings: tuple[str, ..
         if not found:
             raise InputError(f"no file fits {printable(text)}: check the pattern")
         for each in found:
-            yield str(each.absolute()), str(each.parent.relative_to(root).as_posix())
+            yield _Found(str(each.absolute()), str(each.parent.relative_to(root).as_posix()))
     elif path.is_dir() and not is_zarr(path):
         found = _leave_out(sorted(_in_folder(path, set(), check, endings)), path, outputs)
         if not found:
             raise InputError(f"no {', '.join(endings)} in {printable(text)}: give files or a glob")
         for each in found:
-            yield str(each.absolute()), str(each.parent.relative_to(path).as_posix())
+            yield _Found(str(each.absolute()), str(each.parent.relative_to(path).as_posix()))
     else:
-        yield str(path.absolute()), ""
+        yield _Found(str(path.absolute()))
 
 
 def _leave_out(found: list[Path], root: Path, outputs: Path | None) -> list[Path]:
@@ -241,7 +255,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...]]]:
+def _manifest(path: Path) -> Iterator[_Found]:
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
@@ -258,7 +272,8 @@ def _manifest(path: Path) -> Iterator[tuple[str, str, str | None, tuple[str, ...
         if not (output is None or isinstance(output, str)) or not _are_texts(variables):
             raise InputError(f'{where}: "output" is a name, "variables" a list of names')
         source = entry["input"]
-        yield source if is_remote(source) else str(Path(source).absolute()), "", output, tuple(variables)
+        source = source if is_remote(source) else str(Path(source).absolute())
+        yield _Found(source, output=output, variables=tuple(variables))
 
 
 def _are_texts(value: Any) -> bool:

@@ -192,7 +192,7 @@ class ArrayTask:
     Parameters
     ----------
     model : Model
-        What with.
+        Network or classical method.
     storages : sequence of Storage
         How the bands are stored: one for all, or one for each.
     rules : sequence of Rule
@@ -202,9 +202,9 @@ class ArrayTask:
     tile_size : int, optional
         Coarse cells along one side of a tile.
     name : str
-        Of the array, for messages.
+        Name of the array, for messages.
     watch : Watch, optional
-        Who looks at the values; one of its own if not given.
+        Looks at the values; one of its own if not given.
     """
 
     model: Model
@@ -223,7 +223,7 @@ class ArrayTask:
         progress: Progress | None = None,
         valid: Mask | None = None,
     ) -> Array:
-        """The region's cells on the fine grid, from an array ``(band, y, x)`` around it; `valid` leaves out more cells.
+        """Upscale the cells of a region of an array ``(band, y, x)``; cells that are not `valid` are missing as well.
 
         Raises
         ------
@@ -267,7 +267,7 @@ class ArrayTask:
             self.model,
             region,
             repeats=self.storages[0].raw,
-            rules=_each(self.rules, coarse),
+            rules=_for_each_band(self.rules, coarse),
             period=self.period,
             tile_size=self.tile_size,
             workers=workers,
@@ -281,13 +281,13 @@ class ArrayTask:
 
     def valid(self, coarse: Array) -> Mask:
         """Tell which cells of an array ``(band, y, x)`` hold no nodata value."""
-        layers = zip(_each(self.storages, coarse), coarse, strict=True)
+        layers = zip(_for_each_band(self.storages, coarse), coarse, strict=True)
         return np.stack([storage.coarse.missing.valid(layer) for storage, layer in layers])
 
 
-def _each(for_bands: Sequence[_T], array: Array) -> list[_T]:
-    """Return for each band what holds for all bands or for each."""
-    return [*for_bands] * (len(array) // len(for_bands))
+def _for_each_band(given: Sequence[_T], array: Array) -> list[_T]:
+    """Return a value for each band, of one for all or of one for each."""
+    return [*given] * (len(array) // len(given))
 
 
 def _check_period(period: int, columns: int) -> None:
@@ -314,10 +314,10 @@ def as_bands(array: Array) -> tuple[Array, bool]:
 
 def _per_band(nodata: float | Sequence[float | None] | None, array: Array) -> list[float | None]:
     """Nodata of each band, or one for all."""
-    bands = 1 if nodata is None or np.ndim(nodata) == 0 else len(array)  # type: ignore[arg-type]
-    given: list[Any] = [nodata] if nodata is None or np.ndim(nodata) == 0 else list(nodata)  # type: ignore[arg-type]
-    if len(given) != bands:
-        raise UsageError(f"{len(given)} nodata values for {bands} bands: give one, or one for each band")
+    one_for_all = nodata is None or np.ndim(nodata) == 0  # type: ignore[arg-type]
+    given: list[Any] = [nodata] if one_for_all else list(nodata)  # type: ignore[arg-type]
+    if not one_for_all and len(given) != len(array):
+        raise UsageError(f"{len(given)} nodata values for {len(array)} bands: give one, or one for each band")
     try:
         values = [_plain_number(value) for value in given]
     except (TypeError, ValueError):
@@ -330,9 +330,10 @@ def _per_band(nodata: float | Sequence[float | None] | None, array: Array) -> li
 
 def _plain_number(value: float | None) -> float | None:
     """A nodata value; integers keep their digits, of which doubles have 53 bits."""
-    if value is None or (isinstance(value, (int, np.integer)) and not isinstance(value, bool)):
-        return None if value is None else int(value)
-    return float(value)
+    if value is None:
+        return None
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return int(value) if is_integer else float(value)
 
 
 def _as_mask(valid: Array, shape: tuple[int, ...]) -> Mask:

@@ -58,7 +58,7 @@ def upscale_directions(
     sine: Array = np.zeros(1)
     cosine: Array = np.zeros(1)
     errors = []
-    for turn in FRAMES:
+    for turn in FRAMES:  # turned forth before the model, and back after it
         turned = np.concatenate([np.sin(radians + turn), np.cos(radians + turn)]).astype(values.dtype, copy=False)
         fine_of_frame, expected = block(turned, np.concatenate([valid, valid]))
         sines, cosines = np.split(fine_of_frame, 2)
@@ -71,7 +71,7 @@ def upscale_directions(
         angle = _keep_mean_direction(angle, radians[core], model.factor)
     angle *= rule.value_period / (2 * math.pi)
     fine: Array = ((angle - start) % rule.value_period + start).astype(values.dtype)
-    fine = np.where(fine < start + rule.value_period, fine, values.dtype.type(start))  # rounded up
+    fine = np.where(fine < start + rule.value_period, fine, values.dtype.type(start))  # rounded up to the next turn
     told = repeat(valid[core], model.factor)
     fine = np.where(told, fine, repeat(values[core], model.factor))
     if not errors:

@@ -91,8 +91,10 @@ def _start(period: float, value_range: Range | None, extremes: Extremes) -> floa
     seen = extremes()
     if seen is None:
         return None
-    both = seen[0] < -period / 300 and seen[1] <= period / 2 * (1 + 1e-6)
-    return -period / 2 if both and seen[0] >= -period / 2 * (1 + 1e-6) else 0.0
+    smallest, largest = seen
+    half = period / 2 * (1 + 1e-6)
+    has_negative = smallest < -period / 300  # below -1.2 degrees
+    return -period / 2 if has_negative and -half <= smallest and largest <= half else 0.0
 
 
 def _natural(quantity: Quantity, extremes: Extremes) -> Range:
@@ -104,9 +106,9 @@ def _natural(quantity: Quantity, extremes: Extremes) -> Range:
     return quantity.limits
 
 
-def extremes_of(source: Source, *blocks: slice) -> Range | None:
-    """Smallest and largest value in the middle of some blocks of bands; none if all cells there are missing."""
+def extremes_of(source: Source, *groups: slice) -> Range | None:
+    """Smallest and largest value in the middle of some groups of bands; none if all cells there are missing."""
     window = Window.middle(source.shape[1:], SAMPLE)
-    seen = [cells.values[cells.valid] for cells in (source.read(window, bands) for bands in blocks)]
+    seen = [cells.values[cells.valid] for cells in (source.read(window, bands) for bands in groups)]
     values = np.concatenate([each.ravel() for each in seen])
     return (float(np.min(values)), float(np.max(values))) if values.size else None

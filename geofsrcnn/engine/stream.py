@@ -32,7 +32,7 @@ class Stream:
     source : Source
         Where coarse cells come from.
     model : Model
-        What makes them finer.
+        Network or classical method that makes them finer.
     region : Window
         Coarse cells that are wanted; all bands of them.
     repeats : bool
@@ -45,13 +45,13 @@ class Stream:
         Coarse cells along one side of a tile; chosen for the device if not given.
     workers : int
         Threads that compute.
-    blocks : sequence of slice
+    groups_in_order : sequence of slice
         Groups of bands in the order that they are written in, all tiles of one before the next; if empty, groups are
         chosen here, and all groups of a tile are written before the next tile.
     itemsize : int
         Bytes of a fine cell where it is stored.
     watch : Watch, optional
-        Who looks at the values; one of its own if not given.
+        Looks at the values; one of its own if not given.
     errors : bool
         Tell the expected error of each fine cell too; the model gives it.
     """
@@ -65,7 +65,7 @@ class Stream:
     period: int = 0
     tile_size: int | None = None
     workers: int = 1
-    blocks: Sequence[slice] = ()
+    groups_in_order: Sequence[slice] = ()
     itemsize: int = 4
     watch: Watch | None = None
     errors: bool = False
@@ -93,11 +93,11 @@ class Stream:
     @cached_property
     def groups(self) -> Sequence[slice]:
         """Bands that go through a tile together."""
-        return self.blocks or band_groups(self.source.shape[0], self.job.model)
+        return self.groups_in_order or band_groups(self.source.shape[0], self.job.model)
 
     @property
     def units(self) -> int:
-        """Tiles, of a group of bands each."""
+        """Units of work: a tile and a group of bands each."""
         return len(self.plan) * len(self.groups)
 
     @property
@@ -127,7 +127,7 @@ class Stream:
         share: range | None = None,
         precomputed: Iterator[Cells] | None = None,
     ) -> None:
-        """Write all units into a sink, or a share of them, computed here or before."""
+        """Write all units into a sink, or a share of them, computed here or before (`geofsrcnn.engine.run.run`)."""
         from geofsrcnn.engine.run import run
 
         watch = self.watch or Watch(self.name)
@@ -137,7 +137,7 @@ class Stream:
         if self._goes_around:
             reach = self.job.reach
             source = PeriodicSource(source, self.period, -reach, self.source.shape[2] + 2 * reach)
-        run(self.job, source, sink, self.plan, self.workers, progress, self.blocks, share, precomputed)
+        run(self.job, source, sink, self.plan, self.workers, progress, self.groups_in_order, share, precomputed)
         watch.warn_of_negative(complete=self.watch is None and (share is None or len(share) == self.units))
 
     def seconds(self) -> float:
@@ -154,7 +154,7 @@ class Stream:
 
     @property
     def _largest(self) -> tuple[tuple[int, int], int]:
-        """Rows and columns of a tile, and bands that the model joins."""
+        """Rows and columns of a tile, and bands that the model computes together."""
         rows, columns = (min(n, self.plan.tile_size) for n in self.region.shape)
         together = self.job.model.channels if self.job.model is not None else 1
         return (rows, columns), together

@@ -67,9 +67,9 @@ def takes_predictor(compression: str, *, odd_bits: bool) -> bool:
     return compression.upper() in PREDICTED and not odd_bits
 
 
-def default_compression(asked: Mapping[str, str], dtype: np.dtype[Any], odd_bits: bool) -> dict[str, Any]:
+def default_compression(given: Mapping[str, str], dtype: np.dtype[Any], odd_bits: bool) -> dict[str, Any]:
     """Defaults: ZSTD, as small as DEFLATE here at less than half the time, with the predictor of the type."""
-    method = asked.get("COMPRESS", "ZSTD").upper()
+    method = given.get("COMPRESS", "ZSTD").upper()
     options: dict[str, Any] = {"COMPRESS": method}
     if method == "ZSTD":
         options["ZSTD_LEVEL"] = 1
@@ -90,12 +90,12 @@ def check_creation_options(form: Format, dtype: np.dtype[Any]) -> None:
     """
     if not form.options:
         return
-    asked = {key.upper(): value for key, value in form.options.items()}
-    if wrong := sorted(asked.keys() & DESCRIBING):
+    given = {key.upper(): value for key, value in form.options.items()}
+    if wrong := sorted(given.keys() & DESCRIBING):
         raise UsageError(f"creation option {wrong[0]} is not yours to set: the input and other options decide it")
-    if asked.get("COMPRESS", "").upper() in LOSSY:
-        raise UsageError(f"COMPRESS={asked['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
-    if wrong := sorted(asked.keys() & REFUSED.keys()):
+    if given.get("COMPRESS", "").upper() in LOSSY:
+        raise UsageError(f"COMPRESS={given['COMPRESS']} changes the values: take ZSTD, DEFLATE, LZW or LZMA")
+    if wrong := sorted(given.keys() & REFUSED.keys()):
         raise UsageError(f"creation option {wrong[0]} {REFUSED[wrong[0]]}: leave it out")
     options = {key.lower(): value for key, value in form.options.items()}
     plain = {} if form.cog else options

@@ -154,7 +154,7 @@ class GeoTiffSink:
             "CRS": DatedCRS.of(g.crs, g.epoch),
             "TRANSFORM": g.affine,
         }
-        asked = {key.upper(): value for key, value in self._form.options.items()}
+        given = {key.upper(): value for key, value in self._form.options.items()}
         options |= {
             "BIGTIFF": "IF_SAFER",
             "INTERLEAVE": "pixel" if metadata.interleave == "pixel" and not split else "band",
@@ -166,8 +166,8 @@ class GeoTiffSink:
         if narrow := self._narrow_bits():
             options["NBITS"] = narrow
         if self._form.cog:  # GDAL's COG driver copies this file and takes the options that were asked for
-            asked = {}
-        options |= default_compression(asked, self.dtype, "NBITS" in options) | asked
+            given = {}
+        options |= default_compression(given, self.dtype, "NBITS" in options) | given
         return {key.lower(): value for key, value in options.items() if value is not None}
 
     def _narrow_bits(self) -> int | None:
@@ -276,12 +276,12 @@ class GeoTiffSink:
 
     def _to_cog(self) -> None:
         categories = self._metadata.colourmap is not None
-        asked = {key.upper(): value for key, value in self._form.options.items()}
-        options = {"COMPRESS": asked.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
+        given = {key.upper(): value for key, value in self._form.options.items()}
+        options = {"COMPRESS": given.get("COMPRESS", "DEFLATE"), "BIGTIFF": "IF_SAFER"}
         options["RESAMPLING"] = "NEAREST" if categories else "AVERAGE"
         if takes_predictor(options["COMPRESS"], odd_bits=self._narrow_bits() is not None):
             options["PREDICTOR"] = "YES"
-        options |= asked
+        options |= given
         rasterio.shutil.copy(self._written, self._path, driver="COG", **options)
         rasterio.shutil.delete(self._written, driver="GTiff")
 

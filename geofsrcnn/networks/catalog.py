@@ -28,13 +28,13 @@ class Model:
     Parameters
     ----------
     name : str
-        As given.
+        Name of a shipped model, of a file's card, or of a classical method.
     factor : int
         Fine cells along one side of a coarse cell.
     device, precision : str
         Device that it runs on, and arithmetic of its hourglass.
     members : tuple of Upsampler
-        None repeats cells; several are those of a model of pairs, whose results are averaged.
+        None at all repeat cells (nearest); several are those of a model of pairs, whose results are averaged.
     operations : int
         Multiply-adds for a coarse cell and band.
     checkpoint : Checkpoint, optional

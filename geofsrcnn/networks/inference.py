@@ -74,8 +74,8 @@ class _FusedLayer:
         self._width = layer.weight.shape[-1]
         self._bias = None if layer.bias is None else layer.bias.to(dtype).repeat(self._together)
         weight = side_by_side(layer.weight, self._together).to(dtype).contiguous(memory_format=torch.channels_last)
-        self._geometry = ([0, 0], [1, self._together], [1, 1], 1)
-        nominal = [1, weight.shape[1], size, size]
+        self._geometry = ([0, 0], [1, self._together], [1, 1], 1)  # padding, stride, dilation, groups
+        nominal = [1, weight.shape[1], size, size]  # the input that the order of the weights is chosen for
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, nominal)
         self._slope = None if layer.slopes is None else [float(layer.slopes)]
 

@@ -1,7 +1,7 @@
 """Fields of a stored dataset as streams, and the rest of it as it is to be stored.
 
 The coarse dataset is read as it is stored; what is not a field is copied or made for the finer grid by `cf`; fields
-go part by part, block after block of their leading indexes (times, levels), in memory that does not grow with them.
+go part by part, group after group of their leading indexes (times, levels), in memory that does not grow with them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Field:
     quantity : Quantity
         What its values are.
     each : sequence of Quantity
-        What those of each band are, where these are told one by one.
+        What those of each band are, where they differ.
     total : bool
         A cell's value is divided among its parts.
     repeats : bool
@@ -93,9 +93,9 @@ class Field:
         return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked)
 
     @property
-    def some_blocks(self) -> list[slice]:
-        """The first block, the last, and those at quarters between: seasons differ."""
-        every = self.blocks.slices
+    def some_groups(self) -> list[slice]:
+        """The first group, the last, and those at quarters between: seasons differ."""
+        every = self.lead_groups.bands
         return [every[i] for i in sorted({round(k * (len(every) - 1) / 4) for k in range(5)})]
 
     def rules(self, value_range: Range | None) -> list[Rule]:
@@ -119,7 +119,7 @@ class Field:
             stored=stored,
             value_range=value_range,
             step=self.storage.fine.step,
-            extremes=lambda: None if lazy else extremes_of(FieldSource(single), *single.some_blocks),
+            extremes=lambda: None if lazy else extremes_of(FieldSource(single), *single.some_groups),
         )
 
     @property
@@ -152,7 +152,7 @@ class Field:
 
     @cached_property
     def along(self) -> int:
-        """The leading dimension that blocks extend along: the one of the longest chunks, then the longest."""
+        """The leading dimension that groups extend along: the one of the longest chunks, then the longest."""
         lead = self.dims[:-2]
         return max(range(len(lead)), key=lambda i: (self._stored_chunk[lead[i]], self.sizes[lead[i]]), default=-1)
 
@@ -164,40 +164,40 @@ class Field:
         )
 
     @cached_property
-    def blocks(self) -> Blocks:
-        """Blocks of leading indexes: `together` along one dimension, one along the others."""
+    def lead_groups(self) -> LeadGroups:
+        """Groups of leading indexes: `together` along one dimension, one along the others."""
         parts = []
         for i, dim in enumerate(self.dims[:-2]):
             size, step = self.sizes[dim], self.together if i == self.along else 1
             parts.append([slice(start, min(start + step, size)) for start in range(0, size, step)])
-        return Blocks(tuple(itertools.product(*parts)))
+        return LeadGroups(tuple(itertools.product(*parts)))
 
     def read(self, lead: Lead, window: Window) -> Array:
-        """Stored values ``(band, y, x)`` of a block of leading indexes."""
+        """Stored values ``(band, y, x)`` of a group of leading indexes."""
         index = dict(zip(self.dims, (*lead, *window.slices()), strict=True))
         part = self.variable[tuple(index[str(dim)] for dim in self.variable.dims)]
         return part.transpose(*self.dims).to_numpy().reshape(-1, *window.shape)
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """The bands of a field, numbered block after block, so that a block is a slice of bands."""
+class LeadGroups:
+    """Groups of leading indexes (times, levels). Bands are numbered group after group: each is a slice of them."""
 
     leads: tuple[Lead, ...]
 
     @cached_property
-    def slices(self) -> list[slice]:
-        """Bands of each block."""
+    def bands(self) -> list[slice]:
+        """Bands of each group."""
         sizes = [math.prod(part.stop - part.start for part in lead) for lead in self.leads]
         ends = list(itertools.accumulate(sizes))
         return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
     @cached_property
     def _by_start(self) -> dict[int, Lead]:
-        return {bands.start: lead for bands, lead in zip(self.slices, self.leads, strict=True)}
+        return {bands.start: lead for bands, lead in zip(self.bands, self.leads, strict=True)}
 
     def lead(self, bands: slice) -> Lead:
-        """The block of these bands."""
+        """The group of these bands."""
         return self._by_start[bands.start]
 
 
@@ -218,7 +218,7 @@ class FieldSource:
         return self._field.bands, rows, columns
 
     def read(self, window: Window, bands: slice) -> Cells:
-        """The cells of a window of one block, in physical units."""
+        """The cells of a window of one group, in physical units."""
         field = self._field
         try:
             stored = self.stored(bands, window)
@@ -229,8 +229,8 @@ class FieldSource:
         return field.storage.decode(stored, printable(field.name))
 
     def stored(self, bands: slice, window: Window) -> Array:
-        """Stored values ``(band, y, x)`` of one block; as many whole grids are read at once as a stored chunk has."""
-        field, lead = self._field, self._field.blocks.lead(bands)
+        """Stored values ``(band, y, x)`` of one group; as many whole grids are read at once as a stored chunk has."""
+        field, lead = self._field, self._field.lead_groups.lead(bands)
         if not self._holds:
             return field.read(lead, window)
         along, length = field.along, field.chunk
@@ -253,10 +253,10 @@ class FieldSink:
         self._dims = order_of(field, writer)
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Take a window of one block."""
+        """Take a window of one group."""
         field = self._field
         stored = field.storage.encode(cells, printable(field.name))
-        place = dict(zip(field.dims, (*field.blocks.lead(bands), *window.slices()), strict=True))
+        place = dict(zip(field.dims, (*field.lead_groups.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])
         self._writer.write(field.name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
@@ -342,7 +342,7 @@ def _with_texts(name: str, variable: xr.Variable) -> xr.Variable:
 
 
 def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptions) -> Stream:
-    """A field on its way through the engine, block after block of its leading indexes."""
+    """A field on its way through the engine, group after group of its leading indexes."""
     rows, columns = grid.shape
     if field.chunk * rows * columns * field.dtype.itemsize > SLAB and field.chunk > field.together:
         warn(
@@ -360,7 +360,7 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
         period=grid.period,
         tile_size=options.tile_size,
         workers=options.workers,
-        blocks=field.blocks.slices,
+        groups_in_order=field.lead_groups.bands,
         itemsize=field.dtype.itemsize,
     )
 

@@ -28,7 +28,7 @@ def warn_of_values(field: Field) -> None:
         return
     rows, columns = (field.sizes[dim] for dim in field.dims[-2:])
     try:
-        stored = FieldSource(field).stored(field.blocks.slices[0], Window.middle((rows, columns), SIDE))[0]
+        stored = FieldSource(field).stored(field.lead_groups.bands[0], Window.middle((rows, columns), SIDE))[0]
         valid = field.storage.coarse.missing.valid(stored)
         refuse_lost_digits(stored, valid, field.name)
     except (GeofsrcnnError, OSError, RuntimeError, ValueError, KeyError):  # the run says it where it matters
