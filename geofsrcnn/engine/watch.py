@@ -1,4 +1,4 @@
-"""Values watched on their way through the engine; a warning says once what is wrong with them."""
+"""Values watched on their way through the engine; a warning says once what is suspicious about them."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ ROUNDING = 1e-6
 """Part of a bound by which packed values leave it when they are decoded."""
 
 TRACE = 1e-3
-"""Part of the largest value by which values may leave the range of their quantity unsaid: spectral models and packing
-leave traces of negative rain."""
+"""Part of the largest value by which values may leave the range of their quantity unreported: spectral models and
+packing leave traces of negative rain."""
 
 
 class Watch:
-    """A record of what was seen of a field; pieces of it may come one after the other.
+    """A record of the cells of a field, coarse and fine, which may come in pieces, and the warnings that follow.
 
     Parameters
     ----------
     name : str
-        Of the field, for messages.
+        Name of the field, for messages.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._warned: set[str] = set()
-        self._seen: dict[int, _Seen] = {}
+        self._records: dict[int, _BandRecord] = {}
 
     def look_coarse(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
-        """See coarse cells; a warning says which are the first outside the bounds that fine ones keep."""
+        """Look at coarse cells; a warning tells of the first outside the bounds that fine ones keep."""
         if cells.undeclared:
             self._warn_once("W-HUGE", "values of 3.4e38 and more, taken as missing: declare them as nodata")
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
-                self._seen.setdefault(band, _Seen(rule.key, rule.numbered)).coarse(values[valid])
+                self._records.setdefault(band, _BandRecord(rule.key, rule.numbered)).add_coarse(values[valid])
             if rule != NO_RULE and "W-RANGE" not in self._warned and (found := _describe_beyond(values, valid, rule)):
                 self._warn_once("W-RANGE", f"values {found}")
 
@@ -53,22 +53,23 @@ class Watch:
             warn(code, f"{self._name} holds {words}")
 
     def look_fine(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
-        """See fine cells."""
+        """Look at fine cells, for `warn_of_negative`."""
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
-            if rule.watched and band in self._seen:
-                self._seen[band].fine(values[valid], rule.step)
+            if rule.watched and band in self._records:
+                self._records[band].add_fine(values[valid], rule.step)
 
     def warn_of_negative(self, *, complete: bool = True) -> None:
         """Warn, once, of fine cells below 0 where no coarse one is; their share is given if all cells were seen."""
-        negative = [seen for seen in self._seen.values() if seen.least >= 0 and seen.negative]
+        negative = [record for record in self._records.values() if record.coarse_min >= 0 and record.negative_cells]
         if not negative:
             return
-        seen = max(negative, key=lambda each: each.negative / each.cells)
-        self._seen = {}
-        key = seen.key or self._name
-        share = f"{100 * seen.negative / seen.cells:.2g} % of the fine ones are (smallest {seen.smallest:.3g})"
-        words = f"no coarse cell is below 0, {share if complete else 'some fine ones are'}"
-        where = f"{self._name}, band {key}" if seen.numbered else self._name
+        worst = max(negative, key=lambda record: record.negative_cells / record.fine_cells)
+        self._records = {}
+        key = worst.key or self._name
+        percent = 100 * worst.negative_cells / worst.fine_cells
+        share = f"{percent:.2g} % of the fine ones are (smallest {worst.fine_min:.3g})" if complete else None
+        words = f"no coarse cell is below 0, {share or 'some fine ones are'}"
+        where = f"{self._name}, band {key}" if worst.numbered else self._name
         warn(
             "W-NEGATIVE",
             f"{where}: {words}: if it cannot be negative, say what it is: kinds={{'{key}': 'never-negative'}} "
@@ -77,30 +78,31 @@ class Watch:
 
 
 @dataclass
-class _Seen:
-    """The record of one band."""
+class _BandRecord:
+    """The cells of one band that were seen so far; negative fine ones only where no coarse one is."""
 
     key: str
     numbered: bool
-    least: float = math.inf
-    most: float = 0.0
-    cells: int = 0
-    negative: int = 0
-    smallest: float = 0.0
+    coarse_min: float = math.inf
+    coarse_max: float = 0.0
+    fine_min: float = 0.0
+    fine_cells: int = 0
+    negative_cells: int = 0
 
-    def coarse(self, values: Array) -> None:
+    def add_coarse(self, values: Array) -> None:
         if values.size:
-            self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+            self.coarse_min = min(self.coarse_min, float(values.min()))
+            self.coarse_max = max(self.coarse_max, float(values.max()))
 
-    def fine(self, values: Array, step: float) -> None:
-        self.cells += values.size
-        if self.least < 0 or not values.size:
+    def add_fine(self, values: Array, step: float) -> None:
+        self.fine_cells += values.size
+        if self.coarse_min < 0 or not values.size:
             return
         smallest = float(values.min())
-        slack = max(step / 2, ROUNDING * self.most)
+        slack = max(step / 2, ROUNDING * self.coarse_max)
         if smallest < -slack:
-            self.negative += int((values < -slack).sum())
-            self.smallest = min(self.smallest, smallest)
+            self.negative_cells += int((values < -slack).sum())
+            self.fine_min = min(self.fine_min, smallest)
 
 
 def _numbers(bands: slice) -> Iterator[int]:
