@@ -88,10 +88,9 @@ def _start(period: float, value_range: Range | None, extremes: Extremes) -> floa
             low, high = value_range
             raise UsageError(f"value_range= is {low:g} to {high:g}: directions keep to one turn, such as 0 {period:g}")
         return value_range[0]
-    seen = extremes()
-    if seen is None:
+    if (found := extremes()) is None:
         return None
-    smallest, largest = seen
+    smallest, largest = found
     half = period / 2 * (1 + 1e-6)
     has_negative = smallest < -period / 300  # below -1.2 degrees
     return -period / 2 if has_negative and -half <= smallest and largest <= half else 0.0
@@ -101,14 +100,14 @@ def _natural(quantity: Quantity, extremes: Extremes) -> Range:
     """Bounds of a quantity; those of a fraction whose units do not tell, by what it holds."""
     if quantity.limits is None:
         return FREE
-    if quantity.kind is Kind.FRACTION and math.isinf(quantity.limits[1]) and (seen := extremes()) is not None:
-        return fraction_limits(*seen)
+    if quantity.kind is Kind.FRACTION and math.isinf(quantity.limits[1]) and (found := extremes()) is not None:
+        return fraction_limits(*found)
     return quantity.limits
 
 
 def extremes_of(source: Source, *groups: slice) -> Range | None:
     """Smallest and largest value in the middle of some groups of bands; none if all cells there are missing."""
     window = Window.middle(source.shape[1:], SAMPLE)
-    seen = [cells.values[cells.valid] for cells in (source.read(window, bands) for bands in groups)]
-    values = np.concatenate([each.ravel() for each in seen])
+    pieces = (source.read(window, bands) for bands in groups)
+    values = np.concatenate([cells.values[cells.valid] for cells in pieces])
     return (float(np.min(values)), float(np.max(values))) if values.size else None

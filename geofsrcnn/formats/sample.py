@@ -35,7 +35,7 @@ COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 MIDDLE = 256
 """Rows and columns of the window in the middle where classes and alpha are looked for."""
 
-BANDS = 3
+SAMPLED_BANDS = 3
 """Bands that are looked at."""
 
 
@@ -44,8 +44,8 @@ def read_samples(source: RasterSource) -> list[list[Sample]]:
     bands, rows, columns = source.shape
     if source.block_bytes > LARGEST_BLOCK:
         return []
-    found: list[list[Sample]] = [[] for _ in range(min(bands, BANDS))]
-    for (y0, y1), (x0, x1) in itertools.product(_places(rows), _places(columns)):
+    found: list[list[Sample]] = [[] for _ in range(min(bands, SAMPLED_BANDS))]
+    for (y0, y1), (x0, x1) in itertools.product(_spans(rows), _spans(columns)):
         stored, valid = source.look(Window(y0, y1, x0, x1), slice(0, len(found)))
         edges = np.zeros(stored.shape[1:], bool)
         edges[[k for k, there in ((0, y0 == 0), (-1, y1 == rows)) if there]] = True
@@ -72,15 +72,15 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
         if source.raw:
             return
         _warn_of_classes(source, [not q.given and q.kind is Kind.FIELD for q in quantities])
-        seen = read_samples(source)
+        samples = read_samples(source)
     except (*GDAL_ERRORS, OSError, MemoryError):  # the run says it where it matters
         return
-    _warn_of_missing(source, seen)
-    if rounded and len(source.bands) == 1 and seen and _is_smooth(source.bands[0], seen[0]):
+    _warn_of_missing(source, samples)
+    if rounded and len(source.bands) == 1 and samples and _is_smooth(source.bands[0], samples[0]):
         warn(
             "W-STEPS",
-            f"{printable(source.path.name)} holds whole numbers that differ by {typical_step(seen[0]):g} from cell to "
-            "cell, so finer cells come out in steps: dtype='float32' keeps fractions",
+            f"{printable(source.path.name)} holds whole numbers that differ by {typical_step(samples[0]):g} from cell "
+            "to cell, so finer cells come out in steps: dtype='float32' keeps fractions",
         )
 
 
@@ -113,10 +113,10 @@ def _warn_of_classes(source: RasterSource, fields: Sequence[bool]) -> None:
             return
 
 
-def _warn_of_missing(source: RasterSource, seen: list[list[Sample]]) -> None:
+def _warn_of_missing(source: RasterSource, samples: list[list[Sample]]) -> None:
     """Say which value looks like that of missing cells, though nothing declares it."""
     declared = source.has_mask or source.alpha_as_mask or any(source.alpha)
-    for band, own in zip(source.bands, seen, strict=False):
+    for band, own in zip(source.bands, samples, strict=False):
         found = None if band.colour in COLOURS else find_sentinel(own)
         if found is None and not declared and band.nodata is None:
             found = find_collar(own)
@@ -125,19 +125,19 @@ def _warn_of_missing(source: RasterSource, seen: list[list[Sample]]) -> None:
             return
 
 
-def _is_smooth(band: Band, seen: list[Sample]) -> bool:
+def _is_smooth(band: Band, samples: list[Sample]) -> bool:
     """Tell whether a band of integers is a surface such as a DEM, and not imagery, whose neighbours differ by more."""
     is_elevation = (
         ELEVATION.search(f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}") or band.unit in METRES
     )
     if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or is_elevation):
         return False
-    step = typical_step(seen)
+    step = typical_step(samples)
     return step is not None and 0 < step <= SMOOTH
 
 
-def _places(size: int) -> list[tuple[int, int]]:
-    """Where windows lie along one side: at both ends and in the middle."""
+def _spans(size: int) -> list[tuple[int, int]]:
+    """First and end of the windows along one side: at both ends and in the middle."""
     if size <= 3 * SIDE:
         return [(0, size)]
     return [(start, start + SIDE) for start in (0, (size - SIDE) // 2, size - SIDE)]

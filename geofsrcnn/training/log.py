@@ -263,17 +263,17 @@ def time_left(steps: int, say: Callable[[str], None], *, taken: int = 0, delay: 
     """
     begin = 0.0
     calls = 0
-    said = False
+    estimated = False
 
     def each_step() -> None:
-        nonlocal begin, calls, said
-        if said:
+        nonlocal begin, calls, estimated
+        if estimated:
             return
         now = time.monotonic()
         if calls == 0:
             begin = now
         elif now - begin >= delay:
-            said = True
+            estimated = True
             rate = calls / max(now - begin, 1e-9)
             done = taken + calls
             left = _minutes(max(0, steps - done) / rate)

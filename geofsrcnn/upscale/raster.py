@@ -82,13 +82,13 @@ def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
     """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
     if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
         return source, region
-    turned = PeriodicSource(source, source.period, region.x0, source.period)
-    return turned, region.shift(0, -region.x0)
+    from_region = PeriodicSource(source, source.period, region.x0, source.period)
+    return from_region, region.shift(0, -region.x0)
 
 
-def _type_of(source: RasterSource, quantities: Sequence[Quantity], asked: str | None) -> str | None:
+def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str | None) -> str | None:
     """The type of the output, where it is not the raster's: what was asked for, or what totals need."""
-    dtype = None if asked is None else np.dtype(asked)
+    dtype = None if chosen is None else np.dtype(chosen)
     for band, quantity in zip(source.bands, quantities, strict=True):
         if quantity.kind is Kind.TOTAL:
             dtype = type_of_parts(f"band {band.index} of {printable(source.path.name)}", band.dtype, dtype)
