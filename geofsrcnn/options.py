@@ -42,6 +42,7 @@ class FieldOptions(TypedDict, total=False):
     y: str | None
     value_range: tuple[float, float] | None
     kinds: Mapping[str, str] | None
+    error: bool
     tile_size: int | None
     threads: int | None
     device: str
@@ -66,6 +67,7 @@ class FileOptions(RasterOptions, total=False):
     """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
 
     value_range: tuple[float, float] | None
+    error: bool
     dtype: str | None
     tile_size: int | None
     device: str
@@ -105,6 +107,8 @@ class UpscaleOptions:
     kinds : mapping of str to str, optional
         Kinds of variables, by name, or of bands of a raster, by number, where headers mislead: one of field,
         never-negative, fraction, direction, category and total for each.
+    error : bool
+        Tell the expected absolute error of each fine cell too; for models that give it.
     dtype : str, optional
         Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
     tile_size : int, optional
@@ -164,6 +168,7 @@ class UpscaleOptions:
 
     value_range: tuple[float, float] | None = _option(None, "a field of its own")
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
+    error: bool = _option(default=False)
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -210,6 +215,8 @@ class UpscaleOptions:
             raise UsageError(f"nodata must be a number, got {self.nodata!r}")
         if not isinstance(self.device, str):
             raise UsageError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
+        if not isinstance(self.error, bool):
+            raise UsageError(f"error= must be True or False, got {self.error!r}")
         if self.alpha not in ALPHA:
             raise UsageError(f"alpha must be one of {', '.join(ALPHA)}, got {self.alpha!r}")
         check_tile_size(self.tile_size)

@@ -57,6 +57,7 @@ def test_values_are_made_plain():
         {"tile_size": True},
         {"threads": 0},
         {"dtype": "complex64"},
+        {"error": "yes"},
         {"colour": "red"},
     ],
 )

@@ -15,7 +15,7 @@ from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, check_gives_error, check_options, load_model, refuse_pairs
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import ArrayOptions, UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
@@ -156,12 +156,10 @@ def upscale_array(
     >>> upscale_array(coarse, 2, "bilinear").shape
     (4, 4)
     """
-    given = UpscaleOptions.of(options)
+    given = UpscaleOptions.of({**options, "error": error})
     loaded = load_model(model, factor, device=given.device, precision=given.precision)
     refuse_pairs(loaded)
     check_options(loaded, given)
-    if error:
-        check_gives_error(loaded)
     coarse, flat = as_bands(np.asarray(array))
     _check_period(period, coarse.shape[2])
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]

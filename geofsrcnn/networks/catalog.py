@@ -257,8 +257,9 @@ def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (up
 
 def check_gives_error(model: Model) -> None:
     """Refuse a model that gives no expected error with a ModelError."""
-    if not model.gives_error:
+    if not model.gives_error or model.of_pairs:
         remedy = "take a shipped network (default)" if model.checkpoint is None else "add it with train_error"
+        remedy = "leave out error=True" if model.of_pairs else remedy
         raise ModelError(f"model {model.name} gives no expected error: {remedy}")
 
 
@@ -267,3 +268,5 @@ def check_options(model: Model, options: UpscaleOptions) -> None:
     options.refuse_pairs(of_pairs=model.of_pairs)
     if options.value_range is not None and model.upsampler is None:
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")
+    if options.error:
+        check_gives_error(model)

@@ -18,6 +18,7 @@ from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_mod
 from geofsrcnn.options import FieldOptions, UpscaleOptions
 from geofsrcnn.upscale.fields import field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
+from geofsrcnn.upscale.task import refuse_error
 
 
 def upscale_dataset(  # noqa: PLR0913  all but the first three by name
@@ -30,6 +31,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     y: str | None = None,
     value_range: Range | None = None,
     kinds: Mapping[str, str] | None = None,
+    error: bool = False,
     tile_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -59,6 +61,8 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     kinds : mapping of str to str, optional
         Kinds of variables, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
         fraction, direction, category and total for each.
+    error : bool
+        Add the expected absolute error of each fine cell.
     tile_size : int, optional
         Coarse cells along one side of a tile; chosen for the device if not given.
     threads : int, optional
@@ -90,6 +94,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         y=y,
         value_range=value_range,
         kinds=kinds,
+        error=error,
         tile_size=tile_size,
         threads=threads,
         device=device,
@@ -97,6 +102,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     )
     loaded = load_model(model, factor, device=device, precision=precision)
     check_options(loaded, options)
+    refuse_error(options, "datasets")
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 

@@ -21,7 +21,7 @@ from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.task import Task, check_pixels, provenance
+from geofsrcnn.upscale.task import Task, check_pixels, provenance, refuse_error
 from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import type_of_parts
@@ -41,6 +41,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
     from geofsrcnn.formats.geotiff import rehearse
     from geofsrcnn.formats.raster import RasterSource
 
+    refuse_error(options, "GeoTIFF")
     check_unchanged = watch_changes([path])
     repeats = model.upsampler is None
     sparse = options.allow_sparse or options.bounds is not None  # of a part it is asked below

@@ -13,7 +13,7 @@ from typing import Protocol
 from geofsrcnn._types import Facts, Progress
 from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
-from geofsrcnn.errors import LimitError, printable
+from geofsrcnn.errors import LimitError, UsageError, printable
 from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.staging import free_bytes, staged
 from geofsrcnn.networks.catalog import Model
@@ -347,6 +347,18 @@ def check_pixels(pixels: int, limit: int | None) -> None:
     """
     if limit is not None and pixels > limit:
         raise LimitError(f"the output has {pixels} cells, more than max_pixels={limit} allows")
+
+
+def refuse_error(options: UpscaleOptions, target: str) -> None:
+    """Refuse expected errors where none can be written yet.
+
+    Raises
+    ------
+    UsageError
+        If they were asked for.
+    """
+    if options.error:
+        raise UsageError(f"error=True does not write {target} yet: leave it out, or take upscale_array")
 
 
 def provenance(model: Model) -> dict[str, str]:

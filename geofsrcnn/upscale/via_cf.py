@@ -20,7 +20,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.store import StoreOutput
-from geofsrcnn.upscale.task import Task, check_pixels, provenance
+from geofsrcnn.upscale.task import Task, check_pixels, provenance, refuse_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,6 +41,7 @@ def open_via_cf(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     """A dataset as a task, with everything checked that can be before the first tile, cheap checks first."""
+    refuse_error(options, formats[1])
     unpacked = _floating_type(options.dtype)
     need_xarray()
     from geofsrcnn.cf.refine import refine
