@@ -24,7 +24,7 @@ from geofsrcnn.files.staging import staged
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
-ARRAYS = ("values", "valid", "alpha", "mask")
+ARRAYS = ("values", "valid", "alpha", "mask", "errors")
 """Arrays of a unit, as in `Cells`."""
 
 PARTS_SUFFIX = ".parts"
@@ -74,7 +74,7 @@ class PartWriter:
     def write(self, window: Window, cells: Cells, bands: slice) -> None:  # noqa: ARG002  a sink
         """Take the results of the next unit."""
         valid: Array | None = None if cells.valid.all() else np.packbits(cells.valid)
-        for name, array in zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask), strict=True):
+        for name, array in zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask, cells.errors), strict=True):
             if array is not None:
                 with self._archive.open(f"{self._count}.{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
@@ -113,7 +113,7 @@ def read_parts(paths: Sequence[Path]) -> Iterator[Cells]:
                         valid = np.ones(values.shape, bool)
                     else:
                         valid = np.unpackbits(packed, count=values.size).astype(bool).reshape(values.shape)
-                    yield Cells(values, valid, found.get("alpha"), found.get("mask"))
+                    yield Cells(values, valid, found.get("alpha"), found.get("mask"), found.get("errors"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             with suppress(OSError):
                 path.unlink()

@@ -181,19 +181,21 @@ def test_parts_are_made_where_they_are_asked_for(cluster, tmp_path, monkeypatch)
     assert seen == []
 
 
-def test_a_damaged_part_is_found(tmp_path):
-    """A flipped byte in a part is an error, and the part is made anew."""
+def test_parts_hold_all_of_a_unit_and_damage_is_found(tmp_path):
+    """Values, validity and expected errors come back; a flipped byte is an error, and the part is made anew."""
     from geofsrcnn.batch.parts import read_parts, write_part
     from geofsrcnn.grids.windows import Window
     from geofsrcnn.values.cells import Cells
 
     path = tmp_path / "0.npz"
-    cells = Cells(terrain((1, 20, 20)).astype("float32"), terrain((1, 20, 20)) > 0.5)
+    values = terrain((1, 20, 20)).astype("float32")
+    cells = Cells(values, values > 0.5, errors=np.where(values > 0.5, values / 9, np.float32(np.nan)))
     with write_part(path) as part:
         part.write(Window(0, 20, 0, 20), cells, slice(0, 1))
     [found] = read_parts([path])
     assert np.array_equal(found.values, cells.values)
     assert np.array_equal(found.valid, cells.valid)
+    assert np.array_equal(found.errors, cells.errors, equal_nan=True)
     data = bytearray(path.read_bytes())
     data[600] ^= 1
     path.write_bytes(data)
