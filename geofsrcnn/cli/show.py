@@ -95,7 +95,7 @@ def show_comparisons(
     """Print scores and a verdict each; write the report, if one is wanted."""
     from geofsrcnn.evaluation.page import write_report
     from geofsrcnn.evaluation.report import NAMES, basis_text, heading, terminal_table, to_json
-    from geofsrcnn.evaluation.verdict import overall, verdict
+    from geofsrcnn.evaluation.verdict import errors_in_words, overall, verdict
 
     preface: dict[str, Any] = {"title": title, "facts": {**facts, "geofsrcnn": __version__}, "notes": notes}
     if report is not None:
@@ -108,7 +108,7 @@ def show_comparisons(
         table = terminal_table(comparison, few=len(found) > _FULL_TABLES)
         if table is not None:
             _show_scores(table)
-        click.echo(f"\n{verdict(comparison)}\n")
+        click.echo("\n" + "\n".join([verdict(comparison), *errors_in_words(comparison)]) + "\n")
     where = [] if report is None else [f"report: {printable(Path(report) / NAMES[-1])}"]
     for words in (*overall(found), *notes, *where):
         click.echo(words)

@@ -56,6 +56,24 @@ class Calibration(Facts):
     cells: int
 
 
+class Fit:
+    """Expected and true errors of a field, gathered part by part."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Array, Array]] = []
+
+    def add(self, expected: Array, true: Array, where: Mask) -> None:
+        """Take in some cells, those of `where`."""
+        self._parts.append((expected[where].astype(np.float32), true[where].astype(np.float32)))
+
+    def finish(self) -> Calibration | None:
+        """Compare them; None if there are none, or all true errors are 0."""
+        if not self._parts:
+            return None
+        expected, true = (np.concatenate(each) for each in zip(*self._parts, strict=True))
+        return calibration(expected, true, np.ones(true.shape, bool))
+
+
 def calibration(expected: Array, true: Array, where: Mask) -> Calibration | None:
     """Compare expected absolute errors with true ones over the cells of `where`; None if all true ones are 0.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geofsrcnn._types import Array
+from geofsrcnn.evaluation.calibration import Calibration
 
 Interval = tuple[float, float]
 
@@ -77,6 +78,8 @@ class Comparison:
     intervals : dict
         ``intervals[method][measure]``: ends of the 95 % interval of ``rmse`` and of ``ratio``, the RMSE divided by the
         best baseline's (`geofsrcnn.evaluation.bootstrap`); empty where there are too few times.
+    calibrations : dict of str to Calibration
+        How well expected errors fit true ones, of the networks that give them.
     windows : int
         Windows of a raster that were scored; 1 for all of it.
     file : str
@@ -100,6 +103,7 @@ class Comparison:
     maps: Maps | None
     parts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
     windows: int = 1
     file: str = ""
     band: int | None = None

@@ -58,7 +58,7 @@ def draw_figures(c: Comparison) -> list[Picture]:
     """Draw what there is to see: maps, spectra, scatter."""
     from matplotlib import style
 
-    drawings = (_draw_maps, _draw_spectra, _draw_scatter)
+    drawings = (_draw_maps, _draw_spectra, _draw_scatter, _draw_reliability)
     with style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # names in scripts that the font lacks
         return [picture for draw in drawings if (picture := draw(c)) is not None]
@@ -282,3 +282,40 @@ def _draw_scatter(c: Comparison) -> Picture | None:
     _draw_colour_bar(drawn, grid, "values")
     caption = "Number of values in each bin, on a logarithmic scale; line: 1 to 1."
     return Picture("Estimate against truth", caption, _png(figure))
+
+
+def _draw_reliability(c: Comparison) -> Picture | None:
+    """Mean true error of the cells whose expected error is about as large, both axes logarithmic."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if not c.calibrations:
+        return None
+    unit = f" ({_text(c.unit)})" if c.unit else ""
+    figure = Figure((_WIDTH / 2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    colours = (_MODEL, *_OTHERS)
+    for fit, colour in zip(c.calibrations.values(), colours, strict=False):
+        axes.plot(_positive(np.array(fit.expected)), _positive(np.array(fit.true)), "o-", color=colour, markersize=4)
+    found = np.array([v for fit in c.calibrations.values() for v in (*fit.expected, *fit.true) if v > 0])
+    if not found.size:
+        return None
+    ends = found.min() / 1.3, found.max() * 1.3
+    axes.plot(ends, ends, color="black", linewidth=0.9)
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(10, (1, 2, 5) if ends[1] < 300 * ends[0] else (1,)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel(f"expected error{unit}", parse_math=False)
+    axes.set_ylabel(f"true error{unit}", parse_math=False)
+    axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
+    legend = axes.legend(axes.lines[:-1], ["x"] * (len(axes.lines) - 1), loc="upper left")
+    for text, model in zip(legend.get_texts(), c.calibrations, strict=False):
+        text.set_parse_math(False)
+        text.set_text(_mark(model, c))
+    caption = (
+        "Cells in ten groups of the same number, by their expected absolute errors: mean expected and mean true error "
+        "of each. On the line they agree; above it errors are larger than expected."
+    )
+    return Picture("Expected errors", caption, _png(figure))

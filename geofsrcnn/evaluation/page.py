@@ -23,7 +23,7 @@ from geofsrcnn.evaluation.report import (
     to_markdown,
 )
 from geofsrcnn.evaluation.shell import need_report, render_page
-from geofsrcnn.evaluation.verdict import overall, verdict
+from geofsrcnn.evaluation.verdict import errors_in_words, overall, verdict
 from geofsrcnn.files.staging import SUFFIX, check_target, staged
 
 
@@ -41,7 +41,7 @@ def to_html(
     fields = [
         {
             "heading": heading(c),
-            "verdict": verdict(c),
+            "verdict": " ".join([verdict(c), *errors_in_words(c)]),
             "basis": basis_text(c),
             "over_models": over_models_text(c),
             "tables": tables(c),

@@ -8,7 +8,7 @@ are repeated and judged by the share of right ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,6 +22,7 @@ from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.rules import rule_of
 from geofsrcnn.errors import InputError, printable, warn
+from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
@@ -418,25 +419,47 @@ def _compare(
         tiles=TILES,
         detail=detail and not field.rule.value_period,
     )
+    fits = {name: Fit() for name, model in methods.networks.items() if model.gives_error}
     for truth, given, where in zip(field.truth, coarse, scored, strict=True):
-        estimates = _estimates(given, field, methods, each_field)
+        estimates = _estimates(given, field, methods, each_field, fits, truth, where)
         comparer.add(truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True)
-    result = replace(comparer.finish(), times=1, windows=len(coarse))
+    calibrations = {name: found for name, fit in fits.items() if (found := fit.finish()) is not None}
+    result = replace(comparer.finish(), times=1, windows=len(coarse), calibrations=calibrations)
     if min(scores["rmse"] for scores in result.scores.values()) <= EXACT * float(field.truth[scored].std()):
         raise TooFewCells(f"nothing to judge by: {field.name} is constant, or a plane, where it is scored")
     return result
 
 
 def _estimates(
-    coarse: Array, field: _Field, methods: _Methods, each_field: Callable[[], None]
+    coarse: Array,
+    field: _Field,
+    methods: _Methods,
+    each_field: Callable[[], None],
+    fits: Mapping[str, Fit],
+    truth: Array,
+    where: Mask,
 ) -> Iterator[tuple[str, Array]]:
-    """Fine fields of all methods, as upscaling gives them, each once the one before is scored."""
+    """Fine fields of all methods, as upscaling gives them, each once the one before is scored.
+
+    Expected errors of those that give them are held against the truth on the way.
+    """
     extent = Window(0, coarse.shape[0], 0, coarse.shape[1])
     for name, model in {**methods.networks, **methods.classical}.items():
         storage = Storage.plain(coarse.dtype, raw=model.upsampler is None)
         task = ArrayTask(model, [storage], [field.rule], name=field.name)
-        yield name, task.upscale(coarse[None], extent, workers_of(None))
+        if name in fits:
+            fine, expected = task.upscale_with_errors(coarse[None], extent, workers_of(None))
+            fits[name].add(expected[0], _distance(fine[0], truth, field.rule.value_period), where)
+        else:
+            fine = task.upscale(coarse[None], extent, workers_of(None))
+        yield name, fine
         each_field()
+
+
+def _distance(a: Array, b: Array, period: float) -> Array:
+    """Size of the difference; of directions the shorter way round."""
+    difference = a - b
+    return np.abs(difference if not period else (difference + period / 2) % period - period / 2)
 
 
 def _mean_direction(truth: Array, factor: int, rule: Rule) -> Array:

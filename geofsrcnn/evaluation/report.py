@@ -21,7 +21,7 @@ from geofsrcnn.evaluation.measures import (
     number_text,
     unit_text,
 )
-from geofsrcnn.evaluation.verdict import mean_and_deviation, overall, ratios_of, verdict
+from geofsrcnn.evaluation.verdict import errors_in_words, mean_and_deviation, overall, ratios_of, verdict
 
 NAMES = ("report.json", "report.md", "report.html")
 """The files of a report."""
@@ -138,6 +138,8 @@ def tables(c: Comparison) -> list[Table]:
     methods = list(scores_of(c))
     by_group = (_score_table(c, caption, measures, methods) for caption, measures in GROUPS.items())
     found = [table for table in by_group if table is not None]
+    if c.calibrations:
+        found.append(_calibration_table(c))
     unit = f", {printable(c.unit)}" if c.unit else ""
     for kind, parts in c.parts.items():
         rows = [
@@ -147,6 +149,44 @@ def tables(c: Comparison) -> list[Table]:
         heads = [Head(_mark(method, c)) for method in methods]
         found.append(Table(f"RMSE by {printable(kind)}{unit}", printable(kind), heads, rows))
     return found
+
+
+def _expected_errors(c: Comparison) -> dict[str, Any]:
+    """How well expected errors fit, where a network gives them."""
+    return (
+        {"expected_errors": {model: fit.to_dict() for model, fit in c.calibrations.items()}} if c.calibrations else {}
+    )
+
+
+_CALIBRATION_HEADS = (
+    Head("expected / true", tip="mean expected divided by mean true absolute error; 1 is right, below 1 is too sure"),
+    Head("in 50 % interval", "%", "cells whose error lies within ln 2 times the expected one; 50 is right"),
+    Head("in 90 % interval", "%", "cells whose error lies within ln 10 times the expected one; 90 is right"),
+    Head("rank correlation", tip="Spearman's, of expected and true errors; 1 is best"),
+    Head("AUSE", tip="area between the sparsification curves of expected and true errors; 0 is best"),
+)
+
+
+def _calibration_table(c: Comparison) -> Table:
+    """Table of how well expected errors fit."""
+    rows = [
+        Row(
+            _mark(model, c),
+            [
+                Cell(text)
+                for text in (
+                    number_text(fit.ratio, 2),
+                    number_text(100 * fit.within_half, 1),
+                    number_text(100 * fit.within_ninety, 1),
+                    number_text(fit.rank, 2),
+                    number_text(fit.sparsification, 3),
+                )
+            ],
+            network=True,
+        )
+        for model, fit in c.calibrations.items()
+    ]
+    return Table("Expected errors", "network", list(_CALIBRATION_HEADS), rows)
 
 
 def _mark(method: str, c: Comparison) -> str:
@@ -199,6 +239,7 @@ def to_json(
             "best_model": c.best_model if c.models else None,
             "ratios": ratios_of(c),
             "over_models": {m: {"mean": mean, "std": std} for m, (mean, std) in _over_models(c).items()},
+            **_expected_errors(c),
             **{key: getattr(c, key) for key in ("scores", "intervals", "parts", "wavelengths", "spectra")},
         }
         for c in comparisons
@@ -213,7 +254,9 @@ def to_markdown(
 ) -> str:
     """Give words and tables; parameters as for `to_json`."""
     lines = [f"# {_markdown(title)}", ""]
-    lines += [f"- **{_markdown(heading(c))}**: {_markdown(verdict(c))}" for c in comparisons]
+    for c in comparisons:
+        said = " ".join([verdict(c), *errors_in_words(c)])
+        lines.append(f"- **{_markdown(heading(c))}**: {_markdown(said)}")
     lines += [f"- {_markdown(words)}" for words in overall(comparisons)]
     rows = [f"| {_markdown(key)} | {_markdown(value)} |" for key, value in facts.items()]
     lines += ["", "| | |", "| --- | --- |", *rows] if rows else []

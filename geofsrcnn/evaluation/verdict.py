@@ -131,6 +131,16 @@ def overall(comparisons: Sequence[Comparison]) -> list[str]:
     return found
 
 
+def errors_in_words(c: Comparison) -> list[str]:
+    """Say how well expected errors fit, a sentence a network that gives them."""
+    return [
+        f"Expected errors of {printable(model)} are {fit.ratio:.2f} times the true ones on average; "
+        f"{100 * fit.within_half:.0f} % of the cells lie within their 50 % interval, {100 * fit.within_ninety:.0f} % "
+        f"within their 90 % interval."
+        for model, fit in c.calibrations.items()
+    ]
+
+
 def ratios_of(c: Comparison) -> dict[str, float]:
     """Each model's RMSE to the best baseline's; NaN where that is 0; none where there is no baseline."""
     if not c.baselines:
