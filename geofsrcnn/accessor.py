@@ -6,11 +6,11 @@ It is registered while xarray is being imported, perhaps by a module of ours, so
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import xarray as xr
 
-from geofsrcnn.options import FieldOptions
+from geofsrcnn.options import DatasetOptions, FieldOptions
 
 if TYPE_CHECKING:
     from geofsrcnn.cf.grid import CFGrid
@@ -43,7 +43,7 @@ class DatasetAccessor:
         model: ModelLike = "default",
         *,
         variables: Iterable[str] | None = None,
-        **options: Unpack[FieldOptions],
+        **options: Unpack[DatasetOptions],
     ) -> xr.Dataset:
         """Upscale the fields, as `geofsrcnn.upscale_dataset` does.
 
@@ -56,8 +56,8 @@ class DatasetAccessor:
         variables : iterable of str, optional
             Fields to upscale; the others on the grid are left out. All if not given.
         **options
-            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
-            `geofsrcnn.upscale_dataset`.
+            ``x``, ``y``, ``value_range``, ``kinds``, ``error``, ``tile_size``, ``threads``, ``device`` and
+            ``precision``, as for `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class DataTreeAccessor:
         model: ModelLike = "default",
         *,
         variables: Iterable[str] | None = None,
-        **options: Unpack[FieldOptions],
+        **options: Unpack[DatasetOptions],
     ) -> xr.DataTree:
         """Upscale the fields of every node, as `geofsrcnn.upscale_datatree` does.
 
@@ -107,8 +107,8 @@ class DataTreeAccessor:
         variables : iterable of str, optional
             Fields to upscale, where a node has them; the others on the grid are left out. All if not given.
         **options
-            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
-            `geofsrcnn.upscale_dataset`.
+            ``x``, ``y``, ``value_range``, ``kinds``, ``error``, ``tile_size``, ``threads``, ``device`` and
+            ``precision``, as for `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
@@ -146,9 +146,34 @@ class DataArrayAccessor:
 
         return find_grid(as_dataset(self._array)[0])
 
+    @overload
     def upscale(
-        self, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
-    ) -> xr.DataArray:
+        self,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        error: Literal[False] = False,
+        **options: Unpack[FieldOptions],
+    ) -> xr.DataArray: ...
+
+    @overload
+    def upscale(
+        self,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        error: Literal[True],
+        **options: Unpack[FieldOptions],
+    ) -> xr.Dataset: ...
+
+    def upscale(
+        self,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        error: bool = False,
+        **options: Unpack[FieldOptions],
+    ) -> xr.DataArray | xr.Dataset:
         """Upscale the field, as `geofsrcnn.upscale_dataarray` does.
 
         Parameters
@@ -157,14 +182,17 @@ class DataArrayAccessor:
             Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
         model : str, path, Checkpoint or Model
             As for `geofsrcnn.load_model`; none that was trained on pairs.
+        error : bool
+            Tell the expected absolute error of each fine cell too.
         **options
             ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
             `geofsrcnn.upscale_dataset`.
 
         Returns
         -------
-        DataArray
-            The field on the finer grid with its coordinates, in its own type and units; lazy where the input was.
+        DataArray or Dataset
+            The field on the finer grid with its coordinates, in its own type and units; lazy where the input was. With
+            `error` a Dataset of two: NAME and NAME_error; the name is ``field`` where the array has none.
 
         Raises
         ------
@@ -173,4 +201,4 @@ class DataArrayAccessor:
         """
         from geofsrcnn.upscale.dataset import upscale_dataarray
 
-        return upscale_dataarray(self._array, factor, model, **options)
+        return upscale_dataarray(self._array, factor, model, error=error, **options)

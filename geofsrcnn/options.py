@@ -42,11 +42,16 @@ class FieldOptions(TypedDict, total=False):
     y: str | None
     value_range: tuple[float, float] | None
     kinds: Mapping[str, str] | None
-    error: bool
     tile_size: int | None
     threads: int | None
     device: str
     precision: str
+
+
+class DatasetOptions(FieldOptions, total=False):
+    """Those of runs over all fields of a dataset in memory, which a field's expected errors are added to."""
+
+    error: bool
 
 
 class RasterOptions(TypedDict, total=False):

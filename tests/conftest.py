@@ -19,7 +19,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from tests.support.networks import TINY, random_model
+from geofsrcnn.networks.expected_error import SECTION, section_of
+from tests.support.networks import TINY, random_head, random_model
 from tests.support.places import SHARED
 
 settings.register_profile(
@@ -30,16 +31,21 @@ settings.load_profile("geofsrcnn")
 
 @pytest.fixture(scope="session")
 def random_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checkpoint]:
-    """``random_network(factor, **config)``: a saved and loaded checkpoint, tiny unless sizes are given."""
+    """``random_network(factor, **config)``: a saved and loaded checkpoint, tiny unless sizes are given.
+
+    With ``errors=True`` it has a head of expected errors.
+    """
     folder = tmp_path_factory.mktemp("models")
     made: dict[str, Checkpoint] = {}
 
-    def make(factor: int = 3, seed: int = 0, **config: object) -> Checkpoint:
+    def make(factor: int = 3, seed: int = 0, *, errors: bool = False, **config: object) -> Checkpoint:
         full = {**TINY, **config, "factor": factor}
-        key = f"{seed}-{sorted(full.items())}"
+        key = f"{seed}-{errors}-{sorted(full.items())}"
         if key not in made:
             path = folder / f"{len(made)}.safetensors"
-            save_checkpoint(path, random_model(seed, **full), Card(name="random"))
+            model = random_model(seed, **full)
+            sections = {SECTION: section_of(random_head(model.config, seed), {})} if errors else {}
+            save_checkpoint(path, model, Card(name="random"), sections=sections)
             made[key] = load_checkpoint(path)
         return made[key]
 

@@ -30,6 +30,7 @@ from geofsrcnn.cf.attributes import (
 )
 from geofsrcnn.cf.crs import columns_around, crs_of, geotransform_text, in_units_of
 from geofsrcnn.cf.encoding import storage_of
+from geofsrcnn.cf.expected_error import error_names
 from geofsrcnn.cf.grid import (
     CFGrid,
     axis_along,
@@ -78,6 +79,8 @@ class Refinement:
         Those that are made anew for the finer grid, and new ones.
     attrs : dict
         Attributes of the dataset; `history` is left to the caller.
+    errors : dict of str to str
+        Names of the variables of expected errors, by field.
     """
 
     grid: CFGrid
@@ -86,6 +89,7 @@ class Refinement:
     quantities: dict[str, Quantity] = field(default_factory=dict)
     derived: dict[str, xr.Variable] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
     def variables(
         self, dataset: xr.Dataset, upscaled: Callable[[str], xr.Variable], elsewhere: Collection[str] = ()
@@ -112,6 +116,7 @@ def refine(
     x: str | None = None,
     y: str | None = None,
     kinds: Mapping[str, str] | None = None,
+    error: bool = False,
 ) -> Refinement:
     """Plan what becomes of each variable on the grid that is `factor` times finer.
 
@@ -128,6 +133,8 @@ def refine(
         As for `find_grid`. Other fields on the grid are left out where `variables` are given.
     kinds : mapping of str to str, optional
         Kinds of variables by name, in the words of `values.quantity.Kind`, instead of what their headers tell.
+    error : bool
+        Each field that is upscaled gets its expected error beside it.
 
     Returns
     -------
@@ -136,7 +143,8 @@ def refine(
     Raises
     ------
     InputError, UsageError
-        As for `find_grid`, and if coordinates make no cells, a field's type cannot be upscaled, or `kinds` are wrong.
+        As for `find_grid`, and if coordinates make no cells, a field's type cannot be upscaled, `kinds` are wrong, or
+        the name of an expected error is taken.
     """
     grid = find_grid(dataset, variables=variables, x=x, y=y)
     grid = replace(grid, period=grid.period or _period_by_crs(dataset, grid))
@@ -154,8 +162,16 @@ def refine(
             roles[name] = Role.DERIVED
         else:
             roles[name] = _role(dataset, name, variable, grid, wanted, quantities.get(name))
+    errors = _errors(dataset, roles, derived) if error else {}
     _warn_of_roles(roles, quantities, everything=wanted is None)
-    return Refinement(grid, factor, roles, quantities, derived, fine_dataset_attrs(dataset.attrs, factor))
+    return Refinement(grid, factor, roles, quantities, derived, fine_dataset_attrs(dataset.attrs, factor), errors)
+
+
+def _errors(dataset: xr.Dataset, roles: Mapping[str, Role], derived: Collection[str]) -> dict[str, str]:
+    """Return the names of the expected errors of all fields that are upscaled."""
+    fields = [name for name, role in roles.items() if role in (Role.FIELD, Role.EXTENSIVE)]
+    kept = [name for name, role in roles.items() if role is not Role.OMITTED]
+    return error_names(fields, [*kept, *derived, *map(str, dataset.sizes)])
 
 
 def _period_by_crs(dataset: xr.Dataset, grid: CFGrid) -> int:
@@ -466,7 +482,7 @@ def repeat_cells(variable: xr.Variable, grid: CFGrid, factor: int) -> xr.Variabl
 
 def drop_dangling(attrs: Mapping[str, Any], plan: Refinement) -> dict[str, Any]:
     """Attributes less the references to variables that are left out."""
-    out = {name for name, role in plan.roles.items() if role is Role.OMITTED}
+    out = {name for name, role in plan.roles.items() if role is Role.OMITTED} - set(plan.errors.values())
     kept = dict(attrs)
     for key in REFERENCES:
         words = str(kept.get(key, "")).split()

@@ -5,6 +5,7 @@
    below needs all columns of an edge, one at a corner some of them, so four edges serve eight neighbours.
 3. A task for each chunk puts it and the strips around it together, upscales them, and keeps the chunk's own cells
    (`_upscale_chunk`). The strips are known from the sizes of the chunks alone (`_Chunks.strips_around`).
+4. Where expected errors are asked for, that task gives values and errors together, and two small ones take them apart.
 
 Around the globe the first chunk of a row follows the last, less last columns that repeat the first ones. Workers hold
 each model once, by its digest.
@@ -17,7 +18,7 @@ import itertools
 import operator
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.array as da
@@ -61,6 +62,8 @@ class Recipe:
         As for `upscale_array`.
     name : str
         Of the array, for messages.
+    errors : bool
+        Tell the expected error of each fine cell too.
     """
 
     model: str | Checkpoint
@@ -72,13 +75,14 @@ class Recipe:
     device: str = "auto"
     precision: str = "float32"
     name: str = "the array"
+    errors: bool = False
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
         rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.period, self.tile_size
-        return model, self.factor, self.device, self.precision, *rest
+        return model, self.factor, self.device, self.precision, self.errors, *rest
 
 
 MAX_MODELS = 8
@@ -113,7 +117,7 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
         Chunked in any way along any dimension; rows and columns are rechunked only where chunks are smaller than what
         their neighbours need of them.
     recipe : Recipe
-        What to do.
+        What to do, without expected errors.
     model : Model
         The recipe's, for its halo.
 
@@ -122,6 +126,30 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
     dask.array.Array (..., factor * y, factor * x)
         Each chunk from one of the array's (rechunked) chunks.
     """
+    return _in_chunks(array, recipe, model)
+
+
+def upscale_chunks_with_errors(array: da.Array, recipe: Recipe, model: Model) -> tuple[da.Array, da.Array]:
+    """The same, and the expected error of each cell, floating, NaN where missing.
+
+    A chunk of both is computed once if both are computed together.
+    """
+    both = _in_chunks(array, replace(recipe, errors=True), model)
+    values = _part_of(both, 0, both.dtype)
+    return values, _part_of(both, 1, recipe.storage.error_dtype)
+
+
+def _part_of(pairs: da.Array, number: int, dtype: np.dtype[Any]) -> da.Array:
+    """One array of those whose chunks a task has made together."""
+    name = f"{pairs.name}-{number}"
+    keys = itertools.product([pairs.name], *map(range, pairs.numblocks))
+    graph = {(name, *key[1:]): (operator.getitem, key, number) for key in keys}
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[pairs])  # type: ignore[arg-type, list-item]
+    return da.Array(layers, name, pairs.chunks, dtype=dtype)
+
+
+def _in_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
+    """Each chunk upscaled: an array, or the two of `_upscale_chunk` if the recipe asks for errors."""
     array, chunks = _rechunk(array, recipe.period, model)
     token = tokenize(array.name, recipe.identity)
     name, strip_name, plan = f"fsrcnn-{token}", f"fsrcnn-strip-{token}", f"fsrcnn-plan-{token}"
@@ -258,8 +286,8 @@ def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
     return tuple(merged)
 
 
-def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list[Array]) -> Array:
-    """Upscale a chunk, with those edges of its neighbours that `strips_around` names."""
+def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list[Array]) -> Array | tuple[Array, ...]:
+    """Upscale a chunk, with those edges of its neighbours that `strips_around` names; with its errors if asked for."""
     recipe, strips = plan.recipe, plan.chunks.strips_around(row, column)
     pieces = {(s.dy, s.dx): edge[..., s.first : s.last] for s, edge in zip(strips, edges, strict=True)}
     pieces[0, 0] = chunk
@@ -273,5 +301,8 @@ def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list
     model = ready_model(recipe.model, recipe.factor, recipe.device, recipe.precision)
     task = ArrayTask(model, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
     bands = block.reshape(-1, *block.shape[-2:])
-    fine = task.upscale(bands, Window(top, top + rows, left, left + columns), 1)
-    return fine.reshape(*chunk.shape[:-2], *fine.shape[-2:])
+    region = Window(top, top + rows, left, left + columns)
+    shape = *chunk.shape[:-2], rows * recipe.factor, columns * recipe.factor
+    if recipe.errors:
+        return tuple(each.reshape(shape) for each in task.upscale_with_errors(bands, region, 1))
+    return task.upscale(bands, region, 1).reshape(shape)

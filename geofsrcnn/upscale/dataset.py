@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Unpack, cast
+from typing import Any, Literal, Unpack, cast, overload
 
 import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
+from geofsrcnn.cf.expected_error import error_attrs, error_encoding
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling, refine
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, UpscaleOptions
-from geofsrcnn.upscale.fields import field_attrs, field_of
+from geofsrcnn.upscale.fields import Field, field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
-from geofsrcnn.upscale.task import refuse_error
 
 
 def upscale_dataset(  # noqa: PLR0913  all but the first three by name
@@ -62,7 +62,9 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         Kinds of variables, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
         fraction, direction, category and total for each.
     error : bool
-        Add the expected absolute error of each fine cell.
+        Add to each field NAME that is upscaled the expected absolute error of its cells, NAME_error, an ancillary
+        variable in the units of its differences: float32, or float64 for values of as many digits. Fields that are
+        repeated or copied have none.
     tile_size : int, optional
         Coarse cells along one side of a tile; chosen for the device if not given.
     threads : int, optional
@@ -80,11 +82,11 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     Raises
     ------
     InputError
-        If there is no horizontal grid, or a field cannot be upscaled.
+        If there is no horizontal grid, a field cannot be upscaled, or the name of an expected error is taken.
     UsageError
         If an argument is wrong, or several grids are there and none was chosen.
     ModelError
-        If there is no such model, or it takes several bands at once.
+        If there is no such model, it takes several bands at once, or gives no expected error where one is asked for.
     """
     if not isinstance(dataset, xr.Dataset):
         raise UsageError(f"a Dataset is needed, got {type(dataset).__name__}: upscale_dataarray takes a DataArray")
@@ -102,7 +104,6 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     )
     loaded = load_model(model, factor, device=device, precision=precision)
     check_options(loaded, options)
-    refuse_error(options, "datasets")
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 
@@ -110,21 +111,35 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     check_bands(loaded)
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
-    plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds)
-    fine = plan.variables(dataset, lambda name: _fine_field(dataset, name, plan, loaded, options))
+    plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds, error=error)
+    errors: dict[str, xr.Variable] = {}
+
+    def upscale(name: str) -> xr.Variable:
+        values, expected = _fine_field(dataset, name, plan, loaded, options)
+        if expected is not None:
+            errors[name] = expected
+        return values
+
+    fine = plan.variables(dataset, upscale)
+    fine |= {plan.errors[name]: expected for name, expected in errors.items()}
     result = _assemble(dataset, plan, fine)
     result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
     return result
 
 
 def _assemble(dataset: xr.Dataset, plan: Refinement, fine: Mapping[str, xr.Variable]) -> xr.Dataset:
-    """Put fine variables in the places of the coarse ones, in the same order; new coordinates come last."""
+    """Put fine variables in the places of the coarse ones, in the same order; new coordinates come last.
+
+    Expected errors stand behind their fields, and are coordinates as they are.
+    """
+    beside = {error: name for name, error in plan.errors.items()}
     changed = {name: variable for name, variable in fine.items() if plan.roles.get(name) is not Role.COPIED}
     result = dataset.drop_vars([name for name in map(str, dataset.variables) if name in changed or name not in fine])
-    coordinates = {name for name in changed if name in dataset.coords}
+    coordinates = {name for name in changed if beside.get(name, name) in dataset.coords}
     result = result.assign({name: v for name, v in changed.items() if name not in coordinates})
     result = result.assign_coords({name: v for name, v in changed.items() if name in coordinates})
-    order = [name for name in map(str, dataset.data_vars) if name in result.data_vars]
+    places = (each for name in map(str, dataset.data_vars) for each in (name, plan.errors.get(name, name)))
+    order = [name for name in dict.fromkeys(places) if name in result.data_vars]
     ordered = result[[*order, *(name for name in map(str, result.data_vars) if name not in order)]]
     result = ordered.assign_coords({name: v for name, v in result.coords.items() if name not in ordered.coords})
     for variable in result.variables.values():
@@ -134,9 +149,47 @@ def _assemble(dataset: xr.Dataset, plan: Refinement, fine: Mapping[str, xr.Varia
     return result
 
 
+@overload
 def upscale_dataarray(
-    array: xr.DataArray, factor: int | None = None, model: ModelLike = "default", **options: Unpack[FieldOptions]
-) -> xr.DataArray:
+    array: xr.DataArray,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    error: Literal[False] = False,
+    **options: Unpack[FieldOptions],
+) -> xr.DataArray: ...
+
+
+@overload
+def upscale_dataarray(
+    array: xr.DataArray,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    error: Literal[True],
+    **options: Unpack[FieldOptions],
+) -> xr.Dataset: ...
+
+
+@overload
+def upscale_dataarray(
+    array: xr.DataArray,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    error: bool,
+    **options: Unpack[FieldOptions],
+) -> xr.DataArray | xr.Dataset: ...
+
+
+def upscale_dataarray(
+    array: xr.DataArray,
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    error: bool = False,
+    **options: Unpack[FieldOptions],
+) -> xr.DataArray | xr.Dataset:
     """Upscale a DataArray: one field, with its coordinates.
 
     Parameters
@@ -147,14 +200,17 @@ def upscale_dataarray(
         Fine cells along one side of a coarse cell, 2 to 8; that of the model's file, else 3.
     model : str, path, Checkpoint or Model
         As for `geofsrcnn.load_model`; none that was trained on pairs.
+    error : bool
+        Tell the expected absolute error of each fine cell too, as for `geofsrcnn.upscale_dataset`.
     **options
         ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
         `geofsrcnn.upscale_dataset`.
 
     Returns
     -------
-    DataArray
-        The field on the finer grid with its coordinates, in its own type and units; lazy where the input was.
+    DataArray or Dataset
+        The field on the finer grid with its coordinates, in its own type and units; lazy where the input was. With
+        `error` a Dataset of two: NAME and NAME_error; the name is ``field`` where the array has none.
 
     Raises
     ------
@@ -168,7 +224,10 @@ def upscale_dataarray(
     )
     refuse_pairs(loaded)
     dataset, name = as_dataset(array)
-    fine = upscale_dataset(dataset, factor, loaded, variables=[name], **options)[name].rename(array.name)
+    whole = upscale_dataset(dataset, factor, loaded, variables=[name], error=error, **options)
+    if error:
+        return whole
+    fine = whole[name].rename(array.name)
     for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
         for facts in (coordinate.attrs, coordinate.encoding):
             if facts.get("bounds") not in fine.coords:
@@ -196,43 +255,72 @@ def check_bands(model: Model) -> None:
         raise ModelError(f"model {model.name} takes {model.upsampler.channels} bands: fields are upscaled one by one")
 
 
-def _fine_field(dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions) -> xr.Variable:
-    """One field on the finer grid."""
-    stored, grid, tile_size = dataset.variables[name], plan.grid, options.tile_size
+def _fine_field(
+    dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions
+) -> tuple[xr.Variable, xr.Variable | None]:
+    """One field on the finer grid, and its expected errors where they are asked for."""
+    stored = dataset.variables[name]
     duration = stored.dtype if stored.dtype.kind == "m" else None
     field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
     data = field.variable.transpose(*field.dims).data
     check_array(data, name)
-    rule = field.rule(options.value_range)
     if isinstance(data, np.ndarray):
         if model.upsampler is not None and duration is None:
             warn_of_values(field)
-        coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
-        task = ArrayTask(model, [field.storage], [rule], grid.period, tile_size, printable(name))
-        done = task.upscale(coarse, Window(0, grid.shape[0], 0, grid.shape[1]), options.workers)
-        fine = done.reshape(*data.shape[:-2], *done.shape[-2:])
+        fine, errors = _upscale_now(field, data, plan, model, options)
     else:
-        from geofsrcnn.engine.lazy import Recipe, upscale_chunks
-
-        recipe = Recipe(
-            model.checkpoint or model.name,
-            plan.factor,
-            field.storage,
-            rule,
-            grid.period,
-            tile_size,
-            model.device,
-            model.precision,
-            printable(name),
-        )
-        fine = upscale_chunks(data, recipe, model)  # type: ignore[assignment]
-    encoding = fine_encoding(stored)
+        fine, errors = _upscale_lazily(field, data, plan, model, options)
+    encoding, attrs = fine_encoding(stored), field_attrs(dataset, field)
+    told = error_encoding(encoding)
     if duration is not None:
         fine = _blockwise(_durations, fine, duration)
+        errors = None if errors is None else _blockwise(_durations, errors, duration)
+        told["dtype"] = np.dtype(np.float64)
     elif field.unpacked is not None:
         encoding = {k: v for k, v in encoding.items() if k not in {"dtype", *PACKED_ATTRS}}
-    result = xr.Variable(field.dims, fine, field_attrs(dataset, field), encoding)
-    return result.transpose(*field.variable.dims)
+    dims = field.variable.dims
+    result = xr.Variable(field.dims, fine, attrs, encoding).transpose(*dims)
+    if errors is None:
+        return result, None
+    return result, xr.Variable(field.dims, errors, error_attrs(name, attrs), told).transpose(*dims)
+
+
+def _upscale_now(
+    field: Field, data: Array, plan: Refinement, model: Model, options: UpscaleOptions
+) -> tuple[Array, Array | None]:
+    """Values ``(..., y, x)`` of a field in memory, made finer; and their expected errors."""
+    coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
+    rule = field.rule(options.value_range)
+    task = ArrayTask(model, [field.storage], [rule], plan.grid.period, options.tile_size, printable(field.name))
+    region = Window(0, coarse.shape[1], 0, coarse.shape[2])
+    if not field.error:
+        fine = task.upscale(coarse, region, options.workers)
+        return fine.reshape(*data.shape[:-2], *fine.shape[-2:]), None
+    fine, errors = task.upscale_with_errors(coarse, region, options.workers)
+    shape = *data.shape[:-2], *fine.shape[-2:]
+    return fine.reshape(shape), errors.reshape(shape)
+
+
+def _upscale_lazily(
+    field: Field, data: Any, plan: Refinement, model: Model, options: UpscaleOptions
+) -> tuple[Any, Any | None]:
+    """The same for the chunks of a field; nothing is computed."""
+    from geofsrcnn.engine.lazy import Recipe, upscale_chunks, upscale_chunks_with_errors
+
+    recipe = Recipe(
+        model.checkpoint or model.name,
+        plan.factor,
+        field.storage,
+        field.rule(options.value_range),
+        plan.grid.period,
+        options.tile_size,
+        model.device,
+        model.precision,
+        printable(field.name),
+    )
+    if field.error:
+        return upscale_chunks_with_errors(data, recipe, model)
+    return upscale_chunks(data, recipe, model), None
 
 
 def check_array(data: object, name: str) -> None:

@@ -19,6 +19,7 @@ import xarray as xr
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
 from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
+from geofsrcnn.cf.expected_error import refer_to_error
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
@@ -69,6 +70,8 @@ class Field:
         Floating type that values are written in, instead of the variable's.
     together : int
         Leading indexes along `along` that go through a tile together.
+    error : str
+        The variable of its expected errors; empty if none are told.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Field:
     repeats: bool = False
     unpacked: np.dtype[Any] | None = None
     together: int = 1
+    error: str = ""
 
     @property
     def raw(self) -> bool:
@@ -126,6 +130,11 @@ class Field:
     def dtype(self) -> np.dtype[Any]:
         """The type of the finer field."""
         return self.variable.dtype if self.unpacked is None else self.unpacked
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a fine cell where it is stored, with its expected error."""
+        return self.dtype.itemsize + (self.storage.error_dtype.itemsize if self.error else 0)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -255,11 +264,17 @@ class FieldSink:
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
         """Take a window of one group."""
         field = self._field
-        stored = field.storage.encode(cells, printable(field.name))
+        self._write(field.name, window, field.storage.encode(cells, printable(field.name)), bands)
+        if field.error:
+            assert cells.errors is not None, field.error
+            self._write(field.error, window, cells.errors.astype(field.storage.error_dtype, copy=False), bands)
+
+    def _write(self, name: str, window: Window, stored: Array, bands: slice) -> None:
+        field = self._field
         place = dict(zip(field.dims, (*field.lead_groups.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])
-        self._writer.write(field.name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
+        self._writer.write(name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned))
 
 
 def order_of(field: Field, writer: Writer) -> tuple[str, ...]:
@@ -307,7 +322,8 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
         unpacked = None
     dims, quantity = (*lead, grid.y, grid.x), plan.quantities[name]
     repeats = role is Role.REPEATED or model.upsampler is None
-    return Field(name, variable, dims, plan.factor, quantity, total=total, repeats=repeats, unpacked=unpacked)
+    field = Field(name, variable, dims, plan.factor, quantity, total=total, repeats=repeats, unpacked=unpacked)
+    return replace(field, error=plan.errors.get(name, ""))
 
 
 def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
@@ -361,7 +377,8 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
         tile_size=options.tile_size,
         workers=options.workers,
         groups_in_order=field.lead_groups.bands,
-        itemsize=field.dtype.itemsize,
+        itemsize=field.itemsize,
+        errors=bool(field.error),
     )
 
 
@@ -375,6 +392,8 @@ def with_parts(field: Field, side: int, shape: tuple[int, int]) -> Field:
 def field_attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
     """Attributes of the finer field, without those of a packing that it has no longer."""
     attrs = fine_attrs(dataset, field.variable)
+    if field.error:
+        attrs = refer_to_error(attrs, field.error)
     if field.unpacked is None:
         return attrs
     return {k: v for k, v in attrs.items() if k not in (*PACKED_ATTRS, *VALID)}

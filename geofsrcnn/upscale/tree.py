@@ -9,7 +9,7 @@ import xarray as xr
 
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.networks.catalog import ModelLike, load_model
-from geofsrcnn.options import FieldOptions
+from geofsrcnn.options import DatasetOptions
 from geofsrcnn.upscale.dataset import upscale_dataset
 
 
@@ -19,7 +19,7 @@ def upscale_datatree(
     model: ModelLike = "default",
     *,
     variables: Iterable[str] | None = None,
-    **options: Unpack[FieldOptions],
+    **options: Unpack[DatasetOptions],
 ) -> xr.DataTree:
     """Upscale the fields of every node of a tree.
 
@@ -36,8 +36,8 @@ def upscale_datatree(
     variables : iterable of str, optional
         Fields to upscale, where a node has them; the others on the grid are left out. All if not given.
     **options
-        ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
-        `geofsrcnn.upscale_dataset`.
+        ``x``, ``y``, ``value_range``, ``kinds``, ``error``, ``tile_size``, ``threads``, ``device`` and
+        ``precision``, as for `geofsrcnn.upscale_dataset`.
 
     Returns
     -------

@@ -41,7 +41,8 @@ def open_via_cf(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     """A dataset as a task, with everything checked that can be before the first tile, cheap checks first."""
-    refuse_error(options, formats[1])
+    if formats[1] == "GeoTIFF":
+        refuse_error(options, "GeoTIFF")
     unpacked = _floating_type(options.dtype)
     need_xarray()
     from geofsrcnn.cf.refine import refine
@@ -59,6 +60,7 @@ def open_via_cf(
             x=options.x,
             y=options.y,
             kinds=None if formats[0] == "GeoTIFF" else options.kinds,  # of bands, which `open_dataset` has asked for
+            error=options.error,
         )
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
@@ -79,7 +81,7 @@ def open_via_cf(
         streams = [replace(field_stream(each, plan.grid, model, options), region=region) for each in fields]
         output = StoreOutput(
             make,
-            lambda writer: [_new_field(dataset, plan, side, each, writer) for each in fields],
+            lambda writer: [new for each in fields for new in _new_fields(dataset, plan, side, each, writer)],
             lambda writer, number: FieldSink(writer, fields[number]),
             folder=formats[1] == "Zarr",
             less="fewer variables",
@@ -133,7 +135,7 @@ def _writer_of(
         staging,
         rest_of(dataset, plan, fields, model),
         like=path if formats[0] == formats[1] else None,
-        size=sum(each.fine_cells * each.dtype.itemsize for each in fields),
+        size=sum(each.fine_cells * each.itemsize for each in fields),
         unlimited=list(dataset.encoding.get("unlimited_dims", ())),
     )
 
@@ -153,8 +155,9 @@ def _geotiff(
     return form, grid_of(dataset, plan.grid, rows)
 
 
-def _new_field(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, writer: Writer) -> NewField:
-    """A field that is to come, as its writer takes it, in chunks of tiles of this side."""
+def _new_fields(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, writer: Writer) -> Iterator[NewField]:
+    """A field that is to come, as its writer takes it, in chunks of tiles of this side; then its expected errors."""
+    from geofsrcnn.cf.expected_error import error_attrs
     from geofsrcnn.cf.refine import drop_dangling
     from geofsrcnn.formats.writer import NewField
     from geofsrcnn.upscale.fields import field_attrs, order_of
@@ -169,7 +172,7 @@ def _new_field(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, w
     attrs = drop_dangling(field_attrs(dataset, field), plan)
     if field.unpacked is not None:
         attrs["_FillValue"] = field.unpacked.type("nan")
-    return NewField(
+    values = NewField(
         field.name,
         sizes,
         field.dtype,
@@ -178,3 +181,8 @@ def _new_field(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, w
         field.variable.encoding,
         field.storage.coarse.missing.marks,
     )
+    yield values
+    if field.error:
+        dtype = field.storage.error_dtype
+        told = {**error_attrs(field.name, attrs), "_FillValue": dtype.type("nan")}
+        yield replace(values, name=field.error, dtype=dtype, attrs=told, marks=())

@@ -155,6 +155,33 @@ def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
     assert sorted(each.name for each in out.iterdir()) == sorted([NAME, f"in{target}"])
 
 
+@pytest.mark.filterwarnings("ignore:W-DATUM")
+@pytest.mark.parametrize("target", [".nc", ".zarr"])
+def test_expected_errors_in_parts_are_the_same(target, cluster, tmp_path, random_network):
+    """Parts carry errors with the values; a network that gives none is refused before anything is begun."""
+    path, model = dataset(tmp_path / "in.nc", (10, 60, 70)), random_network(3, errors=True)
+    options = {"error": True, "tile_size": 16, "device": "cpu"}
+    single = tmp_path / f"single{target}"
+    upscale_file(path, single, 3, model, threads=1, **options)
+    for split in (0, 5000):
+        out = tmp_path / f"out{split}"
+        pattern = f"{{stem}}{target}"
+        result = upscale_files([path], out, 3, model, address=cluster, split=split, pattern=pattern, **options)
+        assert not result.failed, result.failed
+        assert same(out / f"in{target}", single)
+    with pytest.raises(ModelError, match="model random gives no expected error"):
+        upscale_files([path], tmp_path / "none", 3, random_network(3), address=cluster, **options)
+    assert not (tmp_path / "none").exists()
+
+
+def test_resuming_without_the_errors_of_before_is_refused(cluster, tmp_path, random_network):
+    """As with any other option: half an archive with errors and half without is nobody's wish."""
+    path, model, out = dataset(tmp_path / "in.nc"), random_network(3, errors=True), tmp_path / "out"
+    upscale_files([path], out, 3, model, address=cluster, error=True)
+    with pytest.raises(UsageError, match=r"another error \(True, not none\)"):
+        upscale_files([path], out, 3, model, address=cluster, resume=True)
+
+
 def test_keywords_are_those_of_the_options():
     """The typed keywords of a batch run are its own options and those of files."""
     own = {each.name for each in fields(BatchOptions)}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import operator
 import pickle
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofsrcnn import load_checkpoint, upscale_array
 from geofsrcnn.engine.base import Rule
-from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks
+from geofsrcnn.engine.lazy import Recipe, _at_least, upscale_chunks, upscale_chunks_with_errors
 from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.values.storage import Storage
 from tests.support.clusters import local
@@ -22,6 +24,7 @@ from tests.support.rasters import terrain
 SMALL = load_checkpoint("small", 3)
 METHOD = load_model(SMALL, 3)
 FLOATS = Storage.plain(np.dtype("float32"))
+DOUBLES = Storage.plain(np.dtype("float64"))
 
 
 def chunked(array: np.ndarray, chunks: object, **options: object) -> da.Array:
@@ -123,6 +126,55 @@ def test_the_recipe_travels():
     field = da.from_array(terrain((40, 50)), chunks=20)
     assert upscale_chunks(field, recipe, METHOD).name == upscale_chunks(field, other, METHOD).name
     assert upscale_chunks(field, Recipe(SMALL, 3, FLOATS), METHOD).name != upscale_chunks(field, recipe, METHOD).name
+
+
+@settings(max_examples=15)
+@given(data=st.data(), holes=st.booleans(), bounds=st.sampled_from([(-np.inf, np.inf), (0.0, 1.0)]))
+def test_errors_are_those_in_memory_to_the_bit(random_network, data, holes, bounds):
+    """Where chunks are the tiles: errors, and the values beside them."""
+    checkpoint = random_network(3, data.draw(st.integers(0, 3)), errors=True)
+    model = load_model(checkpoint)
+    side, bands = data.draw(st.integers(2 * model.halo, 24)), data.draw(st.integers(1, 3))
+    shape = bands, side * data.draw(st.integers(1, 3)), side * data.draw(st.integers(1, 3))
+    field = terrain(shape, seed=data.draw(st.integers(0, 99))).astype(
+        data.draw(st.sampled_from(["float32", "float64"]))
+    )
+    if holes:
+        field[np.random.default_rng(1).random(shape) < 0.1] = np.nan
+    recipe = Recipe(checkpoint, 3, Storage.plain(field.dtype), Rule(bounds))
+    source = da.from_array(field, chunks=(data.draw(st.integers(1, bands)), side, side))
+    values, errors = upscale_chunks_with_errors(source, recipe, model)
+    limits = None if np.isinf(bounds).any() else bounds
+    expected = upscale_array(field, 3, checkpoint, value_range=limits, tile_size=side, threads=1, error=True)
+    for lazy, eager in zip((values, errors), expected, strict=True):
+        found = lazy.compute(scheduler="synchronous")
+        assert lazy.dtype == found.dtype == eager.dtype
+        assert np.array_equal(found, eager, equal_nan=True)
+    without = upscale_chunks(source, recipe, model).compute(scheduler="synchronous")
+    assert np.array_equal(without, expected[0], equal_nan=True)
+
+
+def test_values_and_errors_of_a_chunk_are_computed_once(random_network, monkeypatch):
+    """Together they take the tasks of one, whether asked for as arrays or as a Dataset; one alone takes as many."""
+    from geofsrcnn.engine import lazy
+
+    computed = []
+    compute = lazy._upscale_chunk
+
+    def count(plan, row, column, *pieces):
+        computed.append((row, column))
+        return compute(plan, row, column, *pieces)
+
+    monkeypatch.setattr(lazy, "_upscale_chunk", count)
+    checkpoint = random_network(3, errors=True)
+    field = da.from_array(terrain((60, 90)), chunks=30)
+    values, errors = upscale_chunks_with_errors(field, Recipe(checkpoint, 3, DOUBLES), load_model(checkpoint))
+    assert computed == []
+    both = xr.Dataset({"values": (("y", "x"), values), "errors": (("y", "x"), errors)})
+    for asked in (lambda: dask.compute(values, errors), both.compute, both.mean().compute, errors.compute):
+        asked()
+        assert sorted(computed) == list(np.ndindex(2, 3))
+        computed.clear()
 
 
 def test_on_a_cluster():
