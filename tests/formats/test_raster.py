@@ -114,7 +114,7 @@ def grey(rows: int, columns: int, **more: int) -> dict[int, tuple[int, int, int]
         (b"I", "it starts with 'I'"),
         (b"II*", "not a GeoTIFF"),
         (b"some text", "it starts with 'some text'"),
-        (b"\x1b[31mred", r"it starts with '\\\\x1b\[31mred'"),
+        (b"\x1b[31mred", r"it starts with '\\x1b\[31mred'"),
         (b"II*\0", "cannot open coarse.tif as GTiff"),
         (b"II*\0" + bytes(11), "cannot open coarse.tif as GTiff"),
         (b"GRIB" + bytes(20), "GRIB, not a GeoTIFF: coarse.tif"),
