@@ -14,8 +14,8 @@ import resource
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from geofsrcnn.errors import OutputError, RemoteError, printable
@@ -49,20 +49,46 @@ def staged(target: str | os.PathLike[str], *, overwrite: bool = False, folder: b
     OutputError
         If the target exists, is of the wrong kind, or cannot be written.
     """
-    final = Path(os.path.realpath(target))
-    check_target(final, overwrite=overwrite, folder=folder)
-    _remove_leftovers(final)
-    work, lock = _work_folder(final)
-    try:
-        staging = work / ("output" + final.suffix)
+    with staged_together([target], overwrite=overwrite, folder=folder) as [staging]:
+        yield staging
+
+
+@contextmanager
+def staged_together(
+    targets: Sequence[str | os.PathLike[str]], *, overwrite: bool = False, folder: bool = False
+) -> Iterator[list[Path]]:
+    """Paths to write to, published one after the other if the block ends well, all or none; as for `staged`.
+
+    Only a process that is killed between two renames leaves the first targets without the last.
+
+    Raises
+    ------
+    OutputError
+        If a target exists, is of the wrong kind, or cannot be written.
+    """
+    finals = [Path(os.path.realpath(target)) for target in targets]
+    for final in finals:
+        check_target(final, overwrite=overwrite, folder=folder)
+    with ExitStack() as works:
+        stagings = [works.enter_context(_work_of(final)) / ("output" + final.suffix) for final in finals]
         try:
-            yield staging
-            _publish(staging, final, overwrite=overwrite)
+            yield stagings
+            _publish(stagings, finals, overwrite=overwrite)
         except OSError as error:
             if isinstance(error, OutputError | RemoteError):
                 raise
-            words = f"cannot write {printable(final)} ({error.strerror or printable(error)})"
-            raise OutputError(words + no_room(error, final)) from error
+            shown = printable(", ".join(map(str, finals)))
+            words = f"cannot write {shown} ({error.strerror or printable(error)})"
+            raise OutputError(words + no_room(error, finals[-1])) from error
+
+
+@contextmanager
+def _work_of(final: Path) -> Iterator[Path]:
+    """A work folder for a target, removed in the end, and those of dead processes now."""
+    _remove_leftovers(final)
+    work, lock = _work_folder(final)
+    try:
+        yield work
     finally:
         try:
             _remove(work)
@@ -204,18 +230,47 @@ def _remove_leftovers(final: Path) -> None:
             os.close(lock)
 
 
-def _publish(staging: Path, final: Path, *, overwrite: bool) -> None:
-    """Put a finished file or folder onto its name and make both durable."""
+def _publish(stagings: Sequence[Path], finals: Sequence[Path], *, overwrite: bool) -> None:
+    """Put finished files or folders onto their names and make all durable; on an error none stays."""
+    for staging in stagings:
+        _sync_all(staging)
+    with ExitStack() as undo:
+        for staging, final in zip(stagings, finals, strict=True):
+            take_back = None if final is finals[-1] else _taking_back(staging, final)
+            publish = _publish_folder if staging.is_dir() else _publish_file
+            publish(staging, final, overwrite=overwrite)
+            if take_back is not None:
+                undo.callback(take_back)
+        undo.pop_all()
+    for parent in dict.fromkeys(final.parent for final in finals):
+        _sync(parent)
+
+
+def _taking_back(staging: Path, final: Path) -> Callable[[], None]:
+    """Return what undoes the publication of a file that is about to come, and brings back the one that it replaces."""
+    if not final.exists():
+        return lambda: final.unlink(missing_ok=True)
+    old = staging.with_name("replaced")
+    try:
+        os.link(final, old)
+    except OSError:  # a file system without hard links: better the new one than none
+        return lambda: None
+
+    def bring_back() -> None:
+        old.replace(final)
+
+    return bring_back
+
+
+def _sync_all(staging: Path) -> None:
+    """Make a finished file's or folder's content durable."""
     if staging.is_dir():
         for folder, _, names in os.walk(staging, topdown=False):
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        _publish_folder(staging, final, overwrite=overwrite)
     else:
         _sync(staging)
-        _publish_file(staging, final, overwrite=overwrite)
-    _sync(final.parent)
 
 
 def _sync(path: Path) -> None:
