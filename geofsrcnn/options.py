@@ -91,10 +91,11 @@ class FileOptions(RasterOptions, total=False):
 
 
 class RunOptions(FileOptions, total=False):
-    """Those of a run of its own, which has threads and may replace its output."""
+    """Those of a run of its own, which has threads, may replace its output, and may have one more."""
 
     threads: int | None
     overwrite: bool
+    error_file: str | os.PathLike[str] | None
 
 
 def _option(default: Any, applies: str = "") -> Any:
@@ -113,7 +114,10 @@ class UpscaleOptions:
         Kinds of variables, by name, or of bands of a raster, by number, where headers mislead: one of field,
         never-negative, fraction, direction, category and total for each.
     error : bool
-        Tell the expected absolute error of each fine cell too; for models that give it.
+        Tell the expected absolute error of each fine cell too; for models that give it. In a GeoTIFF as bands
+        ``NAME_error`` behind all others, which makes whole numbers floats.
+    error_file : str or path, optional
+        A GeoTIFF of its own for the expected errors of a raster, whose values then keep their type; implies `error`.
     dtype : str, optional
         Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
     tile_size : int, optional
@@ -174,6 +178,7 @@ class UpscaleOptions:
     value_range: tuple[float, float] | None = _option(None, "a field of its own")
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     error: bool = _option(default=False)
+    error_file: str | None = _option(None, "raster to GeoTIFF")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -209,6 +214,7 @@ class UpscaleOptions:
             "also": _texts(self.also, "also") or (),
             "co": dict(self.co or {}),
             "kinds": _named_kinds(self.kinds),
+            "error_file": _path(self.error_file, "error_file"),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -224,10 +230,21 @@ class UpscaleOptions:
             raise UsageError(f"error= must be True or False, got {self.error!r}")
         if self.alpha not in ALPHA:
             raise UsageError(f"alpha must be one of {', '.join(ALPHA)}, got {self.alpha!r}")
+        if self.error_file is not None:
+            object.__setattr__(self, "error", True)
         check_tile_size(self.tile_size)
         check_dtype(self.dtype)
+        self._check_error_type()
         check_precision(self.precision)
         workers_of(self.threads)
+
+    def _check_error_type(self) -> None:
+        """Refuse whole numbers for bands of errors."""
+        if self.error and self.error_file is None and self.dtype is not None and not self.dtype.startswith("float"):
+            raise UsageError(
+                f"expected errors beside the values are not written as {self.dtype}: take dtype='float32', or a file "
+                "of their own with error_file="
+            )
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> UpscaleOptions:
@@ -318,6 +335,7 @@ class UpscaleOptions:
 
 
 _INSTEAD = {
+    "error_file": "error_file= is for rasters and GeoTIFF: elsewhere error=True adds variables NAME_error",
     "also": "also= is for models that were trained on pairs",
     "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",
     "cog": "cog= needs a GeoTIFF output",
@@ -383,6 +401,13 @@ def _texts(values: Any, name: str) -> tuple[str, ...] | None:
     if not isinstance(values, Iterable):
         raise UsageError(f"{name} must be names, got {values!r}")
     return tuple(os.fspath(value) if isinstance(value, os.PathLike) else value for value in values)
+
+
+def _path(value: Any, name: str) -> str | None:
+    """A path as text, or none."""
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"{name}= must be the name of a file, got {value!r}")
+    return None if value is None else str(os.fspath(value))
 
 
 def _is_empty(value: object) -> bool:

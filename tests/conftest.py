@@ -52,6 +52,12 @@ def random_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ch
     return make
 
 
+@pytest.fixture(scope="session")
+def with_errors(random_network: Callable[..., Checkpoint]) -> Checkpoint:
+    """A tiny checkpoint for factor 3 that gives expected errors."""
+    return random_network(3, errors=True)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """One torch thread: what is this small gains nothing from more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def test_keywords_are_those_of_the_options():
     """The typed keywords and the options have the same names."""
     names = {each.name for each in fields(UpscaleOptions)}
     assert set(RunOptions.__annotations__) == names
-    assert set(FileOptions.__annotations__) == names - {"threads", "overwrite"}
+    assert set(FileOptions.__annotations__) == names - {"threads", "overwrite", "error_file"}
     assert set(FieldOptions.__annotations__) <= names
 
 
@@ -58,6 +59,8 @@ def test_values_are_made_plain():
         {"threads": 0},
         {"dtype": "complex64"},
         {"error": "yes"},
+        {"error": True, "dtype": "int16"},
+        {"error_file": 5},
         {"colour": "red"},
     ],
 )
@@ -68,9 +71,16 @@ def test_wrong_values_are_refused(wrong):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_errors_asks_for_them():
+    """With whole numbers too, which it does not stand beside."""
+    options = UpscaleOptions.of({"error_file": Path("error.tif"), "dtype": "int16"})
+    assert (options.error, options.error_file) == (True, "error.tif")
+
+
 VALUES = {
     "value_range": (0, 1),
     "kinds": {"a": "field"},
+    "error_file": "error.tif",
     "dtype": "uint8",
     "tile_size": 9,
     "max_pixels": 9,

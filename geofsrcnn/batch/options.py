@@ -134,9 +134,11 @@ def split_keywords(keywords: Mapping[str, Any]) -> tuple[BatchOptions, UpscaleOp
         If there is no such option, or a value makes no sense.
     """
     own = {each.name for each in fields(BatchOptions)}
-    files = {each.name for each in fields(UpscaleOptions)} - {"threads"}
+    files = {each.name for each in fields(UpscaleOptions)} - {"threads", "error_file"}
     if "threads" in keywords:
         raise UsageError("unknown arguments threads: a task of a batch has one")
+    if "error_file" in keywords:
+        raise UsageError("unknown arguments error_file: many files have their errors as bands, with error=True")
     if unknown := sorted(set(keywords) - own - files):
         raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(own | files))}")
     batch = BatchOptions(**{name: value for name, value in keywords.items() if name in own})

@@ -208,6 +208,12 @@ REPORT_OPTIONS = (
 )
 OUTPUT_OPTIONS = (
     click.option(
+        "--error",
+        is_flag=True,
+        help="Add the expected absolute error of each cell: bands or variables NAME_error. Whole numbers of a GeoTIFF "
+        "become floats.",
+    ),
+    click.option(
         "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
     ),
     click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),

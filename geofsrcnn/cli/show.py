@@ -54,11 +54,20 @@ def bands_text(count: int) -> str:
 def show_summary(s: Summary, target: str) -> None:
     """Print what a run did; the output by the name that the user gave it."""
     click.echo(
-        f"{printable(target)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}, "
+        f"{printable(target)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}{_errors_text(s)}, "
         f"{size_text(s.output_bytes)}; "
         f"{s.model} on {s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.2g} million cells a second, "
         f"peak memory {size_text(s.peak_memory)}"
     )
+
+
+def _errors_text(s: Summary) -> str:
+    """Say where expected errors are, and which type they made of all bands."""
+    if not s.error_bands:
+        return ""
+    apart = "" if s.error_output is None else f" in {printable(Path(s.error_output).name)}"
+    of_some = "" if s.error_bands == s.bands else f" of {s.error_bands}"
+    return f" and expected errors{of_some}{apart}" + (f", stored as {s.dtype}" if s.dtype else "")
 
 
 def show_estimate(e: Estimate, *, as_json: bool) -> None:

@@ -37,7 +37,16 @@ _SECTIONS = (
         click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
     ),
     section("Input", *INPUT_OPTIONS),
-    section("Output", *OUTPUT_OPTIONS),
+    section(
+        "Output",
+        *OUTPUT_OPTIONS,
+        click.option(
+            "--error-file",
+            default=None,
+            metavar="FILE",
+            help="Write the expected errors of a raster to a GeoTIFF of their own; OUTPUT keeps its type.",
+        ),
+    ),
     section(
         "Performance",
         *PERFORMANCE_OPTIONS,

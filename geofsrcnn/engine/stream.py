@@ -150,7 +150,8 @@ class Stream:
         """Bytes that are under way at the peak, about."""
         shape, _ = self._largest
         bands: int = self.groups[0].stop - self.groups[0].start
-        return (2 * self.workers + 2) * bands * shape[0] * shape[1] * self.model.factor**2 * 8
+        each = 16 if self.job.errors else 8
+        return (2 * self.workers + 2) * bands * shape[0] * shape[1] * self.model.factor**2 * each
 
     @property
     def _largest(self) -> tuple[tuple[int, int], int]:

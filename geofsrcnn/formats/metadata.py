@@ -8,8 +8,8 @@ from typing import Any
 from geofsrcnn.formats.nodata import COMBINATION
 from geofsrcnn.grids.resolution import states_resolution
 
-STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_", COMBINATION)
-"""Beginnings of tags that describe the coarse cells' values or the file's inner form, not the raster."""
+STALE_TAGS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "OVR_", COMBINATION, "GEOFSRCNN_")
+"""Beginnings of tags that describe the coarse cells' values, the file's inner form or the run that made it."""
 
 STALE_DOMAINS = frozenset(
     [

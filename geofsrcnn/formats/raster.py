@@ -381,6 +381,18 @@ class RasterSource:
             raw=self.raw,
         )
 
+    def turn_alpha_into_mask(self) -> None:
+        """Take alpha bands for a mask, in an output whose type has no alpha; a warning says so."""
+        if not self.alpha:
+            return
+        warn(
+            "W-MASK",
+            f"the alpha band of {self._shown} becomes a mask, as floats have no alpha: error_file= keeps it",
+        )
+        own = {band.index for band in self.alpha}
+        self.order = [index for index in self.order if index not in own]
+        self.alpha, self.alpha_as_mask = [], True
+
     @property
     def count(self) -> int:
         """Bands of the file, chosen or not."""

@@ -199,9 +199,24 @@ def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, option
     """Refuse outputs that cannot be, before anything is opened; what an output of this name is."""
     inputs = [each for each in (src, model_file(model), *map(Path, options.also)) if isinstance(each, Path)]
     refuse_same(target, *inputs)
+    if options.error_file is not None:
+        _check_error_file(Path(options.error_file).absolute(), target, inputs, options)
     suffix = target.suffix.lower()
     folder = SUFFIX_FORMATS.get(suffix) == "Zarr"
     check_target(Path(os.path.realpath(target)), overwrite=options.overwrite, folder=folder)
     if suffix not in SUFFIX_FORMATS:
         raise UsageError(f"the output's name must end in {', '.join(SUFFIX_FORMATS)}: {printable(target.name)}")
     return SUFFIX_FORMATS[suffix]
+
+
+def _check_error_file(path: Path, target: Path, inputs: Sequence[Path], options: UpscaleOptions) -> None:
+    """Refuse a file of expected errors that cannot be."""
+    refuse_same(path, *inputs)
+    try:
+        refuse_same(path, target)
+    except UsageError:
+        words = f"error_file= is the output: {printable(path)}: give another name, or error=True"
+        raise UsageError(words) from None
+    if SUFFIX_FORMATS.get(path.suffix.lower()) != "GeoTIFF":
+        raise UsageError(f"error_file= is a GeoTIFF, whose name must end in .tif or .tiff: {printable(path.name)}")
+    check_target(Path(os.path.realpath(path)), overwrite=options.overwrite)

@@ -15,13 +15,13 @@ from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.rules import extremes_of, rule_of
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import printable
+from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.task import Task, check_pixels, provenance, refuse_error
+from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, provenance
 from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import type_of_parts
@@ -29,19 +29,16 @@ from geofsrcnn.values.storage import type_of_parts
 if TYPE_CHECKING:
     from geofsrcnn.formats.creation import Format
     from geofsrcnn.formats.geotiff import GeoTiffSink
-    from geofsrcnn.formats.raster import Band, RasterSource
+    from geofsrcnn.formats.raster import Band, RasterMetadata, RasterSource
 
 
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
     from geofsrcnn.formats.bands import quantities_of, warn_of_guesses
-    from geofsrcnn.formats.creation import Format, check_creation_options
     from geofsrcnn.formats.georeference import as_geotiff_holds
-    from geofsrcnn.formats.geotiff import rehearse
     from geofsrcnn.formats.raster import RasterSource
 
-    refuse_error(options, "GeoTIFF")
     check_unchanged = watch_changes([path])
     repeats = model.upsampler is None
     sparse = options.allow_sparse or options.bounds is not None  # of a part it is asked below
@@ -55,9 +52,13 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         check_pixels(math.prod(fine), options.max_pixels)
         quantities = quantities_of(source, options.kinds or {})
         options = replace(options, dtype=_type_of(source, quantities, options.dtype))
-        dtype = np.dtype(options.dtype or source.bands[0].dtype)
         source.raw = repeats and not any(quantity.kind is Kind.TOTAL for quantity in quantities)
         warn_of_guesses(source, quantities, repeats=repeats)
+        errors = _bands_with_errors(source, quantities) if options.error else []
+        beside = errors if options.error_file is None else []
+        dtype = _type_beside_errors(source, options.dtype) if beside else options.dtype
+        if beside:
+            source.turn_alpha_into_mask()
         cells, window = _from_edge(source, region)
         stream = Stream(
             printable(path.name),
@@ -68,15 +69,56 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
             period=source.period,
             tile_size=options.tile_size,
             workers=options.workers,
-            itemsize=dtype.itemsize * len(source.order) // len(source.bands),
+            itemsize=_bytes_of_cell(source, dtype, len(beside)),
+            errors=options.error,
         )
-        form = Format(options.dtype, options.cog, dict(options.co or {}), provenance(model))
-        check_creation_options(form, dtype)
         grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
-        rehearse(source.metadata, grid, form, masked=source.has_mask or source.alpha_as_mask)
-        output = _GeoTIFF(source, grid, stream, form, quantities)
+        output = _output(source, grid, stream, quantities, beside, replace(options, dtype=dtype))
+        apart = _error_file(output, errors, options)
         with source.block_cache():
-            yield Task([stream], output, target, model, (region.shape, fine), options, check_unchanged)
+            yield Task(
+                [stream],
+                output,
+                target,
+                model,
+                (region.shape, fine),
+                options,
+                check_unchanged,
+                error_bands=len(errors),
+                error_file=apart,
+                dtype=dtype if dtype != options.dtype else None,
+            )
+
+
+def _bands_with_errors(source: RasterSource, quantities: Sequence[Quantity]) -> list[int]:
+    """Positions of the bands that have an expected error: all but categories.
+
+    Raises
+    ------
+    UsageError
+        If none has.
+    """
+    found = [number for number, quantity in enumerate(quantities) if quantity.kind is not Kind.CATEGORY]
+    if not found:
+        what = f"{printable(source.path.name)} holds categories, which are repeated"
+        raise UsageError(f"{what} and have no expected error: leave out error=True")
+    return found
+
+
+def _type_beside_errors(source: RasterSource, chosen: str | None) -> str | None:
+    """The type of values and their errors in one GeoTIFF, which has one: a float, unless the values are one already."""
+    types = {np.dtype(chosen)} if chosen is not None else {band.dtype for band in source.bands}
+    if len(types) > 1:  # which is refused where the output is made
+        return chosen
+    own = types.pop()
+    floating = np.result_type(own, np.float32)
+    return chosen if floating == own else floating.name
+
+
+def _bytes_of_cell(source: RasterSource, dtype: str | None, error_bands: int) -> int:
+    """Bytes of a fine cell of a band, with its part of alpha bands and bands of errors."""
+    itemsize = np.dtype(dtype or source.bands[0].dtype).itemsize
+    return -(-itemsize * (len(source.order) + error_bands) // len(source.bands))
 
 
 def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
@@ -124,16 +166,52 @@ def _rule(
 
 @dataclass(frozen=True)
 class _GeoTIFF:
-    """A GeoTIFF that is like the raster it comes from."""
+    """A GeoTIFF that is like the raster it comes from, with bands of expected errors or of nothing else.
+
+    Parameters
+    ----------
+    source : RasterSource
+        Where it comes from.
+    metadata : RasterMetadata
+        Its own description.
+    grid : Grid
+        The fine one.
+    stream : Stream
+        What fills it.
+    form : Format
+        How it is written.
+    quantities : sequence of Quantity
+        What each band of the source is.
+    errors : sequence of int
+        Positions of the source's bands whose errors it holds.
+    values : bool
+        True if it holds values.
+    less : str
+        The request that makes it smaller.
+    folder : bool
+        True if it is a folder.
+    """
 
     source: RasterSource
+    metadata: RasterMetadata
     grid: Grid
     stream: Stream
     form: Format
     quantities: Sequence[Quantity]
+    errors: Sequence[int] = ()
+    values: bool = True
 
     less: str = "part of it with bounds="
     folder: bool = False
+
+    def rehearse(self) -> None:
+        """Fail now with what would fail after the work."""
+        from geofsrcnn.formats.creation import check_creation_options
+        from geofsrcnn.formats.geotiff import rehearse
+
+        check_creation_options(self.form, np.dtype(self.form.dtype or self.metadata.bands[0].dtype))
+        masked = self.values and (self.source.has_mask or self.source.alpha_as_mask)
+        rehearse(self.metadata, self.grid, self.form, masked=masked)
 
     def check(self) -> None:
         from geofsrcnn.formats.sample import warn_of_values
@@ -143,21 +221,59 @@ class _GeoTIFF:
 
     @contextmanager
     def begin(self, staging: Path) -> Iterator[_Writing]:
+        from geofsrcnn.formats.error_bands import ErrorSink
         from geofsrcnn.formats.geotiff import GeoTiffSink
 
         block = self.stream.plan.tile_size * self.stream.model.factor
         split = len(self.stream.groups) > 1
-        with GeoTiffSink(staging, self.source.metadata, self.grid, block, self.form, split=split) as sink:
-            yield _Writing(sink, self.stream.workers)
+        with GeoTiffSink(staging, self.metadata, self.grid, block, self.form, split=split) as tiff:
+            sinks: list[Sink] = [tiff] if self.values else []
+            if self.errors:
+                sinks.append(ErrorSink(tiff, self.metadata, self.errors))
+            yield _Writing(tiff, EachSink(sinks), self.stream.workers)
+
+
+def _output(
+    source: RasterSource,
+    grid: Grid,
+    stream: Stream,
+    quantities: Sequence[Quantity],
+    errors: Sequence[int],
+    options: UpscaleOptions,
+) -> _GeoTIFF:
+    """The GeoTIFF of the values, with bands of some of their errors."""
+    from geofsrcnn.formats.creation import Format
+    from geofsrcnn.formats.error_bands import with_error_bands
+
+    metadata = with_error_bands(source.metadata, errors) if errors else source.metadata
+    tags = provenance(stream.model, errors=bool(errors))
+    form = Format(options.dtype, options.cog, dict(options.co or {}), tags)
+    output = _GeoTIFF(source, metadata, grid, stream, form, quantities, errors)
+    output.rehearse()
+    return output
+
+
+def _error_file(values: _GeoTIFF, errors: Sequence[int], options: UpscaleOptions) -> ErrorFile | None:
+    """A GeoTIFF of errors alone, if there is to be one beside that of the values."""
+    from geofsrcnn.formats.error_bands import only_errors
+
+    if options.error_file is None:
+        return None
+    form = replace(values.form, dtype="float32", provenance=provenance(values.stream.model, errors=True))
+    metadata = only_errors(values.metadata, errors)
+    output = replace(values, metadata=metadata, form=form, errors=errors, values=False)
+    output.rehearse()
+    return ErrorFile(Path(options.error_file).absolute(), output, 4 * len(errors) * math.prod(values.grid.shape))
 
 
 @dataclass(frozen=True)
 class _Writing:
     tiff: GeoTiffSink
+    cells: Sink
     workers: int
 
     def sink(self, _: int) -> Sink:
-        return self.tiff
+        return self.cells
 
     def finish(self, step: Callable[[], None]) -> None:
         self.tiff.finish(step, self.workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,8 @@ from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, UsageError, printable
 from geofsrcnn.files.paths import size_of
-from geofsrcnn.files.staging import free_bytes, staged
+from geofsrcnn.files.staging import free_bytes, staged_together
+from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
@@ -46,7 +47,13 @@ class Summary(Facts):
     device : str
         Where the model ran.
     output_bytes : int
-        Size of the output.
+        Size of the output, with the file of expected errors if there is one.
+    error_bands : int
+        Bands whose expected errors were written.
+    error_output : str, optional
+        Path of the file of expected errors, if they have one of their own.
+    dtype : str, optional
+        Type of all bands, where expected errors among them made it another than the input's.
     """
 
     output: str
@@ -61,6 +68,9 @@ class Summary(Facts):
     peak_memory: int
     device: str
     output_bytes: int
+    error_bands: int = 0
+    error_output: str | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,37 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
+class ErrorFile:
+    """A file of its own for expected errors.
+
+    Parameters
+    ----------
+    target : Path
+        Where to.
+    output : Output
+        How it is written.
+    size : int
+        Its bytes before compression.
+    """
+
+    target: Path
+    output: Output
+    size: int
+
+
+@dataclass(frozen=True)
+class EachSink:
+    """Several sinks that all take the same cells."""
+
+    sinks: Sequence[Sink]
+
+    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+        """Pass the cells on."""
+        for sink in self.sinks:
+            sink.write(window, cells, bands)
+
+
+@dataclass(frozen=True)
 class Task:
     """A run with everything opened and checked, whatever goes in and out.
 
@@ -200,6 +241,12 @@ class Task:
         How.
     check_unchanged : callable
         Raises if the input was changed since it was opened.
+    error_bands : int
+        Bands whose expected errors are written.
+    error_file : ErrorFile, optional
+        The file that these go to, if not to the output.
+    dtype : str, optional
+        Type of all bands, where expected errors among them make it another than the input's.
     """
 
     streams: Sequence[Workload]
@@ -209,6 +256,9 @@ class Task:
     shapes: tuple[tuple[int, int], tuple[int, int]]
     options: UpscaleOptions
     check_unchanged: Callable[[], None] = lambda: None
+    error_bands: int = 0
+    error_file: ErrorFile | None = None
+    dtype: str | None = None
 
     @property
     def units(self) -> int:
@@ -237,7 +287,13 @@ class Task:
 
     def check(self) -> None:
         """Refuse what can be refused before the first unit."""
-        check_disk(self.target, self.fine_bytes, self.output.less)
+        sizes = {self.target: self.fine_bytes}
+        if self.error_file is not None:
+            together = self.target.parent.stat().st_dev == self.error_file.target.parent.stat().st_dev
+            sizes[self.error_file.target] = self.error_file.size
+            sizes[self.target] += self.error_file.size if together else 0
+        for target, size in sizes.items():
+            check_disk(target, size, self.output.less)
         self.output.check()
 
     def compute(self, share: range, sink: Sink, progress: Progress | None) -> None:
@@ -252,12 +308,19 @@ class Task:
             if progress is not None:
                 progress(self.units, self.units)
 
-        with staged(self.target, overwrite=self.options.overwrite, folder=self.output.folder) as staging:
-            with self.output.begin(staging) as writing:
-                self._run(writing.sink, progress, precomputed=precomputed)
-                writing.finish(step)
+        outputs = [(self.target, self.output)]
+        if self.error_file is not None:  # first, so that a run that is killed in between is not taken for done
+            outputs.insert(0, (self.error_file.target, self.error_file.output))
+        targets = [target for target, _ in outputs]
+        with staged_together(targets, overwrite=self.options.overwrite, folder=self.output.folder) as stagings:
+            with ExitStack() as held:
+                pairs = zip(outputs, stagings, strict=True)
+                begun = [held.enter_context(output.begin(staging)) for (_, output), staging in pairs]
+                self._run(lambda number: EachSink([each.sink(number) for each in begun]), progress, None, precomputed)
+                for each in begun:
+                    each.finish(step)
             self.check_unchanged()
-            return size_of(staging)
+            return sum(map(size_of, stagings))
 
     def _run(
         self,
@@ -297,6 +360,9 @@ class Task:
             peak_memory=peak_memory(),
             device=self.model.device,
             output_bytes=size,
+            error_bands=self.error_bands,
+            error_output=None if self.error_file is None else os.fspath(self.error_file.target),
+            dtype=self.dtype,
         )
 
     def estimate(self) -> Estimate:
@@ -309,7 +375,7 @@ class Task:
             tiles=self.units,
             seconds=sum(stream.seconds() for stream in self.streams),
             memory=peak_memory() + max(stream.memory() for stream in self.streams),
-            disk=self.fine_bytes,
+            disk=self.fine_bytes + (0 if self.error_file is None else self.error_file.size),
             disk_free=free_bytes(self.target),
             model=self.model.name,
             device=self.model.device,
@@ -361,12 +427,13 @@ def refuse_error(options: UpscaleOptions, target: str) -> None:
         raise UsageError(f"error=True does not write {target} yet: leave it out, or take upscale_array")
 
 
-def provenance(model: Model) -> dict[str, str]:
-    """Tags that say how an output was made."""
+def provenance(model: Model, *, errors: bool = False) -> dict[str, str]:
+    """Tags that say how an output was made, and whether expected errors are in it."""
     tags = {
         "GEOFSRCNN_VERSION": __version__,
         "GEOFSRCNN_MODEL": printable(model.name),
         "GEOFSRCNN_FACTOR": str(model.factor),
         "GEOFSRCNN_MODEL_SHA256": model.digest,
+        "GEOFSRCNN_ERROR": "expected absolute error, in bands whose names end in _error" if errors else "",
     }
     return {key: value for key, value in tags.items() if value}

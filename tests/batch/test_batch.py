@@ -182,6 +182,18 @@ def test_resuming_without_the_errors_of_before_is_refused(cluster, tmp_path, ran
         upscale_files([path], out, 3, model, address=cluster, resume=True)
 
 
+def test_expected_errors_of_a_raster_in_parts(cluster, tmp_path, with_errors):
+    """Bands of errors come out of parts as of a run of its own; a file of errors is for one file."""
+    path = write(tmp_path / "in.tif", terrain((90, 110), high=900).astype("int16"), nodata=0)
+    options = {"error": True, "tile_size": 32}
+    upscale_file(path, tmp_path / "single.tif", 3, with_errors, **options)
+    result = upscale_files([path], tmp_path / "out", 3, with_errors, address=cluster, split=1000, **options)
+    assert not result.failed, result.failed
+    assert same(tmp_path / "out" / "in_x3.tif", tmp_path / "single.tif")
+    with pytest.raises(UsageError, match="many files have their errors as bands, with error=True"):
+        upscale_files([path], tmp_path / "out", 3, with_errors, error_file="errors.tif")
+
+
 def test_keywords_are_those_of_the_options():
     """The typed keywords of a batch run are its own options and those of files."""
     own = {each.name for each in fields(BatchOptions)}

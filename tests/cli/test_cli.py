@@ -441,6 +441,27 @@ def test_json(source, output, model):
     assert facts["peak_memory"] > 2**20
 
 
+def test_expected_errors_are_in_the_summary(tmp_path, output, with_errors):
+    """Where they are, and that they made whole numbers floats: in words and in JSON; flags in refusals."""
+    source = write(tmp_path / "in.tif", (100 * terrain((20, 24))).astype("uint8"))
+    run = ("upscale", source, output, "-m", with_errors.path, "--overwrite")
+    done = processes.run(*run, "--error")
+    assert (done.code, done.err) == (0, "")
+    assert "60 x 72, 1 band and expected errors, stored as float32, " in done.out
+    done = processes.run(*run, "--error-file", output.with_name("e.tif"), "--json")
+    facts = json.loads(done.out)
+    apart = (1, str(output.with_name("e.tif")), None)
+    assert (facts["error_bands"], facts["error_output"], facts["dtype"]) == apart
+    done = processes.run(*run, "--error-file", output.with_name("e.tif"))
+    assert ", 1 band and expected errors in e.tif, " in done.out
+    facts = json.loads(processes.run(*run, "--error", "--json").out)
+    assert (facts["error_bands"], facts["error_output"], facts["dtype"]) == (1, None, "float32")
+    message = processes.run(*run, "--error", "--dtype", "int16").refused(2)
+    assert message.endswith("take --dtype float32, or a file of their own with --error-file")
+    message = processes.run("upscale", source, output, "-m", "cubic", "--overwrite", "--error").refused(4)
+    assert message == "model cubic gives no expected error: take a shipped network (default)"
+
+
 def test_quiet(source, output):
     """--quiet prints nothing."""
     done = processes.run("upscale", source, output, *CLASSICAL, "--quiet")
