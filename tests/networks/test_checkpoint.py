@@ -325,7 +325,7 @@ def test_old_pickles_are_refused(tmp_path, protocol):
         ("a/b/nowhere", "no such file"),
         ("../../etc/passwd", "no such file|not a s"),
         ("", "no model ''"),
-        ("defau\x1blt", r"no model 'defau\\\\x1blt'"),
+        ("defau\x1blt", r"no model 'defau\\x1blt'"),
         ("folder.safetensors", "not a checkpoint file"),
         ("NEAREST", "no model 'NEAREST'"),
     ],
