@@ -125,6 +125,8 @@ def _show_card(facts: dict[str, Any]) -> None:
     if facts["limits"]:
         show_text("limits", printable(facts["limits"]))
     _show_scores(facts["scores"])
+    if "expected_error" in facts:
+        _show_errors(facts["expected_error"].get("calibration"))
     training = ", ".join(f"{k} {_plain(v)}" for k, v in facts["training"].items() if v is not None)
     show_text("training", training)
     licences: dict[str, list[str]] = {}
@@ -147,6 +149,20 @@ def _show_scores(scores: dict[str, Any]) -> None:
             _show_methods(table)
         else:
             show_text("", ", ".join(f"{printable(name)} {_plain(value)}" for name, value in table.items()))
+
+
+def _show_errors(calibration: Any) -> None:
+    """Show how well expected errors fit, over all fields and by domain; a file may say anything here."""
+    if not isinstance(calibration, dict):
+        show_text("errors", "given for each fine cell; the card does not say how well they fit")
+        return
+    single = {key: value for key, value in calibration.items() if not isinstance(value, dict)}
+    words = (f"{k.replace('_', ' ')} {_plain(v)}" if k != "what" else _plain(v) for k, v in single.items())
+    show_text("errors", "; ".join(words))
+    domains = calibration.get("domains")
+    if isinstance(domains, dict):
+        ratios = {name: fit.get("ratio") for name, fit in domains.items() if isinstance(fit, dict)}
+        show_text("", "ratio by domain: " + ", ".join(f"{printable(k)} {_plain(v)}" for k, v in ratios.items()))
 
 
 def _show_methods(table: dict[str, dict[str, Any]]) -> None:

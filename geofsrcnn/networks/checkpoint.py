@@ -40,6 +40,9 @@ MAX_HEADER = 2**20
 
 MODELS = Path(__file__).parent / "weights"
 
+EXPECTED_ERROR = "expected_error"
+"""Name of the section that holds the head which gives expected errors."""
+
 MEMBER = re.compile(r"member([1-9]\d?)\.")
 """Prefix of the names of weights of all networks but the first."""
 
@@ -136,11 +139,14 @@ class Checkpoint:
         -------
         dict
             Fields of the card, ``factor``, ``bands``, ``network`` (its other options), ``halo`` in coarse cells,
-            ``operations`` (multiply-adds a coarse cell), ``parameters``, ``sha256`` and ``file_bytes``.
+            ``operations`` (multiply-adds a coarse cell), ``parameters``, ``sha256`` and ``file_bytes``; of networks
+            that give expected errors, ``expected_error``: how well they fit, and what they were trained on.
         """
         config = self.config
+        errors = self.sections.get(EXPECTED_ERROR)
         return {
             **asdict(self.card),
+            **({} if errors is None else {EXPECTED_ERROR: errors.values}),
             "factor": config.factor,
             "bands": config.channels,
             "network": {k: v for k, v in config.to_dict().items() if k not in ("factor", "channels")},

@@ -22,12 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, printable
-from geofsrcnn.networks.checkpoint import Checkpoint, Section
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, Section
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import Features, cut
 
-SECTION = "expected_error"
-"""Name of the section of a checkpoint that holds the head."""
+SECTION = EXPECTED_ERROR
 
 FLOOR = 1e-3
 """Magnitudes below this share of their mean count as this: nothing follows from how small they are."""
