@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from geofsrcnn.errors import UsageError, printable
 
@@ -24,11 +24,15 @@ OUTPUT_TYPES = (
     *("float32", "float64"),
 )
 
+Overshoot: TypeAlias = float | Literal["none"] | None
+"""Share of a range by which it may be left; "none": by any; None: what the model says."""
+
 
 class ArrayOptions(TypedDict, total=False):
     """Keyword arguments of runs over an array, as `UpscaleOptions` describes them."""
 
     value_range: tuple[float, float] | None
+    overshoot: Overshoot
     tile_size: int | None
     threads: int | None
     device: str
@@ -41,6 +45,7 @@ class FieldOptions(TypedDict, total=False):
     x: str | None
     y: str | None
     value_range: tuple[float, float] | None
+    overshoot: Overshoot
     kinds: Mapping[str, str] | None
     tile_size: int | None
     threads: int | None
@@ -72,6 +77,7 @@ class FileOptions(RasterOptions, total=False):
     """Keyword arguments of runs over files, as `UpscaleOptions` describes them."""
 
     value_range: tuple[float, float] | None
+    overshoot: Overshoot
     error: bool
     dtype: str | None
     tile_size: int | None
@@ -110,6 +116,9 @@ class UpscaleOptions:
     ----------
     value_range : tuple of float, optional
         Smallest and largest value in physical units; results keep to it and blocks keep their means.
+    overshoot : float or "none", optional
+        Share of the range of the 3 x 3 coarse cells around, 0 to 1, by which fine values may leave it; "none": no
+        limit. If not given, what the model says: half for the shipped ones, no limit for classical methods.
     kinds : mapping of str to str, optional
         Kinds of variables, by name, or of bands of a raster, by number, where headers mislead: one of field,
         never-negative, fraction, direction, category and total for each.
@@ -176,6 +185,7 @@ class UpscaleOptions:
     """
 
     value_range: tuple[float, float] | None = _option(None, "a field of its own")
+    overshoot: float | Literal["none"] | None = _option(None, "a field of its own")
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     error: bool = _option(default=False)
     error_file: str | None = _option(None, "raster to GeoTIFF")
@@ -219,6 +229,7 @@ class UpscaleOptions:
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         check_range(self.value_range)
+        check_overshoot(self.overshoot)
         check_bounds(self.bounds)
         if self.max_pixels is not None and not _is_positive(self.max_pixels):
             raise UsageError(f"max_pixels= must be a positive whole number, got {self.max_pixels!r}")
@@ -468,6 +479,23 @@ def workers_of(threads: int | None) -> int:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1  # type: ignore[operator]
+
+
+def check_overshoot(overshoot: Overshoot) -> None:
+    """Refuse what is no share of a range.
+
+    Raises
+    ------
+    UsageError
+        If it is no number from 0 to 1, nor "none".
+    """
+    if overshoot not in (None, "none") and not is_share(overshoot):
+        raise UsageError(f"overshoot= must be a number from 0 to 1, or none, got {overshoot!r}")
+
+
+def is_share(value: object) -> bool:
+    """True for a number from 0 to 1."""
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1  # type: ignore[operator]
 
 
 def check_range(value_range: tuple[float, float] | None) -> None:

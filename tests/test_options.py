@@ -61,6 +61,8 @@ def test_values_are_made_plain():
         {"error": "yes"},
         {"error": True, "dtype": "int16"},
         {"error_file": 5},
+        {"overshoot": 1.5},
+        {"overshoot": "all"},
         {"colour": "red"},
     ],
 )
@@ -79,6 +81,7 @@ def test_a_file_of_errors_asks_for_them():
 
 VALUES = {
     "value_range": (0, 1),
+    "overshoot": 0.5,
     "kinds": {"a": "field"},
     "error_file": "error.tif",
     "dtype": "uint8",

@@ -119,9 +119,11 @@ def upscale_files(
         check_address(batch.address)
     folder = os.fspath(output_dir) if is_remote(output_dir) else str(Path(output_dir).absolute())
     page = _check_page(batch, folder)
-    loaded = load_model(model, factor, device="auto" if isinstance(model, Model) else "cpu", precision=chosen.precision)
+    device = "auto" if isinstance(model, Model) else "cpu"
+    loaded = load_model(model, factor, device=device, precision=chosen.precision, overshoot=chosen.overshoot)
     check_options(loaded, chosen)
-    chosen = replace(chosen, precision=loaded.precision, also=[os.fspath(path) for path in expand(chosen.also)])
+    also = [os.fspath(path) for path in expand(chosen.also)]
+    chosen = replace(chosen, precision=loaded.precision, overshoot=loaded.overshoot, also=also)
     settings = _settings(loaded, folder, batch, chosen)
     items = _read_items(inputs, settings, batch, progress)
     _refuse_missing(items)

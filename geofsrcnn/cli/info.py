@@ -116,11 +116,13 @@ def _show_card(facts: dict[str, Any]) -> None:
     """Show a model's card: what it is, what it is not for, how good it is where, what it was made of."""
     network = facts["network"]
     click.echo(f"{printable(facts['name'])}: {printable(facts['summary']) or 'no summary'}\n")
+    overshoot = "without limit" if network["overshoot"] is None else f"{network['overshoot']:g}"
     sizes = f"(d, s, m) = ({network['d']}, {network['s']}, {network['m']})"
     show_text(
         "network",
         f"FSRCNN x{facts['factor']}, {bands_text(facts['bands'])}, {sizes}, {facts['operations']:,} multiply-adds a "
-        f"coarse cell, {facts['parameters']:,} weights, halo {facts['halo']} cells, conserving {network['conserving']}",
+        f"coarse cell, {facts['parameters']:,} weights, halo {facts['halo']} cells, conserving "
+        f"{network['conserving']}, overshoot {overshoot}",
     )
     if facts["limits"]:
         show_text("limits", printable(facts["limits"]))

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from geofsrcnn.cf.dates import parse_day
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.options import ALPHA, FACTORS, PRECISIONS
+from geofsrcnn.options import ALPHA, FACTORS, PRECISIONS, is_share
 
 
 class Factor(click.ParamType[int]):
@@ -68,6 +68,21 @@ class Nodata(click.types.FloatParamType):
         """The value of a text, or of a value that was converted before."""
         whole = re.fullmatch(r"[+-]?\d{16,20}", str(value))
         return int(str(value)) if whole else super().convert(value, param, ctx)
+
+
+class Share(click.ParamType[float | str]):
+    """A number from 0 to 1, or the word none."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """The value of a text, or of a value that was converted before."""
+        try:
+            if value == "none" or is_share(float(value)):
+                return "none" if value == "none" else float(value)
+        except (TypeError, ValueError):
+            pass
+        return self.fail(f"{value!r} is not a number from 0 to 1, nor none", param, ctx)
 
 
 class Option(click.ParamType[tuple[str, str]]):
@@ -215,6 +230,14 @@ OUTPUT_OPTIONS = (
     ),
     click.option(
         "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
+    ),
+    click.option(
+        "--overshoot",
+        type=Share(),
+        default=None,
+        metavar="SHARE",
+        help="How far fine cells may leave the range of the 3 x 3 coarse cells around, as a share of it, 0 to 1; none: "
+        "no limit.  [default: what the model says]",
     ),
     click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
     click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times."),

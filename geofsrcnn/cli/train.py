@@ -79,6 +79,13 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
         show_default=True,
         help="Keep block means; positive: values stay at or above zero too.",
     ),
+    click.option(
+        "--overshoot",
+        type=click.FloatRange(0, 1),
+        default=None,
+        metavar="SHARE",
+        help="How far fine cells may leave the range of the 3 x 3 coarse cells around, as a share of it.",
+    ),
     click.option("--teacher", default=None, metavar="MODEL", help="Learn from this model as well."),
     *schedule_options(_DEFAULTS, "teacher_weight", "branches"),
 )
@@ -99,6 +106,7 @@ def train(
     size: str,
     prelu: str,
     conserving: str,
+    overshoot: float | None,
     validation: tuple[str, ...],
     start: str | None,
     teacher: str | None,
@@ -119,12 +127,12 @@ def train(
     from geofsrcnn.training.rasters import train_model
 
     keep_freed_memory()
-    sizes = {"factor": session.factor, **PRESETS[size], "prelu": prelu, "conserving": conserving}
+    form = {"prelu": prelu, "conserving": conserving, "overshoot": overshoot}
     train_one = partial(
         train_model,
         fine,
         session.factor,
-        config=FSRCNNConfig.from_dict(sizes),
+        config=FSRCNNConfig.from_dict({"factor": session.factor, **PRESETS[size], **form}),
         validation=validation,
         card=card,
         start=start,

@@ -130,8 +130,8 @@ def upscale_array(
     error : bool
         Return the expected absolute error of each fine cell too.
     **options
-        ``value_range`` (smallest and largest value; results keep to it and blocks keep their means), ``tile_size``,
-        ``threads``, ``device`` and ``precision``, as for `geofsrcnn.UpscaleOptions`.
+        ``value_range`` (smallest and largest value; results keep to it and blocks keep their means), ``overshoot``,
+        ``tile_size``, ``threads``, ``device`` and ``precision``, as for `geofsrcnn.UpscaleOptions`.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def upscale_array(
     (4, 4)
     """
     given = UpscaleOptions.of({**options, "error": error})
-    loaded = load_model(model, factor, device=given.device, precision=given.precision)
+    loaded = load_model(model, factor, device=given.device, precision=given.precision, overshoot=given.overshoot)
     refuse_pairs(loaded)
     check_options(loaded, given)
     coarse, flat = as_bands(np.asarray(array))

@@ -32,6 +32,7 @@ from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
+from geofsrcnn.options import Overshoot
 from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Recipe:
         Of the array, for messages.
     errors : bool
         Tell the expected error of each fine cell too.
+    overshoot : float or "none", optional
+        As for `upscale_array`.
     """
 
     model: str | Checkpoint
@@ -76,13 +79,14 @@ class Recipe:
     precision: str = "float32"
     name: str = "the array"
     errors: bool = False
+    overshoot: Overshoot = None
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
         rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.period, self.tile_size
-        return model, self.factor, self.device, self.precision, self.errors, *rest
+        return model, self.factor, self.device, self.precision, self.errors, self.overshoot, *rest
 
 
 MAX_MODELS = 8
@@ -299,6 +303,7 @@ def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list
     period = 0 if plan.chunks.wraps else recipe.period
     watch = _watches.setdefault(plan.name, Watch(recipe.name))
     model = ready_model(recipe.model, recipe.factor, recipe.device, recipe.precision)
+    model = load_model(model, overshoot=recipe.overshoot)
     task = ArrayTask(model, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
     bands = block.reshape(-1, *block.shape[-2:])
     region = Window(top, top + rows, left, left + columns)

@@ -12,8 +12,8 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.grids.windows import Margin, Tile
-from geofsrcnn.networks.fsrcnn import conserve
 from geofsrcnn.networks.inference import Upsampler
+from geofsrcnn.networks.limits import clip, conserve, cut, neighbour_bounds
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.fill import fill
@@ -100,10 +100,10 @@ def _upscale_block(
         )
     else:
         fine = _join([model(group.unsqueeze(0)) for group in groups])
-    core = x[..., halo : x.shape[-2] - halo, halo : x.shape[-1] - halo]
+    core = cut(x, halo)
     for band, rule in enumerate(rules):
         if rule.bounds != FREE:
-            _keep_range(model, fine[band], core[band], rule, scale)
+            _keep_range(model, fine[band], x[band], rule, scale)
             if expected is not None:
                 _limit_errors(model, expected[band], core[band], rule, scale)
     found = _unscale(fine.numpy(), scale)
@@ -154,19 +154,25 @@ def _safe_scale(values: Array) -> float:
     return 2.0 ** (60 - math.frexp(largest)[1]) if largest > 1 else min(2.0 ** (-60 - math.frexp(largest)[1]), 2.0**900)
 
 
-def _keep_range(model: Upsampler, fine: torch.Tensor, core: torch.Tensor, rule: Rule, scale: float) -> None:
-    """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means."""
+def _keep_range(model: Upsampler, fine: torch.Tensor, x: torch.Tensor, rule: Rule, scale: float) -> None:
+    """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means.
+
+    Bounds are those of the rule, and those of the model's overshoot within them.
+    """
     low, high = (end * scale for end in rule.bounds)
     smallest, largest = torch.aminmax(fine)
     if low <= smallest and largest <= high:
         return
     with torch.inference_mode():
+        x = x[None, None]
+        core = cut(x, model.halo)
         blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
         outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
-        if model.conserving:
-            kept = conserve(blocks.unsqueeze(1), core[None, None], low, high).squeeze(1)
-        else:
-            kept = blocks.clamp(low, high)
+        bounds: Sequence[float | torch.Tensor] = (low, high)
+        if model.overshoot is not None:
+            around = neighbour_bounds(x, model.halo, model.overshoot)
+            bounds = [(core + bound).clamp(low, high) for bound in around]
+        kept = conserve(blocks.unsqueeze(1), core, *bounds).squeeze(1) if model.conserving else clip(blocks, *bounds)
         if rule.natural != FREE:
             beyond = (core < rule.natural[0] * scale) | (core > rule.natural[1] * scale)
             kept = torch.where(beyond, core.clamp(*(end * scale for end in rule.limits)), kept)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.files.kinds import is_checkpoint_name
 from geofsrcnn.networks.config import DEFAULT_FACTOR
-from geofsrcnn.options import UpscaleOptions, check_factor, check_precision
+from geofsrcnn.options import Overshoot, UpscaleOptions, check_factor, check_overshoot, check_precision
 from geofsrcnn.values.kernels import CLASSICAL
 
 if TYPE_CHECKING:
@@ -63,6 +63,15 @@ class Model:
     def gives_error(self) -> bool:
         """True if it says how large an error to expect in each fine cell."""
         return self.upsampler is not None and self.upsampler.gives_error
+
+    @property
+    def overshoot(self) -> Overshoot:
+        """The option that makes it what it is; None if it keeps to what its file says."""
+        if self.upsampler is None or self.of_pairs:
+            return None
+        of_file = None if self.checkpoint is None else self.checkpoint.config.overshoot
+        own = self.upsampler.overshoot
+        return None if own == of_file else "none" if own is None else own
 
     @property
     def digest(self) -> str:
@@ -174,6 +183,7 @@ def load_model(
     *,
     device: str = "auto",
     precision: str = "float32",
+    overshoot: Overshoot = None,
 ) -> Model:
     """Load a network, a classical method or a model of pairs, once for all that is to be done with it.
 
@@ -188,6 +198,9 @@ def load_model(
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"float32", "bfloat16"}
         Arithmetic of the network's hourglass; everything else is computed in float32 or better.
+    overshoot : float or "none", optional
+        Share of the range of the 3 x 3 coarse cells around, 0 to 1, by which fine values may leave it; "none": no
+        limit. If not given, what the model says.
 
     Returns
     -------
@@ -206,10 +219,18 @@ def load_model(
     >>> load_model("default", 2).factor
     2
     """
+    check_overshoot(overshoot)
     factor = None if factor is None else check_factor(factor)
     if isinstance(model, Model):
         _check_ready(model, device, precision)
-        return _check_factor(model, factor)
+        loaded = model
+    else:
+        loaded = _load(model, factor, device, precision)
+    return _limit(_check_factor(loaded, factor), overshoot)
+
+
+def _load(model: str | os.PathLike[str] | Checkpoint, factor: int | None, device: str, precision: str) -> Model:
+    """Load a model that is not loaded yet; a name may stand for several, of which the factor chooses."""
     check_precision(precision)
     if model == "nearest":
         return Model("nearest", factor or DEFAULT_FACTOR, "cpu", precision)
@@ -229,8 +250,17 @@ def load_model(
     head = head_of(checkpoint)
     members = tuple(Network(member, device, precision, head) for member in checkpoint.members or (checkpoint.model,))
     config = checkpoint.config
-    loaded = Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
-    return _check_factor(loaded, factor)
+    return Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
+
+
+def _limit(model: Model, overshoot: Overshoot) -> Model:
+    """Return the model with a limit, or without any."""
+    if overshoot is None:
+        return model
+    if model.of_pairs:
+        raise UsageError("overshoot= is not for models that were trained on pairs")
+    share = None if overshoot == "none" else float(overshoot)
+    return replace(model, members=tuple(member.limit(share) for member in model.members))
 
 
 def _check_ready(model: Model, device: str, precision: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from geofsrcnn.errors import ConfigError
-from geofsrcnn.options import FACTORS
+from geofsrcnn.options import FACTORS, is_share
 
 DEFAULT_FACTOR = 3
 """Factor where none is asked for."""
@@ -61,6 +61,9 @@ class FSRCNNConfig:
         Odd size of the learned skip's filters.
     conserving : {"mean", "positive", "none"}
         Block means equal the coarse cells; ``positive`` also keeps values at or above zero.
+    overshoot : float, optional
+        Share of the range of the 3 x 3 coarse cells around, 0 to 1, by which fine values may leave it; no limit if not
+        given.
     padding : {"replicate", "zeros", "reflect"}
         Values beyond the raster's edge.
     pad_layers : bool
@@ -88,6 +91,7 @@ class FSRCNNConfig:
     skip: Literal["learned", "cubic", "none"] = "learned"
     skip_kernel: int = 9
     conserving: Literal["mean", "positive", "none"] = "mean"
+    overshoot: float | None = None
     padding: Literal["replicate", "zeros", "reflect"] = "replicate"
     pad_layers: bool = False
 
@@ -104,10 +108,14 @@ class FSRCNNConfig:
         for name in ("bias", "unit_free", "pad_layers"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.overshoot is not None and not is_share(self.overshoot):
+            raise ConfigError(f"overshoot must be a number from 0 to 1, or None, got {self.overshoot!r}")
         if self.bias and self.unit_free:
             raise ConfigError("biases carry units: bias=True needs unit_free=False")
         if self.inputs and (self.unit_free or self.skip != "none" or self.conserving != "none"):
             raise ConfigError("inputs of other bands need unit_free=False, skip='none' and conserving='none'")
+        if self.inputs and self.overshoot is not None:
+            raise ConfigError("inputs of other bands set no range that overshoot could keep to")
         if self.pad_layers and (self.unit_free or self.skip != "none" or self.padding == "reflect"):
             raise ConfigError(
                 "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"

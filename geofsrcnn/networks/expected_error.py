@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from geofsrcnn.errors import ConfigError, ModelError, printable
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, Section
 from geofsrcnn.networks.config import FSRCNNConfig
-from geofsrcnn.networks.fsrcnn import Features, cut
+from geofsrcnn.networks.fsrcnn import Features
+from geofsrcnn.networks.limits import cut
 
 SECTION = EXPECTED_ERROR
 

@@ -15,6 +15,9 @@ away enters the arithmetic: 101325 +- 0.1 is as good as 0 +- 0.1, and a plane co
 *No biases, homogeneous activations.* ``U(a X + b) = a U(X) + b`` for ``a > 0``.
 
 *Conservation.* The residual's block mean is taken out before the coarse value is added.
+
+*No surprises.* Where residuals leave the range of the 3 x 3 coarse cells around by more than a share of it, they are
+clipped and their block's mean is restored, in differences from the coarse cell (`geofsrcnn.networks.limits`).
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.limits import Bounds, conserve, cut, limit_blocks, limit_rows, neighbour_bounds
 from geofsrcnn.values.kernels import filter_bank, offsets
 
 
@@ -106,41 +110,16 @@ def _plane_targets(k: int, factor: int) -> Tensor:
     return torch.stack([torch.full_like(y, 1 / k), y, x], dim=-1).reshape(factor**2, 3)
 
 
-def conserve(fine: Tensor, coarse: Tensor, low: float, high: float) -> Tensor:
-    """Clip fine values to a range and restore their blocks' means within it.
-
-    What clipping adds to a block is taken from its other cells in proportion to their room, so none leaves
-    the range. Cells whose coarse value lies outside the range come out at the nearer bound.
-
-    Parameters
-    ----------
-    fine : Tensor (n, c, f * f, y, x)
-        Values of each block.
-    coarse : Tensor (n, c, y, x)
-        The means to keep.
-    low, high : float
-        Bounds, infinite where there is none.
-
-    Returns
-    -------
-    Tensor (n, c, f * f, y, x)
-    """
-    clipped = fine.clamp(low, high)
-    target = coarse.clamp(low, high).unsqueeze(2)
-    missing = (target - clipped).mean(2, keepdim=True)
-    up = _shares(high - clipped) if np.isfinite(high) else torch.ones_like(clipped)
-    down = _shares(clipped - low) if np.isfinite(low) else torch.ones_like(clipped)
-    kept = (clipped + missing * torch.where(missing > 0, up, down)).clamp(low, high)
-    return torch.where((target == low) | (target == high), target, kept)
-
-
-def _shares(room: Tensor) -> Tensor:
-    """Shares of a change in proportion to room; their block mean is 1 where there is any room."""
-    mean = room.mean(2, keepdim=True)
-    return torch.where(mean > 0, room / mean.clamp_min(torch.finfo(room.dtype).tiny), torch.zeros_like(room))
-
-
-def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, anchored: bool) -> Tensor:
+def assemble(
+    x: Tensor,
+    residual: Tensor,
+    factor: int,
+    conserving: str,
+    *,
+    anchored: bool,
+    bounds: Bounds | None = None,
+    keep_means: bool = False,
+) -> Tensor:
     """Coarse values plus residuals, conserved, as the fine field.
 
     Parameters
@@ -156,6 +135,10 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
         See `FSRCNNConfig`.
     anchored : bool
         True if the residual counts from the coarse value (with a skip), False if from zero.
+    bounds : tuple of Tensor (n, c, y, x), optional
+        Smallest and largest value of each block, as differences from the coarse one.
+    keep_means : bool
+        Restore the means of blocks that are clipped to their bounds, as conserving forms do anyway.
 
     Returns
     -------
@@ -166,8 +149,12 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
     if conserving != "none":
         remove_mean = torch.eye(factor**2, dtype=x.dtype, device=x.device) - 1 / factor**2
         blocks = blocks @ remove_mean[: blocks.shape[-1]]
+    absolute = not anchored and conserving == "none"
+    if bounds is not None and conserving != "positive":
+        low, high = ((x + bound if absolute else bound).permute(0, 2, 3, 1) for bound in bounds)
+        blocks = limit_rows(blocks, low, high, keep_means=keep_means or conserving != "none")
     parts = blocks.view(n, rows, columns, c, factor, factor).permute(0, 3, 1, 4, 2, 5)
-    if not anchored and conserving == "none":
+    if absolute:
         fine = parts.to(x.dtype)
     elif torch.is_grad_enabled():
         fine = parts + x[:, :, :, None, :, None]
@@ -176,13 +163,12 @@ def assemble(x: Tensor, residual: Tensor, factor: int, conserving: str, *, ancho
         torch.add(x[:, :, :, None, :, None], parts, out=fine)
     if conserving == "positive":
         values = fine.permute(0, 1, 3, 5, 2, 4).reshape(n, c, factor**2, rows, columns)
-        return F.pixel_shuffle(conserve(values, x, 0.0, float("inf")).reshape(n, -1, rows, columns), factor)
+        values = conserve(values, x, 0.0, float("inf"))
+        if bounds is not None:
+            low, high = ((x + bound).clamp_min(0.0) for bound in bounds)
+            values = limit_blocks(values, x, low, high, keep_means=True)
+        return F.pixel_shuffle(values.reshape(n, -1, rows, columns), factor)
     return fine.reshape(n, c, rows * factor, columns * factor)
-
-
-def cut(x: Tensor, cells: int) -> Tensor:
-    """Cut so many cells off each side."""
-    return x[..., cells : x.shape[-2] - cells, cells : x.shape[-1] - cells] if cells else x
 
 
 class _Convolution(nn.Conv2d):
@@ -468,7 +454,9 @@ def _run_layers(
     residual = hidden.float()
     if weights.skip is not None and local is not None:
         residual = residual + _apply_skip(cut(local, halo - config.skip_halo), weights.skip)
-    fine = assemble(core, residual, config.factor, config.conserving, anchored=weights.skip is not None)
+    bounds = None if config.overshoot is None else neighbour_bounds(x, halo, config.overshoot)
+    anchored = weights.skip is not None
+    fine = assemble(core, residual, config.factor, config.conserving, anchored=anchored, bounds=bounds)
     return fine, features
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +16,13 @@ from geofsrcnn.networks.fsrcnn import (
     Layer,
     Weights,
     assemble,
-    cut,
     differences,
     drop_centre,
     on_differences,
     run_layers,
     run_with_features,
 )
+from geofsrcnn.networks.limits import cut, neighbour_bounds
 from geofsrcnn.values.kernels import filter_bank
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ class Upsampler(Protocol):
     """Block means equal the coarse cells."""
     gives_error: bool
     """It says how large an error to expect in each fine cell."""
+
+    @property
+    def overshoot(self) -> float | None:
+        """Share of the range of the 3 x 3 coarse cells around by which it may be left; None: no limit."""
+        ...
+
+    def limit(self, overshoot: float | None, /) -> Self:
+        """The same, with another such share."""
+        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, channels, y + 2 halo, x + 2 halo)`` to ``(n, channels, factor y, factor x)``, same type."""
@@ -191,6 +201,17 @@ class Network:
         layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
         return _FusedLayer(layer, dtype) if _can_fuse(layer, self.device) else _PlainLayer(layer, dtype, self.device)
 
+    @property
+    def overshoot(self) -> float | None:
+        """Share of the range of the 3 x 3 coarse cells around by which it may be left."""
+        return self.config.overshoot
+
+    def limit(self, overshoot: float | None) -> Self:
+        """The same, with another such share; weights are shared."""
+        limited = copy.copy(self)
+        limited.config = replace(self.config, overshoot=overshoot)
+        return limited
+
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, c, y + 2 halo, x + 2 halo)`` to ``(n, c, f y, f x)``, of the input's type, on its device."""
         with torch.inference_mode():
@@ -226,16 +247,28 @@ class Classical:
     def __init__(self, method: str, factor: int, device: str = "cpu") -> None:
         self.conserving = method.endswith(("-c", "-bp"))  # also where a range is kept
         self.factor, self.device = factor, torch.device(device)
+        self.overshoot: float | None = None
         bank = torch.tensor(filter_bank(method, factor))
         self.halo = bank.shape[-1] // 2
         filters = on_differences(drop_centre(bank.reshape(factor**2, 1, *bank.shape[2:])))
         self._layer = _PlainLayer(Layer(filters, None, None), torch.float32, self.device)
 
+    def limit(self, overshoot: float | None) -> Self:
+        """The same, with another share of the range around by which it may be left."""
+        limited = copy.copy(self)
+        limited.overshoot = overshoot
+        return limited
+
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, 1, y + 2 halo, x + 2 halo)`` to ``(n, 1, f y, f x)``, of the input's type, on its device."""
         with torch.inference_mode():
-            local = differences(x.to(self.device), torch.float32)
-            fine = assemble(cut(x.to(self.device), self.halo), self._layer(local), self.factor, "none", anchored=True)
+            there = x.to(self.device)
+            residual = self._layer(differences(there, torch.float32))
+            bounds = None if self.overshoot is None else neighbour_bounds(there, self.halo, self.overshoot)
+            core = cut(there, self.halo)
+            fine = assemble(
+                core, residual, self.factor, "none", anchored=True, bounds=bounds, keep_means=self.conserving
+            )
             return fine.to(x.device)
 
     def with_error(self, _: Tensor, /) -> tuple[Tensor, Tensor]:

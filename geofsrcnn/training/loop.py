@@ -20,7 +20,8 @@ from torch.utils import deterministic
 from geofsrcnn.errors import TrainError, UsageError, printable
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.config import FSRCNNConfig
-from geofsrcnn.networks.fsrcnn import FSRCNN, cut
+from geofsrcnn.networks.fsrcnn import FSRCNN
+from geofsrcnn.networks.limits import cut
 from geofsrcnn.training.branches import fold
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.patches import prefetch

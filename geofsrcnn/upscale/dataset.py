@@ -16,7 +16,7 @@ from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
-from geofsrcnn.options import FieldOptions, UpscaleOptions
+from geofsrcnn.options import FieldOptions, Overshoot, UpscaleOptions
 from geofsrcnn.upscale.fields import Field, field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
 
@@ -30,6 +30,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     x: str | None = None,
     y: str | None = None,
     value_range: Range | None = None,
+    overshoot: Overshoot = None,
     kinds: Mapping[str, str] | None = None,
     error: bool = False,
     tile_size: int | None = None,
@@ -58,6 +59,9 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     value_range : tuple of float, optional
         Smallest and largest value of all fields. Without it: what a field's type can store, its ``valid_range``, and
         what its quantity can be (precipitation is never negative).
+    overshoot : float or "none", optional
+        Share of the range of the 3 x 3 coarse cells around, 0 to 1, by which fine values may leave it; "none": no
+        limit. If not given, what the model says.
     kinds : mapping of str to str, optional
         Kinds of variables, where their headers mislead: ``{"wd": "direction"}``; one of field, never-negative,
         fraction, direction, category and total for each.
@@ -95,6 +99,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         x=x,
         y=y,
         value_range=value_range,
+        overshoot=overshoot,
         kinds=kinds,
         error=error,
         tile_size=tile_size,
@@ -102,7 +107,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         device=device,
         precision=precision,
     )
-    loaded = load_model(model, factor, device=device, precision=precision)
+    loaded = load_model(model, factor, device=device, precision=precision, overshoot=overshoot)
     check_options(loaded, options)
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
@@ -203,8 +208,8 @@ def upscale_dataarray(
     error : bool
         Tell the expected absolute error of each fine cell too, as for `geofsrcnn.upscale_dataset`.
     **options
-        ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
-        `geofsrcnn.upscale_dataset`.
+        ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``tile_size``, ``threads``, ``device`` and
+        ``precision``, as for `geofsrcnn.upscale_dataset`.
 
     Returns
     -------
@@ -317,6 +322,7 @@ def _upscale_lazily(
         model.device,
         model.precision,
         printable(field.name),
+        overshoot=model.overshoot,
     )
     if field.error:
         return upscale_chunks_with_errors(data, recipe, model)

@@ -176,7 +176,7 @@ def _open_local(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     formats = input_format(src, options.driver), written
-    loaded = load_model(model, factor, device=options.device, precision=options.precision)
+    loaded = load_model(model, factor, device=options.device, precision=options.precision, overshoot=options.overshoot)
     check_options(loaded, options)
     options.refuse_formats(*formats)
     if loaded.of_pairs:

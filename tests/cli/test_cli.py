@@ -204,6 +204,12 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "range upside down": (2, ("upscale", IN, OUT, *CLASSICAL, "--range", "2", "1"), "a smaller and a larger number"),
     "range nan": (2, ("upscale", IN, OUT, *CLASSICAL, "--range", "nan", "1"), "a smaller and a larger number"),
     "range one": (2, ("upscale", IN, OUT, *CLASSICAL, "--range", "1"), "requires 2 arguments|Invalid value|takes 2"),
+    "overshoot 2": (2, ("upscale", IN, OUT, "--overshoot", "2"), "'2' is not a number from 0 to 1, nor none"),
+    "overshoot batch": (
+        2,
+        ("batch", IN, "-o", "{folder}", "--overshoot", "all"),
+        "is not a number from 0 to 1, nor none",
+    ),
     "bounds nan": (
         2,
         ("upscale", IN, OUT, *CLASSICAL, "--bounds", "nan", "0", "1", "1"),

@@ -16,10 +16,10 @@ from geofsrcnn.errors import ConfigError
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
-    conserve,
     differences,
     on_differences,
 )
+from geofsrcnn.networks.limits import conserve, neighbour_bounds
 from geofsrcnn.values.kernels import filter_bank
 from tests.support.networks import TINY, deconvolution_to_subpixel, random_model
 from tests.support.strategies import factors, seeds
@@ -242,3 +242,54 @@ def test_bands_in_may_be_others_than_bands_out():
     x = torch.randn(3, 5, 6 + 2 * config.halo, 7 + 2 * config.halo)
     assert model(x).shape == (3, 2, 12, 14)
     assert config.operations == 5 * 8 * 25 + 8 * 4 + 4 * 4 * 9 + 4 * 8 + 8 * 2 * 4 * 9
+
+
+# No surprises
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, True, "0.5", float("nan")])
+def test_an_overshoot_is_a_share(wrong):
+    """Anything but a number from 0 to 1, or None, is refused."""
+    with pytest.raises(ConfigError, match="overshoot must be a number from 0 to 1, or None"):
+        FSRCNNConfig(overshoot=wrong)
+
+
+def test_configurations_without_an_overshoot_have_no_limit():
+    """Cards from before it existed load as they were; networks of other bands have no range to keep to."""
+    assert FSRCNNConfig.from_dict({"factor": 2}).overshoot is None
+    assert FSRCNNConfig.from_dict(FSRCNNConfig(overshoot=0.5).to_dict()).overshoot == 0.5
+    with pytest.raises(ConfigError, match="overshoot"):
+        FSRCNNConfig(inputs=3, unit_free=False, skip="none", conserving="none", overshoot=0.5)
+
+
+@given(seeds, factors, st.sampled_from([0.0, 0.2, 1.0]))
+def test_conserve_keeps_bounds_of_each_block(seed, factor, share):
+    """Bounds may differ from block to block; means within them are kept."""
+    torch.manual_seed(seed)
+    x = torch.randn(1, 2, 7, 8, dtype=torch.float64)
+    fine = torch.randn(1, 2, factor**2, 5, 6, dtype=torch.float64) * 3
+    low, high = (x[..., 1:-1, 1:-1] + bound for bound in neighbour_bounds(x, 1, share))
+    found = conserve(fine, x[..., 1:-1, 1:-1], low, high)
+    assert (found >= low.unsqueeze(2)).all()
+    assert (found <= high.unsqueeze(2)).all()
+    assert torch.allclose(found.mean(2), x[..., 1:-1, 1:-1], atol=1e-13)
+
+
+@pytest.mark.parametrize("conserving", ["mean", "positive", "none"])
+def test_the_limit_holds_in_training_and_lets_gradients_pass(conserving):
+    """Training computes what inference does, with finite gradients, which a limit changes."""
+    x = torch.randn(2, 1, 20, 21).abs()
+    gradients = []
+    for overshoot in (0.1, None):
+        torch.manual_seed(0)
+        model = FSRCNN(FSRCNNConfig(factor=2, conserving=conserving, overshoot=overshoot, **TINY))
+        with torch.no_grad():
+            model.deconvolution.weight *= 200
+        fine = model(x)
+        with torch.no_grad():
+            assert torch.allclose(fine, model(x), atol=1e-6)
+        fine.square().sum().backward()
+        gradients.append(torch.cat([each.grad.flatten() for each in model.parameters()]))
+    assert gradients[0].isfinite().all()
+    assert gradients[0].count_nonzero() > 0.9 * len(gradients[0])
+    assert not torch.allclose(*gradients)

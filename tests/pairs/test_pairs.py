@@ -24,7 +24,7 @@ from geofsrcnn.errors import ConfigError, GeofsrcnnWarning, InputError, ModelErr
 from geofsrcnn.evaluation.rasters import evaluate_raster
 from geofsrcnn.grids.fine import Domain
 from geofsrcnn.networks.checkpoint import Section, save_checkpoint
-from geofsrcnn.networks.fsrcnn import conserve
+from geofsrcnn.networks.limits import conserve
 from geofsrcnn.pairs import read
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
