@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from geofsrcnn.cf.crs import crs_of, in_units_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along, coordinate_values
 from geofsrcnn.cf.times import decode_times
-from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.creation import Format
+from geofsrcnn.formats.error_bands import with_error_bands
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterMetadata
@@ -34,7 +36,7 @@ from geofsrcnn.values.encoding import Missing
 
 
 class GeoTIFFWriter:
-    """A GeoTIFF of one field, a band for each index of its other dimensions.
+    """A GeoTIFF of one field, a band for each index of its other dimensions; behind them perhaps its expected errors.
 
     North is up and east is right in it, whichever way the rows and columns of the dataset go.
 
@@ -60,14 +62,24 @@ class GeoTIFFWriter:
     def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
         self._path, self._dataset, self._form = path, dataset, form
         self._grid, self._flipped = north_up(grid)
-        self._sink: GeoTiffSink | None = None
+        self._names: list[str] = []
+        self._metadata: RasterMetadata
+        self._block: int
         self._missing = Missing()
         self._lead: tuple[int, ...] = ()
 
     def define(self, new: NewField) -> None:
-        """The field."""
-        if self._sink is not None:
-            raise UsageError("a GeoTIFF holds one field: choose it with variables=")
+        """The field; then its expected errors, which are not packed, as floats of the field's type."""
+        self._names.append(new.name)
+        if len(self._names) == 1:
+            self._define_field(new)
+            return
+        values = self._metadata.bands
+        metadata = with_error_bands(self._metadata, range(len(values)))
+        described = zip(metadata.bands[len(values) :], _error_descriptions(self._dataset, new), strict=True)
+        self._metadata = replace(metadata, bands=[*values, *(replace(b, description=words) for b, words in described)])
+
+    def _define_field(self, new: NewField) -> None:
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
         coarse = self._dataset.variables.get(new.name)
         if coarse is not None and coarse.dtype == new.dtype:  # which may say that it comes from NetCDF
@@ -91,7 +103,8 @@ class GeoTIFFWriter:
             )
             for index, description in enumerate(_descriptions(self._dataset, new), 1)
         ]
-        metadata = RasterMetadata(
+        self._block = new.chunks[-1]
+        self._metadata = RasterMetadata(
             bands=bands,
             alpha=(),
             order=[band.index for band in bands],
@@ -102,43 +115,58 @@ class GeoTIFFWriter:
             creation={},
             raw=True,
         )
-        self._sink = GeoTiffSink(self._path, metadata, self._grid, new.chunks[-1], self._form)
+
+    @cached_property
+    def _sink(self) -> GeoTiffSink:
+        """The file, made when all its bands are known."""
+        return GeoTiffSink(self._path, self._metadata, self._grid, self._block, self._form)
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """Some bands of a window."""
-        assert self._sink is not None, name
         sides = zip(index[-2:], self._grid.shape, self._flipped, strict=True)
         rows, columns = (slice(n - part.stop, n - part.start) if flip else part for part, n, flip in sides)
         window = Window(rows.start, rows.stop, columns.start, columns.stop)
-        bands = np.arange(np.prod(self._lead, dtype=int)).reshape(self._lead)[index[:-2]].ravel()
+        missing = self._missing if name == self._names[0] else Missing()
+        count = np.prod(self._lead, dtype=int)
+        bands = np.arange(count).reshape(self._lead)[index[:-2]].ravel() + count * self._names.index(name)
         layers = values.reshape(-1, *values.shape[-2:]).astype(values.dtype.newbyteorder("="), copy=False)
         layers = layers.view(self._dtype)
         layers = np.ascontiguousarray(
             np.flip(layers, tuple(axis for axis, flip in enumerate(self._flipped, 1) if flip))
         )
         for band, layer in zip(bands, layers, strict=True):
-            cells = Cells(layer[None], self._missing.valid(layer)[None])
+            cells = Cells(layer[None], missing.valid(layer)[None])
             self._sink.write(window, cells, slice(int(band), int(band) + 1))
 
     def finish(self, each_part: Callable[[], None]) -> None:
         """Close the file, and compare it with what was written."""
-        assert self._sink is not None
         self._sink.finish(each_part)
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._sink is not None:
+        if "_sink" in vars(self):
             self._sink.abandon()
 
 
 def _descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:
     """Descriptions of bands: the field's title, unless bands have names of their own, and a label of each dimension."""
+    labels, named = _labels_of_bands(dataset, new)
+    title = [] if named else [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
+    return [", ".join((*title, *words)) for words in labels]
+
+
+def _error_descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:
+    """Descriptions of bands of expected errors: labels of dimensions, then NAME_error of the field, or of each band."""
+    labels, named = _labels_of_bands(dataset, new)
+    return [", ".join(words) + "_error" if named else ", ".join((*words, new.name)) for words in labels]
+
+
+def _labels_of_bands(dataset: xr.Dataset, new: NewField) -> tuple[list[tuple[str, ...]], bool]:
+    """A label of each dimension for each band, and whether these are names of their own."""
     lead = list(new.sizes.items())[:-2]
     names = [_names(dataset, dim) for dim, _ in lead]
     labels = [known or _labels(dataset, dim, size) for known, (dim, size) in zip(names, lead, strict=True)]
-    named = any(len(set(known)) > 1 for known in names)
-    title = [] if named else [str(new.attrs.get("long_name") or new.attrs.get("standard_name") or new.name)]
-    return [", ".join((*title, *words)) for words in itertools.product(*labels)]
+    return list(itertools.product(*labels)), any(len(set(known)) > 1 for known in names)
 
 
 def _names(dataset: xr.Dataset, dim: str) -> list[str]:

@@ -33,6 +33,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import VALID
 from geofsrcnn.values.quantity import UNKNOWN, Quantity
+from geofsrcnn.values.rounding import round_mantissa
 from geofsrcnn.values.storage import Storage, type_of_parts
 
 Lead = tuple[slice, ...]
@@ -267,7 +268,8 @@ class FieldSink:
         self._write(field.name, window, field.storage.encode(cells, printable(field.name)), bands)
         if field.error:
             assert cells.errors is not None, field.error
-            self._write(field.error, window, cells.errors.astype(field.storage.error_dtype, copy=False), bands)
+            errors = round_mantissa(cells.errors.astype(field.storage.error_dtype, copy=False))
+            self._write(field.error, window, errors, bands)
 
     def _write(self, name: str, window: Window, stored: Array, bands: slice) -> None:
         field = self._field

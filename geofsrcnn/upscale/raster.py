@@ -15,13 +15,13 @@ from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.engine.rules import extremes_of, rule_of
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.errors import printable
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
-from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, provenance
+from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, no_errors, provenance
 from geofsrcnn.values.encoding import stored_limits
 from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import type_of_parts
@@ -100,8 +100,7 @@ def _bands_with_errors(source: RasterSource, quantities: Sequence[Quantity]) -> 
     """
     found = [number for number, quantity in enumerate(quantities) if quantity.kind is not Kind.CATEGORY]
     if not found:
-        what = f"{printable(source.path.name)} holds categories, which are repeated"
-        raise UsageError(f"{what} and have no expected error: leave out error=True")
+        raise no_errors(printable(source.path.name))
     return found
 
 

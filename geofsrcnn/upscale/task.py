@@ -415,16 +415,9 @@ def check_pixels(pixels: int, limit: int | None) -> None:
         raise LimitError(f"the output has {pixels} cells, more than max_pixels={limit} allows")
 
 
-def refuse_error(options: UpscaleOptions, target: str) -> None:
-    """Refuse expected errors where none can be written yet.
-
-    Raises
-    ------
-    UsageError
-        If they were asked for.
-    """
-    if options.error:
-        raise UsageError(f"error=True does not write {target} yet: leave it out, or take upscale_array")
+def no_errors(shown: str) -> UsageError:
+    """Make the error of an input in which nothing has an expected error, which was asked for."""
+    return UsageError(f"{shown} holds categories, which are repeated and have no expected error: leave out error=True")
 
 
 def provenance(model: Model, *, errors: bool = False) -> dict[str, str]:

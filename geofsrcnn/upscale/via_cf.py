@@ -20,7 +20,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.store import StoreOutput
-from geofsrcnn.upscale.task import Task, check_pixels, provenance, refuse_error
+from geofsrcnn.upscale.task import Task, check_pixels, no_errors, provenance
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,8 +41,6 @@ def open_via_cf(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     """A dataset as a task, with everything checked that can be before the first tile, cheap checks first."""
-    if formats[1] == "GeoTIFF":
-        refuse_error(options, "GeoTIFF")
     unpacked = _floating_type(options.dtype)
     need_xarray()
     from geofsrcnn.cf.refine import refine
@@ -65,6 +63,11 @@ def open_via_cf(
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
+        if options.error and not any(each.error for each in fields):
+            raise no_errors(printable(path.name))
+        dtype = None
+        if formats[1] == "GeoTIFF" and (floating := _type_beside_errors(fields)) is not None:
+            dtype, fields = floating.name, [replace(each, unpacked=floating) for each in fields]
         rows = _rows_of(dataset, plan, formats[1])
         if formats[0] != "GeoTIFF" and model.upsampler is not None:  # of rasters `open_dataset` has said it
             for each in fields:
@@ -87,7 +90,8 @@ def open_via_cf(
             less="fewer variables",
         )
         shapes = region.shape, region.refine(plan.factor).shape
-        yield Task(streams, output, target, model, shapes, options, check_unchanged)
+        told = sum(not rule.repeats for each in streams if each.errors for rule in each.rules)
+        yield Task(streams, output, target, model, shapes, options, check_unchanged, error_bands=told, dtype=dtype)
 
 
 def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice:
@@ -97,6 +101,13 @@ def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice
     from geofsrcnn.formats.field_tiff import even_rows
 
     return even_rows(dataset, plan.grid)
+
+
+def _type_beside_errors(fields: Sequence[Field]) -> np.dtype[Any] | None:
+    """The type that a field is unpacked to beside its errors, as all bands of a GeoTIFF have one; None for its own."""
+    storages = [each.storage for each in fields if each.error]
+    kept = all(each.dtype == each.error_dtype and each.fine.plain for each in storages)
+    return None if kept else storages[0].error_dtype
 
 
 def _floating_type(dtype: str | None) -> np.dtype[Any] | None:
@@ -150,7 +161,7 @@ def _geotiff(
     if len(fields) > 1:
         names = printable(", ".join(each.name for each in fields))
         raise UsageError(f"a GeoTIFF holds one field, there are {names}: use variables=")
-    form = Format(None, options.cog, dict(options.co or {}), provenance(model))
+    form = Format(None, options.cog, dict(options.co or {}), provenance(model, errors=options.error))
     check_creation_options(form, fields[0].dtype)
     return form, grid_of(dataset, plan.grid, rows)
 

@@ -146,12 +146,11 @@ def test_errors_are_those_in_memory_to_the_bit(random_network, data, holes, boun
     values, errors = upscale_chunks_with_errors(source, recipe, model)
     limits = None if np.isinf(bounds).any() else bounds
     expected = upscale_array(field, 3, checkpoint, value_range=limits, tile_size=side, threads=1, error=True)
-    for lazy, eager in zip((values, errors), expected, strict=True):
-        found = lazy.compute(scheduler="synchronous")
-        assert lazy.dtype == found.dtype == eager.dtype
-        assert np.array_equal(found, eager, equal_nan=True)
-    without = upscale_chunks(source, recipe, model).compute(scheduler="synchronous")
-    assert np.array_equal(without, expected[0], equal_nan=True)
+    lazy = values, errors, upscale_chunks(source, recipe, model)  # the last without errors, in the same graph
+    found = dask.compute(*lazy, scheduler="synchronous")
+    for array, result, eager in zip(lazy, found, (*expected, expected[0]), strict=True):
+        assert array.dtype == result.dtype == eager.dtype
+        assert np.array_equal(result, eager, equal_nan=True)
 
 
 def test_values_and_errors_of_a_chunk_are_computed_once(random_network, monkeypatch):

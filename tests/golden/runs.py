@@ -28,16 +28,19 @@ from safetensors import safe_open
 
 from geofsrcnn import (
     FSRCNN,
+    Card,
     FSRCNNConfig,
     GeofsrcnnError,
     GeofsrcnnWarning,
     load_checkpoint,
+    save_checkpoint,
     upscale_array,
     upscale_dataarray,
     upscale_dataset,
     upscale_file,
     upscale_files,
 )
+from geofsrcnn.networks.expected_error import SECTION, ErrorConfig, ErrorHead, section_of
 
 Run = Callable[[Path], Items]
 
@@ -428,6 +431,18 @@ def netcdf_default(folder: Path) -> Items:
 
 
 @run()
+def netcdf_errors(folder: Path) -> Items:
+    """Packed fields with their expected errors, of which some cells have none; and one as a GeoTIFF."""
+    tas = {"dtype": "int16", "scale_factor": 0.002, "add_offset": 275.0, "_FillValue": -32768, "zlib": True}
+    source = netcdf(folder / "in.nc", holed(regular()), encoding={"tas": tas})
+    model, secret = _network_with_errors(folder / "m.safetensors")
+    line = ("-m", model, "--error")
+    items = under("nc", upscaled(source, "out.nc", *line))
+    items |= under("tif", upscaled(source, "out.tif", *line, "--variables", "tas"))
+    return _masked(items, folder, [secret])
+
+
+@run()
 def netcdf_packed(folder: Path) -> Items:
     """Integers with scale and offset."""
     tas = {"dtype": "int16", "scale_factor": 0.002, "add_offset": 275.0, "_FillValue": -32768}
@@ -510,6 +525,14 @@ def dataset_lazy(_: Path) -> Items:
     return under("regular", of_dataset(chunked.fsrcnn.upscale(2, "small", **PLAIN))) | under(
         "globe", of_dataset(around.fsrcnn.upscale(3, "lanczos-bp", **PLAIN))
     )
+
+
+@run()
+def dataset_errors_lazy(folder: Path) -> Items:
+    """Dask chunks, with their expected errors."""
+    model, secret = _network_with_errors(folder / "m.safetensors")
+    chunked = holed(regular(rows=50, columns=64)).chunk(lat=20, lon=23)
+    return _masked(of_dataset(chunked.fsrcnn.upscale(2, model, error=True, **PLAIN)), folder, [secret])
 
 
 @run()
@@ -698,14 +721,28 @@ def train_pairs(folder: Path) -> Items:
 @run()
 def network(_: Path) -> Items:
     """A network of the public classes, with weights by formula."""
-    model = FSRCNN(FSRCNNConfig(factor=2, d=8, s=4, m=1))
+    model = _by_formula(FSRCNN(FSRCNNConfig(factor=2, d=8, s=4, m=1)))
     with torch.no_grad():
-        for number, (_name, weight) in enumerate(sorted(model.named_parameters())):
-            steps = torch.arange(weight.numel(), dtype=torch.float64).reshape(weight.shape)
-            weight.copy_(0.2 * torch.sin(steps * (0.7 + 0.1 * number)))
         fine = model.eval()(torch.from_numpy(terrain(18, 21).astype("float32"))[None, None])
     names = [[name, list(weight.shape)] for name, weight in model.state_dict().items()]
     return {"fine": fine.numpy(), "names": names, "config": model.config.to_dict()}
+
+
+def _by_formula(module: torch.nn.Module) -> Any:
+    """A module whose weights no random numbers and no training have made."""
+    with torch.no_grad():
+        for number, (_name, weight) in enumerate(sorted(module.named_parameters())):
+            steps = torch.arange(weight.numel(), dtype=torch.float64).reshape(weight.shape)
+            weight.copy_(0.2 * torch.sin(steps * (0.7 + 0.1 * number)))
+    return module
+
+
+def _network_with_errors(path: Path) -> tuple[Path, str]:
+    """The file of a network that tells expected errors, and its digest."""
+    model = _by_formula(FSRCNN(FSRCNNConfig(factor=2, d=8, s=4, m=1)))
+    head = _by_formula(ErrorHead(model.config, ErrorConfig()))
+    save_checkpoint(path, model, Card(name="errors"), sections={SECTION: section_of(head, {})})
+    return path, load_checkpoint(path).digest
 
 
 # ------------------------------------------------------------------------------------------------------------- words

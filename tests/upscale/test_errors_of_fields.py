@@ -181,7 +181,13 @@ def test_methods_without_errors_are_refused_everywhere(wrong, random_network, tm
 
 # ------------------------------------------------------------------------------------------------------------ in files
 
-GRIDS = {"packed": packed, "projected": projected, "globe": lambda: globe(repeat=1), "curvilinear": curvilinear}
+GRIDS = {
+    "packed": packed,
+    "projected": projected,
+    "globe": lambda: globe(repeat=1),
+    "curvilinear": curvilinear,
+    "turned": lambda: regular().transpose("lon", "time", "lat", ...),
+}
 
 
 @pytest.mark.parametrize("target", [".nc", ".zarr"])
@@ -201,7 +207,7 @@ def test_a_file_holds_what_the_dataset_does(kind, source, target, model, tmp_pat
         assert found[name].dtype == ("float32" if kind == "packed" else expected[name].dtype)  # as it is stored
         assert found[name].attrs == expected[name].attrs
         assert np.array_equal(np.isnan(found[name]), np.isnan(expected[name]))
-        assert np.allclose(found[name], expected[name], rtol=1e-3, atol=1e-4, equal_nan=True)
+        assert np.allclose(found[name], expected[name], rtol=2e-3, atol=1e-4, equal_nan=True)
         field = name.removesuffix("_error")
         assert found[field].attrs["ancillary_variables"] == name
     upscale_file(path, tmp_path / f"without{target}", 3, model, tile_size=16)
@@ -221,10 +227,22 @@ def test_a_raster_becomes_a_dataset_with_errors(target, model, tmp_path):
     upscale_file(path, tmp_path / f"out{target}", 3, model, error=True)
     found = reopened(tmp_path / f"out{target}", decode_coords="all")
     errors = upscale_array(read(path), 3, model, nodata=-9999, error=True)[1]
-    assert np.allclose(found["band_data_error"], errors, rtol=1e-5, equal_nan=True)
+    assert np.allclose(found["band_data_error"], errors, rtol=2e-3, equal_nan=True)
     assert found["band_data_error"].attrs["units"] == "m"
     assert found["band_data"].attrs["ancillary_variables"] == "band_data_error"
     assert found["band_data_error"].encoding["grid_mapping"] == found["band_data"].encoding["grid_mapping"]
+
+
+@pytest.mark.filterwarnings("ignore:W-REPEATED")
+def test_bands_that_are_repeated_have_none(model, tmp_path):
+    """In a variable of bands of several kinds they are NaN there."""
+    field = np.stack([terrain((20, 24), high=90), np.round(terrain((20, 24), high=5))]).astype("float32")
+    path = write(tmp_path / "in.tif", field)
+    summary = upscale_file(path, tmp_path / "out.nc", 3, model, error=True, kinds={"2": "category"})
+    assert (summary.bands, summary.error_bands) == (2, 1)
+    errors = reopened(tmp_path / "out.nc")["band_data_error"]
+    assert (errors[0] > 0).all()
+    assert np.isnan(errors[1]).all()
 
 
 def test_errors_are_stored_as_their_field_is(model, tmp_path):
@@ -275,17 +293,55 @@ def test_a_taken_name_is_refused_before_anything_is_written(model, tmp_path):
     assert found["tas_error"].shape == found["tas"].shape == (2, 216, 270)
 
 
-def test_a_geotiff_of_a_dataset_says_that_it_has_none(model, tmp_path):
-    """It is refused; nothing is written without what was asked for."""
-    path = stored(projected(), tmp_path / "in.nc")
-    with pytest.raises(UsageError, match="error=True does not write GeoTIFF yet"):
-        upscale_file(path, tmp_path / "out.tif", 3, model, error=True)
-    assert not (tmp_path / "out.tif").exists()
+@pytest.mark.filterwarnings("ignore:W-DATUM")
+@pytest.mark.parametrize("kind", ["packed", "projected", "turned", "limited"])
+def test_a_geotiff_of_a_field_holds_its_errors_behind_it(kind, model, tmp_path):
+    """The errors of a NetCDF, in a band for each of the values; all bands are floats, and not packed."""
+    if kind == "limited":  # errors are no values out of range
+        coarse = regular(times=3)
+        coarse["tas"].attrs["valid_range"] = np.float32([200, 400])
+        coarse["tas"].encoding["_FillValue"] = np.float32(-9999)
+        coarse["tas"][1, 4:7, 20:] = np.nan
+    else:
+        coarse = GRIDS[kind]()
+    path = stored(coarse, tmp_path / "in.nc")
+    upscale_file(path, tmp_path / "out.nc", 3, model, error=True, dtype="float32" if kind == "packed" else None)
+    summary = upscale_file(path, tmp_path / "out.tif", 3, model, error=True)
+    expected = reopened(tmp_path / "out.nc")
+    name = next(str(name) for name in expected if f"{name}_error" in expected)
+    leading = [dim for dim in expected[name].dims if dim == "time"]
+    rows, columns = ("lat", "lon") if leading else ("y", "x")
+    with rasterio.open(tmp_path / "out.tif") as d:
+        found, tags = d.read(masked=True).astype(d.dtypes[0]).filled(np.nan), [d.tags(i) for i in d.indexes]
+        words, units, count = d.descriptions, d.units, d.count // 2
+        assert (set(d.scales), set(d.offsets)) == ({1.0}, {0.0})
+    for number, variable in enumerate((name, f"{name}_error")):
+        values = expected[variable].transpose(*leading, rows, columns).to_numpy().reshape(-1, *found.shape[1:])
+        assert found.dtype == values.dtype
+        own = found[number * count : (number + 1) * count]
+        assert np.allclose(own, values, rtol=2e-3, equal_nan=True)
+    assert all(word.endswith(f"{name}_error") for word in words[count:])
+    assert len(set(words)) == 2 * count
+    assert (summary.bands, summary.error_bands) == (count, count)
+    assert summary.dtype == ("float32" if kind == "packed" else None)
+    assert set(units) == {expected[name].attrs["units"]}
+    assert all(each["long_name"].startswith("expected absolute error of") for each in tags[count:])
+
+
+@pytest.mark.filterwarnings("ignore:W-REPEATED")
+@pytest.mark.parametrize("target", [".nc", ".zarr", ".tif"])
+def test_a_file_of_categories_has_no_errors_and_says_so(target, model, tmp_path):
+    """What was asked for is nowhere ignored."""
+    dataset = projected()
+    dataset["dem"] = dataset["dem"].round().astype("int16").assign_attrs(flag_values=np.int16([1, 2]), units="1")
+    with pytest.raises(UsageError, match="holds categories, which are repeated and have no expected error"):
+        upscale_file(stored(dataset, tmp_path / "in.nc"), tmp_path / f"out{target}", 3, model, error=True)
+    assert not (tmp_path / f"out{target}").exists()
 
 
 @pytest.mark.parametrize("kind", sorted(GRIDS))
 def test_the_cf_checker_finds_nothing_new(kind, model, tmp_path):
-    """Whatever it says of a file with errors, it says of the one without."""
+    """Whatever it says of a file with errors, it says of the one without; of an error, what it says of its field."""
     runner = pytest.importorskip("compliance_checker.runner")
     path = stored(GRIDS[kind](), tmp_path / "in.nc")
     said = []
@@ -301,4 +357,4 @@ def test_the_cf_checker_finds_nothing_new(kind, model, tmp_path):
             )
         found = json.loads(report.read_text())["cf:1.11"]
         said.append({m for key in ("high_priorities", "medium_priorities") for c in found[key] for m in c["msgs"]})
-    assert said[1] - said[0] == set()
+    assert {message.replace("_error", "") for message in said[1]} - said[0] == set()
