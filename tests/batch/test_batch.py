@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 
 from geofsrcnn.batch.journal import NAME
 from geofsrcnn.batch.messages import Done, Mismatch, Part, Settings, Work
@@ -156,10 +157,10 @@ def test_a_dataset_in_parts_is_the_same(source, target, cluster, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:W-DATUM")
-@pytest.mark.parametrize("target", [".nc", ".zarr"])
-def test_expected_errors_in_parts_are_the_same(target, cluster, tmp_path, random_network):
+@pytest.mark.parametrize("target", [".nc", ".zarr", ".tif"])
+def test_expected_errors_in_parts_are_the_same(target, cluster, tmp_path, random_network, with_errors):
     """Parts carry errors with the values; a network that gives none is refused before anything is begun."""
-    path, model = dataset(tmp_path / "in.nc", (10, 60, 70)), random_network(3, errors=True)
+    path, model = dataset(tmp_path / "in.nc", (10, 60, 70)), with_errors
     options = {"error": True, "tile_size": 16, "device": "cpu"}
     single = tmp_path / f"single{target}"
     upscale_file(path, single, 3, model, threads=1, **options)
@@ -174,12 +175,23 @@ def test_expected_errors_in_parts_are_the_same(target, cluster, tmp_path, random
     assert not (tmp_path / "none").exists()
 
 
-def test_resuming_without_the_errors_of_before_is_refused(cluster, tmp_path, random_network):
+def test_resuming_without_the_errors_of_before_is_refused(cluster, tmp_path, with_errors):
     """As with any other option: half an archive with errors and half without is nobody's wish."""
-    path, model, out = dataset(tmp_path / "in.nc"), random_network(3, errors=True), tmp_path / "out"
-    upscale_files([path], out, 3, model, address=cluster, error=True)
+    path, out = dataset(tmp_path / "in.nc"), tmp_path / "out"
+    upscale_files([path], out, 3, with_errors, address=cluster, error=True)
     with pytest.raises(UsageError, match=r"another error \(True, not none\)"):
-        upscale_files([path], out, 3, model, address=cluster, resume=True)
+        upscale_files([path], out, 3, with_errors, address=cluster, resume=True)
+
+
+def test_the_command_asks_for_expected_errors(tmp_path, with_errors):
+    """``geofsrcnn batch --error`` writes them, and refuses what gives none before it begins."""
+    common = ("batch", dataset(tmp_path / "in.nc"), "-o", tmp_path / "out", "--workers", 1, "--error")
+    refused = processes.run(*common, "-m", "cubic", prelude=FORKED).refused(4)
+    assert refused == "model cubic gives no expected error: take a shipped network (default)"
+    done = processes.run(*common, "-m", with_errors.path, prelude=FORKED)
+    assert done.code == 0, done.err
+    with xr.open_dataset(tmp_path / "out" / "in_x3.nc", engine="netcdf4") as found:
+        assert list(found.data_vars) == ["tas", "tas_error"]
 
 
 def test_expected_errors_of_a_raster_in_parts(cluster, tmp_path, with_errors):

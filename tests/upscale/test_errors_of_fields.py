@@ -16,17 +16,28 @@ import xarray as xr
 from geofsrcnn import upscale_array, upscale_dataarray, upscale_dataset, upscale_datatree, upscale_file
 from geofsrcnn.errors import InputError, ModelError, OutputError, UsageError
 from geofsrcnn.formats.netcdf import NetCDFWriter
+from geofsrcnn.networks.catalog import PAIRING
+from geofsrcnn.networks.checkpoint import Card, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.encoding import SCALING
 from tests.support.grids import curvilinear, globe, projected, regular
+from tests.support.networks import TINY, random_model
 from tests.support.rasters import read, terrain, write
 from tests.support.stores import packed, reopened, stored
 
 
-@pytest.fixture(scope="module")
-def model(random_network):
+@pytest.fixture
+def model(with_errors):
     """A network with a head of expected errors."""
-    return random_network(3, errors=True)
+    return with_errors
+
+
+@pytest.fixture(scope="module")
+def of_pairs(tmp_path_factory):
+    """What says of itself that it was trained on pairs."""
+    path = tmp_path_factory.mktemp("pairs") / "m.safetensors"
+    save_checkpoint(path, random_model(factor=3, **TINY), Card("rain"), sections={PAIRING: Section({"some": 1})})
+    return load_checkpoint(path)
 
 
 # ----------------------------------------------------------------------------------------------------------- in memory
@@ -159,24 +170,28 @@ def test_lazy_stays_lazy(model):
         assert lazy[name].attrs == dataset[name].attrs
 
 
-@pytest.mark.parametrize("wrong", ["cubic", "nearest"])
-def test_methods_without_errors_are_refused_everywhere(wrong, random_network, tmp_path):
+@pytest.mark.parametrize("kind", ["cubic", "nearest", "bare", "pairs"])
+def test_models_without_errors_are_refused_everywhere(kind, random_network, of_pairs, tmp_path):
     """In the same words, before anything is written."""
     dataset = regular()
     path = stored(dataset, tmp_path / "in.nc")
-    bare = random_network(3)
-    for name, method in ((wrong, wrong), ("random", bare)):
-        words = f"model {name} gives no expected error: (take a shipped network|add it with train_error)"
-        for run in (
-            lambda m: upscale_array(dataset["tas"].to_numpy(), 3, m, error=True),
-            lambda m: upscale_dataset(dataset, 3, m, error=True),
-            lambda m: upscale_dataarray(dataset["tas"], 3, m, error=True),
-            lambda m: upscale_datatree(xr.DataTree(dataset), 3, m, error=True),
-            lambda m: upscale_file(path, tmp_path / "out.nc", 3, m, error=True),
-        ):
-            with pytest.raises(ModelError, match=words):
-                run(method)
-    assert not (tmp_path / "out.nc").exists()
+    model, name, instead = {
+        "bare": (random_network(3), "random", "add it with train_error"),
+        "pairs": (of_pairs, "rain", "leave out error=True"),
+    }.get(kind, (kind, kind, r"take a shipped network \(default\)"))
+    runs = [
+        lambda: upscale_dataset(dataset, 3, model, error=True),
+        lambda: upscale_datatree(xr.DataTree(dataset), 3, model, error=True),
+        lambda: upscale_file(path, tmp_path / "out.nc", 3, model, error=True),
+        lambda: upscale_file(path, tmp_path / "out.zarr", 3, model, error=True),
+    ]
+    if kind != "pairs":  # which are for datasets only, with errors or without
+        runs.append(lambda: upscale_array(dataset["tas"].to_numpy(), 3, model, error=True))
+        runs.append(lambda: upscale_dataarray(dataset["tas"], 3, model, error=True))
+    for run in runs:
+        with pytest.raises(ModelError, match=f"model {name} gives no expected error: {instead}"):
+            run()
+    assert [each.name for each in tmp_path.iterdir()] == ["in.nc"]
 
 
 # ------------------------------------------------------------------------------------------------------------ in files
