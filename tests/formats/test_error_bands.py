@@ -64,6 +64,20 @@ def test_errors_stand_behind_all_bands_as_floats(paths, with_errors, dtype, noda
     assert summary.dtype == (None if wide == dtype else wide.name)
 
 
+def test_no_error_is_missing_because_it_equals_nodata(paths, with_errors):
+    """An error that would be stored as the nodata value is stored beside it, as far as GDAL tells them apart."""
+    data = terrain((12, 13), low=500, high=900).astype("float32")
+    write(paths[0], data)
+    upscale_file(*paths[:2], 3, with_errors, error=True)
+    errors = read(paths[1], 2)
+    write(paths[0], data, nodata=float(errors[5, 5]))
+    upscale_file(*paths[:2], 3, with_errors, error=True, overwrite=True)
+    with opened(paths[1]) as d:
+        assert d.nodata == errors[5, 5]
+        assert (d.read_masks() == 255).all()
+        assert np.allclose(d.read(2), errors, rtol=1e-5)
+
+
 @pytest.mark.parametrize("nodata", [None, 0, 7])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
 def test_errors_in_a_file_of_their_own_leave_values_as_they_are(paths, with_errors, dtype, nodata):
