@@ -16,7 +16,7 @@ _INTEGERS = {4: np.uint32, 8: np.uint64}
 
 
 def round_mantissa(values: Array, bits: int = ERROR_BITS) -> Array:
-    """Round floats to so many bits of their mantissa, ties to even; NaN and infinities stay.
+    """Round floats to so many bits of their mantissa, ties away from 0; NaN and infinities stay.
 
     Parameters
     ----------
@@ -31,8 +31,9 @@ def round_mantissa(values: Array, bits: int = ERROR_BITS) -> Array:
     array([1.        , 0.12341309,        nan], dtype=float32)
     """
     whole = np.ascontiguousarray(values).view(_INTEGERS[values.dtype.itemsize])
-    dropped = whole.dtype.type(np.finfo(values.dtype).nmant - bits)
-    one = whole.dtype.type(1)
-    half = (one << (dropped - one)) - one + ((whole >> dropped) & one)
-    rounded = (((whole + half) >> dropped) << dropped).view(values.dtype)
-    return np.where(np.isfinite(values), rounded, values)
+    last = whole.dtype.type(1 << (np.finfo(values.dtype).nmant - bits))  # the last bit that stays
+    rounded = whole + last // 2
+    rounded &= ~(last - whole.dtype.type(1))
+    floats = rounded.view(values.dtype)
+    np.copyto(floats, values, where=~np.isfinite(values))
+    return floats
