@@ -34,6 +34,6 @@ def round_mantissa(values: Array, bits: int = ERROR_BITS) -> Array:
     last = whole.dtype.type(1 << (np.finfo(values.dtype).nmant - bits))  # the last bit that stays
     rounded = whole + last // 2
     rounded &= ~(last - whole.dtype.type(1))
-    floats = rounded.view(values.dtype)
+    floats: Array = rounded.view(values.dtype)
     np.copyto(floats, values, where=~np.isfinite(values))
     return floats

@@ -20,7 +20,7 @@ def test_within_half_of_the_last_bit(dtype, bits, data):
     assert rounded.dtype == dtype
     assert np.array_equal(rounded[0], values[0], equal_nan=True)
     normal = np.isfinite(values) & (np.abs(values) > 1e-30)
-    assert (np.abs(rounded - values)[normal] <= 2.0 ** -(bits + 1) * np.abs(values)[normal]).all()
+    assert (np.abs(rounded[normal] - values[normal]) <= 2.0 ** -(bits + 1) * np.abs(values[normal])).all()
     assert np.array_equal(round_mantissa(rounded, bits), rounded, equal_nan=True)
     mantissas = np.frexp(rounded[normal])[0] * 2.0 ** (bits + 1)
     assert np.array_equal(mantissas, np.rint(mantissas))
