@@ -26,7 +26,7 @@ from geofsrcnn.errors import ConfigError, InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import MIN_CELLS, rmse, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import read_margin
-from geofsrcnn.networks.catalog import check_device
+from geofsrcnn.networks.catalog import PAIRING, check_device
 from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
@@ -293,9 +293,10 @@ def _is_texts(row: object) -> bool:
 
 
 def _start_from(model: FSRCNN, start: str | os.PathLike[str] | Checkpoint) -> None:
-    """The weights of a checkpoint; from another factor, all but the last layer and the skip."""
+    """The weights of a checkpoint, whatever its overshoot; from another factor, all but the last layer and the skip."""
     given = start if isinstance(start, Checkpoint) else load_checkpoint(start)
-    if dataclasses.replace(given.config, factor=model.config.factor) != model.config:
+    config = model.config
+    if dataclasses.replace(given.config, factor=config.factor, overshoot=config.overshoot) != config:
         raise UsageError("the checkpoint to start from has another configuration")
     weights = given.model.state_dict()
     if given.config.factor != model.config.factor:
@@ -305,7 +306,7 @@ def _start_from(model: FSRCNN, start: str | os.PathLike[str] | Checkpoint) -> No
 
 def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig) -> Teacher:
     given = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, config.factor)
-    if given.config.factor != config.factor or given.config.channels != 1 or given.sections:
+    if given.config.factor != config.factor or given.config.channels != 1 or PAIRING in given.sections:
         raise UsageError("the teacher must have the same factor and one band")
     return Teacher(given.model, given.config.halo, given.digest)
 

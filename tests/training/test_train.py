@@ -21,8 +21,9 @@ import torch
 from geofsrcnn import upscale_array, upscale_file
 from geofsrcnn.errors import ConfigError, InputError, ModelError, OutputError, TrainError, UsageError
 from geofsrcnn.evaluation.scores import rmse, scored_mask
-from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.networks.checkpoint import Card, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.expected_error import section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training import branches, loop
 from geofsrcnn.training.loop import Run
@@ -32,6 +33,7 @@ from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
 from tests.support import processes
 from tests.support.faults import STEPS, Gate, until
+from tests.support.networks import random_head
 from tests.support.rasters import digest, read, state, terrain, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # what is this small waits for more where cores are busy
@@ -562,3 +564,22 @@ def test_schedules_that_make_no_sense(options, words):
     """Named in one line."""
     with pytest.raises(ConfigError, match=words):
         TrainOptions(**options)
+
+
+@pytest.mark.parametrize("overshoot", [None, 0.25])
+def test_a_training_starts_from_a_network_of_another_overshoot(fine, tmp_path, random_network, overshoot):
+    """It has no weights: a network without a limit, or with another one, starts from one that keeps to half a range."""
+    start = random_network(2, overshoot=0.5, d=TINY.d, s=TINY.s, m=TINY.m)
+    out = tmp_path / "m.safetensors"
+    config = dataclasses.replace(TINY, overshoot=overshoot)
+    train_model([fine], 2, out, config=config, options=TrainOptions(**QUICK), start=start)
+    assert load_checkpoint(out).config == config
+
+
+def test_a_network_that_gives_errors_may_be_a_teacher(fine, tmp_path):
+    """What it expects of its own errors is not taught."""
+    teacher, out = tmp_path / "teacher.safetensors", tmp_path / "m.safetensors"
+    head = section_of(random_head(TINY), {})
+    save_checkpoint(teacher, FSRCNN(TINY), Card(name="teacher"), sections={"expected_error": head})
+    train_model([fine], 2, out, config=TINY, options=TrainOptions(**QUICK), teacher=teacher)
+    assert load_checkpoint(out).sections == {}
