@@ -24,14 +24,14 @@ from geofsrcnn.evaluation.calibration import calibration
 from geofsrcnn.evaluation.scores import scored_mask
 from geofsrcnn.values.blocks import block_mean
 
-FACTOR, LARGEST = 3, 330
+FACTOR, LARGEST = 3, 240
 
 
 def main(out: Path, rasters: list[Path]) -> None:
     """Draw a row a raster, and print how well the errors fit."""
     fields = [("Jacksboro fault DEM", "m", read_dem()[0]), *map(read, rasters)]
     figure, axes = plt.subplots(
-        len(fields), 3, figsize=(11, 3.5 * len(fields)), layout="constrained", squeeze=False, dpi=110
+        len(fields), 3, figsize=(11, 3.5 * len(fields)), layout="constrained", squeeze=False, dpi=80
     )
     for row, (name, unit, truth) in zip(axes, fields, strict=True):
         coarse = block_mean(truth, FACTOR)
@@ -41,7 +41,7 @@ def main(out: Path, rasters: list[Path]) -> None:
         assert fit is not None
         print(f"{name}: expected / true {fit.ratio:.2f}, rank correlation {fit.rank:.2f}, {fit.cells:,} cells")
         draw(row, name, unit, fine, expected, error)
-    figure.savefig(out)
+    figure.savefig(out, pil_kwargs={"optimize": True})
 
 
 def read(path: Path) -> tuple[str, str, np.ndarray]:

@@ -20,6 +20,7 @@ PAGES: dict[str, set[str]] = {
     "docs/archives.md": {"batch", "upscale"},
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
+    "docs/expected-error.md": {"upscale", "evaluate", "info"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
     "docs/limits.md": {"upscale", "evaluate"},
