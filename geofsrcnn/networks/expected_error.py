@@ -148,8 +148,9 @@ class ErrorHead(nn.Module):
 def spread(coarse: Tensor, shares: Tensor, factor: int) -> Tensor:
     """Give each of the ``factor * factor`` fine cells of a coarse one ``(n, 1, y, x)`` its share of the value."""
     n, _, rows, columns = coarse.shape
-    pattern = shares.reshape(1, 1, 1, factor, 1, factor)
-    return (coarse[:, :, :, None, :, None] * pattern).reshape(n, 1, rows * factor, columns * factor)
+    wide = coarse[..., None].expand(-1, -1, -1, -1, factor).reshape(n, 1, rows, 1, columns * factor)
+    pattern = shares.reshape(factor, factor).repeat(1, columns)  # a row of the fine grid each: long runs in memory
+    return (wide * pattern).reshape(n, 1, rows * factor, columns * factor)
 
 
 def _mean_around(x: Tensor, radius: int, rows: int) -> Tensor:
