@@ -104,7 +104,7 @@ def test_the_command_prints_all_methods_best_first(tmp_path):
     assert re.split(r"  +", lines[2])[1:4] == ["to best baseline", "95 % interval", "RMSE"]
     errors = [float(row[-5]) for row in rows]
     assert errors == sorted(errors)
-    assert re.match(r"The network small-x2 is better than \S+, the best baseline: RMSE [\d.]+ % below \(", lines[-3])
+    assert re.match(r"The network small-x2 is better than \S+, the best baseline: RMSE [\d.]+ % below \(", lines[-4])
     assert lines[-1] == METHODS_NOTE
     plain = processes.run("evaluate", path, "-f", 2, "-m", "lanczos-bp").out
     assert "No network was compared; lanczos-bp has the smallest RMSE." in plain

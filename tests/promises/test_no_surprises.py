@@ -92,6 +92,16 @@ def test_classical_methods_without_ringing(method, share):
 
 
 @pytest.mark.parametrize(("name", "factor"), MODELS)
+def test_shipped_models_keep_to_half_the_range_by_themselves(name, factor):
+    """Nothing has to be asked for."""
+    assert load_checkpoint(name, factor).config.overshoot == 0.5
+    coarse = np.random.default_rng(4).choice([0.0, 0.1, 5.0], size=(30, 33), p=[0.8, 0.15, 0.05])
+    fine = upscale_array(coarse, factor, name)
+    assert excess(coarse, fine, factor, 0.5).max() <= rounding(coarse, fine)
+    assert factor == 2 or excess(coarse, upscale_array(coarse, factor, name, overshoot="none"), factor, 0.5).max() > 0
+
+
+@pytest.mark.parametrize(("name", "factor"), MODELS)
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_shipped_models_keep_to_the_range(name, factor, share):
     """Each keeps to a half where it is asked for, and to less, and means are kept."""
