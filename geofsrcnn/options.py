@@ -54,9 +54,10 @@ class FieldOptions(TypedDict, total=False):
 
 
 class DatasetOptions(FieldOptions, total=False):
-    """Those of runs over all fields of a dataset in memory, which a field's expected errors are added to."""
+    """Those of runs over all fields of a dataset in memory, which expected errors or quantiles are added to."""
 
     error: bool
+    quantiles: Sequence[float]
 
 
 class RasterOptions(TypedDict, total=False):
@@ -94,6 +95,7 @@ class FileOptions(RasterOptions, total=False):
     y: str | None
     group: str | None
     also: Sequence[str | os.PathLike[str]]
+    quantiles: Sequence[float]
 
 
 class RunOptions(FileOptions, total=False):
@@ -177,6 +179,9 @@ class UpscaleOptions:
         Group of a NetCDF or Zarr that has several.
     also : sequence of path
         More files with predictors, for a model that was trained on pairs.
+    quantiles : sequence of float
+        Shares between 0 and 1 of which quantiles are given too, ``NAME_q10`` for 0.1, by a model of pairs that was
+        trained with ``distribution``.
 
     Raises
     ------
@@ -214,6 +219,7 @@ class UpscaleOptions:
     y: str | None = _option(None, "dataset input")
     group: str | None = _option(None, "dataset input")
     also: Sequence[str | os.PathLike[str]] = _option((), "pairs")
+    quantiles: Sequence[float] = _option((), "pairs")
 
     def __post_init__(self) -> None:
         plain = {
@@ -222,6 +228,7 @@ class UpscaleOptions:
             "bidx": _indexes(self.bidx),
             "variables": _texts(self.variables, "variables"),
             "also": _texts(self.also, "also") or (),
+            "quantiles": _shares(self.quantiles),
             "co": dict(self.co or {}),
             "kinds": _named_kinds(self.kinds),
             "error_file": _path(self.error_file, "error_file"),
@@ -348,6 +355,7 @@ class UpscaleOptions:
 _INSTEAD = {
     "error_file": "error_file= is for rasters and GeoTIFF: elsewhere error=True adds variables NAME_error",
     "also": "also= is for models that were trained on pairs",
+    "quantiles": "quantiles= is for models that were trained on pairs",
     "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",
     "cog": "cog= needs a GeoTIFF output",
     "co": "co= needs a GeoTIFF output",
@@ -401,6 +409,17 @@ def _indexes(values: Any) -> tuple[int, ...]:
     if not all(_is_positive(value) for value in found):
         raise UsageError(f"bidx must be band numbers from 1, got {values!r}")
     return tuple(int(value) for value in found)
+
+
+def _shares(values: Any) -> tuple[float, ...]:
+    """Shares between 0 and 1 as a tuple, each once; one alone is taken as such."""
+    try:
+        found = tuple(float(value) for value in ((values,) if isinstance(values, Real) else values or ()))
+    except (TypeError, ValueError):
+        found = (math.nan,)
+    if not all(0 < share < 1 for share in found) or len(set(found)) < len(found):
+        raise UsageError(f"quantiles= must be different shares between 0 and 1, such as 0.1 and 0.9, got {values!r}")
+    return found
 
 
 def _texts(values: Any, name: str) -> tuple[str, ...] | None:

@@ -27,6 +27,7 @@ def test_values_are_made_plain():
         bounds=np.arange(4.0)[[0, 1, 2, 3]],
         variables="tas",
         also=["b.nc"],
+        quantiles=[0.1, 0.9],
         co={},
         value_range=[0, 1],
     )
@@ -35,6 +36,7 @@ def test_values_are_made_plain():
         "bounds": (0.0, 1.0, 2.0, 3.0),
         "variables": ("tas",),
         "also": ("b.nc",),
+        "quantiles": (0.1, 0.9),
         "value_range": (0.0, 1.0),
     }
     assert UpscaleOptions(bidx=[], co=None, variables=()).given() == {}
@@ -105,6 +107,7 @@ VALUES = {
     "y": "b",
     "group": "g",
     "also": ("b",),
+    "quantiles": (0.5,),
 }
 
 

@@ -10,6 +10,7 @@ import click
 
 from geofsrcnn.cli.flags import with_flags
 from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.param_types import Names
 from geofsrcnn.cli.params import (
     BIDX,
     BOUNDS,
@@ -24,7 +25,6 @@ from geofsrcnn.cli.params import (
     RANGE,
     SAFETY_OPTIONS,
     VARIABLES,
-    Names,
 )
 from geofsrcnn.cli.progress import PROGRESS, Display, State, refuse_quiet, show_progress
 from geofsrcnn.cli.show import duration_text, files_text, size_text

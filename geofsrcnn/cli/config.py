@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from geofsrcnn.cli.params import Factor, Names, Option
+from geofsrcnn.cli.param_types import Factor, Names, Option
 from geofsrcnn.errors import ConfigError, printable
 
 _WORDS: dict[type | tuple[type, ...], str] = {

@@ -12,7 +12,16 @@ import click
 
 from geofsrcnn.cli.flags import with_flags
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DRIVER, GROUP, INSIDE, JSON, STRICT, Factor, refuse_given
+from geofsrcnn.cli.param_types import Factor
+from geofsrcnn.cli.params import (
+    DEBUG,
+    DRIVER,
+    GROUP,
+    INSIDE,
+    JSON,
+    STRICT,
+    refuse_given,
+)
 from geofsrcnn.cli.show import bands_text, size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.cli.tables import show_columns, show_text

@@ -10,7 +10,8 @@ from click.core import ParameterSource
 
 from geofsrcnn.cli.config import read_options
 from geofsrcnn.cli.help import Decorator
-from geofsrcnn.cli.params import Factor, Names, given_names
+from geofsrcnn.cli.param_types import Factor, Names
+from geofsrcnn.cli.params import given_names
 from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.training.schedule import CHOICES
@@ -53,6 +54,7 @@ _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
     "hold_out": (click.FLOAT, "Share of the sites to validate on without --validation."),
     "dropout": (click.FLOAT, "Share of channels left out at random."),
     "members": (click.IntRange(1), "Networks whose mean is the result."),
+    "distribution": (click.BOOL, "Learn how wrong the result may be: a distribution in each cell."),
 }
 """Type and help of each field of a schedule."""
 

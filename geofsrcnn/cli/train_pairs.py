@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, QUIET, STRICT, Day, Names, Option, parse_range, parse_weight
+from geofsrcnn.cli.param_types import Day, Names, Option
+from geofsrcnn.cli.params import (
+    DEBUG,
+    DEVICE,
+    JSON,
+    QUIET,
+    STRICT,
+    parse_range,
+    parse_weight,
+)
 from geofsrcnn.cli.signals import guarded
 from geofsrcnn.cli.train_options import (
     ALSO_FINE,
@@ -113,7 +122,7 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
         help="Keep block means: auto where they are the coarse values; area: cells count by their area; positive: "
         "values stay at or above zero too.",
     ),
-    *schedule_options(_DEFAULTS, "members", "dropout"),
+    *schedule_options(_DEFAULTS, "members", "distribution", "dropout"),
 )
 @section("Optimiser", *schedule_options(_DEFAULTS, "minutes", *OPTIMISER))
 @section("Validation", *schedule_options(_DEFAULTS, *VALIDATION), SEEDS)
@@ -148,9 +157,14 @@ def train_pairs(*, fine: tuple[str, ...], also_fine: tuple[str, ...], **options:
 
 def _progress_text(record: dict[str, Any]) -> str:
     """A line about how a training stands."""
-    member = f"member {record['member']}  " if "member" in record else ""
+    stage = next((words.format(record[key]) for key, words in _STAGES.items() if key in record), "")
     loss = f"{record['loss']:.4f}" if record["step"] else "     -"
-    return f"{member}step {record['step']:6d}  loss {loss}  {record['score']:.4f} of the best baseline"
+    of = "of the mean absolute error" if "distribution" in record else "of the best baseline"
+    return f"{stage}step {record['step']:6d}  loss {loss}  {record['score']:.4f} {of}"
+
+
+_STAGES = {"member": "member {}  ", "held_out": "held out {}  ", "distribution": "distribution  "}
+"""Words for the networks of a training, by the key that their records have."""
 
 
 def _show_pairs(result: PairResult) -> None:
@@ -168,6 +182,9 @@ def _show_pairs(result: PairResult) -> None:
         click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
         best = min((value, method) for method, value in scores.items() if method != "network")
         click.echo(f"  {compare_in_words('the network', scores['network'] / best[0], best[1])}")
+        if name in result.distributions:
+            ratio = result.distributions[name]
+            click.echo(f"  its distribution: CRPS {ratio:.3g} of the mean absolute error")
         if len(alone := result.members[name]) > 1:
             mean, std = mean_and_std(alone)
             each = ", ".join(f"{value:.4g}" for value in alone)

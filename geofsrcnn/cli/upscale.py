@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from geofsrcnn.cli.help import Command, section
+from geofsrcnn.cli.param_types import Names
 from geofsrcnn.cli.params import (
     BIDX,
     BOUNDS,
@@ -22,7 +23,6 @@ from geofsrcnn.cli.params import (
     RANGE,
     SAFETY_OPTIONS,
     VARIABLES,
-    Names,
 )
 from geofsrcnn.cli.progress import PROGRESS, count_units, refuse_quiet, show_progress
 from geofsrcnn.cli.show import show_estimate, show_summary

@@ -18,6 +18,7 @@ from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.evaluation.bootstrap import rmse_intervals
 from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
+from geofsrcnn.evaluation.distributions import Distribution, DistributionScores
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, shift, ssim
 from geofsrcnn.values.blocks import block_mean
 
@@ -156,6 +157,7 @@ class Comparer:
         self._unit_weights: list[Array] = []
         self._methods: defaultdict[str, _Method] = defaultdict(_Method)
         self._members = _Members()
+        self._distributions: dict[str, DistributionScores] = {}
         self._wavelengths = np.zeros(0)
         self._maps: Maps | None = None
 
@@ -170,6 +172,7 @@ class Comparer:
         conserved: bool = False,
         areas: Array | None = None,
         members: Array | None = None,
+        distributions: Mapping[str, Distribution] | None = None,
     ) -> None:
         """Take in some times.
 
@@ -191,6 +194,8 @@ class Comparer:
             Of the cells of each row, by which they count in block means.
         members : ndarray (member, time, y, x), optional
             Of the first model.
+        distributions : mapping of str to Distribution, optional
+            Of models that give them, by name.
         """
         named = estimates.items() if isinstance(estimates, Mapping) else estimates
         if where is None:
@@ -207,6 +212,9 @@ class Comparer:
                 drawn[name] = values[shown][self._middle[0]].copy()
         if members is not None:
             self._members.add(members, times)
+        for name, distribution in (distributions or {}).items():
+            sums = self._distributions.setdefault(name, DistributionScores(self._subject.wet))
+            sums.add(distribution, times.truth, times.scored, times.weights)
         if shown is not None:
             self._keep_maps(times, shown, drawn, members)
         self._seen += len(truth)
@@ -319,6 +327,8 @@ class Comparer:
         scores = {name: self._score(method) for name, method in self._methods.items()}
         if self._members:
             scores[self._models[0]] |= self._members.scores
+        for name, distribution in self._distributions.items():
+            scores[name] |= distribution.scores
         return scores
 
     def _spectra(self) -> dict[str, Array]:

@@ -26,7 +26,7 @@ class Measure(NamedTuple):
         The variable's if None.
     decimals : int, optional
         As many as suit the variable's RMSE if None.
-    best : {"least", "most", "0", "1"}
+    best : {"least", "most", "0", "0.5", "0.9", "1"}
         The best value.
     meaning : str
         For the reader of a report.
@@ -54,10 +54,18 @@ _SKILL = (
     Measure("correlation", "correlation", "", 4, "most", "Pearson's, over all values", 6),
     Measure("psnr", "PSNR", "dB", 2, "most", "peak signal to noise ratio in dB, of the truth's range"),
     Measure("ssim", "SSIM", "", 4, "most", "structural similarity (Wang et al. 2004), mean over times or windows", 5),
-    Measure("crps", "CRPS", None, None, "least", "continuous ranked probability score of the members"),
+    Measure("crps", "CRPS", None, None, "least", "continuous ranked probability score of members, or distributions"),
     Measure(
-        "spread_skill", "spread / error", "", 2, "1", "spread of the members over the error of their mean; 1 is right"
+        "spread_skill",
+        "spread / error",
+        "",
+        2,
+        "1",
+        "spread of the members, or distributions, over the error of their mean; 1 is right",
     ),
+    Measure("within_50", "in 50 %", "", 3, "0.5", "share of the truth within the middle 50 % of distributions"),
+    Measure("within_90", "in 90 %", "", 3, "0.9", "share of the truth within the middle 90 % of distributions"),
+    Measure("wet_chance", "wet chance", "", 4, "0", "mean chance of 1 mm a day or more, less the truth's share (rain)"),
 )
 
 _STRUCTURE = (
@@ -88,6 +96,8 @@ BADNESS: dict[str, Callable[[float], float]] = {
     "least": lambda value: value,
     "most": lambda value: -value,
     "0": abs,
+    "0.5": lambda value: abs(value - 0.5),
+    "0.9": lambda value: abs(value - 0.9),
     "1": lambda value: abs(math.log(value)) if value > 0 else math.inf,
 }
 

@@ -13,7 +13,7 @@ from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.pairs.dimensions import split_levels
-from geofsrcnn.pairs.downscaling import Downscaling, Ensemble, PredictorField
+from geofsrcnn.pairs.downscaling import Downscaling, Ensemble, Networks, PredictorField
 from geofsrcnn.pairs.fields import Fields, find_fields, join_fields
 from geofsrcnn.pairs.frames import check_known
 from geofsrcnn.pairs.interpolate import share_outside
@@ -27,7 +27,10 @@ from geofsrcnn.pairs.unseen import UnseenValues
 
 
 def downscale_dataset(
-    coarse: xr.Dataset | Sequence[xr.Dataset], model: ModelLike, threads: int | None = None
+    coarse: xr.Dataset | Sequence[xr.Dataset],
+    model: ModelLike,
+    threads: int | None = None,
+    quantiles: Sequence[float] = (),
 ) -> xr.Dataset:
     """Targets of a network that was trained on pairs, on its fine grid.
 
@@ -39,12 +42,17 @@ def downscale_dataset(
         Of pairs.
     threads : int, optional
         Threads that compute.
+    quantiles : sequence of float
+        Shares between 0 and 1, such as 0.1 and 0.9: ``NAME_q10`` and ``NAME_q90`` are given too, by a model that gives
+        distributions.
 
     Returns
     -------
     Dataset
         ``(time, y, x)``, float32; NaN where the network has never seen a value. With several members their mean, and
-        ``NAME_spread``, their standard deviation. Lazy, some times a chunk, where a predictor was.
+        ``NAME_spread``, their standard deviation; of a model that gives distributions ``NAME_std``, the standard
+        deviation of the truth about it, and for amounts with many zeros ``NAME_wet``, the chance of a wet cell. Lazy,
+        some times a chunk, where a predictor was.
 
     Raises
     ------
@@ -52,7 +60,7 @@ def downscale_dataset(
         If a predictor is not there or in other units, there is no common time, or the model is no such one.
     """
     given = [coarse] if isinstance(coarse, xr.Dataset) else coarse
-    task = prepare([decode_times(each, "the coarse fields") for each in given], load_model(model), threads)
+    task = prepare([decode_times(each, "the coarse fields") for each in given], load_model(model), threads, quantiles)
     is_lazy = any(predictor.is_lazy for predictor in task.predictors)
     fine = compute_lazily(task) if is_lazy else _compute(task)
     dims = (*task.lead, *task.pairing.domain.names)
@@ -70,9 +78,12 @@ def _compute(task: Downscaling) -> Array:
     return fine
 
 
-def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = None) -> Downscaling:
+def prepare(
+    sources: Sequence[xr.Dataset], model: Model, threads: int | None = None, quantiles: Sequence[float] = ()
+) -> Downscaling:
     """Find in decoded datasets what a model of pairs needs; errors as for `downscale_dataset`."""
     pairing = pairing_of(model)
+    Networks.of(model, pairing, quantiles)  # before anything is read, what cannot be is refused
     wanted = [predictor.name for predictor in pairing.predictors]
     split = [split_levels(each, wanted)[0] for each in sources]
     found = [_find_predictor(split, predictor, pairing) for predictor in pairing.predictors]
@@ -89,7 +100,8 @@ def prepare(sources: Sequence[xr.Dataset], model: Model, threads: int | None = N
     times = timed.fields.dataset[timed.fields.time].isel({timed.fields.time: timed.index})
     step = common_step(all_fields)
     days = np.array([day_of_year(timed.fields.dates[i], step) for i in timed.index])
-    return Downscaling(model, pairing, predictors, times, days, _ensemble_of(all_fields), threads)
+    ensemble = _ensemble_of(all_fields)
+    return Downscaling(model, pairing, predictors, times, days, ensemble, threads, tuple(quantiles))
 
 
 def _ensemble_of(all_fields: Sequence[Fields]) -> Ensemble | None:

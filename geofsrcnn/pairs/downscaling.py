@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from geofsrcnn.engine.base import Sink
 from geofsrcnn.engine.run import torch_threads
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
+from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK, Fields
 from geofsrcnn.pairs.frames import Frame
 from geofsrcnn.pairs.interpolate import regrid
-from geofsrcnn.pairs.network import downscale
+from geofsrcnn.pairs.network import downscale, downscale_with_distributions
+from geofsrcnn.pairs.outputs import Output, list_outputs
 from geofsrcnn.pairs.pairing import Pairing
+from geofsrcnn.pairs.predictive import Predictive, predictive_of
 from geofsrcnn.pairs.quantities import convert
 from geofsrcnn.pairs.unseen import UnseenValues
 from geofsrcnn.values.cells import Cells
@@ -123,6 +127,8 @@ class Downscaling:
         That the predictors are of.
     threads : int, optional
         Threads that compute; torch's own number if not given.
+    quantiles : tuple of float
+        Shares of which quantiles are given too.
     """
 
     model: Model
@@ -132,6 +138,12 @@ class Downscaling:
     days: Array
     ensemble: Ensemble | None = None
     threads: int | None = None
+    quantiles: tuple[float, ...] = ()
+
+    @cached_property
+    def networks(self) -> Networks:
+        """All networks, and the variables that they are to give."""
+        return Networks.of(self.model, self.pairing, self.quantiles)
 
     @property
     def runs(self) -> int:
@@ -253,28 +265,57 @@ class Downscaling:
         return {**members, "time": self.count}
 
     def outputs(self) -> list[tuple[str, dict[str, str]]]:
-        """Names and attributes of the variables: the targets, then, of several members, the spread of each."""
-        targets = self.pairing.targets
+        """Names and attributes of the variables: see `geofsrcnn.pairs.outputs`."""
         placed = {} if self.pairing.frame.mapping() is None else {"grid_mapping": MAPPING}
-        found = [(target.name, {**target.attrs, **placed}) for target in targets]
-        if len(self.model.members) > 1:
-            words = f"standard deviation of {len(self.model.members)} networks"
-            for target in targets:
-                named = f"{words}, {target.attrs.get('long_name', target.name)}"
-                units = {k: v for k, v in target.attrs.items() if k == "units"}
-                found.append((f"{target.name}_spread", {"long_name": named, **units, **placed}))
-        return found
+        return [(output.name, {**output.attrs, **placed}) for output in self.networks.outputs]
 
     def compute(self, times: slice, member: int, unseen: UnseenValues) -> Array:
         """Some times of a member, ``(time, output, y, x)`` float32; NaN where no value was ever seen."""
         coarse = [predictor.at(times, member).load() for predictor in self.predictors]
         layouts = [predictor.layout for predictor in self.predictors]
-        return downscale_block(self.model, self.pairing, layouts, coarse, self.days[times], unseen, self.threads)
+        return downscale_block(self.networks, layouts, coarse, self.days[times], unseen, self.threads)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks of pairs, ready to run, and what they give.
+
+    Parameters
+    ----------
+    model : Model
+        Of pairs.
+    pairing : Pairing
+        All that stands around its networks.
+    predictive : Predictive, optional
+        What gives distributions, if the model holds it.
+    outputs : list of Output
+        The variables.
+    """
+
+    model: Model
+    pairing: Pairing
+    predictive: Predictive | None
+    outputs: list[Output]
+
+    @classmethod
+    def of(cls, model: Model, pairing: Pairing, quantiles: Sequence[float]) -> Networks:
+        """Build all that a model holds; a UsageError says that it has no quantiles."""
+        predictive = predictive_of(model.checkpoint, pairing)
+        return cls(model, pairing, predictive, list_outputs(pairing, len(model.members), predictive, quantiles))
+
+    def downscale(self, coarse: Array, partners: Array, days: Array) -> Array:
+        """Compute the variables ``(time, output, y, x)``; parameters as for `geofsrcnn.pairs.network.downscale`."""
+        given = self.pairing, coarse, partners, days, "cpu"
+        distributions: list[Distribution] = []
+        if self.predictive is None:
+            found = downscale(self.model.members, *given)
+        else:
+            found, distributions = downscale_with_distributions(self.model.members, self.predictive, *given)
+        return np.stack([each.values(found.members, distributions) for each in self.outputs], 1).astype(np.float32)
 
 
 def downscale_block(
-    model: Model,
-    pairing: Pairing,
+    networks: Networks,
     layouts: Sequence[Layout],
     fields: Sequence[xr.DataArray],
     days: Array,
@@ -285,10 +326,8 @@ def downscale_block(
 
     Parameters
     ----------
-    model : Model
-        Of pairs.
-    pairing : Pairing
-        All that stands around its networks.
+    networks : Networks
+        What is run.
     layouts : sequence of Layout
         Of the predictors' fields.
     fields : sequence of DataArray (time, y, x)
@@ -303,8 +342,9 @@ def downscale_block(
     Returns
     -------
     ndarray (time, output, y, x), float32
-        Targets, then, of several members, the standard deviation of each.
+        All variables.
     """
+    pairing = networks.pairing
     domain = pairing.domain
     converted = [convert(field, layout.conversion) for layout, field in zip(layouts, fields, strict=True)]
 
@@ -312,14 +352,11 @@ def downscale_block(
         layout = layouts[predictor]
         return regrid(converted[predictor], layout.grid, (layout.frame, pairing.frame), y, x)
 
-    centers = domain.block_centers(model.halo)
+    centers = domain.block_centers(networks.model.halo)
     coarse = np.stack([at(predictor, *centers) for predictor in range(len(layouts))], 1)
     unseen.add(coarse)
     nothing = np.full((len(days), *domain.shape), np.nan)
     partners = [pairing.partner(target) for target in pairing.targets]
     fine = [nothing if partner is None else at(partner, domain.y, domain.x) for partner in partners]
     with nullcontext() if threads is None else torch_threads(threads):
-        members = downscale(model.members, pairing, coarse, domain.pad(np.stack(fine, 1)), days, "cpu")
-    mean = np.mean(members, axis=0)
-    spread = [np.std(members, axis=0, ddof=1)] if len(members) > 1 else []
-    return np.concatenate([mean, *spread], axis=1).astype(np.float32)
+        return networks.downscale(coarse, domain.pad(np.stack(fine, 1)), days)

@@ -22,11 +22,13 @@ from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
+from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.fit import apply_baselines, find_conserved
 from geofsrcnn.pairs.frames import transform_axes
 from geofsrcnn.pairs.match import match_predictor
-from geofsrcnn.pairs.network import downscale, pairing_of
+from geofsrcnn.pairs.network import downscale, downscale_with_distributions, pairing_of
 from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Pairing
+from geofsrcnn.pairs.predictive import Predictive, predictive_of
 from geofsrcnn.pairs.quantities import wet_from
 from geofsrcnn.pairs.read import Pairs, read_pairs
 from geofsrcnn.values.fill import fill
@@ -48,15 +50,20 @@ class _Model:
     checkpoint: Checkpoint
     pairing: Pairing
     indexes: list[int]
+    predictive: Predictive | None = None
 
-    def members(self, pairs: Pairs, times: Array, device: str) -> Array:
-        """Run all members: ``(member, time, target, y, x)``."""
+    def downscale(self, pairs: Pairs, times: Array, device: str) -> tuple[Array, list[Distribution]]:
+        """Run all members ``(member, time, target, y, x)``, and give the targets' distributions, if there are any."""
         reach = self.checkpoint.config.halo
         spare = pairs.margin - reach
         inner = slice(spare, -spare or None)
         coarse = pairs.coarse[times][:, self.indexes, inner, inner]
         given = coarse, pairs.partners[times], pairs.days[times]
-        return downscale(self.checkpoint.members, self.pairing, *given, device)
+        if self.predictive is None:
+            return downscale(self.checkpoint.members, self.pairing, *given, device).members, []
+        networks = self.checkpoint.members, self.predictive, self.pairing
+        found, distributions = downscale_with_distributions(*networks, *given, device)
+        return found.members, distributions
 
 
 def evaluate_pairs(
@@ -107,7 +114,13 @@ def evaluate_pairs(
         _check_predictors(shown, pairing, pairs)
     predictors = [str(predictor.name) for predictor in pairs.predictors]
     compared = [
-        _Model(name, checkpoint, pairing, [predictors.index(p.name) for p in pairing.predictors])
+        _Model(
+            name,
+            checkpoint,
+            pairing,
+            [predictors.index(p.name) for p in pairing.predictors],
+            predictive_of(checkpoint, pairing),
+        )
         for name, checkpoint, pairing in zip(_names(loaded), loaded, pairings, strict=True)
     ]
     return list(_compare(compared, pairs, device, progress or (lambda _done, _total: None)))
@@ -227,19 +240,20 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress
     done = 0
     for times in pairs.blocks(all_times):
         progress(done, len(pairs.dates))
-        found = [model.members(pairs, times, device) for model in models]
+        found = [model.downscale(pairs, times, device) for model in models]
         for k, comparer in enumerate(comparers):
             coarse = _partner_field(models[0].pairing, pairs, k, times)
             baselines = _baselines(models[0].pairing, pairs, k, times, coarse)
             margin = pairs.margin
             comparer.add(
                 pairs.domain.crop(pairs.fine[times, k]).astype(np.float64),
-                {model.name: each[:, :, k].mean(0) for model, each in zip(models, found, strict=True)} | baselines,
+                {model.name: each[:, :, k].mean(0) for model, (each, _) in zip(models, found, strict=True)} | baselines,
                 dates=[pairs.dates[i] for i in times],
                 coarse=coarse[:, margin:-margin, margin:-margin],
                 conserved=kept[k] != "none",
                 areas=pairs.domain.areas if kept[k] == "area" else None,
-                members=found[0][:, :, k] if len(found[0]) > 1 else None,
+                members=found[0][0][:, :, k] if len(found[0][0]) > 1 else None,
+                distributions={m.name: each[k] for m, (_, each) in zip(models, found, strict=True) if each},
             )
         done += len(times)
     progress(done, len(pairs.dates))

@@ -16,7 +16,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.engine.lazy import ready_model
 from geofsrcnn.networks.checkpoint import Checkpoint
-from geofsrcnn.pairs.downscaling import Downscaling, Layout, downscale_block
+from geofsrcnn.pairs.downscaling import Downscaling, Layout, Networks, downscale_block
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.unseen import UnseenValues
 
@@ -25,7 +25,7 @@ def compute_lazily(task: Downscaling) -> da.Array:
     """All times as a dask array, a unit of work a chunk, which needs these times of the predictors alone."""
     model = task.model
     layouts = tuple(predictor.layout for predictor in task.predictors)
-    recipe = _Recipe(model.checkpoint, model.device, model.precision, layouts, task.units, task.threads)
+    recipe = _Recipe(model.checkpoint, model.device, model.precision, layouts, task.units, task.threads, task.quantiles)
     blocks = []
     for number in range(task.units):
         times, member = task.unit(number)
@@ -33,7 +33,7 @@ def compute_lazily(task: Downscaling) -> da.Array:
         fields = [predictor.at(times, member) for predictor in task.predictors]
         bare = [_without_values(field, layout.grid) for field, layout in zip(fields, layouts, strict=True)]
         arrays = [field.data for field in fields]
-        name = f"fsrcnn-pairs-{tokenize(model.digest, model.device, model.precision, days, arrays)}"
+        name = f"fsrcnn-pairs-{tokenize(model.digest, model.device, model.precision, task.quantiles, days, arrays)}"
         compute = delayed(partial(_from_arrays, recipe, bare, days), name=f"{name}-recipe", traverse=False)
         shape = (len(days), len(task.outputs()), *task.shapes[1])
         blocks.append(da.from_delayed(compute(*arrays, dask_key_name=name), shape, np.float32))
@@ -51,6 +51,7 @@ class _Recipe:
     layouts: tuple[Layout, ...]
     blocks: int
     threads: int | None
+    quantiles: tuple[float, ...]
 
 
 def _without_values(field: xr.DataArray, grid: CFGrid) -> xr.DataArray:
@@ -66,6 +67,7 @@ def _from_arrays(recipe: _Recipe, bare: Sequence[xr.DataArray], days: Array, *va
     pairing = pairing_of(model)
     fields = [field.copy(data=array) for field, array in zip(bare, values, strict=True)]
     unseen = UnseenValues(pairing)
-    fine = downscale_block(model, pairing, recipe.layouts, fields, days, unseen, recipe.threads)
+    networks = Networks.of(model, pairing, recipe.quantiles)
+    fine = downscale_block(networks, recipe.layouts, fields, days, unseen, recipe.threads)
     unseen.report(recipe.blocks)
     return fine

@@ -12,13 +12,16 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
 from geofsrcnn.networks.catalog import PAIRING, Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section
-from geofsrcnn.pairs.pairing import Pairing
+from geofsrcnn.pairs.distributions import Distribution
+from geofsrcnn.pairs.pairing import Downscaled, Pairing
+from geofsrcnn.pairs.predictive import DISTRIBUTION, Predictive, pack_predictive
 from geofsrcnn.pairs.section import member_count, pack, shapes, unpack
 
 
-def section_of(pairing: Pairing) -> dict[str, Section]:
-    """Return the sections of a checkpoint that `save_checkpoint` takes for a network of pairs."""
-    return {PAIRING: Section(*pack(pairing))}
+def section_of(pairing: Pairing, predictive: Predictive | None = None) -> dict[str, Section]:
+    """Return the sections of a checkpoint that `save_checkpoint` takes for networks of pairs."""
+    beside = {} if predictive is None else {DISTRIBUTION: pack_predictive(predictive)}
+    return {PAIRING: Section(*pack(pairing)), **beside}
 
 
 def pairing_of(model: Model | Checkpoint) -> Pairing:
@@ -59,7 +62,7 @@ def downscale(
     partners: Array,
     days: Array,
     device: str,
-) -> Array:
+) -> Downscaled:
     """Apply networks of pairs, each for itself.
 
     Parameters
@@ -76,15 +79,43 @@ def downscale(
         Of the year, from 0.
     device : str
         Of the networks.
-
-    Returns
-    -------
-    ndarray (network, time, target, y, x), float64
-        On the grid; NaN where nothing is known.
     """
-    halo = (coarse.shape[-1] - pairing.domain.padded[1] // pairing.factor) // 2
-    inputs = torch.from_numpy(pairing.inputs(coarse, days, halo)).to(device)
+    halo = _halo_of(pairing, coarse)
     bases, inner = pairing.bases(partners), slice(halo, -halo or None)
+    given = coarse[..., inner, inner].astype(np.float64)
+    members, latents = [], []
+    for residuals in run(networks, pairing, coarse, days, device):
+        fine = pairing.finish(bases, residuals, given)
+        members.append(fine)
+        latents.append(fine + pairing.below_limits(bases, residuals))
+    return Downscaled(np.stack(members), np.stack(latents))
+
+
+def downscale_with_distributions(
+    networks: Sequence[Callable[[Tensor], Tensor]],
+    predictive: Predictive,
+    pairing: Pairing,
+    coarse: Array,
+    partners: Array,
+    days: Array,
+    device: str,
+) -> tuple[Downscaled, list[Distribution]]:
+    """Apply networks of pairs, as `downscale`, and give the distribution of each target about their mean."""
+    found = downscale(networks, pairing, coarse, partners, days, device)
+    (outputs,) = run([predictive.model], pairing, coarse, days, device)
+    return found, predictive.distributions(outputs, found, pairing)
+
+
+def run(
+    networks: Sequence[Callable[[Tensor], Tensor]], pairing: Pairing, coarse: Array, days: Array, device: str
+) -> list[Array]:
+    """Run networks on the input that they all take: ``(time, channel, Y, X)`` of each, on the padded grid."""
+    inputs = torch.from_numpy(pairing.inputs(coarse, days, _halo_of(pairing, coarse))).to(device)
     with torch.inference_mode():
-        residuals = [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
-    return np.stack([pairing.finish(bases, each, coarse[..., inner, inner].astype(np.float64)) for each in residuals])
+        return [network(inputs).cpu().numpy().astype(np.float64) for network in networks]
+
+
+def _halo_of(pairing: Pairing, coarse: Array) -> int:
+    """Coarse cells around the grid in some fields."""
+    halo: int = (coarse.shape[-1] - pairing.domain.padded[1] // pairing.factor) // 2
+    return halo

@@ -190,6 +190,17 @@ class Pairing:
             finished.append(fine if i is None else self.with_coarse_means(target, fine, coarse[:, i]))
         return self.domain.crop(np.stack(finished, axis=1))
 
+    def below_limits(self, bases: Array, residuals: Array) -> Array:
+        """How far targets ``(time, target, y, x)`` lie below their smallest values before they are brought to them.
+
+        At or below 0; parameters as for `finish`.
+        """
+        below = [
+            np.minimum(bases[:, k] + target.std * residuals[:, k] - target.limits[0], 0.0)
+            for k, target in enumerate(self.targets)
+        ]
+        return self.domain.crop(np.stack(below, axis=1))
+
     def with_coarse_means(self, target: Target, fine: Array, coarse: Array) -> Array:
         """A target ``(time, Y, X)`` with the block means of its partner on the coarse grid, where they are kept."""
         if target.conserving == "none":
@@ -229,3 +240,25 @@ class Pairing:
             season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
             parts.append(np.broadcast_to(season[:, :, None, None], (times, 2, rows, columns)))
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Downscaled:
+    """Targets by each network, and what lies behind them.
+
+    Parameters
+    ----------
+    members : ndarray (network, time, target, y, x), float64
+        On the grid; NaN where nothing is known.
+    latents : ndarray (network, time, target, y, x), float64
+        The same, below the smallest value where they would be without that limit: the further, the surer is it reached.
+    """
+
+    members: Array
+    latents: Array
+
+    @property
+    def mean(self) -> Array:
+        """Mean of the networks ``(time, target, y, x)``, which is the result."""
+        result: Array = self.members.mean(0)
+        return result

@@ -20,6 +20,9 @@ CONSERVING = ("auto", "mean", "area", "positive", "none")
 
 MAX_MEMBERS = 64
 
+FOLDS = 4
+"""Networks that are each trained without a part of the times, for distributions."""
+
 
 @dataclass(frozen=True)
 class PairsSpec:
@@ -156,7 +159,11 @@ class PairOptions(Schedule):
         Share of the channels before the deconvolution that are left out at random in each step.
     members : int
         Networks that are trained one after the other, from the seed and those that follow it; their mean is the
-        result, their standard deviation says how sure it is.
+        result, their standard deviation says how much they agree.
+    distribution : bool
+        Learn how wrong the result may be as well: a distribution of the truth about it in each cell, Gaussian, or
+        where the smallest value is 0 and many are, a chance of more and a gamma distribution of how much. It is
+        learned from networks that are each trained without a quarter of the times, on these.
 
     Raises
     ------
@@ -173,6 +180,7 @@ class PairOptions(Schedule):
     keep: str = "last"
     dropout: float = 0.2
     members: int = 1
+    distribution: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,3 +188,20 @@ class PairOptions(Schedule):
             raise ConfigError(f"dropout= must be from 0 to below 1, got {self.dropout}")
         if not 1 <= self.members <= MAX_MEMBERS:
             raise ConfigError(f"members= must be from 1 to {MAX_MEMBERS}, got {self.members}")
+        if not isinstance(self.distribution, bool):
+            raise ConfigError(f"distribution= must be True or False, got {self.distribution!r}")
+
+    @property
+    def networks(self) -> int:
+        """Number of networks that are trained: for distributions one for each fold too, and the one that gives them."""
+        return self.members + (FOLDS + 1 if self.distribution else 0)
+
+    @property
+    def distribution_steps(self) -> int:
+        """Steps of the network that gives distributions: half of them, as what is likely is learned by heart sooner."""
+        return -(-self.steps // 2)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all networks."""
+        return self.steps * self.networks - (self.steps - self.distribution_steps if self.distribution else 0)

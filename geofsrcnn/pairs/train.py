@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.cf.dates import Date
+from geofsrcnn.cf.dates import Date, days_between
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.networks.catalog import check_device
@@ -27,14 +27,26 @@ from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose
+from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
-from geofsrcnn.pairs.network import downscale, section_of
-from geofsrcnn.pairs.pairing import Pairing
-from geofsrcnn.pairs.read import Pairs, read_pairs, read_static_predictors
+from geofsrcnn.pairs.network import downscale, run, section_of
+from geofsrcnn.pairs.pairing import Downscaled, Pairing
+from geofsrcnn.pairs.predictive import (
+    GAUSSIAN,
+    Predictive,
+    centres,
+    config_of,
+    each_target,
+    family_of,
+    negative_log_likelihood,
+    unit_of,
+)
+from geofsrcnn.pairs.quantities import wet_from
+from geofsrcnn.pairs.read import Pairs, allocate, read_pairs, read_static_predictors
 from geofsrcnn.pairs.section import pack
-from geofsrcnn.pairs.spec import PairOptions, PairsSpec
+from geofsrcnn.pairs.spec import FOLDS, PairOptions, PairsSpec
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Training, deterministic_torch, identify, penalty
+from geofsrcnn.training.loop import Run, Training, average, deterministic_torch, identify, penalty
 from geofsrcnn.training.loop import fit as train_network
 from geofsrcnn.training.processes import Ranks, join_processes
 from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
@@ -72,6 +84,9 @@ class PairResult:
         Wall time of training.
     matched : str
         What times were matched by: "hours", "days", "months", "years", or "" where they are days of no fixed step.
+    distributions : dict
+        By target, where distributions are given: their continuous ranked probability score (CRPS) on the times that
+        were not fitted on, over the mean absolute error of their mean; below 1 they say more than it does.
     """
 
     out: str
@@ -81,6 +96,7 @@ class PairResult:
     steps: int
     seconds: float
     matched: str = ""
+    distributions: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def train_pairs(
@@ -213,13 +229,60 @@ class _Prepared:
         """RMSE of each baseline on the later times, by target."""
         return score_baselines(self.pairs, self.pairing, ~self.training_period)
 
+    @cached_property
+    def folds(self) -> list[Array]:
+        """Indexes of the times that are fitted on, in parts of the same length, one after the other."""
+        return np.array_split(np.nonzero(self.training_period)[0], FOLDS)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Families of the targets' distributions."""
+        pairs = self.pairs
+        found = []
+        for k, target in enumerate(self.pairing.targets):
+            zeros = known = 0
+            for times in pairs.blocks(self.training_period):
+                zeros += int((pairs.fine[times, k] == 0).sum())
+                known += int(np.isfinite(pairs.fine[times, k]).sum())
+            found.append(family_of(target, zeros / max(known, 1)))
+        return tuple(found)
+
+    @cached_property
+    def wet(self) -> tuple[float | None, ...]:
+        """The amount from which on each target is wet: 1 mm a day of rain, more than 0 of other amounts."""
+        pairs, found = self.pairs, list[float | None]()
+        for target, family in zip(self.pairing.targets, self.families, strict=True):
+            days = pairs.step not in ("months", "years")
+            least = wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if days else None
+            found.append(None if family == GAUSSIAN else least or 0.0)
+        return tuple(found)
+
+    def downscale(self, networks: Sequence[FSRCNN], times: Array, device: str) -> Downscaled:
+        """Apply networks to some times."""
+        pairs = self.pairs
+        given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
+        return downscale(networks, self.pairing, *given, device)
+
+    def distribution_scores(self, networks: Sequence[FSRCNN], predictive: Predictive, device: str) -> dict[str, float]:
+        """CRPS on the later times over the mean absolute error of the networks' mean, by target."""
+        pairs, pairing = self.pairs, self.pairing
+        sums = np.zeros((len(pairing.targets), 2))
+        for times in pairs.blocks(~self.training_period):
+            found = self.downscale(networks, times, device)
+            (outputs,) = run([predictive.model], pairing, pairs.coarse[times], pairs.days[times], device)
+            distributions = predictive.distributions(outputs, found, pairing)
+            for k, distribution in enumerate(distributions):
+                where = pairs.domain.crop(find_scored(pairs, pairing, k, times))
+                truth = pairs.domain.crop(pairs.fine[times, k]).astype(np.float64)
+                sums[k] += distribution.crps(truth)[where].sum(), np.abs(found.mean[:, k] - truth)[where].sum()
+        return {target.name: float(a / b) for target, (a, b) in zip(pairing.targets, sums, strict=True)}
+
     def scores(self, networks: Sequence[FSRCNN], device: str) -> dict[str, float]:
         """RMSE of the networks' mean on the later times, by target."""
         pairs, pairing = self.pairs, self.pairing
         found = [Errors() for _ in pairing.targets]
         for times in pairs.blocks(~self.training_period):
-            given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
-            whole = pairs.domain.pad(downscale(networks, pairing, *given, device).mean(0))
+            whole = pairs.domain.pad(self.downscale(networks, times, device).mean)
             for k, errors in enumerate(found):
                 errors.add(whole[:, k], pairs.fine[times, k], find_scored(pairs, pairing, k, times))
         return {target.name: errors.rmse for target, errors in zip(pairing.targets, found, strict=True)}
@@ -293,20 +356,45 @@ class _PairsTraining:
                 self.done = [self.saved_network(number) for number in range(self.unfinished.values["member"])]
             elif ranks.first:
                 remove_states(self.out)
-            for number in range(len(self.done), options.members):
-                member = _MemberTraining(self, number, ranks, report)
+            for number in range(len(self.done), options.networks):
+                member = (_DistributionTraining if number == self.last else _MemberTraining)(
+                    self, number, ranks, report
+                )
                 result = train_network(member, each_step)
                 self.steps, self.seconds = self.steps + result.steps, self.seconds + result.seconds
                 self.done.append(member.best)
-                if ranks.first:
+                if ranks.first and number < options.members:
                     self.alone.append(self.data.scores([member.best], self.device))
             if ranks.first:
                 remove_states(self.out)
         return self._result()
 
+    @property
+    def members(self) -> list[FSRCNN]:
+        """Networks so far whose mean is the result."""
+        return self.done[: self.data.options.members]
+
+    @property
+    def last(self) -> int | None:
+        """Number of the network that gives distributions; None without one."""
+        return self.data.options.members + FOLDS if self.data.options.distribution else None
+
+    def data_of(self, number: int) -> _Prepared:
+        """Return what a network is trained on: all, or for distributions all but a fold of the times."""
+        fold = number - self.data.options.members
+        if not 0 <= fold < FOLDS:
+            return self.data
+        kept = self.data.training_period.copy()
+        kept[self.data.folds[fold]] = False
+        return dataclasses.replace(self.data, training_period=kept)
+
+    def config_of(self, number: int) -> FSRCNNConfig:
+        """Return the configuration of a network."""
+        return config_of(self.data.config, self.data.families) if number == self.last else self.data.config
+
     def _result(self) -> PairResult:
         data = self.data
-        final = data.scores(self.done, self.device)
+        final = data.scores(self.members, self.device)
         return PairResult(
             str(self.out),
             data.times,
@@ -315,40 +403,54 @@ class _PairsTraining:
             self.steps,
             self.seconds,
             data.pairs.step,
+            {} if self.last is None else data.distribution_scores(self.members, self.predictive(), self.device),
         )
+
+    def predictive(self, model: FSRCNN | None = None) -> Predictive:
+        """Return a network that gives distributions, the last one if none is given, with all that belongs to it."""
+        return Predictive(model or self.done[-1], self.data.families, self.data.wet)
 
     def saved_network(self, number: int) -> FSRCNN:
         """Return a member that a stopped training had."""
         assert self.unfinished is not None
-        begin, model = f"member{number}.", FSRCNN(self.data.config)
+        begin, model = f"member{number}.", FSRCNN(self.config_of(number))
         tensors = self.unfinished.tensors.items()
         model.load_state_dict({n.removeprefix(begin): t for n, t in tensors if n.startswith(begin)})
         return model
 
-    def keep(self, networks: Sequence[FSRCNN], step: int) -> None:
-        """Write the members so far as the checkpoint."""
+    def keep(self, networks: Sequence[FSRCNN], step: int, predictive: Predictive | None = None) -> None:
+        """Write the members so far as the checkpoint, and what gives distributions about them."""
         card = self.data.card(self.out.stem, self.data.scores(networks, self.device), step)
-        sections = section_of(dataclasses.replace(self.data.pairing, members=len(networks)))
+        sections = section_of(dataclasses.replace(self.data.pairing, members=len(networks)), predictive)
         save_checkpoint(self.out, networks, card, sections=sections, overwrite=self.may_replace)
         self.may_replace = True
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Times of a step: input, truth in units of `Pairing.std`, where it counts, dropout factors; and the first days."""
+    """Times of a step: input, truth in units of `Pairing.std`, where it counts, dropout factors; and the first days.
 
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor]
+    For distributions the truth is in its own units, and the means about which they are come last.
+    """
+
+    tensors: tuple[Tensor, ...]
     shown: list[str]
+
+
+_LAST = {"distribution": True}
+"""Fact of the records of the network that gives distributions."""
 
 
 class _MemberTraining(Training[_Batch]):
     """Train one member, from where it was left."""
 
     def __init__(self, whole: _PairsTraining, number: int, ranks: Ranks, report: Report | None) -> None:
-        self.whole, self.data, self.number = whole, whole.data, number
-        self.options = dataclasses.replace(self.data.options, seed=self.data.options.seed + number)
+        self.whole, self.data, self.number = whole, whole.data_of(number), number
+        options = self.data.options
+        steps = options.distribution_steps if number == whole.last else options.steps
+        self.options = dataclasses.replace(options, seed=options.seed + number, steps=steps)
         torch.manual_seed(self.options.seed)
-        model = FSRCNN(self.data.config)
+        model = FSRCNN(whole.config_of(number))
         with torch.no_grad():
             model.deconvolution.weight *= 0.01  # start at the base
         run = Run(model.to(whole.device), self.options, ranks)
@@ -357,14 +459,16 @@ class _MemberTraining(Training[_Batch]):
         unfinished = whole.unfinished
         if unfinished is not None and unfinished.values["member"] == number:
             self.best = whole.saved_network(number)
-            run.restore(unfinished, self.data.identity)
+            run.restore(unfinished, whole.data.identity)
 
     def _reporting(self, report: Report) -> Report:
-        """Return a report of this member's records."""
-        number, members = self.number, self.options.members
-        if members == 1:
+        """Return a report of this network's records, which say where in the whole training it stands."""
+        number, count = self.number, self.options.networks
+        if count == 1:
             return report
-        return lambda record: report({**record, "done": (number + record["done"]) / members, "member": number})
+        held_out = number - self.options.members
+        stage = {"member": number} if held_out < 0 else {"held_out": held_out} if held_out < FOLDS else _LAST
+        return lambda record: report({**record, "done": (number + record["done"]) / count, **stage})
 
     def draw(self, step: int) -> _Batch:
         """Make the times of a step, of which each process takes its part."""
@@ -396,18 +500,69 @@ class _MemberTraining(Training[_Batch]):
         return {name: value / min(self.data.baselines[name].values()) for name, value in scores.items()}
 
     def keep(self, model: FSRCNN, step: int) -> None:
-        """Write the members so far, this one among them."""
+        """Write the members so far, this one among them; networks that are not among them serve distributions."""
         self.best = model
-        self.whole.keep([*self.whole.done, model], step)
+        if self.number < self.options.members:
+            self.whole.keep([*self.whole.done, model], step)
 
     def save(self) -> None:
         """Write the run's state, and the members so far."""
-        state = self.run.state(self.data.identity)
+        state = self.run.state(self.whole.data.identity)
         networks = enumerate([*self.whole.done, self.best])
         tensors = {f"member{k}.{name}": t for k, net in networks for name, t in net.state_dict().items()}
         values = {**state.values, "member": self.number, "alone": self.whole.alone}
-        step = self.number * self.options.steps + state.step
+        step = self.number * self.data.options.steps + state.step
         save_state(self.out, State(step, state.tensors | tensors, values))
+
+
+class _DistributionTraining(_MemberTraining):
+    """Train the network that gives distributions, by likelihood, on what others made of times they had not seen."""
+
+    def __init__(self, whole: _PairsTraining, number: int, ranks: Ranks, report: Report | None) -> None:
+        super().__init__(whole, number, ranks, report)
+        families, targets = self.data.families, self.data.pairing.targets
+        units = np.stack([unit_of(target, family) for target, family in zip(targets, families, strict=True)])
+        self.known = np.isfinite(units)
+        self.units = torch.from_numpy(np.where(self.known, units, 1.0).astype(np.float32)).to(whole.device)
+        self.latents = allocate(self.data.pairs.fine.shape)
+        networks = whole.done[self.options.members :]
+        for network, fold in zip(networks, self.data.folds, strict=True):
+            for times in np.array_split(fold, max(1, len(fold) // TIMES_PER_BLOCK)):
+                found = self.data.downscale([network], times, whole.device)
+                self.latents[times] = self.data.pairs.domain.pad(centres(found, families)[0])
+
+    def draw(self, step: int) -> _Batch:
+        """Make the times of a step, of which each process takes its part."""
+        pairs, options = self.data.pairs, self.options
+        times = draw_times(self.data.training_period, options.batch_size, options.seed, step)
+        shard = self.run.ranks.shard(len(times))
+        own = times[shard]
+        truth, latents = pairs.fine[own], self.latents[own]
+        valid = np.isfinite(truth) & np.isfinite(latents) & self.known
+        stay = _dropout_factors(options, step, len(times), self.data.config.d)[shard]
+        x = self.data.pairing.inputs(pairs.coarse[own], pairs.days[own], pairs.margin)
+        arrays = x, np.nan_to_num(truth), valid, stay, np.nan_to_num(latents)
+        return _Batch(tuple(map(torch.from_numpy, arrays)), [str(pairs.dates[i]) for i in own[:3]])
+
+    def loss(self, batch: _Batch) -> tuple[Tensor, list[str]]:
+        """Return the mean negative logarithm of the likelihood, and the first days."""
+        x, truth, valid, stay, latents = (each.to(self.whole.device) for each in batch.tensors)
+        with self.run.autocast():
+            outputs = _run_with_dropout(self.run.model, x, stay)
+        found = [
+            negative_log_likelihood(family, own, self.units[k], latents[:, k], truth[:, k])
+            for k, family, own in each_target(self.data.families, outputs.float())
+        ]
+        return average(torch.stack(found, 1), valid, self.run.ranks), batch.shown
+
+    def validate(self, model: FSRCNN) -> dict[str, float]:
+        """Return each target's CRPS on the later times, divided by the mean absolute error of its mean."""
+        return self.data.distribution_scores(self.whole.members, self.whole.predictive(model), self.whole.device)
+
+    def keep(self, model: FSRCNN, step: int) -> None:
+        """Write all members, and this network beside them."""
+        self.best = model
+        self.whole.keep(self.whole.members, step, self.whole.predictive(model))
 
 
 def _is_before(dates: Sequence[Date], spec: PairsSpec) -> Mask:

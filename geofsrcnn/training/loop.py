@@ -388,6 +388,11 @@ def penalty(error: Tensor, valid: Tensor | None, options: Schedule, ranks: Ranks
         each = error.abs()
     else:
         each = (error.square() + options.charbonnier_eps**2).sqrt() - options.charbonnier_eps
+    return average(each, valid, ranks)
+
+
+def average(each: Tensor, valid: Tensor | None, ranks: Ranks = SINGLE_PROCESS) -> Tensor:
+    """Return the mean over the cells that count; of several processes, this one's part of it."""
     if ranks.count > 1:
         count = torch.tensor(float(each.numel()), device=each.device) if valid is None else valid.sum().float()
         kept = each if valid is None else each.where(valid, torch.zeros_like(each))

@@ -60,12 +60,17 @@ class Repetition:
     def plans(self) -> Iterator[tuple[Path, Schedule]]:
         """Yield the checkpoint and the schedule of each seed."""
         for number, target in enumerate(seeds.targets(self.out, self.seeds)):
-            yield target, replace(self.schedule, seed=self.schedule.seed + number * self.members)
+            yield target, replace(self.schedule, seed=self.schedule.seed + number * self.networks)
 
     @property
-    def members(self) -> int:
+    def networks(self) -> int:
         """Networks of each training, each of which has a seed of its own."""
-        return getattr(self.schedule, "members", 1)
+        return getattr(self.schedule, "networks", 1)
+
+    @property
+    def steps(self) -> int:
+        """Steps of each training."""
+        return getattr(self.schedule, "total_steps", self.schedule.steps)
 
 
 class Listener(Protocol):
@@ -184,14 +189,14 @@ def _steps_before(shared: Repetition, targets: list[Path], ended: dict[Path, dic
     """Steps that earlier runs have taken."""
     if not shared.resume:
         return 0
-    whole = shared.schedule.steps * shared.members
+    whole = shared.steps
     return sum(whole if target in ended else steps_taken(target) for target in targets)
 
 
 def _counter(shared: Repetition, trainings: int, before: int, listener: Listener) -> Callable[[], None]:
     """Return what tells the listener of each step, or of the seconds where the schedule ends by the clock."""
     minutes = shared.schedule.minutes
-    total = trainings * (shared.schedule.steps * shared.members if minutes is None else round(minutes * 60))
+    total = trainings * (shared.steps if minutes is None else round(minutes * 60))
     calls, start = 0, time.monotonic()
 
     def count() -> None:

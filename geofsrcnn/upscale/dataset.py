@@ -33,6 +33,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     overshoot: Overshoot = None,
     kinds: Mapping[str, str] | None = None,
     error: bool = False,
+    quantiles: Sequence[float] = (),
     tile_size: int | None = None,
     threads: int | None = None,
     device: str = "auto",
@@ -69,6 +70,8 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         Add to each field NAME that is upscaled the expected absolute error of its cells, NAME_error, an ancillary
         variable in the units of its differences: float32, or float64 for values of as many digits. Fields that are
         repeated or copied have none.
+    quantiles : sequence of float
+        Shares between 0 and 1 of which quantiles are given too, by a model of pairs that gives distributions.
     tile_size : int, optional
         Coarse cells along one side of a tile; chosen for the device if not given.
     threads : int, optional
@@ -102,6 +105,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         overshoot=overshoot,
         kinds=kinds,
         error=error,
+        quantiles=quantiles,
         tile_size=tile_size,
         threads=threads,
         device=device,
@@ -112,7 +116,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 
-        return downscale_dataset(dataset, loaded, threads)
+        return downscale_dataset(dataset, loaded, threads, options.quantiles)
     check_bands(loaded)
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()

@@ -43,7 +43,7 @@ def open_pairs(
         stored = [held.enter_context(open_dataset(place)) for place in places]
         names = [printable(place.name if isinstance(place, Path) else place) for place in places]
         datasets = [decode_times(each, name) for each, name in zip(stored, names, strict=True)]
-        fields = prepare(datasets, model, options.threads)
+        fields = prepare(datasets, model, options.threads, options.quantiles)
         output = StoreOutput(
             lambda staging: create_store(form, staging, fields.template()),
             lambda _: _new_fields(fields),

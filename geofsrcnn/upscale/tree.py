@@ -36,8 +36,8 @@ def upscale_datatree(
     variables : iterable of str, optional
         Fields to upscale, where a node has them; the others on the grid are left out. All if not given.
     **options
-        ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``error``, ``tile_size``, ``threads``, ``device`` and
-        ``precision``, as for `geofsrcnn.upscale_dataset`.
+        ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``error``, ``quantiles``, ``tile_size``, ``threads``,
+        ``device`` and ``precision``, as for `geofsrcnn.upscale_dataset`.
 
     Returns
     -------

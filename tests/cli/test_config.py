@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geofsrcnn.cli.config import read_options
-from geofsrcnn.cli.params import Day, Factor, Names, Option
+from geofsrcnn.cli.param_types import Day, Factor, Names, Option
 from geofsrcnn.errors import ConfigError
 from geofsrcnn.networks.checkpoint import load_checkpoint
 from tests.support import processes
