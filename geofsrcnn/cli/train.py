@@ -62,7 +62,11 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
     click.option("--start", default=None, metavar="M.safetensors", help="Checkpoint to start from, of any factor."),
     *(RESUME, OVERWRITE),
 )
-@section("Data", ALSO_FINE, *schedule_options(_DEFAULTS, "patch", "balance", "pyramid_levels", "blur", "mix"))
+@section(
+    "Data",
+    ALSO_FINE,
+    *schedule_options(_DEFAULTS, "patch", "balance", "pyramid_levels", "blur", "mix", "noise", "quantise"),
+)
 @section(
     "Network",
     click.option(

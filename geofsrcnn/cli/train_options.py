@@ -49,6 +49,8 @@ _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
     "pyramid_levels": (click.IntRange(0, 6), "Halve fields so often for more fields."),
     "blur": (click.FLOAT, "Share of patches that are smoothed first."),
     "mix": (click.FLOAT, "Share of patches with part of another added."),
+    "noise": (click.FLOAT, "Share of patches with white noise added."),
+    "quantise": (click.FLOAT, "Share of patches rounded to few levels."),
     "branches": (click.BOOL, "Train each mapping layer as 3x3 + 1x1 + identity, folded when kept."),
     "teacher_weight": (click.FLOAT, "The teacher's share of the loss."),
     "hold_out": (click.FLOAT, "Share of the sites to validate on without --validation."),
