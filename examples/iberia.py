@@ -4,7 +4,7 @@
 
 PAIR is a folder with ncep_surface.nc, ncep_levels.nc (coarse) and eobs_fine.nc (SantanderMetGroup/climate4R.datasets);
 ELEVATION any raster or NetCDF of heights that covers Iberia, such as ETOPO1. Winters before 1993-06 are fitted on, and
-later ones scored on: a model of four members, a report, and the result for all days.
+later ones scored on: a model of four members and of how wrong they may be, a report, and the result for all days.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     coarse = f"--coarse {surface} --coarse {levels}"
     given = f"{coarse} --static {elevation} --factor 4 --until 1993-06-01"
     for command in (
-        f"train-pairs {fine} {given} {targets} --members 4 --out iberia.safetensors --overwrite",
+        f"train-pairs {fine} {given} {targets} --members 4 --distribution --out iberia.safetensors --overwrite",
         f"evaluate-pairs iberia.safetensors --fine {fine} {coarse} --report report --overwrite",
         f"upscale {surface} iberia.nc --also {levels} --factor 4 --model iberia.safetensors --overwrite",
     ):
