@@ -413,9 +413,7 @@ def _check_place(coarse: Fields, fine: Fields, domain: Domain) -> None:
             "coordinates of both"
         )
     if all(cells >= 0.999 for cells in steps_over(coarse, domain, fine.frame)):
-        words = (
-            f"{coarse.shown} has a cell all_fields {coarse.spacing[0]:g}, {fine.shown} all_fields {fine.spacing[0]:g}"
-        )
+        words = f"{coarse.shown} has a cell every {coarse.spacing[0]:g}, {fine.shown} every {fine.spacing[0]:g}"
         raise InputError(f"{words}: coarse fields must be coarser, take their block means first")
 
 
