@@ -128,24 +128,18 @@ def train(
     refuse_both("hold_out", "validation")
     session = take_session(options)
     schedule = TrainOptions(**options)
-    from geofsrcnn.training.rasters import train_model
+    from geofsrcnn.training.rasters import identify_rasters, train_model
 
     keep_freed_memory()
     form = {"prelu": prelu, "conserving": conserving, "overshoot": overshoot}
-    train_one = partial(
-        train_model,
-        fine,
-        session.factor,
-        config=FSRCNNConfig.from_dict({"factor": session.factor, **PRESETS[size], **form}),
-        validation=validation,
-        card=card,
-        start=start,
-        teacher=teacher,
-        device=session.device,
-        resume=session.resume,
-    )
+    config = FSRCNNConfig.from_dict({"factor": session.factor, **PRESETS[size], **form})
+    decisive: dict[str, Any] = {"config": config, "validation": validation, "teacher": teacher}
+    also: dict[str, Any] = {"card": card, "start": start, "device": session.device, "resume": session.resume}
+    train_one = partial(train_model, fine, session.factor, **decisive, **also)
+    identify_one = partial(identify_rasters, fine, session.factor, **decisive)
     named = (*fine, *validation, *(name for name in (start, teacher, card) if name is not None))
-    each_seed(session, schedule, [Path(name).absolute() for name in named], train_one, _progress_text, _show_result)
+    inputs = [Path(name).absolute() for name in named]
+    each_seed(session, schedule, inputs, train_one, identify_one, _progress_text, _show_result)
 
 
 def _progress_text(record: dict[str, Any]) -> str:

@@ -148,11 +148,13 @@ def train_pairs(*, fine: tuple[str, ...], also_fine: tuple[str, ...], **options:
     named["weights"] = {name: parse_weight(name, text) for name, text in named["weights"]}
     spec = PairsSpec(fine=fine, **named)
     schedule = PairOptions(**options)
+    from geofsrcnn.pairs.train import identify_pairs
     from geofsrcnn.pairs.train import train_pairs as train_on_pairs
 
     keep_freed_memory()
     train_one = partial(train_on_pairs, spec, session.factor, device=session.device, resume=session.resume)
-    each_seed(session, schedule, spec.files, train_one, _progress_text, _show_pairs, spec.record())
+    identify_one = partial(identify_pairs, spec, session.factor)
+    each_seed(session, schedule, spec.files, train_one, identify_one, _progress_text, _show_pairs)
 
 
 def _progress_text(record: dict[str, Any]) -> str:

@@ -137,30 +137,29 @@ def each_seed(
     schedule: Schedule,
     inputs: Sequence[Path],
     train_one: Callable[..., Any],
+    identify_one: Callable[..., dict[str, Any]],
     text: Callable[[dict[str, Any]], str],
     show: Callable[[Any], None],
-    arguments: dict[str, str] | None = None,
 ) -> None:
     """Train with each seed, and print results and their spread.
 
-    `train_one` is that of `train_seeds`; `text` words a record, `show` prints a result; `arguments` decide which
-    training it is besides the schedule.
+    `train_one` and `identify_one` are those of `train_seeds`; `text` words a record, `show` prints a result.
     """
     from geofsrcnn.training.processes import is_first
     from geofsrcnn.training.repeat import Repetition, train_seeds
 
     own = {each.name for each in fields(Repetition)} & {each.name for each in fields(Session)}
     given = {name: getattr(session, name) for name in own}
-    shared = Repetition(**given, schedule=schedule, inputs=inputs, arguments=arguments)
+    shared = Repetition(**given, schedule=schedule, inputs=inputs)
     if not is_first():  # another process says and writes it all
         warnings.showwarning = lambda *_, **__: None
         with stops() as check:
-            train_seeds(shared, train_one, _Silent(check))
+            train_seeds(shared, train_one, identify_one, _Silent(check))
         return
     unit = "steps" if schedule.minutes is None else "seconds"
     with show_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check, resumable():
         progress = _Progress(session, report, check, text, show)
-        found = train_seeds(shared, train_one, progress)
+        found = train_seeds(shared, train_one, identify_one, progress)
         progress.end()
     if session.as_json:
         echo_json(found.to_dict())

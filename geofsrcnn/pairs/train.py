@@ -46,7 +46,7 @@ from geofsrcnn.pairs.read import Pairs, allocate, read_pairs, read_static_predic
 from geofsrcnn.pairs.section import pack
 from geofsrcnn.pairs.spec import FOLDS, PairOptions, PairsSpec
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Training, average, deterministic_torch, identify, penalty
+from geofsrcnn.training.loop import Run, Training, average, deterministic_torch, identify, penalty, record
 from geofsrcnn.training.loop import fit as train_network
 from geofsrcnn.training.processes import Ranks, join_processes
 from geofsrcnn.training.states import State, open_checkpoint, remove_states, save_state
@@ -150,11 +150,21 @@ def train_pairs(
     options = options or PairOptions()
     target, unfinished = open_checkpoint(out, spec.files, overwrite=overwrite, resume=resume)
     device = check_device(device)
-    config = FSRCNNConfig.from_dict({**FORM, **SIZES, **(sizes or {}), "factor": factor})
-    data = _Prepared.read(spec, config, options)
+    data = _Prepared.read(spec, _config(factor, sizes), options)
     training = _PairsTraining(data, target, device, unfinished)
     training.may_replace = overwrite or unfinished is not None
     return training.run(report, each_step)
+
+
+def identify_pairs(
+    spec: PairsSpec, factor: int, *, sizes: Mapping[str, int] | None = None, options: PairOptions
+) -> dict[str, Any]:
+    """Return what tells the training with these arguments of `train_pairs` from others."""
+    return _Prepared.read(spec, _config(factor, sizes), options).identity
+
+
+def _config(factor: int, sizes: Mapping[str, int] | None) -> FSRCNNConfig:
+    return FSRCNNConfig.from_dict({**FORM, **SIZES, **(sizes or {}), "factor": factor})
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,8 @@ class _Prepared:
     @property
     def identity(self) -> dict[str, Any]:
         """Configuration, options and data, which tell this training from others."""
-        return identify(self.config, self.options, f"{self._digest} {self.shares.tolist()}")
+        data = f"{self._digest} {self.shares.tolist()}"
+        return identify(self.config, self.options, data, arguments=self.spec.record())
 
     @cached_property
     def _digest(self) -> str:
@@ -314,7 +325,7 @@ class _Prepared:
                 "what": f"RMSE on {scored} times from {self.spec.until} on, fitted on {fitted} before",
                 **{target: {name: round(value, 5) for name, value in row.items()} for target, row in rows.items()},
             },
-            training={**dataclasses.asdict(self.options), "step": step, "arguments": self.spec.record()},
+            training=record(self.identity, self.options, step),
             limits="Only for this grid and these predictors; units and places carry meaning.",
             created=dt.datetime.now(dt.UTC).date().isoformat(),
         )

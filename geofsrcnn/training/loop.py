@@ -19,6 +19,7 @@ from torch.utils import deterministic
 
 from geofsrcnn.errors import TrainError, UsageError, printable
 from geofsrcnn.evaluation.scores import geometric_mean
+from geofsrcnn.networks.checkpoint import Checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.networks.limits import cut
@@ -193,9 +194,7 @@ class Run:
 
     def restore(self, state: State, identity: dict[str, Any]) -> None:
         """Go on from a saved state of the same training."""
-        saved = state.values.get("identity", {})
-        if differing := [key for key in identity if saved.get(key) != json.loads(json.dumps(identity[key]))]:
-            others = " and ".join(_IDENTITY[key] for key in differing)
+        if others := differences(state.values.get("identity", {}), identity):
             raise UsageError(
                 f"the unfinished training had other {others}: give it the same, or start anew with overwrite=True"
             )
@@ -231,13 +230,51 @@ def _optimiser(parameters: Mapping[str, nn.Parameter], options: Schedule) -> tor
     )
 
 
-def identify(config: FSRCNNConfig, options: Schedule, data: str, teacher: str | None = None) -> dict[str, Any]:
-    """Return what tells a training from others: all that decides its weights, and `data` and `teacher` by digest."""
+def identify(
+    config: FSRCNNConfig,
+    options: Schedule,
+    data: str,
+    teacher: str | None = None,
+    arguments: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what tells a training from others: all that decides its weights, and `data` and `teacher` by digest.
+
+    The `arguments` behind the data only name what differs.
+    """
     plain = {**asdict(options), "save_minutes": None}
-    return {"config": config.to_dict(), "options": plain, "data": data, "teacher": teacher}
+    return {"config": config.to_dict(), "options": plain, "data": data, "teacher": teacher, "arguments": arguments}
 
 
-_IDENTITY = {"config": "network sizes", "options": "options", "data": "data", "teacher": "teacher"}
+def identity_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the same of a finished training, as its checkpoint and `record` tell it."""
+    record = dict(checkpoint.card.training)
+    facts = {name: record.pop(name, None) for name in ("data", "teacher", "arguments")}
+    record.pop("step", None)
+    return {"config": checkpoint.config.to_dict(), "options": {**record, "save_minutes": None}, **facts}
+
+
+def record(identity: Mapping[str, Any], options: Schedule, step: int) -> dict[str, Any]:
+    """Return what a model card says of a training."""
+    facts = {name: identity[name] for name in ("data", "teacher", "arguments") if identity[name] is not None}
+    return {**asdict(options), "step": step, **facts}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Name what makes a training another than an earlier one; empty if it is the same."""
+    now = json.loads(json.dumps(now))
+    found = [] if before.get("config") == now["config"] else ["network sizes"]
+    found += _differing(before.get("options"), now["options"])
+    if before.get("data") != now["data"]:
+        found += _differing(before.get("arguments"), now["arguments"]) or ["data"]
+    if before.get("teacher") != now["teacher"]:
+        found.append("teacher")
+    return printable(" and ".join(found))
+
+
+def _differing(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+    """Names whose values differ."""
+    before, now = before or {}, now or {}
+    return [name for name in {**now, **before} if before.get(name) != now.get(name)]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit, identify
+from geofsrcnn.training.loop import Run, Teacher, Training, batch_loss, deterministic_torch, fit, identify, record
 from geofsrcnn.training.patches import Batch, Field, Patches, digest, split
 from geofsrcnn.training.processes import join_processes
 from geofsrcnn.training.schedule import BASELINE, Result, TrainOptions
@@ -130,6 +130,22 @@ def train_model(  # noqa: PLR0913  all but the first three by name
         return training.fit(unfinished, each_step)
 
 
+def identify_rasters(
+    fine: Sequence[str | os.PathLike[str]],
+    factor: int,
+    *,
+    config: FSRCNNConfig,
+    options: TrainOptions,
+    validation: Sequence[str | os.PathLike[str]] = (),
+    teacher: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Return what tells the training with these arguments of `train_model` from others."""
+    config = _check_config(config, factor)
+    paths, held_out = ([local_path(path) for path in names] for names in (fine, validation))
+    taught = None if teacher is None else _teacher(teacher, config).digest
+    return identify(config, options, _Rasters.read(paths, held_out, config, options).digest, taught)
+
+
 @dataclass(frozen=True)
 class _Rasters:
     """Data of a training: patches to learn from, fields to be scored on, and the digest of both."""
@@ -225,7 +241,7 @@ class _RasterTraining(Training[Batch]):
                 "geometric_mean": round(self.run.best_score, 4),
                 "fields": {name: round(ratio, 4) for name, ratio in self.run.best_ratios.items()},
             },
-            training={**dataclasses.asdict(self.options), "step": step},
+            training=record(self.identity, self.options, step),
             limits=written.get("limits", ""),
             created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
         )

@@ -36,8 +36,6 @@ class Repetition:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     inputs : sequence of Path
         Files that nothing may be written over.
-    arguments : dict of str, optional
-        What decides besides the schedule which training it is, of a card of pairs.
     overwrite, resume : bool
         Replace what is there, or continue from it.
     log, curves, tensorboard : str, optional
@@ -50,7 +48,6 @@ class Repetition:
     seeds: int = 1
     device: str = "auto"
     inputs: Sequence[Path] = ()
-    arguments: dict[str, str] | None = None
     overwrite: bool = False
     resume: bool = False
     log: str | None = None
@@ -120,11 +117,14 @@ class Repeated:
         return {"results": self.results, "spread": spread}
 
 
-def train_seeds(shared: Repetition, train_one: Callable[..., Any], listener: Listener) -> Repeated:
+def train_seeds(
+    shared: Repetition, train_one: Callable[..., Any], identify_one: Callable[..., dict[str, Any]], listener: Listener
+) -> Repeated:
     """Train with each seed, keep figures, and leave out what an earlier run has finished.
 
     `train_one` is `geofsrcnn.train_model` or `geofsrcnn.train_pairs` with its data, a ``functools.partial``: it takes
-    ``out``, ``options``, ``overwrite``, ``report`` and ``each_step``.
+    ``out``, ``options``, ``overwrite``, ``report`` and ``each_step``. `identify_one` takes ``options``, and tells
+    such a training from others (`geofsrcnn.training.loop.identify`).
 
     Raises
     ------
@@ -138,7 +138,7 @@ def train_seeds(shared: Repetition, train_one: Callable[..., Any], listener: Lis
     if several:
         seeds.check_targets(targets, shared.inputs, overwrite=shared.overwrite, resume=shared.resume)
     check_logbook(**kept, others=[*shared.inputs, *targets], overwrite=shared.overwrite or shared.resume)
-    ended = _finished(shared, plans) if several and shared.resume else {}
+    ended = _finished(shared, plans, identify_one) if several and shared.resume else {}
     if shared.resume and not any(has_states(target) or target.exists() for target in targets):
         listener.nothing_to_resume()
     count_step = _counter(shared, len(plans), _steps_before(shared, targets, ended), listener)
@@ -176,10 +176,12 @@ def train_seeds(shared: Repetition, train_one: Callable[..., Any], listener: Lis
     return found
 
 
-def _finished(shared: Repetition, plans: list[tuple[Path, Schedule]]) -> dict[Path, dict[str, float]]:
+def _finished(
+    shared: Repetition, plans: list[tuple[Path, Schedule]], identify_one: Callable[..., dict[str, Any]]
+) -> dict[Path, dict[str, float]]:
     """Scores of the trainings that earlier runs have finished."""
     return {
-        target: seeds.finished_scores(target, shared.factor, plan, shared.arguments)
+        target: seeds.finished_scores(target, shared.factor, identify_one(options=plan))
         for target, plan in plans
         if seeds.is_finished(target)
     }

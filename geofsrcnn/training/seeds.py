@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geofsrcnn.errors import OutputError, UsageError, printable
 from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.training.loop import differences, identity_of
 from geofsrcnn.training.states import check_checkpoint, folder_of
-
-if TYPE_CHECKING:
-    from geofsrcnn.training.schedule import Schedule
 
 
 def targets(out: str, seeds: int) -> list[Path]:
@@ -54,24 +50,18 @@ def is_finished(target: Path) -> bool:
     return target.exists() and not folder_of(target).is_dir()
 
 
-def finished_scores(
-    target: Path, factor: int, options: Schedule, arguments: dict[str, str] | None = None
-) -> dict[str, float]:
-    """The scores in the card of a finished training; of pairs, with its other `arguments`.
+def finished_scores(target: Path, factor: int, identity: Mapping[str, Any]) -> dict[str, float]:
+    """The scores in the card of a finished training.
 
     Raises
     ------
     UsageError
-        If it was another training.
+        If it was another training than that of this `identity`.
     """
-    card = load_checkpoint(target, factor).card
-    wanted = json.loads(json.dumps({**dataclasses.asdict(options), "save_minutes": None}))
-    had = {**{name: value for name, value in card.training.items() if name != "step"}, "save_minutes": None}
-    before, now = had.pop("arguments", None) or {}, arguments or {}
-    differing = [name for name in {**wanted, **had} if had.get(name) != wanted.get(name)]
-    differing += [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    if differing:
-        words = f"{printable(target.name)} is of a training with another {printable(' and '.join(differing))}"
+    checkpoint = load_checkpoint(target, factor)
+    card = checkpoint.card
+    if others := differences(identity_of(checkpoint), identity):
+        words = f"{printable(target.name)} is of a training with other {others}"
         raise UsageError(f"{words}: give it the same, or use overwrite=True")
     if "geometric_mean" in card.scores:
         return {"score": float(card.scores["geometric_mean"])}

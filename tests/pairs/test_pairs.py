@@ -270,7 +270,7 @@ def test_stopped_and_resumed_is_the_same_file(files, tmp_path):
     for after in (7, 25):
         with pytest.raises(StopError):
             train_files(*arguments, **rest, resume=True, each_step=stop(after))
-    with pytest.raises(UsageError, match="the unfinished training had other data"):
+    with pytest.raises(UsageError, match="the unfinished training had other until"):
         train_files(*arguments, **{**rest, "until": "2000-06-02"}, resume=True)
     train_files(*arguments, **rest, resume=True)
     a, b = (load_checkpoint(path) for path in (whole, parts))

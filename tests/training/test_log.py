@@ -248,10 +248,28 @@ def test_seeds_of_rasters(fine, tmp_path):
     assert resumed["results"][2]["score"] == scores[2]
     assert resumed["spread"]["score"]["mean"] == pytest.approx(mean, abs=1e-4)
     other = processes.run(*again, "--resume", "--learning-rate", 0.5, **setup)
-    assert "of a training with another learning_rate: give it the same" in other.refused(2)
+    assert "of a training with other learning_rate: give it the same" in other.refused(2)
     (tmp_path / "m-seed1.training").mkdir()  # as of one that was killed before its first state
     resumed = json.loads(processes.run(*again, "--resume", **setup).out)
     assert [each.get("steps") for each in resumed["results"]] == [None, 6, None]
+
+
+def test_finished_seeds_of_other_trainings_are_refused(fine, tmp_path):
+    """Sizes, rasters and teachers decide which training it was, of finished seeds as of unfinished ones."""
+    other = write(tmp_path / "other.tif", terrain((140, 260), seed=4, high=500).astype("float32"))
+    setup = {"cwd": str(tmp_path), "prelude": ALONE, "timeout": 120}
+    again = (*LINE, "-o", "m.safetensors", "--seeds", 2)
+    assert processes.run("train", fine, *again, **setup).code == 0
+    (tmp_path / "m-seed1.safetensors").rename(tmp_path / "teacher.safetensors")
+    lines = {
+        "network sizes": ("train", fine, *again, "--prelu", "channel"),
+        "data": ("train", other, *again),
+        "teacher": ("train", fine, *again, "--teacher", "teacher.safetensors"),
+    }
+    for words, line in lines.items():
+        refused = processes.run(*line, "--resume", **setup).refused(2)
+        assert f"m.safetensors is of a training with other {words}: give it the same" in refused
+    assert processes.run("train", fine, *again, "--resume", **setup).code == 0
 
 
 def test_members_and_seeds_of_pairs(files, tmp_path):
@@ -275,7 +293,12 @@ def test_members_and_seeds_of_pairs(files, tmp_path):
     again = processes.run(
         *line, *several, "-o", tmp_path / "m.safetensors", "--resume", "--base", "correction", prelude=ALONE
     )
-    assert "of a training with another base: give it the same" in again.refused(2)
+    assert "of a training with other base: give it the same" in again.refused(2)
+    fine = made(tmp_path, lapse=True)["fine"]
+    other = processes.run(
+        "train-pairs", fine, *line[2:], *several, "-o", tmp_path / "m.safetensors", "--resume", prelude=ALONE
+    )
+    assert "of a training with other data: give it the same" in other.refused(2)
     before = state(files["coarse"])
     for name in ("--log", "--curves", "--tensorboard"):
         wrong = processes.run(*line, name, files["coarse"], "-o", tmp_path / "n.safetensors", "--overwrite")

@@ -203,7 +203,7 @@ def test_resume_of_another_training_is_refused(fine, tmp_path):
     stopped(fine, out)
     other = write(tmp_path / "other.tif", terrain((140, 260), seed=4).astype("float32"))
     for more, words in [
-        ({"learning_rate": 0.5}, "the unfinished training had other options: give it the same"),
+        ({"learning_rate": 0.5}, "the unfinished training had other learning_rate: give it the same"),
         ({"config": FSRCNNConfig(factor=2, d=8, s=4, m=1)}, "had other network sizes"),
     ]:
         with pytest.raises(UsageError, match=words):
@@ -236,5 +236,5 @@ def test_states_hold_all_that_decides_the_rest(fine, tmp_path):
     assert names == {"model", "ema", "optimiser"}
     moments = {name.split(".")[1] for name in state.tensors if name.startswith("optimiser")}
     assert moments == {"step", "exp_avg", "exp_avg_sq"}
-    assert set(state.values["identity"]) == {"config", "options", "data", "teacher"}
+    assert set(state.values["identity"]) == {"config", "options", "data", "teacher", "arguments"}
     assert json.loads(json.dumps(state.values))["step"] == state.step
