@@ -13,7 +13,7 @@ from geofsrcnn.engine.base import FREE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.grids.windows import Margin, Tile
 from geofsrcnn.networks.inference import Upsampler
-from geofsrcnn.networks.limits import clip, conserve, cut, neighbour_bounds
+from geofsrcnn.networks.limits import clip, conserve, cut, neighbour_bounds, settled
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.fill import fill
@@ -124,13 +124,13 @@ def _unscale(values: Array, scale: float) -> Array:
 
 
 def _limit_errors(model: Upsampler, errors: torch.Tensor, core: torch.Tensor, rule: Rule, scale: float) -> None:
-    """Bring expected errors within what bounds leave open, in place: none where a mean at a bound leaves no choice."""
+    """Bring expected errors within what bounds leave open, in place: none where a mean leaves no choice."""
     low, high = (end * scale for end in rule.bounds)
     with torch.inference_mode():
         errors.clamp_(max=high - low)
         if model.conserving:
-            settled = ((core == low) | (core == high)).repeat_interleave(model.factor, 0)
-            errors.masked_fill_(settled.repeat_interleave(model.factor, 1), 0.0)
+            without_choice = settled(core, low, high).repeat_interleave(model.factor, 0)
+            errors.masked_fill_(without_choice.repeat_interleave(model.factor, 1), 0.0)
 
 
 def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:

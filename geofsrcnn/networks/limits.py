@@ -135,12 +135,18 @@ def conserve(fine: Tensor, coarse: Tensor, low: float | Tensor, high: float | Te
     """
     if isinstance(low, Tensor) and isinstance(high, Tensor):
         low, high = low.unsqueeze(2), high.unsqueeze(2)
-    clipped, target = clip(fine, low, high), clip(coarse.unsqueeze(2), low, high)
+    coarse = coarse.unsqueeze(2)
+    clipped, target = clip(fine, low, high), clip(coarse, low, high)
     missing = (target - clipped).mean(2, keepdim=True)
     up = _shares(high - clipped) if _is_finite(high) else torch.ones_like(clipped)
     down = _shares(clipped - low) if _is_finite(low) else torch.ones_like(clipped)
     kept = clip(clipped + missing * torch.where(missing > 0, up, down), low, high)
-    return torch.where((target == low) | (target == high), target, kept)
+    return torch.where(settled(coarse, low, high), target, kept)
+
+
+def settled(coarse: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """Tell where a mean at a bound or beyond leaves no choice: all cells of the block lie at that bound."""
+    return (coarse <= low) | (coarse >= high)
 
 
 def clip(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:

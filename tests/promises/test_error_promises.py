@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from geofsrcnn import upscale_array
 from geofsrcnn.engine.tile import upscale_with_errors
-from geofsrcnn.errors import ModelError
+from geofsrcnn.errors import GeofsrcnnWarning, ModelError
 from geofsrcnn.grids.windows import Margin
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.inference import Network
@@ -107,6 +107,17 @@ def test_within_a_range_errors_are_no_larger_than_it_and_0_at_its_ends():
     assert (errors[dry] == 0).all()
     assert (errors[repeat((rain > 0) & (rain < 9), 3)] > 0).all()
     assert errors.max() <= 9
+
+
+def test_cells_beyond_a_range_have_no_error():
+    """They come out at its end, every cell of the block, as those do that lie at it."""
+    coarse = np.random.default_rng(0).normal(0, 5, (20, 20))
+    with pytest.warns(GeofsrcnnWarning, match="W-RANGE"):
+        fine, errors = upscale_array(coarse, 3, model_with_errors(3), value_range=(-4, 4), error=True, threads=1)
+    beyond = repeat(np.abs(coarse) >= 4, 3)
+    assert (np.abs(fine[beyond]) == 4).all()
+    assert (errors[beyond] == 0).all()
+    assert (errors[~beyond] > 0).all()
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-25, 1e25])
