@@ -12,6 +12,7 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Rule
 from geofsrcnn.grids.windows import Margin
 from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.quantity import direction_start
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.inference import Upsampler
@@ -48,9 +49,7 @@ def upscale_directions(
         Expected absolute error of each direction, at most a quarter of the period: that of one that may be any. NaN
         where there is none.
     """
-    start = rule.start
-    if start is None:
-        start = -rule.value_period / 2 if (values < 0).any(where=valid) else 0.0
+    start = start_of(rule, values, valid)
     if rule.natural != FREE or rule.start is None:
         with np.errstate(invalid="ignore"):
             valid = valid & (values >= start) & (values <= start + rule.value_period)  # others stand for no direction
@@ -78,6 +77,14 @@ def upscale_directions(
         return fine, None
     expected = np.mean(errors, axis=0) * (rule.value_period / (2 * math.pi))
     return fine, np.where(told, expected, np.nan).astype(values.dtype)
+
+
+def start_of(rule: Rule, values: Array, valid: Mask) -> float:
+    """Return where directions start to count: the rule's start, or by these values where it has none."""
+    if rule.start is not None:
+        return rule.start
+    known = values[valid]
+    return direction_start(rule.value_period, float(known.min()), float(known.max())) if known.size else 0.0
 
 
 def _error_of_angle(components: Array, errors: Array) -> Array:

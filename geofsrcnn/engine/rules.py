@@ -13,7 +13,7 @@ from geofsrcnn.engine.base import FREE, Rule, Source
 from geofsrcnn.errors import UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.encoding import within
-from geofsrcnn.values.quantity import Kind, Quantity, fraction_limits
+from geofsrcnn.values.quantity import Kind, Quantity, direction_start, fraction_limits
 
 SAMPLE = 1024
 """Cells along one side of the middle of a field that is looked at."""
@@ -76,7 +76,7 @@ def rule_of(
 
 
 def _start(period: float, value_range: Range | None, extremes: Extremes) -> float | None:
-    """Where directions start to count: where was asked for, or by their values, of which -1 often stands for none.
+    """Where directions start to count: where was asked for, or by their values.
 
     Raises
     ------
@@ -88,12 +88,8 @@ def _start(period: float, value_range: Range | None, extremes: Extremes) -> floa
             low, high = value_range
             raise UsageError(f"value_range= is {low:g} to {high:g}: directions keep to one turn, such as 0 {period:g}")
         return value_range[0]
-    if (found := extremes()) is None:
-        return None
-    smallest, largest = found
-    half = period / 2 * (1 + 1e-6)
-    has_negative = smallest < -period / 300  # below -1.2 degrees
-    return -period / 2 if has_negative and -half <= smallest and largest <= half else 0.0
+    found = extremes()
+    return None if found is None else direction_start(period, *found)
 
 
 def _natural(quantity: Quantity, extremes: Extremes) -> Range:

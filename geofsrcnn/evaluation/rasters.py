@@ -20,6 +20,7 @@ import numpy.typing as npt
 from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
+from geofsrcnn.engine.directions import start_of
 from geofsrcnn.engine.rules import rule_of
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.evaluation.calibration import Fit
@@ -466,7 +467,7 @@ def _mean_direction(truth: Array, factor: int, rule: Rule) -> Array:
     """Direction of the mean unit vector of each block."""
     turns = truth * (2 * np.pi / rule.value_period)
     angles = np.arctan2(block_mean(np.sin(turns), factor), block_mean(np.cos(turns), factor))
-    start = rule.start or 0.0
+    start = start_of(rule, truth, np.isfinite(truth))
     result: Array = (angles * rule.value_period / (2 * np.pi) - start) % rule.value_period + start
     return result
 

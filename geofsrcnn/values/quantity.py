@@ -157,6 +157,21 @@ def fraction_limits(least: float, most: float) -> Range:
     return 0.0 if least >= 0 else -math.inf, next((end for end in (1.0, 100.0) if most <= end), math.inf)
 
 
+def direction_start(period: float, least: float, most: float) -> float:
+    """Return where directions start to count, 0 or minus half a turn, by their smallest and largest value.
+
+    A single -1 often stands for no direction, so that it takes less than -1.2 degrees to count from below 0.
+
+    Examples
+    --------
+    >>> direction_start(360.0, -1.0, 350.0), direction_start(360.0, -170.0, 180.0)
+    (0.0, -180.0)
+    """
+    half = period / 2 * (1 + 1e-6)
+    has_negative = least < -period / 300
+    return -period / 2 if has_negative and -half <= least and most <= half else 0.0
+
+
 def quantity_of(header: Header) -> Quantity:
     """Return what a variable is.
 

@@ -76,3 +76,14 @@ def test_tiles_and_missing_cells():
     whole = upscaled(field)
     assert np.isnan(whole).sum() == 27
     assert np.nanmax(apart(upscaled(field, tile_size=14), whole)) < 1e-2
+
+
+def test_a_mark_does_not_turn_a_tile():
+    """A few -1 that stand for no direction are kept, and the others count from 0 as they would without them."""
+    field = winds(7)
+    marked = field.copy()
+    marked[8:11, 12] = -1
+    fine, mark = upscaled(marked), np.repeat(np.repeat(marked == -1, 3, 0), 3, 1)
+    assert (fine[mark] == -1).all()
+    field[8:11, 12] = np.nan
+    assert np.array_equal(fine[~mark], upscaled(field)[~mark])
