@@ -17,7 +17,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
-from demo import read_dem
+from matplotlib import cbook
 
 from geofsrcnn import upscale_array
 from geofsrcnn.evaluation.calibration import calibration
@@ -29,7 +29,9 @@ FACTOR, LARGEST = 3, 240
 
 def main(out: Path, rasters: list[Path]) -> None:
     """Draw a row a raster, and print how well the errors fit."""
-    fields = [("Jacksboro fault DEM", "m", read_dem()[0]), *map(read, rasters)]
+    with cbook.get_sample_data("jacksboro_fault_dem.npz") as dem:
+        fields = [("Jacksboro fault DEM", "m", whole_blocks(dem["elevation"].astype(np.float64)))]
+    fields += map(read, rasters)
     figure, axes = plt.subplots(
         len(fields), 3, figsize=(11, 3.5 * len(fields)), layout="constrained", squeeze=False, dpi=80
     )
@@ -49,8 +51,13 @@ def read(path: Path) -> tuple[str, str, np.ndarray]:
     with rasterio.open(path) as raster:
         values = raster.read(1, masked=True).astype(np.float64).filled(np.nan)
         unit = raster.units[0] or ""
+    return path.stem, unit, whole_blocks(values)
+
+
+def whole_blocks(values: np.ndarray) -> np.ndarray:
+    """Rows and columns that fill blocks."""
     rows, columns = (n // FACTOR * FACTOR for n in values.shape)
-    return path.stem, unit, values[:rows, :columns]
+    return values[:rows, :columns]
 
 
 def draw(row: np.ndarray, name: str, unit: str, fine: np.ndarray, expected: np.ndarray, error: np.ndarray) -> None:
