@@ -14,7 +14,7 @@ INTERVALS = (50, 90)
 
 
 class Distribution(Protocol):
-    """A distribution in each cell, as those of `geofsrcnn.pairs.distributions` are."""
+    """A distribution in each cell, as far as it is scored."""
 
     @property
     def mean(self) -> Array:
@@ -28,10 +28,10 @@ class Distribution(Protocol):
         """Chance of at most this value."""
 
     def chance_of(self, least: float) -> Array:
-        """Chance of at least this value."""
+        """Chance of at least this value; of more than 0 where it is 0."""
 
     def crps(self, truth: Array) -> Array:
-        """Continuous ranked probability score of each value."""
+        """Continuous ranked probability score of each value (Gneiting, Raftery 2007)."""
 
 
 class DistributionScores:

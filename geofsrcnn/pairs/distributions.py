@@ -14,26 +14,13 @@ import numpy as np
 import torch
 
 from geofsrcnn._types import Array
+from geofsrcnn.evaluation.distributions import Distribution as ScoredDistribution
 
 LIMITLESS = (-math.inf, math.inf)
 
 
-class Distribution(Protocol):
-    """A distribution in each cell."""
-
-    @property
-    def mean(self) -> Array:
-        """In the values' units."""
-
-    @property
-    def variance(self) -> Array:
-        """In the square of the values' units."""
-
-    def share_below(self, value: Array | float) -> Array:
-        """Chance of at most this value."""
-
-    def chance_of(self, least: float) -> Array:
-        """Chance of at least this value; of more than 0 where it is 0."""
+class Distribution(ScoredDistribution, Protocol):
+    """A distribution in each cell, with all that outputs are made of."""
 
     def quantile(self, share: float) -> Array:
         """The value that this share lies below, within limits."""
