@@ -58,30 +58,6 @@ def upscale_block(
     return _upscale_block(model, values, valid, margin, rules)[0]
 
 
-def upscale_with_errors(
-    model: Upsampler,
-    values: Array,
-    valid: Mask,
-    margin: Margin,
-    rules: Sequence[Rule] = (),
-) -> tuple[Array, Array]:
-    """Upscale the core of a block, and tell how large an error to expect in each fine cell.
-
-    Parameters
-    ----------
-    model, values, valid, margin, rules
-        As for `upscale_block`; the model gives errors.
-
-    Returns
-    -------
-    fine, errors : ndarray (band, factor * y, factor * x), the type of `values`
-        Fine values, and expected absolute errors in the same units.
-    """
-    fine, errors = _upscale_block(model, values, valid, margin, rules, errors=True)
-    assert errors is not None
-    return fine, errors
-
-
 def _upscale_block(
     model: Upsampler, values: Array, valid: Mask, margin: Margin, rules: Sequence[Rule], *, errors: bool = False
 ) -> tuple[Array, Array | None]:

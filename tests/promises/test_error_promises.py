@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geofsrcnn import upscale_array
-from geofsrcnn.engine.tile import upscale_with_errors
+from geofsrcnn.engine.base import Job
+from geofsrcnn.engine.tile import upscale_tile
 from geofsrcnn.errors import GeofsrcnnWarning, ModelError
-from geofsrcnn.grids.windows import Margin
+from geofsrcnn.grids.windows import Tile, Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.inference import Network
 from geofsrcnn.values.blocks import repeat
+from geofsrcnn.values.cells import Cells
 from tests.support.networks import TINY, random_head, random_model
 from tests.support.strategies import RUBBISH, factors, fields, masks, seeds, tile_sizes
 
@@ -133,8 +135,11 @@ def test_with_errors_is_the_block_that_comes_without():
     """The arithmetic of a tile, called directly."""
     network = model_with_errors(3).upsampler
     values = np.random.default_rng(0).normal(size=(2, 8, 9)).astype(np.float32)
-    fine, errors = upscale_with_errors(network, values, np.ones(values.shape, bool), Margin(0, 0, 0, 0))
-    assert fine.shape == errors.shape == (2, 24, 27)
+    whole = Window(0, 8, 0, 9)
+    found = upscale_tile(
+        Job(network, 3, errors=True), Cells(values, np.ones(values.shape, bool)), Tile(whole, whole, whole.refine(3))
+    )
+    assert found.values.shape == found.errors.shape == (2, 24, 27)
 
 
 @pytest.mark.parametrize("method", ["cubic", "nearest", "lanczos-bp"])
