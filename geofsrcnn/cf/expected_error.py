@@ -7,6 +7,7 @@ from typing import Any
 
 from geofsrcnn.cf.attributes import PACKED_ATTRS
 from geofsrcnn.errors import InputError, printable
+from geofsrcnn.values.expected_errors import error_name, error_title
 from geofsrcnn.values.quantity_units import Measure, read_units
 
 _SHARED = ("units", "coordinates", "grid_mapping", "cell_measures")
@@ -35,7 +36,7 @@ def error_names(fields: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     >>> error_names(["tas"], ["tas", "lat", "lon"])
     {'tas': 'tas_error'}
     """
-    names = {field: f"{field}_error" for field in fields}
+    names = {field: error_name(field) for field in fields}
     taken = set(taken)
     for field, name in names.items():
         if name in taken:
@@ -55,7 +56,7 @@ def error_attrs(field: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
     shared = {key: attrs[key] for key in _SHARED if key in attrs}
     if read_units(str(attrs.get("units", ""))).measure is Measure.TEMPERATURE:
         shared["units_metadata"] = "temperature: difference"
-    return {"long_name": f"expected absolute error of {field}", **shared, "comment": _COMMENT}
+    return {"long_name": error_title(field), **shared, "comment": _COMMENT}
 
 
 def error_encoding(encoding: Mapping[str, Any]) -> dict[str, Any]:

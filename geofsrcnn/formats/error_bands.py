@@ -13,6 +13,7 @@ from geofsrcnn.formats.geotiff import GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterMetadata
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.expected_errors import error_name, error_title
 from geofsrcnn.values.rounding import round_mantissa
 
 
@@ -54,10 +55,10 @@ def _error_band(band: Band, index: int) -> Band:
         index=index,
         scale=abs(band.scale),
         offset=0.0,
-        description=f"{name}_error",
+        description=error_name(name),
         colour=ColorInterp.undefined,
         bits=None,
-        tags={"long_name": f"expected absolute error of {title}"},
+        tags={"long_name": error_title(title)},
         domains={},
     )
 

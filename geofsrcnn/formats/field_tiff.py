@@ -33,6 +33,7 @@ from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing
+from geofsrcnn.values.expected_errors import error_name
 
 
 class GeoTIFFWriter:
@@ -158,7 +159,7 @@ def _descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:
 def _error_descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:
     """Descriptions of bands of expected errors: labels of dimensions, then NAME_error of the field, or of each band."""
     labels, named = _labels_of_bands(dataset, new)
-    return [", ".join(words) + "_error" if named else ", ".join((*words, new.name)) for words in labels]
+    return [error_name(", ".join(words)) if named else ", ".join((*words, new.name)) for words in labels]
 
 
 def _labels_of_bands(dataset: xr.Dataset, new: NewField) -> tuple[list[tuple[str, ...]], bool]:

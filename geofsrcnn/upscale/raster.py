@@ -23,6 +23,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, no_errors, provenance
 from geofsrcnn.values.encoding import stored_limits
+from geofsrcnn.values.expected_errors import error_type
 from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import type_of_parts
 
@@ -110,7 +111,7 @@ def _type_beside_errors(source: RasterSource, chosen: str | None) -> str | None:
     if len(types) > 1:  # which is refused where the output is made
         return chosen
     own = types.pop()
-    floating = np.result_type(own, np.float32)
+    floating = error_type(own)
     return chosen if floating == own else floating.name
 
 

@@ -12,6 +12,7 @@ from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError, UsageError, warn
 from geofsrcnn.values.cells import Cells
 from geofsrcnn.values.encoding import Missing, Packing, refuse_lost_digits
+from geofsrcnn.values.expected_errors import error_type
 
 PARTS = np.dtype(np.float64)
 """Type of the parts of totals that are stored as whole numbers, which their parts are not."""
@@ -91,7 +92,7 @@ class Storage:
     @property
     def error_dtype(self) -> np.dtype[Any]:
         """Floating type that expected errors are held in: float32, or float64 where values have more digits."""
-        return np.result_type(self.dtype, np.float32)
+        return error_type(self.dtype)
 
     def decode(self, stored: Array, name: str, valid: Mask | None = None, *, lossy: bool = False) -> Cells:
         """Decode stored numbers into cells.
