@@ -18,8 +18,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.networks.expected_error import SECTION, section_of
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.expected_error import section_of
 from tests.support.networks import TINY, random_head, random_model
 from tests.support.places import SHARED
 
@@ -44,7 +44,7 @@ def random_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ch
         if key not in made:
             path = folder / f"{len(made)}.safetensors"
             model = random_model(seed, **full)
-            sections = {SECTION: section_of(random_head(model.config, seed), {})} if errors else {}
+            sections = {EXPECTED_ERROR: section_of(random_head(model.config, seed), {})} if errors else {}
             save_checkpoint(path, model, Card(name="random"), sections=sections)
             made[key] = load_checkpoint(path)
         return made[key]

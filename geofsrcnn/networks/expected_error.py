@@ -27,8 +27,6 @@ from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import Features
 from geofsrcnn.networks.limits import cut
 
-SECTION = EXPECTED_ERROR
-
 FLOOR = 1e-3
 """Magnitudes below this share of their mean count as this: nothing follows from how small they are."""
 
@@ -184,7 +182,7 @@ def head_of(checkpoint: Checkpoint) -> ErrorHead | None:
     ModelError
         If it does not fit its description or the network.
     """
-    section = checkpoint.sections.get(SECTION)
+    section = checkpoint.sections.get(EXPECTED_ERROR)
     if section is None:
         return None
     try:

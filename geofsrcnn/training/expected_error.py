@@ -18,8 +18,8 @@ from geofsrcnn.evaluation.calibration import calibration, spread_of_ratios
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.catalog import PAIRING, check_device
-from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from geofsrcnn.networks.expected_error import SECTION, ErrorConfig, ErrorHead, section_of
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import deterministic_torch
@@ -158,7 +158,7 @@ def train_error(
         "data": patches.files,
         "training": {**asdict(options), "validation": bool(validation)},
     }
-    sections = {**checkpoint.sections, SECTION: section_of(run.head, facts)}
+    sections = {**checkpoint.sections, EXPECTED_ERROR: section_of(run.head, facts)}
     members = checkpoint.members or (checkpoint.model,)
     save_checkpoint(target, list(members), replace(checkpoint.card), sections=sections, overwrite=overwrite)
     return ErrorResult(str(target), mean, spread, options.steps, time.monotonic() - start, fields)

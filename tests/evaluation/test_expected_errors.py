@@ -14,8 +14,8 @@ from geofsrcnn.evaluation.rasters import evaluate_array, evaluate_raster
 from geofsrcnn.evaluation.report import tables, to_json, to_markdown
 from geofsrcnn.evaluation.scores import scored_mask
 from geofsrcnn.evaluation.verdict import errors_in_words
-from geofsrcnn.networks.checkpoint import Card, save_checkpoint
-from geofsrcnn.networks.expected_error import SECTION, section_of
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, save_checkpoint
+from geofsrcnn.networks.expected_error import section_of
 from geofsrcnn.values.blocks import block_mean
 from tests.support.networks import TINY, random_head, random_model
 from tests.support.rasters import terrain, write
@@ -26,7 +26,7 @@ def network(tmp_path_factory):
     """A network that gives errors, drawn at random, in a file."""
     path = tmp_path_factory.mktemp("network") / "random.safetensors"
     model = random_model(**TINY)
-    save_checkpoint(path, model, Card("random"), sections={SECTION: section_of(random_head(model.config), {})})
+    save_checkpoint(path, model, Card("random"), sections={EXPECTED_ERROR: section_of(random_head(model.config), {})})
     return path
 
 

@@ -40,7 +40,8 @@ from geofsrcnn import (
     upscale_file,
     upscale_files,
 )
-from geofsrcnn.networks.expected_error import SECTION, ErrorConfig, ErrorHead, section_of
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR
+from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
 
 Run = Callable[[Path], Items]
 
@@ -741,7 +742,7 @@ def _network_with_errors(path: Path) -> tuple[Path, str]:
     """The file of a network that tells expected errors, and its digest."""
     model = _by_formula(FSRCNN(FSRCNNConfig(factor=2, d=8, s=4, m=1)))
     head = _by_formula(ErrorHead(model.config, ErrorConfig()))
-    save_checkpoint(path, model, Card(name="errors"), sections={SECTION: section_of(head, {})})
+    save_checkpoint(path, model, Card(name="errors"), sections={EXPECTED_ERROR: section_of(head, {})})
     return path, load_checkpoint(path).digest
 
 

@@ -8,9 +8,9 @@ import torch
 
 from geofsrcnn.errors import ConfigError, ModelError
 from geofsrcnn.networks.catalog import load_model
-from geofsrcnn.networks.checkpoint import Card, Section, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
-from geofsrcnn.networks.expected_error import SECTION, ErrorConfig, ErrorHead, head_of, section_of
+from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, head_of, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.networks.inference import Classical, Network
 from tests.support.networks import TINY, random_head, random_model
@@ -46,9 +46,11 @@ def test_a_checkpoint_holds_it(tmp_path):
     model, x = random_model(**TINY), torch.randn(1, 1, 20, 20)
     head = random_head(model.config, channels=3, hidden=5, radius=1)
     path = tmp_path / "with.safetensors"
-    save_checkpoint(path, model, Card("with"), sections={SECTION: section_of(head, {"calibration": {"terrain": 1.0}})})
+    save_checkpoint(
+        path, model, Card("with"), sections={EXPECTED_ERROR: section_of(head, {"calibration": {"terrain": 1.0}})}
+    )
     checkpoint = load_checkpoint(path)
-    assert checkpoint.sections[SECTION].values["calibration"] == {"terrain": 1.0}
+    assert checkpoint.sections[EXPECTED_ERROR].values["calibration"] == {"terrain": 1.0}
     found, expected = load_model(path).upsampler.with_error(x), Network(model, head=head).with_error(x)
     assert torch.equal(found[1], expected[1])
 
@@ -78,7 +80,7 @@ def test_a_damaged_one_is_refused(tmp_path, damage):
     model = random_model(**TINY)
     path = tmp_path / "damaged.safetensors"
     section = damage(section_of(random_head(model.config), {}))
-    save_checkpoint(path, model, Card("damaged"), sections={SECTION: section})
+    save_checkpoint(path, model, Card("damaged"), sections={EXPECTED_ERROR: section})
     with pytest.raises(ModelError, match=r"damaged\.safetensors") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)

@@ -11,8 +11,7 @@ from affine import Affine
 
 from geofsrcnn import load_checkpoint, save_checkpoint, train_error, upscale_array
 from geofsrcnn.errors import InputError, OutputError, UsageError
-from geofsrcnn.networks.checkpoint import Card, Section
-from geofsrcnn.networks.expected_error import SECTION
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, Section
 from geofsrcnn.training.expected_error import RECIPE, likelihood
 from geofsrcnn.training.patches import Field, Patches
 from geofsrcnn.training.schedule import TrainOptions
@@ -80,7 +79,7 @@ def test_values_stay_as_they_were(network, trained):
 def test_the_card_says_how_well_they_fit(trained):
     """Held-out fields, their ratios about 1, and how it was trained."""
     out, result, records = trained
-    facts = load_checkpoint(out).sections[SECTION].values
+    facts = load_checkpoint(out).sections[EXPECTED_ERROR].values
     assert facts["fields"] == result.fields
     assert np.exp(np.mean(np.log(list(result.fields.values())))) == pytest.approx(1, abs=1e-3)
     assert set(result.fields) & {f"{name}#1" for name in facts["data"]} == set()
@@ -95,7 +94,7 @@ def test_the_same_seed_gives_the_same_head(network, rasters, tmp_path):
     for number, seed in enumerate((0, 0, 1)):
         out = tmp_path / f"{number}.safetensors"
         train_error(network, rasters, out, options=replace(SHORT, steps=5, seed=seed))
-        heads.append(load_checkpoint(out).sections[SECTION].arrays["hidden.weight"])
+        heads.append(load_checkpoint(out).sections[EXPECTED_ERROR].arrays["hidden.weight"])
     assert np.array_equal(heads[0], heads[1])
     assert not np.array_equal(heads[0], heads[2])
 
