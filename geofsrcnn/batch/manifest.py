@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from geofsrcnn.batch.options import PATTERN
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, is_zarr
 from geofsrcnn.files.paths import match_names
 from geofsrcnn.files.remote import is_remote
-
-PATTERN = "{stem}_x{factor}{suffix}"
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """Ends of names that are taken from a folder."""

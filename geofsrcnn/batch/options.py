@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geofsrcnn._types import StrPath
-from geofsrcnn.batch.manifest import PATTERN
 from geofsrcnn.errors import UsageError
 from geofsrcnn.options import FileOptions, UpscaleOptions
+
+if TYPE_CHECKING:
+    from geofsrcnn._types import StrPath
+
+PATTERN = "{stem}_x{factor}{suffix}"
+"""Names of the outputs."""
 
 SPLIT = 2048**2
 """Coarse cells, of all bands and times, of a part."""
 
 RETRIES = 2
 """Times that a file is tried again whose worker of a local cluster died."""
+
+LEAST = {"workers": 1, "retries": 0, "split": 0}
+"""Smallest values of options that are whole numbers."""
 
 
 class BatchKeywords(FileOptions, total=False):
@@ -109,11 +116,8 @@ class BatchOptions:
         if not self.is_local and any(local.values()):
             given = next(name for name, there in local.items() if there)
             raise UsageError(f"{given}= is for the local cluster: that of a scheduler has its own")
-        for name, value, least in (
-            ("workers", self.workers, 1),
-            ("retries", self.retries, 0),
-            ("split", self.split, 0),
-        ):
+        for name, least in LEAST.items():
+            value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or value != int(value) or value < least):
                 raise UsageError(f"{name}= must be a whole number of at least {least}, got {value!r}")
         if not self.scheduler_timeout > 0:

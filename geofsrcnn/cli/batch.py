@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geofsrcnn.batch.options import LEAST, RETRIES, BatchOptions
 from geofsrcnn.cli.flags import with_flags
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.param_types import Names
@@ -35,6 +36,8 @@ from geofsrcnn.process import harden_gdal
 if TYPE_CHECKING:
     from geofsrcnn.batch.results import BatchResult, Tally
 
+_DEFAULTS = BatchOptions()
+
 
 @click.command("batch", cls=Command, example="'coarse/*.tif' --output-dir fine --factor 3 --resume")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
     "Output",
     click.option(
         "--pattern",
-        default="{stem}_x{factor}{suffix}",
+        default=_DEFAULTS.pattern,
         show_default=True,
         metavar="TEXT",
         help="Names of the outputs; their suffix says what they are.",
@@ -68,14 +71,14 @@ if TYPE_CHECKING:
     "Workers",
     click.option(
         "--workers",
-        type=click.IntRange(1),
+        type=click.IntRange(LEAST["workers"]),
         metavar="N",
         help="Processes of this machine.  [default: cores, or GPUs]",
     ),
     click.option(
         "--scheduler",
         "address",
-        default="local",
+        default=_DEFAULTS.address,
         show_default=True,
         metavar="local|ADDRESS",
         help="Processes of this machine, or a dask scheduler (tls://HOST:8786) whose workers see the same paths.",
@@ -84,17 +87,17 @@ if TYPE_CHECKING:
     click.option(
         "--scheduler-timeout",
         type=click.FloatRange(0, min_open=True),
-        default=60.0,
+        default=_DEFAULTS.scheduler_timeout,
         show_default=True,
         metavar="SECONDS",
         help="Give up after so long without scheduler or workers.",
     ),
     click.option(
         "--retries",
-        type=click.IntRange(0),
+        type=click.IntRange(LEAST["retries"]),
         default=None,
         metavar="N",
-        help="Tries more for a file whose worker died, of the local cluster.  [default: 2]",
+        help=f"Tries more for a file whose worker died, of the local cluster.  [default: {RETRIES}]",
     ),
     click.option(
         "--retry-failed", is_flag=True, help="With --resume, try again what failed before, whatever the reason."
@@ -106,8 +109,8 @@ if TYPE_CHECKING:
     *PERFORMANCE_OPTIONS,
     click.option(
         "--split",
-        type=click.IntRange(0),
-        default=2048**2,
+        type=click.IntRange(LEAST["split"]),
+        default=_DEFAULTS.split,
         show_default=True,
         metavar="CELLS",
         help="Coarse cells of the parts in which larger inputs are shared among workers; 0: none is.",

@@ -14,7 +14,8 @@ from geofsrcnn.cli.param_types import Factor, Names
 from geofsrcnn.cli.params import given_names
 from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.training.schedule import CHOICES
+from geofsrcnn.pairs.spec import MAX_MEMBERS
+from geofsrcnn.training.schedule import BOUNDS, CHOICES
 
 if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Schedule
@@ -26,9 +27,9 @@ _FILES = {
 """Parameters that name files or folders of data."""
 
 _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
-    "steps": (click.IntRange(1), "Optimiser steps."),
+    "steps": (click.IntRange(*BOUNDS["steps"]), "Optimiser steps."),
     "minutes": (click.FLOAT, "End after this time instead; not reproducible to the bit."),
-    "batch_size": (click.IntRange(1), "Patches, or times, in a step."),
+    "batch_size": (click.IntRange(*BOUNDS["batch_size"]), "Patches, or times, in a step."),
     "learning_rate": (click.FLOAT, "Peak learning rate."),
     "lr_schedule": (click.Choice(CHOICES["lr_schedule"]), "Of the learning rate after its rise."),
     "last_layer_lr_ratio": (click.FLOAT, "The last layer's learning rate over the others'."),
@@ -36,17 +37,20 @@ _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
     "ema_decay": (click.FLOAT, "Of the moving average of the weights, which is what is kept."),
     "loss": (click.Choice(CHOICES["loss"]), "Of errors in units of a patch's, or a cell's, roughness."),
     "charbonnier_eps": (click.FLOAT, "Epsilon of the Charbonnier loss sqrt(e^2 + eps^2)."),
-    "validate_every": (click.IntRange(1), "Steps between validations."),
-    "patience": (click.IntRange(0), "End after so many validations without a better score; 0 for never."),
+    "validate_every": (click.IntRange(*BOUNDS["validate_every"]), "Steps between validations."),
+    "patience": (
+        click.IntRange(*BOUNDS["patience"]),
+        "End after so many validations without a better score; 0 for never.",
+    ),
     "keep": (click.Choice(CHOICES["keep"]), "The best weights on the held-out data, or those of the last step."),
-    "frozen": (click.IntRange(0), "First steps of the last layer only."),
+    "frozen": (click.IntRange(*BOUNDS["frozen"]), "First steps of the last layer only."),
     "freeze": (Names(), "Stages that are never trained, such as feature,shrink."),
     "precision": (click.Choice(CHOICES["precision"]), "Of the convolutions; weights and loss stay float32."),
-    "seed": (click.IntRange(0, 2**63 - 1), "Of weights, of what is drawn, and of held-out sites."),
+    "seed": (click.IntRange(*BOUNDS["seed"]), "Of weights, of what is drawn, and of held-out sites."),
     "save_minutes": (click.FLOAT, "Minutes between saved states."),
-    "patch": (click.IntRange(4), "Coarse cells along a patch."),
+    "patch": (click.IntRange(*BOUNDS["patch"]), "Coarse cells along a patch."),
     "balance": (click.FLOAT, "Draw files by their number of cells to this power."),
-    "pyramid_levels": (click.IntRange(0, 6), "Halve fields so often for more fields."),
+    "pyramid_levels": (click.IntRange(*BOUNDS["pyramid_levels"]), "Halve fields so often for more fields."),
     "blur": (click.FLOAT, "Share of patches that are smoothed first."),
     "mix": (click.FLOAT, "Share of patches with part of another added."),
     "noise": (click.FLOAT, "Share of patches with white noise added."),
@@ -55,7 +59,7 @@ _FIELDS: dict[str, tuple[click.ParamType[Any], str]] = {
     "teacher_weight": (click.FLOAT, "The teacher's share of the loss."),
     "hold_out": (click.FLOAT, "Share of the sites to validate on without --validation."),
     "dropout": (click.FLOAT, "Share of channels left out at random."),
-    "members": (click.IntRange(1), "Networks whose mean is the result."),
+    "members": (click.IntRange(1, MAX_MEMBERS), "Networks whose mean is the result."),
     "distribution": (click.BOOL, "Learn how wrong the result may be: a distribution in each cell."),
 }
 """Type and help of each field of a schedule."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from geofsrcnn.errors import ConfigError, printable
 from geofsrcnn.options import PRECISIONS
@@ -24,6 +24,18 @@ CHOICES = {
     "precision": PRECISIONS,
 }
 """Fields of a schedule that take one of a few words."""
+
+BOUNDS: dict[str, tuple[int, int | None]] = {
+    "steps": (1, None),
+    "batch_size": (1, None),
+    "validate_every": (1, None),
+    "frozen": (0, None),
+    "patience": (0, None),
+    "seed": (0, 2**63 - 1),
+    "patch": (4, None),
+    "pyramid_levels": (0, 6),
+}
+"""Smallest and largest values of fields of a schedule that are whole numbers."""
 
 BASELINE = "lanczos-bp"
 """The strongest classical method on most fields; scores of a training on rasters are ratios to it."""
@@ -102,15 +114,12 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in {"steps": 1, "batch_size": 1, "validate_every": 1, "frozen": 0, "patience": 0}.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name}= must be at least {low}, got {getattr(self, name)}")
+        for name in [each.name for each in fields(self) if each.name in BOUNDS]:
+            _check_bounds(name, getattr(self, name))
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes= must be positive, got {self.minutes}")
         if not 0 < self.save_minutes < math.inf:
             raise ConfigError(f"save_minutes= must be positive, got {self.save_minutes}")
-        if self.seed < 0:
-            raise ConfigError(f"seed= must be 0 or more, got {self.seed}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name}= must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -126,6 +135,13 @@ class Schedule:
         for name in ("ema_decay", "weight_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}= must be from 0 to below 1, got {getattr(self, name)}")
+
+
+def _check_bounds(name: str, value: int) -> None:
+    low, high = BOUNDS[name]
+    if value < low or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name}= must be {allowed}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -172,9 +188,6 @@ class TrainOptions(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, low in {"patch": 1, "pyramid_levels": 0}.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name}= must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.hold_out < 1:
             raise ConfigError(f"hold_out= must be between 0 and 1, got {self.hold_out}")
         for name in ("blur", "mix", "noise", "quantise", "teacher_weight", "balance"):
