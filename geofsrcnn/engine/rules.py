@@ -12,13 +12,56 @@ from geofsrcnn._types import Range
 from geofsrcnn.engine.base import FREE, Rule, Source
 from geofsrcnn.errors import UsageError
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.values.encoding import within
+from geofsrcnn.values.encoding import Packing, within
 from geofsrcnn.values.quantity import Kind, Quantity, direction_start, fraction_limits
 
 SAMPLE = 1024
 """Cells along one side of the middle of a field that is looked at."""
 
 Extremes = Callable[[], Range | None]
+
+
+def rule_of_band(
+    source: Source,
+    position: int,
+    number: int,
+    quantity: Quantity,
+    packing: Packing,
+    factor: int,
+    value_range: Range | None = None,
+) -> Rule:
+    """Return what becomes of a raster band's values, whether they are upscaled or evaluated.
+
+    Where units and names leave open how values count, the middle of the band tells: it is bounded however large the
+    raster is, and does not depend on what part of it is wanted, so that an evaluation judges what upscaling does.
+
+    Parameters
+    ----------
+    source : Source
+        The raster.
+    position : int
+        Where the band stands among those of the source, from 0.
+    number : int
+        Of the band in its file, which the user calls it by in ``kinds=``.
+    quantity : Quantity
+        What its values are.
+    packing : Packing
+        How they are stored when they are finer.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    value_range : tuple of float, optional
+        What was asked for, instead of what the quantity can be.
+    """
+    return rule_of(
+        quantity,
+        str(number),
+        factor,
+        stored=None if quantity.kind is Kind.TOTAL else packing.limits,  # parts of totals are stored as floats
+        value_range=value_range,
+        step=packing.step,
+        numbered=True,
+        extremes=lambda: extremes_of(source, slice(position, position + 1)),
+    )
 
 
 def rule_of(

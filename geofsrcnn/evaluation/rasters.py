@@ -21,7 +21,7 @@ from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.directions import start_of
-from geofsrcnn.engine.rules import rule_of
+from geofsrcnn.engine.rules import rule_of_band
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparer import Comparer, Subject
@@ -40,7 +40,7 @@ from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
-    from geofsrcnn.formats.raster import Band, RasterSource
+    from geofsrcnn.formats.raster import RasterSource
 
 LARGEST = 2048
 """A raster of more fine rows and columns than this is scored on windows."""
@@ -352,22 +352,9 @@ def _read_field(
     crs = source.grid.crs.to_wkt() if upright and source.grid.crs is not None else ""
     name = f"{printable(source.path.name)} band {band.index}"
     fields = np.stack(truth)
-    rule = _rule(band, quantity, factor, fields)
+    rule = rule_of_band(source, index, band.index, quantity, band.packing, factor)
+    rule = replace(rule, divisor=1, watched=False)  # totals are judged by the means of blocks
     return _Field(name, band.unit or "", fields, factor, quantity, rule, y, x, crs)
-
-
-def _rule(band: Band, quantity: Quantity, factor: int, truth: Array) -> Rule:
-    """Limits of values, as `geofsrcnn.upscale_file` keeps them; totals are judged by the means of blocks."""
-    known = truth[np.isfinite(truth)]
-    rule = rule_of(
-        quantity,
-        str(band.index),
-        factor,
-        stored=None if quantity.kind is Kind.TOTAL else band.packing.limits,
-        numbered=True,
-        extremes=lambda: (float(known.min()), float(known.max())) if known.size else None,
-    )
-    return replace(rule, divisor=1, watched=False)
 
 
 def _windows(shape: tuple[int, int, int], factor: int) -> list[Window]:

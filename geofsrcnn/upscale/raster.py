@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn.engine.base import FREE, Rule, Sink, Source
-from geofsrcnn.engine.rules import extremes_of, rule_of
+from geofsrcnn.engine.rules import rule_of_band
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import printable
@@ -30,7 +30,7 @@ from geofsrcnn.values.storage import type_of_parts
 if TYPE_CHECKING:
     from geofsrcnn.formats.creation import Format
     from geofsrcnn.formats.geotiff import GeoTiffSink
-    from geofsrcnn.formats.raster import Band, RasterMetadata, RasterSource
+    from geofsrcnn.formats.raster import RasterMetadata, RasterSource
 
 
 @contextmanager
@@ -140,28 +140,15 @@ def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str |
 
 def _rules(source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions) -> list[Rule]:
     """Return what becomes of each band, by what it is, what can be stored, and what was asked for."""
-    pairs = list(zip(source.bands, quantities, strict=True))
     if model.upsampler is None:  # stored numbers are repeated, whatever they mean; but totals divided
         ends = [stored_limits(np.dtype(options.dtype or band.dtype)) or FREE for band in source.bands]
         divisors = [model.factor**2 if quantity.kind is Kind.TOTAL else 1 for quantity in quantities]
         return [Rule(limits, divisor=divisor) for limits, divisor in zip(ends, divisors, strict=True)]
-    return [_rule(source, number, band, quantity, model, options) for number, (band, quantity) in enumerate(pairs)]
-
-
-def _rule(
-    source: RasterSource, number: int, band: Band, quantity: Quantity, model: Model, options: UpscaleOptions
-) -> Rule:
-    packing = band.packing_as(options.dtype)
-    return rule_of(
-        quantity,
-        str(band.index),
-        model.factor,
-        stored=packing.limits,
-        value_range=options.value_range,
-        numbered=True,
-        step=packing.step,
-        extremes=lambda: extremes_of(source, slice(number, number + 1)),
-    )
+    asked = model.factor, options.value_range
+    return [
+        rule_of_band(source, position, band.index, quantity, band.packing_as(options.dtype), *asked)
+        for position, (band, quantity) in enumerate(zip(source.bands, quantities, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
