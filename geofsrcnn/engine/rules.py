@@ -97,7 +97,14 @@ def rule_of(
         Smallest and largest of some values; asked only where units and names leave open how they count.
     """
     taken_for = f"{quantity.kind.value} ({quantity.evidence})"
-    rule = Rule(within(stored, value_range) or FREE, step=step, key=key, numbered=numbered, taken_for=taken_for)
+    rule = Rule(
+        within(stored, value_range) or FREE,
+        divisor=_divisor(factor, total=quantity.kind is Kind.TOTAL),
+        step=step,
+        key=key,
+        numbered=numbered,
+        taken_for=taken_for,
+    )
     if quantity.kind is Kind.CATEGORY:
         return Rule(repeats=True, key=key, taken_for=taken_for)
     if quantity.kind is Kind.DIRECTION and quantity.period:
@@ -110,12 +117,30 @@ def rule_of(
             numbered=numbered,
             taken_for=taken_for,
         )
-    if quantity.kind is Kind.TOTAL:
-        rule = replace(rule, divisor=factor**2)
     if value_range is not None:
         return rule
     unsigned = stored is not None and stored[0] >= 0
     return replace(rule, natural=_natural(quantity, extremes), watched=quantity.unknown and not unsigned)
+
+
+def rule_of_repeated(factor: int, *, total: bool, limits: Range | None = None) -> Rule:
+    """Return what becomes of numbers that are repeated, whatever they mean; totals are divided all the same.
+
+    Parameters
+    ----------
+    factor : int
+        Fine cells along one side of a coarse cell.
+    total : bool
+        They are totals over a cell.
+    limits : tuple of float, optional
+        What can be stored.
+    """
+    return Rule(limits or FREE, divisor=_divisor(factor, total=total))
+
+
+def _divisor(factor: int, *, total: bool) -> int:
+    """Return what fine values are divided by: a total is shared equally by the fine cells of its coarse one."""
+    return factor**2 if total else 1
 
 
 def _start(period: float, value_range: Range | None, extremes: Extremes) -> float | None:

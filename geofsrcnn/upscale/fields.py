@@ -23,7 +23,7 @@ from geofsrcnn.cf.expected_error import refer_to_error
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
-from geofsrcnn.engine.rules import extremes_of, rule_of
+from geofsrcnn.engine.rules import extremes_of, rule_of, rule_of_repeated
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
@@ -112,7 +112,7 @@ class Field:
     def rule(self, value_range: Range | None) -> Rule:
         """Return what becomes of its values, by what they are, what can be stored, and what was asked for."""
         if self.repeats:
-            return Rule(divisor=self.factor**2 if self.total else 1)
+            return rule_of_repeated(self.factor, total=self.total)
         stored = None
         if self.unpacked is None and not self.total:  # stored as it was
             stored = self.storage.limits if value_range is not None else limits_of(self.variable)

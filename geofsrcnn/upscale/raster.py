@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geofsrcnn.engine.base import FREE, Rule, Sink, Source
-from geofsrcnn.engine.rules import rule_of_band
+from geofsrcnn.engine.base import Rule, Sink, Source
+from geofsrcnn.engine.rules import rule_of_band, rule_of_repeated
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import printable
@@ -141,9 +141,11 @@ def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str |
 def _rules(source: RasterSource, quantities: Sequence[Quantity], model: Model, options: UpscaleOptions) -> list[Rule]:
     """Return what becomes of each band, by what it is, what can be stored, and what was asked for."""
     if model.upsampler is None:  # stored numbers are repeated, whatever they mean; but totals divided
-        ends = [stored_limits(np.dtype(options.dtype or band.dtype)) or FREE for band in source.bands]
-        divisors = [model.factor**2 if quantity.kind is Kind.TOTAL else 1 for quantity in quantities]
-        return [Rule(limits, divisor=divisor) for limits, divisor in zip(ends, divisors, strict=True)]
+        ends = [stored_limits(np.dtype(options.dtype or band.dtype)) for band in source.bands]
+        return [
+            rule_of_repeated(model.factor, total=quantity.kind is Kind.TOTAL, limits=limits)
+            for quantity, limits in zip(quantities, ends, strict=True)
+        ]
     asked = model.factor, options.value_range
     return [
         rule_of_band(source, position, band.index, quantity, band.packing_as(options.dtype), *asked)
