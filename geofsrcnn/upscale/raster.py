@@ -23,7 +23,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, no_errors, provenance
 from geofsrcnn.values.encoding import stored_limits
-from geofsrcnn.values.expected_errors import error_type
+from geofsrcnn.values.expected_errors import type_beside_errors
 from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import type_of_parts
 
@@ -57,7 +57,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         warn_of_guesses(source, quantities, repeats=repeats)
         errors = _bands_with_errors(source, quantities) if options.error else []
         beside = errors if options.error_file is None else []
-        dtype = _type_beside_errors(source, options.dtype) if beside else options.dtype
+        dtype = _type_with_errors(source, options.dtype) if beside else options.dtype
         if beside:
             source.turn_alpha_into_mask()
         cells, window = _from_edge(source, region)
@@ -105,14 +105,13 @@ def _bands_with_errors(source: RasterSource, quantities: Sequence[Quantity]) -> 
     return found
 
 
-def _type_beside_errors(source: RasterSource, chosen: str | None) -> str | None:
-    """The type of values and their errors in one GeoTIFF, which has one: a float, unless the values are one already."""
+def _type_with_errors(source: RasterSource, chosen: str | None) -> str | None:
+    """The type of an output that holds errors too, instead of the chosen one or the raster's."""
     types = {np.dtype(chosen)} if chosen is not None else {band.dtype for band in source.bands}
     if len(types) > 1:  # which is refused where the output is made
         return chosen
-    own = types.pop()
-    floating = error_type(own)
-    return chosen if floating == own else floating.name
+    floating = type_beside_errors(types.pop())
+    return chosen if floating is None else floating.name
 
 
 def _bytes_of_cell(source: RasterSource, dtype: str | None, error_bands: int) -> int:

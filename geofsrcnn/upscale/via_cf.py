@@ -21,6 +21,7 @@ from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.store import StoreOutput
 from geofsrcnn.upscale.task import Task, check_pixels, no_errors, provenance
+from geofsrcnn.values.expected_errors import type_beside_errors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +67,7 @@ def open_via_cf(
         if options.error and not any(each.error for each in fields):
             raise no_errors(printable(path.name))
         dtype = None
-        if formats[1] == "GeoTIFF" and (floating := _type_beside_errors(fields)) is not None:
+        if formats[1] == "GeoTIFF" and (floating := _type_with_errors(fields)) is not None:
             dtype, fields = floating.name, [replace(each, unpacked=floating) for each in fields]
         rows = _rows_of(dataset, plan, formats[1])
         if formats[0] != "GeoTIFF" and model.upsampler is not None:  # of rasters `open_dataset` has said it
@@ -103,11 +104,10 @@ def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice
     return even_rows(dataset, plan.grid)
 
 
-def _type_beside_errors(fields: Sequence[Field]) -> np.dtype[Any] | None:
-    """The type that a field is unpacked to beside its errors, as all bands of a GeoTIFF have one; None for its own."""
-    storages = [each.storage for each in fields if each.error]
-    kept = all(each.dtype == each.error_dtype and each.fine.plain for each in storages)
-    return None if kept else storages[0].error_dtype
+def _type_with_errors(fields: Sequence[Field]) -> np.dtype[Any] | None:
+    """The type that a field with errors is unpacked to in a GeoTIFF; None without errors, or for its own."""
+    storage = next((each.storage for each in fields if each.error), None)  # of the only one: several are refused
+    return None if storage is None else type_beside_errors(storage.dtype, unpacked=not storage.fine.plain)
 
 
 def _floating_type(dtype: str | None) -> np.dtype[Any] | None:
