@@ -12,7 +12,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import move_near, period_of, unwrap
+from geofsrcnn.grids.longitude import move_near, period_of_columns, unwrap
 
 EVEN = 1e-4
 """Share of a step by which coordinates may leave an even spacing and still count as even."""
@@ -155,10 +155,7 @@ def period_along(axis: Axis) -> int:
     >>> period_along(axis_of(np.arange(0, 360, 2.5), longitude=True))
     144
     """
-    values = axis.values
-    if values.size < 3 or not axis.even:
-        return 0
-    return period_of(float(values[-1] - values[0]) / (values.size - 1), values.size)
+    return period_of_columns(axis.values) if axis.even else 0
 
 
 def same_places(mine: Array, wanted: Array) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.grids.axis import axis_of
-from geofsrcnn.grids.longitude import FULL_CIRCLE
+from geofsrcnn.grids.longitude import period_of_columns, unwrap
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Domain:
     @property
     def is_global(self) -> bool:
         """True if whole blocks of columns go around the globe."""
-        width = abs(float(self.x[-1] - self.x[0])) * len(self.x) / (len(self.x) - 1)
-        return self.is_longitude and len(self.x) % self.factor == 0 and abs(width - FULL_CIRCLE) < 1e-3
+        columns = len(self.x)
+        return self.is_longitude and columns % self.factor == 0 and period_of_columns(unwrap(self.x)) == columns
 
     def block_centers(self, margin: int) -> tuple[Array, Array]:
         """Coordinates of coarse rows and columns, `margin` more on each side."""

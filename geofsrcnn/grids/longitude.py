@@ -1,4 +1,9 @@
-"""Longitudes: they go around the globe, and differ by whole turns."""
+"""Longitudes: they go around the globe, and differ by whole turns.
+
+Whether columns close the globe is asked in two ways. `period_of` asks for a whole number of equal steps, as where a
+column's index is counted on past the last one. Interpolation goes by coordinates, which may be uneven: there no column
+must be missing between the last and the first (`MAX_GAP`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,10 @@ FULL_CIRCLE = 360.0
 
 MAX_REPEATED = 2
 """Last columns that may repeat the first ones on a grid that goes around the globe."""
+
+
+MAX_GAP = 1.5
+"""Steps from the last column on to the first, from which a column is missing between them."""
 
 
 def unwrap(values: Array) -> Array:
@@ -36,6 +45,18 @@ def period_of(step: float, columns: int, circumference: float = FULL_CIRCLE) -> 
     return period if closes and 0 <= columns - period <= MAX_REPEATED else 0
 
 
+def period_of_columns(longitudes: Array) -> int:
+    """How many of these columns, evenly spaced and without jumps, make the whole globe; 0 if they do not.
+
+    Examples
+    --------
+    >>> [period_of_columns(np.arange(0, end, 2.5)) for end in (360, 361, 90)]
+    [144, 144, 0]
+    """
+    count = len(longitudes)
+    return 0 if count < 3 else period_of(float(longitudes[-1] - longitudes[0]) / (count - 1), count)
+
+
 def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int64]]:
     """Known columns moved by whole circles nearest to the wanted ones, rising, and their indexes.
 
@@ -46,9 +67,7 @@ def columns_near(known: Array, wanted: Array) -> tuple[Array, npt.NDArray[np.int
     order = order[np.diff(moved[order], prepend=-np.inf) > 1e-6]  # one of those that are stored at both ends
     places = moved[order]
     steps = np.diff(places)
-    if not len(steps) or places[0] + FULL_CIRCLE - places[-1] > 1.5 * np.median(
-        steps
-    ):  # the last is not the first's neighbour
+    if not len(steps) or places[0] + FULL_CIRCLE - places[-1] > MAX_GAP * np.median(steps):
         return places, order
     places, order = np.concatenate([places - FULL_CIRCLE, places, places + FULL_CIRCLE]), np.tile(order, 3)
     margin = 2 * steps.max()  # the neighbours that interpolation needs

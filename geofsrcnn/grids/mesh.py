@@ -8,7 +8,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
-from geofsrcnn.grids.longitude import MAX_REPEATED, move_near
+from geofsrcnn.grids.longitude import MAX_GAP, MAX_REPEATED, move_near
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,6 @@ def mesh_period(latitude: Array, longitude: Array) -> int:
         known = np.isfinite(gap).all(1) & np.isfinite(step).all(1)
         size = np.maximum(np.linalg.norm(step[known], axis=1), 1e-12)
         ratio = (gap[known] * step[known]).sum(1) / size**2  # steps from the last column to the first, of each row
-        if known.any() and np.mean((ratio > 0.5) & (ratio < 1.5)) > 0.9:
+        if known.any() and np.mean((ratio > 0.5) & (ratio < MAX_GAP)) > 0.9:
             return period
     return 0

@@ -16,6 +16,7 @@ from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, is_rotated, mapping_o
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.places import refuse_other_angles
 from geofsrcnn.errors import InputError
+from geofsrcnn.grids.longitude import move_near
 from geofsrcnn.grids.mesh import places_of, vectors_of
 
 GLOBE = "EPSG:4326"
@@ -214,7 +215,7 @@ def _transform_axes(rows: bytes, columns: bytes, here: Frame, there: Frame) -> t
     moved = transform_points(whole[0], whole[1], here, there)
     step = min(float(np.abs(np.diff(each)).min()) if len(each) > 1 else 1.0 for each in (y, x))
     off = [np.abs(a - b) for a, b in zip(moved, whole, strict=True)]
-    off[1] = np.minimum(off[1], np.abs(off[1] - 360)) if there.is_geographic else off[1]
+    off[1] = np.abs(move_near(off[1], 0.0)) if there.is_geographic else off[1]
     same = all(np.isfinite(each).all() and each.max() < 1e-4 * step for each in off)
     return None if same else moved
 

@@ -314,7 +314,7 @@ def steps_over(fields: Fields, domain: Domain, frame: Frame) -> tuple[float, flo
     for axis in (0, 1):
         step_y, step_x = (np.abs(np.diff(each, axis=axis)) for each in moved)
         if fields.frame.is_geographic:
-            step_x = np.minimum(step_x, np.abs(360 - step_x))  # the shorter way around
+            step_x = np.abs(move_near(step_x, 0.0))  # the shorter way around
         rows = step_y / cell_y if cell_y else 0 * step_y
         columns = step_x / cell_x if cell_x else 0 * step_x
         found.append(float(np.nanmedian(np.hypot(rows, columns))))

@@ -10,6 +10,8 @@ from pyproj import CRS, Transformer
 
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.axis import axis_of, period_along
+from geofsrcnn.grids.fine import Domain
+from geofsrcnn.grids.longitude import columns_near
 from geofsrcnn.grids.mesh import mesh_of, mesh_period
 
 GAUSSIAN_N4 = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(8)[0]))[::-1]
@@ -135,6 +137,31 @@ def test_one_cell_with_bounds():
 def test_columns_around_the_globe(values, period):
     """All, all but a repeated one, or none."""
     assert period_along(axis_of(values, longitude=True)) == period
+
+
+@pytest.mark.parametrize(
+    ("x", "factor", "is_global"),
+    [
+        (np.arange(0, 360, 2.5), 3, True),
+        ((np.arange(0, 360, 2.5) + 180) % 360, 3, True),  # which jumps from 357.5 to 0
+        (np.arange(0, 360, 2.5), 5, False),  # whose last block has four columns
+        (np.arange(0, 362, 2.5), 5, False),  # whose last column is the first
+        (np.arange(0, 350, 2.5), 4, False),
+    ],
+)
+def test_whole_blocks_around_the_globe(x, factor, is_global):
+    """All columns, wherever they begin, and no part of a block; nothing that is no longitude goes around."""
+    assert Domain(np.arange(6.0), x, factor, is_longitude=True).is_global == is_global
+    assert not Domain(np.arange(6.0), x, factor).is_global
+
+
+@pytest.mark.parametrize(("gap", "closed"), [(14, True), (16, False)])
+def test_uneven_columns_are_closed_if_none_is_missing(gap, closed):
+    """Columns of 10 degrees, more or less, go on beyond the last one only where its neighbour is the first."""
+    known = np.cumsum([0, *[9, 11, 10] * 11, 10, 20 - gap]).astype(float)
+    places, found = columns_near(known, np.array([1.0, 359.0]))
+    assert places[found == 5].tolist() == [50.0]
+    assert ((-gap in places), (360.0 in places)) == (closed, closed)
 
 
 def rotated(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
