@@ -60,11 +60,10 @@ from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
-from geofsrcnn.training.expected_error import RECIPE as ERROR_RECIPE
 from geofsrcnn.training.expected_error import train_error
 from geofsrcnn.training.log import json_lines
 from geofsrcnn.training.rasters import train_model
-from geofsrcnn.training.schedule import TrainOptions
+from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
 from geofsrcnn.values.kernels import BICUBIC, CLASSICAL
 
 RECIPE = Path(__file__).with_suffix(".toml")

@@ -15,6 +15,7 @@ from geofsrcnn.cli.help import WIDTH
 from geofsrcnn.cli.info import info, models
 from geofsrcnn.cli.signals import fail
 from geofsrcnn.cli.train import train
+from geofsrcnn.cli.train_error import train_error
 from geofsrcnn.cli.train_pairs import train_pairs
 from geofsrcnn.cli.upscale import upscale
 from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
@@ -61,5 +62,5 @@ def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
 
 
-for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train, train_pairs):
+for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train, train_pairs, train_error):
     cli.add_command(command)

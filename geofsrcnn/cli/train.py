@@ -19,18 +19,20 @@ from geofsrcnn.cli.train_options import (
     OPTIMISER,
     OUT,
     OVERWRITE,
+    PATCHES,
     PROGRESS,
     RECORDS,
     RESUME,
     SEEDS,
     VALIDATION,
+    VALIDATION_RASTERS,
     all_fine,
     refuse_both,
     refuse_nameless,
     schedule_options,
 )
 from geofsrcnn.cli.train_pairs import train_pairs
-from geofsrcnn.cli.train_session import each_seed, take_session
+from geofsrcnn.cli.train_session import SeedSession, each_seed, take_session
 from geofsrcnn.errors import printable
 from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig
 from geofsrcnn.process import harden_gdal, keep_freed_memory
@@ -49,8 +51,7 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
 @FINE
 @section(
     "Most used",
-    *(FACTOR, OUT, CONFIG),
-    click.option("--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times."),
+    *(FACTOR, OUT, CONFIG, VALIDATION_RASTERS),
     *schedule_options(_DEFAULTS, "steps", "minutes"),
     click.option(
         "--size",
@@ -65,7 +66,7 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
 @section(
     "Data",
     ALSO_FINE,
-    *schedule_options(_DEFAULTS, "patch", "balance", "pyramid_levels", "blur", "mix", "noise", "quantise"),
+    *schedule_options(_DEFAULTS, *PATCHES),
 )
 @section(
     "Network",
@@ -126,7 +127,7 @@ def train(
     refuse_nameless()
     refuse_both("steps", "minutes")
     refuse_both("hold_out", "validation")
-    session = take_session(options)
+    session = take_session(SeedSession, options)
     schedule = TrainOptions(**options)
     from geofsrcnn.training.rasters import identify_rasters, train_model
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geofsrcnn.training.schedule import Schedule
 
 _FILES = {
-    *("fine", "also_fine", "coarse", "static", "validation", "start", "teacher", "card"),
+    *("fine", "also_fine", "coarse", "static", "validation", "start", "teacher", "model", "card"),
     *("out", "log", "curves", "tensorboard"),
 }
 """Parameters that name files or folders of data."""
@@ -73,6 +73,9 @@ OPTIMISER = (
 VALIDATION = ("validate_every", "patience", "keep", "seed")
 """Fields of any schedule that say what is kept."""
 
+PATCHES = ("patch", "balance", "pyramid_levels", "blur", "mix", "noise", "quantise")
+"""Fields of a schedule on rasters that say how patches are drawn."""
+
 
 def schedule_options(defaults: Schedule, *names: str) -> tuple[Decorator, ...]:
     """Make an option of each of these fields of a schedule, with the schedule's value as its default."""
@@ -105,6 +108,9 @@ CONFIG = click.option(
     help="Options by name, such as steps = 2000; those given here win. Paths are relative to the current folder.",
 )
 FACTOR = click.option("--factor", "-f", type=Factor(), required=True, help="How many times finer, 2-8.")
+VALIDATION_RASTERS = click.option(
+    "--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times."
+)
 OUT = click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 RESUME = click.option("--resume", is_flag=True, help="Resume a training that was stopped, exactly.")

@@ -39,7 +39,7 @@ from geofsrcnn.cli.train_options import (
     refuse_nameless,
     schedule_options,
 )
-from geofsrcnn.cli.train_session import each_seed, take_session
+from geofsrcnn.cli.train_session import SeedSession, each_seed, take_session
 from geofsrcnn.errors import printable
 from geofsrcnn.pairs.spec import BASES, CONSERVING, PairOptions, PairsSpec
 from geofsrcnn.process import harden_gdal, keep_freed_memory
@@ -140,7 +140,7 @@ def train_pairs(*, fine: tuple[str, ...], also_fine: tuple[str, ...], **options:
     fine = all_fine(fine, also_fine)
     refuse_nameless()
     refuse_both("steps", "minutes")
-    session = take_session(options)
+    session = take_session(SeedSession, options)
     named = {each.name: options.pop(each.name) for each in fields(PairsSpec) if each.name in options}
     for name in ("partners", "transforms"):
         named[name] = dict(named[name])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -34,22 +34,31 @@ class Session:
     """Options of any training on the command line besides its schedule and what it learns from."""
 
     out: str
-    factor: int
-    seeds: int
     device: str
     overwrite: bool
-    resume: bool
-    log: str | None
-    curves: str | None
-    tensorboard: str | None
     as_json: bool
     quiet: bool
     progress_mode: str
 
 
-def take_session(options: dict[str, Any]) -> Session:
-    """Take the options of a session out of those of a command."""
-    session = Session(**{each.name: options.pop(each.name) for each in fields(Session)})
+@dataclass(frozen=True)
+class SeedSession(Session):
+    """The same of one that can be repeated with several seeds, each of which can be resumed."""
+
+    factor: int
+    seeds: int
+    resume: bool
+    log: str | None
+    curves: str | None
+    tensorboard: str | None
+
+
+AnySession = TypeVar("AnySession", bound=Session)
+
+
+def take_session(kind: type[AnySession], options: dict[str, Any]) -> AnySession:
+    """Take the options of a session of this kind out of those of a command."""
+    session = kind(**{each.name: options.pop(each.name) for each in fields(kind)})
     refuse_quiet(session.progress_mode, quiet=session.quiet)
     return session
 
@@ -67,6 +76,7 @@ class _Progress:
     ) -> None:
         self._session, self._report, self._check = session, report, check
         self._text, self._show = text, show
+        self._several = isinstance(session, SeedSession) and session.seeds > 1
         self._lines = not session.quiet and session.progress_mode in ("auto", "bar")
         self._hint: Callable[[], None] | None = None
         self._state = State(0, 1)
@@ -82,9 +92,9 @@ class _Progress:
             self._hint = self._hint or time_left(total, tell, taken=done)
             self._hint()
 
-    def record(self, record: dict[str, Any], seed: int) -> None:
+    def record(self, record: dict[str, Any], seed: int = 0) -> None:
         """Show the figures of a validation."""
-        self._tell(self._text(record) if self._session.seeds == 1 else f"seed {seed}  {self._text(record)}")
+        self._tell(f"seed {seed}  {self._text(record)}" if self._several else self._text(record))
 
     def nothing_to_resume(self) -> None:
         """Say that a training begins anew; a scheduler that always asks to resume is not refused."""
@@ -132,8 +142,22 @@ class _Silent:
     record = nothing_to_resume = skipped = result = _nothing
 
 
+@contextmanager
+def show_training(
+    session: Session, unit: str, text: Callable[[dict[str, Any]], str], show: Callable[[Any], None]
+) -> Iterator[_Progress]:
+    """Yield what shows how a training goes and ends it where a signal asks for it.
+
+    `text` words a record, `show` prints a result.
+    """
+    with show_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check:
+        progress = _Progress(session, report, check, text, show)
+        yield progress
+        progress.end()
+
+
 def each_seed(
-    session: Session,
+    session: SeedSession,
     schedule: Schedule,
     inputs: Sequence[Path],
     train_one: Callable[..., Any],
@@ -148,7 +172,7 @@ def each_seed(
     from geofsrcnn.training.processes import is_first
     from geofsrcnn.training.repeat import Repetition, train_seeds
 
-    own = {each.name for each in fields(Repetition)} & {each.name for each in fields(Session)}
+    own = {each.name for each in fields(Repetition)} & {each.name for each in fields(SeedSession)}
     given = {name: getattr(session, name) for name in own}
     shared = Repetition(**given, schedule=schedule, inputs=inputs)
     if not is_first():  # another process says and writes it all
@@ -157,10 +181,8 @@ def each_seed(
             train_seeds(shared, train_one, identify_one, _Silent(check))
         return
     unit = "steps" if schedule.minutes is None else "seconds"
-    with show_progress(session.progress_mode, "training", unit, silent=True) as report, stops() as check, resumable():
-        progress = _Progress(session, report, check, text, show)
+    with resumable(), show_training(session, unit, text, show) as progress:
         found = train_seeds(shared, train_one, identify_one, progress)
-        progress.end()
     if session.as_json:
         echo_json(found.to_dict())
     elif session.seeds > 1:

@@ -288,8 +288,12 @@ def refuse_pairs(model: Model, instead: str = "apply it to files or Datasets (up
 def check_gives_error(model: Model) -> None:
     """Refuse a model that gives no expected error with a ModelError."""
     if not model.gives_error or model.of_pairs:
-        remedy = "take a shipped network (default)" if model.checkpoint is None else "add it with train_error"
-        remedy = "leave out error=True" if model.of_pairs else remedy
+        if model.of_pairs:
+            remedy = "leave out error=True"
+        elif model.checkpoint is None:
+            remedy = "take a shipped network (default)"
+        else:
+            remedy = "add it with train_error (geofsrcnn train-error)"
         raise ModelError(f"model {model.name} gives no expected error: {remedy}")
 
 

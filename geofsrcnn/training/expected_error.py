@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from geofsrcnn.errors import InputError, TrainError, UsageError
 from geofsrcnn.evaluation.calibration import calibration, spread_of_ratios
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.files.staging import check_target
 from geofsrcnn.networks.catalog import PAIRING, check_device
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
@@ -25,22 +23,8 @@ from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import deterministic_torch
 from geofsrcnn.training.patches import Batch, Patches, prefetch, split
 from geofsrcnn.training.rasters import Scored, prepare
-from geofsrcnn.training.schedule import TrainOptions
-
-RECIPE = TrainOptions(
-    steps=2000,
-    learning_rate=3e-3,
-    ema_decay=0.998,
-    patch=24,
-    balance=0.25,
-    pyramid_levels=2,
-    blur=0.1,
-    noise=0.1,
-    quantise=0.15,
-    validate_every=500,
-    hold_out=0.25,
-)
-"""Options of the training of the shipped models' heads."""
+from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
+from geofsrcnn.training.states import check_checkpoint
 
 SMALLEST = 1e-4
 """Errors below this share of a patch's roughness count as this: float32 holds no smaller ones."""
@@ -79,7 +63,7 @@ def train_error(
     fine: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
-    options: TrainOptions = RECIPE,
+    options: TrainOptions = ERROR_RECIPE,
     sizes: ErrorConfig | None = None,
     validation: Sequence[str | os.PathLike[str]] = (),
     device: str = "auto",
@@ -97,7 +81,7 @@ def train_error(
         Rasters of the fine grid, best ones that the network was not trained on: it makes smaller errors on those that
         it was.
     out : path
-        Checkpoint to write, ``.safetensors``.
+        Checkpoint to write, ``.safetensors``; with `overwrite` it may be that of the network itself.
     options : TrainOptions
         Steps, batches, learning rate, and how patches are drawn; other options have no effect.
     sizes : ErrorConfig, optional
@@ -132,8 +116,7 @@ def train_error(
     if PAIRING in checkpoint.sections:
         raise UsageError("models of pairs tell their errors otherwise: take a network that was trained on rasters")
     paths, others = ([local_path(path) for path in group] for group in (fine, validation))
-    target = Path(os.fspath(out)).absolute()
-    check_target(target, overwrite=overwrite)
+    target = check_checkpoint(out, [*paths, *others], overwrite=overwrite, resume=False)
     config = checkpoint.config
     torch.manual_seed(options.seed)
     head = ErrorHead(config, sizes)

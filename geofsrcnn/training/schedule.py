@@ -195,6 +195,22 @@ class TrainOptions(Schedule):
                 raise ConfigError(f"{name}= must be from 0 to 1, got {getattr(self, name)}")
 
 
+ERROR_RECIPE = TrainOptions(
+    steps=2000,
+    learning_rate=3e-3,
+    ema_decay=0.998,
+    patch=24,
+    balance=0.25,
+    pyramid_levels=2,
+    blur=0.1,
+    noise=0.1,
+    quantise=0.15,
+    validate_every=500,
+    hold_out=0.25,
+)
+"""Options of `geofsrcnn.train_error`, with which the shipped models learned how wrong they may be."""
+
+
 @dataclass(frozen=True)
 class Result:
     """The outcome of a training.

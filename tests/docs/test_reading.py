@@ -20,6 +20,7 @@ ELSEWHERE = ("s3://", "gs://", "https://", "tls://", "torchrun")
 SHORT = {
     "train": ["--steps", "2", "--patch", "16", "--quiet"],
     "train-pairs": ["--steps", "2", "--quiet"],
+    "train-error": ["--steps", "2", "--patch", "16", "--quiet"],
     "batch": ["--dry-run"],
 }
 """What is appended to command lines that would take long; the last value of an option counts."""

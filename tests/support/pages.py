@@ -11,7 +11,7 @@ from pathlib import Path
 from geofsrcnn.cli.main import cli
 from tests.support.places import ROOT
 
-ALL = {"upscale", "batch", "info", "models", "train", "train-pairs", "evaluate", "evaluate-pairs"}
+ALL = {"upscale", "batch", "info", "models", "train", "train-pairs", "train-error", "evaluate", "evaluate-pairs"}
 
 PAGES: dict[str, set[str]] = {
     "README.md": ALL,
@@ -20,7 +20,7 @@ PAGES: dict[str, set[str]] = {
     "docs/archives.md": {"batch", "upscale"},
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
-    "docs/expected-error.md": {"upscale", "evaluate", "info"},
+    "docs/expected-error.md": {"upscale", "evaluate", "info", "train-error"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
     "docs/limits.md": {"upscale", "evaluate"},
@@ -30,7 +30,7 @@ PAGES: dict[str, set[str]] = {
     "docs/python.md": set(),
     "docs/quantities.md": {"upscale", "info"},
     "docs/scaling.md": {"batch", "upscale"},
-    "docs/training.md": {"train", "upscale", "evaluate"},
+    "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
     "docs/troubleshooting.md": ALL,
 }
 """Every page, and the commands that it is about: an option it names belongs to one of them."""

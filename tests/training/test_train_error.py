@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 
 from geofsrcnn import load_checkpoint, save_checkpoint, train_error, upscale_array
 from geofsrcnn.errors import InputError, OutputError, UsageError
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, Section
-from geofsrcnn.training.expected_error import RECIPE, likelihood
+from geofsrcnn.training.expected_error import likelihood
 from geofsrcnn.training.patches import Field, Patches
-from geofsrcnn.training.schedule import TrainOptions
+from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
+from tests.support import processes
 from tests.support.networks import TINY, random_model
 from tests.support.rasters import terrain, write
 
-SHORT = replace(RECIPE, steps=150, batch_size=8, patch=12, pyramid_levels=0)
+SHORT = replace(ERROR_RECIPE, steps=150, batch_size=8, patch=12, pyramid_levels=0)
 
 
 def rough(seed: int, shape=(90, 108)) -> np.ndarray:
@@ -107,6 +110,8 @@ def test_what_cannot_be_is_refused_and_nothing_written(network, rasters, tmp_pat
     small = write(tmp_path / "small.tif", rough(0, (20, 20)))
     with pytest.raises(InputError, match="name rasters in validation="):
         train_error(network, rasters, out, validation=[small], options=SHORT)
+    with pytest.raises(UsageError, match=r"must end in \.safetensors"):
+        train_error(network, rasters, tmp_path / "out.tif", options=SHORT)
     of_pairs = tmp_path / "pairs.safetensors"
     save_checkpoint(of_pairs, random_model(**TINY), Card("pairs"), sections={"pairing": Section({"some": 1})})
     with pytest.raises(UsageError, match="models of pairs tell their errors otherwise"):
@@ -118,6 +123,66 @@ def test_what_cannot_be_is_refused_and_nothing_written(network, rasters, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train_error(network, rasters, out, options=SHORT, each_step=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"small.tif", "pairs.safetensors"}
+
+
+INTERRUPTED = """
+import os, signal
+from geofsrcnn.training import expected_error as training
+take = training._Run._step
+def step(self, number, batch):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return take(self, number, batch)
+training._Run._step = step
+"""
+
+LINE = ("--patch", 12, "--pyramid-levels", 0, "--batch-size", 8)
+
+
+def test_the_command_teaches_a_network(network, rasters, tmp_path):
+    """As the function does; it says how fields differ, and `upscale --error` takes the checkpoint."""
+    out = tmp_path / "with.safetensors"
+    done = processes.run("train-error", *rasters, "-m", network, "-o", out, *LINE, "--steps", 20)
+    assert (done.code, done.err) == (0, "step     20  loss " + done.err[18:]), done.err
+    assert done.out.startswith(f"{out}: on 2 held-out fields expected errors are 0.")
+    assert "1 in the geometric mean; standard deviation of the logarithm 0." in done.out
+    alone = train_error(network, rasters, tmp_path / "same.safetensors", options=replace(SHORT, steps=20))
+    assert out.read_bytes() == (tmp_path / "same.safetensors").read_bytes()
+    single = processes.run(
+        *("train-error", rasters[0], "-v", rasters[1], "-m", network, "-o", out, *LINE, "--steps", 3, "--overwrite"),
+        *("--progress", "json", "--seed", 1),
+    )
+    assert "are set to the true ones of 1 held-out field; more fields would tell" in single.out
+    assert [json.loads(line)["done"] for line in single.err.splitlines()][-1] == 3
+    fine = tmp_path / "fine.tif"
+    assert processes.run("upscale", rasters[2], fine, "-m", out, "--error").code == 0
+    with rasterio.open(fine) as found:
+        assert found.descriptions[-1] == "band_1_error"
+    again = ("--steps", 20, "--overwrite", "--json", "-q")
+    said = processes.run("train-error", *rasters, "-m", out, "-o", out, *LINE, *again)
+    assert said.err == ""
+    assert json.loads(said.out)["fields"] == alone.fields
+
+
+def test_the_command_refuses_in_one_line(network, rasters, tmp_path):
+    """Nothing to learn from, a model without features, an output that is an input; an interrupt leaves nothing."""
+    out = ("-o", tmp_path / "o.safetensors")
+    for line, code, words in (
+        ((rasters[0], *out), 2, "Missing option '--model'"),
+        (("-m", network, *out), 2, "nothing to train on: give FINE files"),
+        ((rasters[0], "-m", "cubic", *out), 4, "cubic is a classical method, which has no checkpoint"),
+        ((rasters[0], "-m", "", *out), 2, "--model needs the name of a file"),
+        ((*rasters, "-m", network, "-o", network), 5, "use --overwrite"),
+        ((*rasters, "-m", network, *out, "--hold-out", 0.2, "-v", rasters[0]), 2, "--hold-out and --validation"),
+        ((*rasters, "-m", network, *out, "--factor", 3), 2, "No such option '--factor'"),
+    ):
+        assert words in processes.run("train-error", *line).refused(code)
+    stopped = processes.run(
+        *("train-error", *rasters, "-m", network, *out, *LINE),
+        prelude=INTERRUPTED,
+    )
+    assert (stopped.code, stopped.err) == (130, "geofsrcnn: interrupted, no unfinished file is left\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_likelihood_is_best_at_the_mean_error():
