@@ -13,8 +13,8 @@ from geofsrcnn.errors import printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS
 from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.values.classes import LEAST_CELLS, warn_of_classes
-from geofsrcnn.values.quantity import Kind, Quantity
+from geofsrcnn.values.classes import LEAST_CELLS, may_hold_classes, warn_of_classes
+from geofsrcnn.values.quantity import Quantity
 from geofsrcnn.values.sentinels import Sample, find_collar, find_sentinel, typical_step, warn_of_mark
 
 SIDE = 128
@@ -71,7 +71,7 @@ def warn_of_values(source: RasterSource, quantities: Sequence[Quantity], *, roun
         _warn_of_alpha(source)
         if source.raw:
             return
-        _warn_of_classes(source, [not q.given and q.kind is Kind.FIELD for q in quantities])
+        _warn_of_classes(source, quantities)
         samples = read_samples(source)
     except (*GDAL_ERRORS, OSError, MemoryError):  # the run says it where it matters
         return
@@ -98,12 +98,11 @@ def _warn_of_alpha(source: RasterSource) -> None:
         )
 
 
-def _warn_of_classes(source: RasterSource, fields: Sequence[bool]) -> None:
-    """Say which band, of integers without colours, units or packing, holds what look like classes."""
+def _warn_of_classes(source: RasterSource, quantities: Sequence[Quantity]) -> None:
+    """Say which band without a colour holds what look like classes."""
     middle = Window.middle(source.grid.shape, MIDDLE)
-    for number, (band, is_field) in enumerate(zip(source.bands[:16], fields, strict=False)):
-        plain = band.dtype.kind in "iu" and band.packing.plain and not band.unit and band.colour not in COLOURS
-        if not (is_field and plain):
+    for number, (band, quantity) in enumerate(zip(source.bands[:16], quantities, strict=False)):
+        if band.colour in COLOURS or not may_hold_classes(band.packing, quantity, band.unit or ""):
             continue
         stored, valid = source.look(middle, slice(number, number + 1))
         what = f"band {band.index} of {printable(source.path.name)}"

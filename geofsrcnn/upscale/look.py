@@ -7,7 +7,7 @@ import numpy as np
 from geofsrcnn.errors import GeofsrcnnError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.upscale.fields import Field, FieldSource
-from geofsrcnn.values.classes import warn_of_classes
+from geofsrcnn.values.classes import may_hold_classes, warn_of_classes
 from geofsrcnn.values.encoding import refuse_lost_digits
 from geofsrcnn.values.quantity import Kind
 from geofsrcnn.values.sentinels import Sample, find_sentinel, warn_of_mark
@@ -36,5 +36,5 @@ def warn_of_values(field: Field) -> None:
     name = printable(field.name)
     if valid.any() and (mark := find_sentinel([Sample(stored, valid, np.zeros(stored.shape, bool))])) is not None:
         warn_of_mark(name, mark, f"in its _FillValue (ncatted -a _FillValue,{name},o,f,{mark} FILE)")
-    if stored.dtype.kind in "iu" and field.storage.coarse.plain and field.quantity.unknown:
+    if may_hold_classes(field.storage.coarse, field.quantity, str(field.variable.attrs.get("units", ""))):
         warn_of_classes(name, stored, valid, f"say so with kinds={{'{name}': 'category'}}")

@@ -6,6 +6,9 @@ import numpy as np
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.errors import warn
+from geofsrcnn.values.encoding import Packing
+from geofsrcnn.values.quantity import Quantity
+from geofsrcnn.values.quantity_units import read_units
 
 FEW = 48
 """Values that a raster of classes or flags has at most, in a part of it; ids, such as those of parcels, are more."""
@@ -24,6 +27,19 @@ JUMPS = 0.25
 
 UNRELATED = 0.6
 """How far unequal neighbours are apart, at least, of how far those are whom chance brings together."""
+
+
+def may_hold_classes(packing: Packing, quantity: Quantity, units: str) -> bool:
+    """Tell whether values can be classes: whole numbers as they are stored, without units, that nothing says more of.
+
+    Examples
+    --------
+    >>> from geofsrcnn.values.quantity import UNKNOWN
+    >>> packing = Packing(np.dtype("uint8"))
+    >>> may_hold_classes(packing, UNKNOWN, ""), may_hold_classes(packing, UNKNOWN, "m")
+    (True, False)
+    """
+    return packing.dtype.kind in "iu" and packing.plain and quantity.unknown and read_units(units).plain
 
 
 def warn_of_classes(what: str, values: Array, valid: Mask, remedy: str) -> bool:

@@ -48,6 +48,8 @@ def test_classes_that_nothing_names_are_said(tmp_path):
     rng = np.random.default_rng(0)
     classes = np.kron(rng.choice([1, 4, 9, 14, 20, 22], (15, 18)), np.ones((4, 4), int)).astype("uint8")
     assert said_of(classes, tmp_path, long_name="GLC2000") == {"W-CLASSES"}
+    assert said_of(classes, tmp_path, long_name="GLC2000", units="1") == {"W-CLASSES"}
+    assert said_of(classes, tmp_path, long_name="GLC2000", units="m") == set()
     assert said_of(classes, tmp_path, long_name="land cover class") == {"W-REPEATED"}
     counts = np.round(terrain((60, 72), high=200)).astype("uint8")
     assert said_of(counts, tmp_path, long_name="GLC2000") == set()
