@@ -8,7 +8,7 @@ from typing import Any
 from geofsrcnn.cf.attributes import PACKED_ATTRS
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.expected_errors import error_name, error_title
-from geofsrcnn.values.quantity_units import Measure, read_units
+from geofsrcnn.values.quantity_units import read_units
 
 _SHARED = ("units", "coordinates", "grid_mapping", "cell_measures")
 """Attributes that an expected error has in common with its field."""
@@ -54,7 +54,7 @@ def error_attrs(field: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
     differences, which CF tells of temperatures (3.1.2).
     """
     shared = {key: attrs[key] for key in _SHARED if key in attrs}
-    if read_units(str(attrs.get("units", ""))).measure is Measure.TEMPERATURE:
+    if read_units(str(attrs.get("units", ""))).is_temperature:
         shared["units_metadata"] = "temperature: difference"
     return {"long_name": error_title(field), **shared, "comment": _COMMENT}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Literal
@@ -13,15 +12,12 @@ import xarray as xr
 from geofsrcnn.cf.attributes import attribute, has_role
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.values.encoding import is_scaled
+from geofsrcnn.values.quantity_units import Measure, read_units
 from geofsrcnn.values.quantity_words import is_boundary, place_named
 
 Place = Literal["latitude", "longitude"]
 
 PLACES: tuple[Place, ...] = ("latitude", "longitude")
-
-_DEGREES = re.compile(r"(deg(rees?)?)?")
-
-_OTHER_ANGLES = re.compile(r"(gon|grade?|rad|radian)s?")
 
 MOST = {"latitude": 90.5, "longitude": 720.5}
 """Largest magnitudes of degrees."""
@@ -35,8 +31,10 @@ def place_of(variable: xr.Variable | xr.DataArray, name: str) -> Place | None:
     for which in PLACES:
         if has_role(variable, which):
             return which
-    units = str(variable.attrs.get("units", "")).strip().lower()
-    if variable.attrs.get("standard_name") or variable.dtype.kind not in "iuf" or not _DEGREES.fullmatch(units):
+    units = read_units(str(variable.attrs.get("units", "")))
+    if variable.attrs.get("standard_name") or variable.dtype.kind not in "iuf":
+        return None
+    if units.text and units.measure is not Measure.DEGREES:
         return None
     named = place_named(name)
     for which in PLACES:
@@ -106,7 +104,7 @@ def _likeness(latitude: str, longitude: str) -> float:
 def angle_of(variable: xr.Variable | xr.DataArray) -> str:
     """The unit of angles other than degrees, such as grads, that a variable counts in; "" where it is none."""
     units = str(variable.attrs.get("units", "")).strip()
-    return units if _OTHER_ANGLES.fullmatch(units.lower()) else ""
+    return units if read_units(units).measure in {Measure.GRADS, Measure.RADIANS} else ""
 
 
 def degrees_of(variable: xr.DataArray, name: str) -> Place | None:

@@ -15,6 +15,7 @@ from geofsrcnn.formats.raster import Band, RasterSource
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.classes import LEAST_CELLS, may_hold_classes, warn_of_classes
 from geofsrcnn.values.quantity import Quantity
+from geofsrcnn.values.quantity_units import Measure, read_units
 from geofsrcnn.values.sentinels import Sample, find_collar, find_sentinel, typical_step, warn_of_mark
 
 SIDE = 128
@@ -27,8 +28,6 @@ SMOOTH = 30
 """Steps from cell to cell of a DEM's whole metres; those of imagery are larger, or its type is unsigned."""
 
 ELEVATION = re.compile(r"elev|height|altitude|terrain|topo|bathy|depth|\bd[est]m\b", re.IGNORECASE)
-
-METRES = ("m", "metre", "meter", "metres", "meters")
 
 COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -126,9 +125,8 @@ def _warn_of_missing(source: RasterSource, samples: list[list[Sample]]) -> None:
 
 def _is_smooth(band: Band, samples: list[Sample]) -> bool:
     """Tell whether a band of integers is a surface such as a DEM, and not imagery, whose neighbours differ by more."""
-    is_elevation = (
-        ELEVATION.search(f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}") or band.unit in METRES
-    )
+    words = f"{band.description or ''} {band.tags.get('LAYER_TYPE', '')}"
+    is_elevation = ELEVATION.search(words) or read_units(band.unit or "").measure is Measure.METRES
     if band.dtype.kind not in "iu" or band.dtype.itemsize < 2 or not (band.dtype.kind == "i" or is_elevation):
         return False
     step = typical_step(samples)

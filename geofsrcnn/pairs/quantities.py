@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from geofsrcnn.values.quantity import Header, is_precipitation
+from geofsrcnn.values.quantity_units import read_units
 from geofsrcnn.values.quantity_words import NO_PRECIPITATION, Word, as_words, words_of
 from geofsrcnn.values.units import conversion
 
@@ -125,6 +126,6 @@ def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:
     named = _is_precipitation(name, attrs, units)
     rate, amount = (conversion(one, units) if units else None for one in ("mm/day", "mm"))
     if rate is not None:
-        unsaid = "mm" in units and not NO_PRECIPITATION.search(as_words(f"{name} {standard} {words}"))
-        return rate[0] if named or unsaid else None
+        other = NO_PRECIPITATION.search(as_words(f"{name} {standard} {words}"))
+        return rate[0] if named or (read_units(units).in_millimetres and not other) else None
     return amount[0] * days if amount is not None and named else None

@@ -478,7 +478,7 @@ def _judge_title(header: Header, units: Units, evidence: str, text: str) -> Quan
         return Quantity(Kind.CATEGORY, evidence)
     if (units.plain or units.measure is Measure.PERCENT) and _is_share(units, text):
         return Quantity(Kind.FRACTION, evidence, units.share)
-    if units.measure is Measure.TEMPERATURE:
+    if units.is_temperature:
         return Quantity(Kind.FIELD, evidence)
     if Word.CERTAIN in words:
         return Quantity(Kind.NEVER_NEGATIVE, evidence, POSITIVE)

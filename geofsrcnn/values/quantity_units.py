@@ -1,7 +1,7 @@
 """Units as evidence of what a variable is, in the many ways that files spell them.
 
-`values.units` converts between units, `cf.crs` knows those that coordinates of a CRS count in. No other module reads
-units.
+The spellings stand here for all modules. `values.units` converts between units, `cf.crs` knows those that coordinates
+of a CRS count in.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ class Measure(Enum):
     PERCENT = "parts of 100"
     DEGREES = "an angle in degrees"
     RADIANS = "an angle in radians"
+    GRADS = "an angle in grads"
     PLACE = "a latitude or a longitude"
-    TEMPERATURE = "a temperature"
+    KELVIN = "a temperature in kelvins"
+    CELSIUS = "a temperature in degrees Celsius"
+    FAHRENHEIT = "a temperature in degrees Fahrenheit"
+    METRES = "a length in metres"
     LOGARITHM = "a logarithm"
     CONCENTRATION = "a concentration"
     PERSONS = "persons, animals or households"
@@ -67,7 +71,17 @@ class Units:
     @property
     def period(self) -> float | None:
         """The period of an angle."""
-        return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi}.get(self.measure)
+        return {Measure.DEGREES: 360.0, Measure.RADIANS: 2 * math.pi, Measure.GRADS: 400.0}.get(self.measure)
+
+    @property
+    def is_temperature(self) -> bool:
+        """True if values are temperatures, on any scale."""
+        return self.measure in {Measure.KELVIN, Measure.CELSIUS, Measure.FAHRENHEIT}
+
+    @property
+    def in_millimetres(self) -> bool:
+        """True if they count millimetres, of anything and in any time."""
+        return _MILLIMETRES.search(self.text) is not None
 
     @property
     def share(self) -> Range:
@@ -109,6 +123,10 @@ _WEIGHT = (
 
 _POWER = r"(?:\*\*|\^)?"
 
+_METRE = r"m(?:eters?|etres?)?"
+
+_SCALE = r"(?:deg(?:ree)?s?|°)?[ _]?"
+
 _PLACES = {
     "latitude": r"deg(?:ree)?s?[ _]?(?:n|north|lat|latitude)",
     "longitude": r"deg(?:ree)?s?[ _]?(?:e|east|lon|longitude)",
@@ -119,7 +137,7 @@ _SPELLINGS = {
     measure: re.compile("|".join(spellings))
     for measure, spellings in {
         Measure.NUMBER: (
-            r"1|1\.0|unity|-|~|\?|#|null|n/a|unitless|dimensionless|no ?units?",
+            r"1|1\.0|unity|-|-/-|~|\?|#|null|n/a|unitless|dimensionless|no ?units?",
             r"unknown|numeric|number|ratio|counts?|none|",
         ),
         Measure.CODE: (
@@ -139,8 +157,12 @@ _SPELLINGS = {
             ),
         ),
         Measure.RADIANS: (r"rad(?:ian)?s?",),
+        Measure.GRADS: (r"(?:gon|grade?)s?",),
         Measure.PLACE: (*_PLACES.values(), r"deg(?:ree)?s?[ _]?(?:s|w|south|west)"),
-        Measure.TEMPERATURE: (r"k|kelvin|degk|(?:deg(?:ree)?s?|°)?[ _]?(?:c|celsius|f|fahrenheit|kelvin)",),
+        Measure.KELVIN: (rf"k|degk|{_SCALE}kelvins?",),
+        Measure.CELSIUS: (rf"{_SCALE}(?:c|celsius)",),
+        Measure.FAHRENHEIT: (rf"{_SCALE}(?:f|fahrenheit)",),
+        Measure.METRES: (_METRE,),
         Measure.LOGARITHM: (r"db[a-z]?|db .*|decibels?|log.*|ln.*|.*\(re .*|lg\(.*",),
         Measure.CONCENTRATION: (
             rf"(?:[mµu]?g|kg|mol|mmol)(?: ?(?:/|per) ?| )(?:kg|mol|g){_POWER}(?:-1)?",
@@ -155,15 +177,17 @@ _SPELLINGS = {
         ),
         Measure.MASS: (_WEIGHT,),
         Measure.MASS_RATE: (rf"{_WEIGHT} ?(?:/|per) ?{_TIME}", rf"{_WEIGHT} {_TIME}{_POWER}-1"),
-        Measure.VOLUME: (rf"{_MANY}[ck]?m(?:eters?|etres?)?{_POWER}3|cubic k?m.*|lit(?:re|er)s?|mcm|bcm",),
+        Measure.VOLUME: (rf"{_MANY}[ck]?{_METRE}{_POWER}3|cubic k?m.*|lit(?:re|er)s?|mcm|bcm",),
         Measure.AREA: (
-            rf"{_MANY}(?:k|c|kilo|centi)?m(?:eters?|etres?)?{_POWER}2",
-            r"sq(?:uare)?\.? ?(?:k|kilo)?m(?:eters?|etres?)?|acres?|degrees?2",
+            rf"{_MANY}(?:k|c|kilo|centi)?{_METRE}{_POWER}2",
+            rf"sq(?:uare)?\.? ?(?:k|kilo)?{_METRE}|acres?|degrees?2",
             rf"{_MANY}(?:ha|hectares?)",
         ),
     }.items()
 }
 """Spellings of units, read in lower case."""
+
+_MILLIMETRES = re.compile(rf"(?<![a-z])(?:m|milli){_METRE}(?![a-z])")
 
 _PER_AREA = re.compile(r"(?:^|[ .*])[ck]?m(?:\^|\*\*)?-2|/ ?\(?[ck]?m(?:\^|\*\*)?2|/ ?ha\b|\bha-1|per (?:sq|km|m)")
 

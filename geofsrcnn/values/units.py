@@ -12,27 +12,31 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from geofsrcnn.errors import need
+from geofsrcnn.values.quantity_units import Measure, read_units
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
 
-_ONE = "1 none unitless dimensionless fraction fractional ratio proportion (0-1) 0-1 [0-1] [0,1] - -/-"
+_NAMES = {
+    Measure.NUMBER: "dimensionless",
+    Measure.PART: "dimensionless",
+    Measure.PERCENT: "percent",
+    Measure.RADIANS: "radian",
+    Measure.GRADS: "grade",
+    Measure.KELVIN: "kelvin",
+    Measure.CELSIUS: "degC",
+    Measure.FAHRENHEIT: "degF",
+}
+"""Pint's names of units that `values.quantity_units` has the spellings of; degrees start at north or at east."""
 
 _WHOLE = {
-    **dict.fromkeys(_ONE.split(), "dimensionless"),
-    **dict.fromkeys(("c", "°c", "degc", "celsius"), "degC"),
-    **dict.fromkeys(("k", "degk", "kelvin", "kelvins"), "kelvin"),
-    **dict.fromkeys(("f", "°f", "degf", "fahrenheit"), "degF"),
     **dict.fromkeys(("mb", "mbar", "millibars"), "millibar"),
     **dict.fromkeys(("kt", "kts", "knots"), "knot"),
     **dict.fromkeys(("psu", "pss", "pss-78", "g/kg"), "1e-3 dimensionless"),
     "gpm": "meter",
     "gpdam": "dekameter",
-    "%": "percent",
 }
-"""Whole units, in small letters and without blanks, that pint reads as something else or not at all."""
-
-_DEGREES = re.compile(r"deg(?:ree)?s?(?:celsius|c)", re.IGNORECASE)
+"""Other whole units, in small letters and without blanks, that pint reads as something else or not at all."""
 
 _OF_WATER = re.compile(r"\s+(?:of\s+)?(?:liquid\s+)?water(?:\s+equivalent)?$|\s+w\.?\s?e\.?$|\s*H2O$", re.IGNORECASE)
 
@@ -132,10 +136,9 @@ def _in_words_of_pint(text: str) -> str:
     ('kg m**-2 s**-1', 'mm/(3 h)', 'm')
     """
     text = _OF_WATER.sub("", text.strip())
-    bare = re.sub(r"[\s_]", "", text)
-    if _DEGREES.fullmatch(bare):
-        return "degC"
-    if (whole := _WHOLE.get(bare.lower())) is not None:
+    if (name := _NAMES.get(read_units(text).measure)) is not None:
+        return name
+    if (whole := _WHOLE.get(re.sub(r"[\s_]", "", text).lower())) is not None:
         return whole
     text = re.sub(r"(?<=[A-Za-z0-9])[.·](?=[A-Za-z])", " ", text)
     text = _POWER.sub(r"**\1", text).replace("^", "**").replace("%", " percent ").strip()

@@ -29,6 +29,8 @@ def made(values: object = 45.0, **attrs: object) -> xr.Variable:
         ("a", made(units="Degrees_East"), "longitude"),
         ("a", made(units="degreeN"), "latitude"),
         ("TLAT", made(units="degree"), "latitude"),
+        ("TLAT", made(units="°"), "latitude"),
+        ("TLAT", made(units="gon"), None),
         ("gphit", made(), "latitude"),
         ("LATIXY", made(units="degrees"), "latitude"),
         ("glamt", made(), "longitude"),

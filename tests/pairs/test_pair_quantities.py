@@ -98,3 +98,10 @@ def test_other_water_is_none_with_and_without_a_word_of_rain(words):
     assert not is_precipitation(Header("x", long_name=words))
     assert wet_from("x", {"units": "mm/day", "long_name": words.replace("rainfall", "").replace("rain", "")}, 1) is None
     assert is_precipitation(Header("x", long_name="precipitation (rain and melted snow)"))
+
+
+@pytest.mark.parametrize("units", ["mm/day", "millimeters day-1", "mm (24 h)-1"])
+def test_a_depth_of_millimetres_in_a_time_is_rain(units):
+    """However it is spelled, where no word says something else; metres in a time are none."""
+    assert wet_from("x", {"units": units}, 1) == pytest.approx(1)
+    assert wet_from("x", {"units": "m/day"}, 1) is None

@@ -418,7 +418,10 @@ def test_any_header_has_a_kind(name, units, standard, long, methods, coordinate)
 @pytest.mark.parametrize(
     ("units", "measure"),
     [
-        ("degC", Measure.TEMPERATURE),
+        ("degC", Measure.CELSIUS),
+        ("degrees Kelvin", Measure.KELVIN),
+        ("Metres", Measure.METRES),
+        ("grads", Measure.GRADS),
         ("degrees_east", Measure.PLACE),
         ("kg kg**-1", Measure.CONCENTRATION),
         ("µg/m3", Measure.CONCENTRATION),
