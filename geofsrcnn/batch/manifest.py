@@ -59,6 +59,16 @@ class Item:
     problem: str = ""
 
 
+def output_path(folder: str, target: str) -> Path:
+    """The file or store of an output, by its name within a local folder of outputs."""
+    return Path(folder) / target
+
+
+def output_url(folder: str, target: str) -> str:
+    """The same of a remote folder."""
+    return f"{folder.rstrip('/')}/{target}"
+
+
 class _Found(NamedTuple):
     """An input that was found, and what a manifest says of it."""
 
@@ -303,7 +313,7 @@ def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
     sources = {item.source if is_remote(item.source) else os.path.realpath(item.source) for item in items}
     item_of: dict[str, Item] = {}
     for item in items:
-        target = f"{folder.rstrip('/')}/{item.target}" if remote else os.path.realpath(Path(folder) / item.target)
+        target = output_url(folder, item.target) if remote else os.path.realpath(output_path(folder, item.target))
         if (other := item_of.setdefault(target, item)) is not item:
             raise UsageError(
                 f"{printable(other.source)} and {printable(item.source)} have the same output, "

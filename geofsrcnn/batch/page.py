@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn._types import Array, StrPath
+from geofsrcnn.batch.manifest import output_path
 from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
 from geofsrcnn.evaluation.shell import need_report, render_page
 from geofsrcnn.files.remote import is_remote
@@ -109,7 +110,7 @@ def _pictures(result: BatchResult) -> Iterator[tuple[FileResult, str]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                pair = _middles(Path(each.source), Path(result.folder) / each.output)
+                pair = _middles(Path(each.source), output_path(result.folder, each.output))
         except (GeofsrcnnError, OSError, ValueError, KeyError):
             continue  # a picture less; that the output is whole was checked when it was written
         yield each, _png(pair)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn._types import Array
+from geofsrcnn.batch.manifest import output_path
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.errors import OutputError, printable
 from geofsrcnn.files.staging import staged
@@ -49,7 +50,7 @@ def shares(units: int, cells: int, cells_per_part: int) -> list[range]:
 
 def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     """Where the parts of an input in this state, made with these settings, are kept: beside its output."""
-    target = Path(settings.folder) / work.target
+    target = output_path(settings.folder, work.target)
     depends_on = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
     key = hashlib.sha256(repr((depends_on, work, dict(settings.versions))).encode()).hexdigest()[:KEY_LENGTH]
     return target.with_name(f"{parts_prefix(target)}{key}{PARTS_SUFFIX}")

@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from geofsrcnn.batch.journal import JournalState
-from geofsrcnn.batch.manifest import Item
+from geofsrcnn.batch.manifest import Item, output_path, output_url
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.batch.options import BatchOptions
 from geofsrcnn.batch.parts import KEY_LENGTH, PARTS_SUFFIX, parts_folder, parts_prefix
@@ -80,8 +79,8 @@ class Planner:
     def _is_there(self, item: Item, size: int | None) -> bool:
         folder = self.settings.folder
         if is_remote(folder):
-            return remote_exists(f"{folder.rstrip('/')}/{item.target}", self.settings.allow_remote)
-        path = Path(folder) / item.target
+            return remote_exists(output_url(folder, item.target), self.settings.allow_remote)
+        path = output_path(folder, item.target)
         try:
             return path.exists() and size in (None, size_of(path))
         except OSError:
@@ -91,7 +90,7 @@ class Planner:
 def remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: Settings) -> None:
     """Remove parts that a killed run left and that this one has no use for: of other inputs, models or options."""
     due = {item.target for item in todo}
-    targets = {(Path(settings.folder) / item.target): item for item in items if not item.problem}
+    targets = {output_path(settings.folder, item.target): item for item in items if not item.problem}
     item_of = {(target.parent, parts_prefix(target)): item for target, item in targets.items()}
     for parent in {target.parent for target in targets}:
         if not parent.is_dir():

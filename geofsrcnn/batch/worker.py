@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
+from geofsrcnn.batch.manifest import output_path, output_url
 from geofsrcnn.batch.messages import Done, Failed, Mismatch, Outcome, Part, Report, Settings, Split, Stopped, Work
 from geofsrcnn.batch.parts import part_path, parts_folder, read_parts, remove_parts, shares, write_part
 from geofsrcnn.batch.state import work_state
@@ -177,7 +178,7 @@ def compute_part(settings: Settings, work: Work, state: str, number: int) -> Out
     if path.exists():
         return Part()
     _check_state(settings, work, state)
-    with _open(settings, work, Path(work.source), _local(settings, work)) as task:
+    with _open(settings, work, Path(work.source), output_path(settings.folder, work.target)) as task:
         share = shares(task.units, task.coarse_cells, settings.split)[number]
         folder.mkdir(exist_ok=True)
         with write_part(path) as part:
@@ -188,7 +189,7 @@ def compute_part(settings: Settings, work: Work, state: str, number: int) -> Out
 @_report
 def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Outcome:
     """Write the output from its parts, which are removed then."""
-    folder, target = parts_folder(settings, work, state), _local(settings, work)
+    folder, target = parts_folder(settings, work, state), output_path(settings.folder, work.target)
     _check_state(settings, work, state)
     with _open(settings, work, Path(work.source), target) as task:
         task.check()
@@ -197,10 +198,6 @@ def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Ou
         summary = task.summary(time.perf_counter() - start, size)
     remove_parts(folder)
     return _done(target, summary)
-
-
-def _local(settings: Settings, work: Work) -> Path:
-    return Path(settings.folder) / work.target
 
 
 def _check_state(settings: Settings, work: Work, state: str) -> None:
@@ -232,14 +229,13 @@ def _source(settings: Settings, work: Work) -> Iterator[Path | RemoteZarr]:
 def _output(settings: Settings, work: Work) -> Iterator[Path]:
     """A local path; what stands there in the end is brought to the folder of outputs, if that is remote."""
     if not is_remote(settings.folder):
-        yield _local(settings, work)
+        yield output_path(settings.folder, work.target)
         return
     with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
         target = Path(folder) / Path(work.target).name
         yield target
         if target.exists():
-            url = f"{settings.folder.rstrip('/')}/{work.target}"
-            upload(target, url, settings.allow_remote, _check_stop(settings))
+            upload(target, output_url(settings.folder, work.target), settings.allow_remote, _check_stop(settings))
 
 
 def _options(settings: Settings, work: Work) -> UpscaleOptions:
