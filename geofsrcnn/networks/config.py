@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from geofsrcnn.errors import ConfigError
+from geofsrcnn.errors import ConfigError, printable
 from geofsrcnn.options import FACTORS, is_share
 
 DEFAULT_FACTOR = 3
@@ -98,8 +99,7 @@ class FSRCNNConfig:
     def __post_init__(self) -> None:
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            check_size(name, value, low, high)
             if name in _ODD and value % 2 == 0:
                 raise ConfigError(f"{name} must be odd, got {value}")
         for name, choices in CHOICES.items():
@@ -189,10 +189,20 @@ class FSRCNNConfig:
         ConfigError
             If a name is unknown, a value is out of bounds or a combination makes no sense.
         """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - names):
-            raise ConfigError(f"unknown configuration keys: {', '.join(unknown)}")
+        check_keys(cls, values)
         return cls(**values)
+
+
+def check_size(name: str, value: object, low: int, high: int) -> None:
+    """Refuse a size of a network that is no whole number within bounds."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+
+
+def check_keys(config: type, values: Mapping[str, Any]) -> None:
+    """Refuse values that a configuration has no parameter for."""
+    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(config)}):
+        raise ConfigError(f"unknown configuration keys: {printable(', '.join(unknown))}")
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

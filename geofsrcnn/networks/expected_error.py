@@ -14,7 +14,7 @@ Trained on the frozen network by the likelihood of a Laplace distribution, whose
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, printable
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, Section
-from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.config import FSRCNNConfig, check_keys, check_size
 from geofsrcnn.networks.fsrcnn import Features
 from geofsrcnn.networks.limits import cut
 
@@ -59,15 +59,12 @@ class ErrorConfig:
 
     def __post_init__(self) -> None:
         for name, (low, high) in {"channels": (1, 64), "hidden": (1, 64), "radius": (1, 16)}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            check_size(name, getattr(self, name), low, high)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ErrorConfig:
         """Build a configuration from plain values; a ConfigError says what is unknown or out of bounds."""
-        if unknown := sorted(set(values) - {each.name for each in fields(cls)}):
-            raise ConfigError(f"unknown configuration keys: {', '.join(unknown)}")
+        check_keys(cls, values)
         return cls(**values)
 
 
