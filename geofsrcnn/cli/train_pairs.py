@@ -170,9 +170,9 @@ _STAGES = {"member": "member {}  ", "held_out": "held out {}  ", "distribution":
 
 
 def _show_pairs(result: PairResult) -> None:
+    from geofsrcnn.evaluation.scores import mean_and_std
     from geofsrcnn.evaluation.verdict import compare_in_words
     from geofsrcnn.pairs.pairing import BASELINES, MEANS_KEPT
-    from geofsrcnn.training.seeds import mean_and_std
 
     matched = {"months": "months (matched by year and month)", "years": "years (matched by year)"}
     times = f"{result.times[0]} {matched.get(result.matched, 'times')}"

@@ -21,7 +21,8 @@ from geofsrcnn.evaluation.measures import (
     number_text,
     unit_text,
 )
-from geofsrcnn.evaluation.verdict import errors_in_words, mean_and_deviation, overall, ratios_of, verdict
+from geofsrcnn.evaluation.scores import mean_and_std
+from geofsrcnn.evaluation.verdict import errors_in_words, overall, ratios_of, verdict
 
 NAMES = ("report.json", "report.md", "report.html")
 """The files of a report."""
@@ -36,7 +37,7 @@ def _over_models(c: Comparison) -> dict[str, tuple[float, float]]:
         return {}
     scores = scores_of(c)
     shared = [m for m in MEASURES if all(m in scores[model] for model in c.models)]
-    return {m: mean_and_deviation(scores[model][m] for model in c.models) for m in shared}
+    return {m: mean_and_std([scores[model][m] for model in c.models]) for m in shared}
 
 
 def scores_of(c: Comparison) -> dict[str, dict[str, float]]:

@@ -66,6 +66,18 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
 
 
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation over a sample of networks; 0 of a single one.
+
+    Examples
+    --------
+    >>> mean_and_std([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    found = np.array(values, dtype=np.float64)
+    return float(found.mean()), float(found.std(ddof=1)) if found.size > 1 else 0.0
+
+
 class Errors:
     """Errors of an estimate, gathered part by part; weighted, where weights are given.
 

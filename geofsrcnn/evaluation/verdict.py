@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison, Interval
 from geofsrcnn.evaluation.measures import decimals, number_text
-from geofsrcnn.evaluation.scores import geometric_mean
+from geofsrcnn.evaluation.scores import geometric_mean, mean_and_std
 
 SAME = 1e-3
 """Relative difference of two RMSE below which neither method is called better, however sure it is."""
@@ -148,17 +146,11 @@ def ratios_of(c: Comparison) -> dict[str, float]:
     return {m: c.ratio(m) if c.scores[c.best_baseline]["rmse"] else math.nan for m in c.models}
 
 
-def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and standard deviation."""
-    found = np.array(list(values), dtype=np.float64)
-    return float(found.mean()), float(found.std(ddof=1))
-
-
 def _verdict_on_several(c: Comparison, baseline: str, ratios: dict[str, float]) -> str:
     signs = [_difference(r, c.intervals.get(m, {}).get("ratio")) for m, r in ratios.items()]
     better, worse, count = signs.count(-1), signs.count(1), len(signs)
     who = "Both networks" if count == 2 else f"All {count} networks"
-    mean, deviation = mean_and_deviation(ratios.values())
+    mean, deviation = mean_and_std(list(ratios.values()))
     much = f"RMSE {_share(mean)} on average (ratio {mean:.3f} ± {deviation:.3f}, mean and standard deviation)"
     if better == count:
         return f"{who} are better than {baseline}, the best baseline: {much}.{_what_is_worse(c)}"

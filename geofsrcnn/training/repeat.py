@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geofsrcnn.evaluation.scores import mean_and_std
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.training import seeds
 from geofsrcnn.training.log import check_logbook, logbook
@@ -107,7 +108,7 @@ class Repeated:
     @property
     def spread(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation over the seeds, by name."""
-        return {name: seeds.mean_and_std([each[name] for each in self.scores]) for name in self.scores[0]}
+        return {name: mean_and_std([each[name] for each in self.scores]) for name in self.scores[0]}
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as JSON takes it; of one training, its result alone."""

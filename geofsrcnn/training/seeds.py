@@ -1,8 +1,7 @@
-"""One training with several seeds: the names of its checkpoints, which are finished, how far results differ."""
+"""One training with several seeds: the names of its checkpoints, which are finished, the scores that are compared."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,14 +71,3 @@ def scores_of(result: Any) -> dict[str, float]:
     """The figures of a training that seeds are compared by: the score, or each target's RMSE."""
     by_target = getattr(result, "scores", None)
     return {"score": result.score} if by_target is None else {name: row["network"] for name, row in by_target.items()}
-
-
-def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (of a sample; 0 of a single value).
-
-    Examples
-    --------
-    >>> mean_and_std([1.0, 3.0])
-    (2.0, 1.4142135623730951)
-    """
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
