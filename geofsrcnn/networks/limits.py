@@ -118,7 +118,8 @@ def conserve(fine: Tensor, coarse: Tensor, low: float | Tensor, high: float | Te
     """Clip fine values to a range and restore their blocks' means within it.
 
     What clipping adds to a block is taken from its other cells in proportion to their room, so none leaves
-    the range. Cells whose coarse value lies outside the range come out at the nearer bound.
+    the range. Cells whose coarse value lies at a bound or outside come out at that bound, exactly: no trace of rain
+    is left in a dry cell. Fields of models of pairs follow the same rule (`geofsrcnn.pairs.statistics.with_means`).
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from geofsrcnn.values.blocks import row_shares
 def with_means(fine: Array, means: Array, limits: tuple[float, float], areas: Array | None = None) -> Array:
     """Fine fields whose block means are the coarse values, within limits; blocks with a gap are only brought into them.
 
-    What is missing is shared among a block's cells, in proportion to their room where a limit is near (as
-    `geofsrcnn.networks.fsrcnn.conserve` does in networks).
+    The rule is told at `geofsrcnn.networks.limits.conserve`, and a test holds both to it. That one is for networks:
+    differentiable, with bounds of each block. This one knows gaps and areas, and takes a third of its time in float64.
 
     Parameters
     ----------
@@ -37,6 +37,7 @@ def with_means(fine: Array, means: Array, limits: tuple[float, float], areas: Ar
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(np.isfinite(room), room / (room * counts).mean((2, 4), keepdims=True), 1.0)
     moved = np.clip(blocks + missing * np.where(np.isfinite(share), share, 0.0), *limits)
+    moved = np.where((wanted <= limits[0]) | (wanted >= limits[1]), wanted, moved)
     result: Array = np.where(np.isfinite(missing), moved, blocks).reshape(fine.shape)
     return result
 

@@ -617,6 +617,16 @@ def test_means_are_kept_within_limits(seed, low, high, gaps):
     assert np.nanmax(found) <= high
 
 
+@pytest.mark.parametrize("areas", [None, np.linspace(0.5, 1, 6)])
+def test_a_mean_at_a_limit_leaves_no_choice(areas):
+    """Dry coarse cells have no trace of rain, full ones nothing else, as in the networks' own arithmetic."""
+    fine = np.random.default_rng(0).gamma(1, 20, (2, 6, 9))
+    means = np.array([0.0, -1.0, 50.0, 50.5, 7.0, 3.0]).reshape(1, 2, 3).repeat(2, 0)
+    found = with_means(fine, means, (0.0, 50.0), areas)
+    for row, column, value in ((0, 0, 0.0), (0, 1, 0.0), (0, 2, 50.0), (1, 0, 50.0)):
+        assert (found[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3] == value).all()
+
+
 def test_statics_of_another_crs_are_warped(files, tmp_path):
     """Elevation in metres of UTM reaches the latitudes and longitudes where it belongs."""
     with xr.open_dataset(files["height"]) as dataset:
