@@ -84,9 +84,6 @@ class _StopRequested(BaseException):
 _checkpoints: dict[str, bytes] = {}
 """Files of models that `Setup` has brought, by their SHA-256."""
 
-_models: dict[tuple[str, int, str, str], Model] = {}
-"""Models ready to run, by name or SHA-256, factor, device and precision."""
-
 _worker: dict[str, int] = {}
 """The number of this worker, which chooses its GPU."""
 
@@ -260,14 +257,12 @@ def _device(device: str) -> str:
 
 def _model(settings: Settings) -> Model:
     """Return the model of all tasks, loaded once in a process for a device and precision."""
-    device, precision = _device(settings.options.device), settings.options.precision
-    key = (settings.digest or settings.model, settings.factor, device, precision)
-    if key not in _models:
-        from geofsrcnn.networks.catalog import load_model
+    from geofsrcnn.networks.ready import ready_model, ready_model_of
 
-        source = _checkpoint(settings) if settings.digest else settings.model
-        _models[key] = load_model(source, settings.factor, device=device, precision=precision)
-    return _models[key]
+    rest = settings.factor, _device(settings.options.device), settings.options.precision
+    if not settings.digest:
+        return ready_model(settings.model, *rest)
+    return ready_model_of(settings.digest, lambda: _checkpoint(settings), *rest)
 
 
 def _checkpoint(settings: Settings) -> Checkpoint:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +31,7 @@ from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
+from geofsrcnn.networks.ready import ready_model
 from geofsrcnn.options import Overshoot
 from geofsrcnn.values.storage import Storage
 
@@ -89,27 +89,8 @@ class Recipe:
         return model, self.factor, self.device, self.precision, self.errors, self.overshoot, *rest
 
 
-MAX_MODELS = 8
-"""Models that a process holds ready."""
-
-_models: dict[tuple[Any, ...], Model] = {}
-"""By their digest or name, factor, device and precision; the oldest goes first."""
-
-_models_lock = threading.Lock()
-
 _watches: dict[str, Watch] = {}
 """By the name of the result: tasks of one that run in this process warn once of what they find."""
-
-
-def ready_model(model: str | Checkpoint, factor: int, device: str, precision: str) -> Model:
-    """A model ready to run, loaded once in a process."""
-    key = (model if isinstance(model, str) else model.digest, factor, device, precision)
-    with _models_lock:
-        if key not in _models:
-            _models[key] = load_model(model, factor, device=device, precision=precision)
-            while len(_models) > MAX_MODELS:
-                del _models[next(iter(_models))]
-        return _models[key]
 
 
 def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:

@@ -14,8 +14,8 @@ from dask.delayed import delayed
 
 from geofsrcnn._types import Array
 from geofsrcnn.cf.grid import CFGrid
-from geofsrcnn.engine.lazy import ready_model
 from geofsrcnn.networks.checkpoint import Checkpoint
+from geofsrcnn.networks.ready import ready_model
 from geofsrcnn.pairs.downscaling import Downscaling, Layout, Networks, downscale_block
 from geofsrcnn.pairs.network import pairing_of
 from geofsrcnn.pairs.unseen import UnseenValues

@@ -188,6 +188,6 @@ def test_on_a_cluster():
 
 
 def _ready() -> int:
-    from geofsrcnn.engine import lazy
+    from geofsrcnn.networks import ready
 
-    return len(lazy._models)
+    return len(ready._models)
