@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -20,11 +21,14 @@ from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, load_check
 from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import deterministic_torch
+from geofsrcnn.training.loop import deterministic_torch, move_average
 from geofsrcnn.training.patches import Batch, Patches, prefetch, split
 from geofsrcnn.training.rasters import Scored, prepare
 from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
 from geofsrcnn.training.states import check_checkpoint
+
+WARM_UP = 50
+"""Steps in which the learning rate rises; fewer than a network's, as the head is small and stands on a trained one."""
 
 SMALLEST = 1e-4
 """Errors below this share of a patch's roughness count as this: float32 holds no smaller ones."""
@@ -83,7 +87,7 @@ def train_error(
     out : path
         Checkpoint to write, ``.safetensors``; with `overwrite` it may be that of the network itself.
     options : TrainOptions
-        Steps, batches, learning rate, and how patches are drawn; other options have no effect.
+        Steps, batches, learning rate and its schedule, and how patches are drawn; other options have no effect.
     sizes : ErrorConfig, optional
         Sizes of the head.
     validation : sequence of path
@@ -154,7 +158,7 @@ class _Run:
         self.device = next(head.parameters()).device
         self.model, self.head, self.patches, self.options = model, head, patches, options
         self.model = model.to(self.device)
-        self.average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+        self.ema_head = copy.deepcopy(head)
         self.optimiser = torch.optim.AdamW(
             head.parameters(), lr=options.learning_rate, weight_decay=0, betas=(0.9, 0.99)
         )
@@ -170,13 +174,12 @@ class _Run:
                 break
             each_step()
             losses.append(self._step(step, batch))
-        self.head.load_state_dict(self.average)
+        self.head.load_state_dict(self.ema_head.state_dict())
 
     def _step(self, step: int, batch: Batch) -> float:
         options = self.options
-        rate = options.learning_rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = options.learning_rate_at(step, step / options.steps, WARM_UP)
         coarse, fine = (torch.from_numpy(part).to(self.device) for part in (batch.coarse, batch.fine))
         valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(self.device)
         expected, error = self._expect(coarse, fine)
@@ -187,9 +190,7 @@ class _Run:
         if not math.isfinite(loss.item() + norm.item()):
             raise TrainError(f"the loss or its gradient is not finite at step {step}: take a smaller learning rate")
         self.optimiser.step()
-        decay = min(options.ema_decay, (1 + step) / (10 + step))
-        for name, tensor in self.head.state_dict().items():
-            self.average[name].lerp_(tensor, 1 - decay)
+        move_average(self.ema_head, self.head, options.ema_decay_at(step))
         return loss.item()
 
     def _expect(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ from geofsrcnn.training.branches import fold
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.patches import prefetch
 from geofsrcnn.training.processes import SINGLE_PROCESS, LostRank, Ranks
-from geofsrcnn.training.schedule import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE, WARM_UP, Result, Schedule, TrainOptions
+from geofsrcnn.training.schedule import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE, Result, Schedule, TrainOptions
 from geofsrcnn.training.states import State
 
 SAVED = (
@@ -125,8 +125,7 @@ class Run:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        falling = 0.5 * (1 + math.cos(math.pi * self.share_done)) if self.options.lr_schedule == "cosine" else 1.0
-        return self.options.learning_rate * min(1.0, (self.step + 1) / WARM_UP) * falling
+        return self.options.learning_rate_at(self.step, self.share_done)
 
     def record(self, done: float, score: float) -> dict[str, Any]:
         """Return the figures of a validation, for a report."""
@@ -161,7 +160,7 @@ class Run:
         self.loss_sum += value
         self.loss_count += 1
         self.optimiser.step()
-        self._update_ema(min(options.ema_decay, (1 + self.step) / (10 + self.step)))
+        move_average(self.ema_model, self.model, options.ema_decay_at(self.step))
         self.step += 1
 
     def _skip_step(self, batch: list[str]) -> None:
@@ -175,12 +174,6 @@ class Run:
                 f"the loss or its gradient is not finite at step {self.step - 1}, {self.skipped} steps so far: take a "
                 f"smaller learning rate, or look at {printable('; '.join(batch))}"
             )
-
-    @torch.no_grad()
-    def _update_ema(self, decay: float) -> None:
-        """Move the averaged weights a little towards the model's."""
-        for average, weight in zip(self.ema_model.parameters(), self.model.parameters(), strict=True):
-            average.lerp_(weight, 1 - decay)
 
     def state(self, identity: dict[str, Any]) -> State:
         """All of it as tensors and plain values."""
@@ -212,6 +205,23 @@ class Run:
         for name in SAVED:
             setattr(self, name, state.values[name])
         self._seconds_before, self._started = float(state.values["seconds"]), time.monotonic()
+
+
+@torch.no_grad()
+def move_average(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move averaged weights a little towards those of the model that is trained.
+
+    Parameters
+    ----------
+    ema_model : Module
+        Holds the averages, and is changed.
+    model : Module
+        As it is after a step.
+    decay : float
+        Share that the averages keep.
+    """
+    for average, weight in zip(ema_model.parameters(), model.parameters(), strict=True):
+        average.lerp_(weight, 1 - decay)
 
 
 def _optimiser(parameters: Mapping[str, nn.Parameter], options: Schedule) -> torch.optim.AdamW:

@@ -136,6 +136,39 @@ class Schedule:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}= must be from 0 to below 1, got {getattr(self, name)}")
 
+    def learning_rate_at(self, step: int, done: float, warm_up: int = WARM_UP) -> float:
+        """Return the learning rate of a step.
+
+        Parameters
+        ----------
+        step : int
+            From 0.
+        done : float
+            Share of the schedule that is done, 0 to 1.
+        warm_up : int
+            Steps in which it rises.
+
+        Returns
+        -------
+        float
+        """
+        falling = 0.5 * (1 + math.cos(math.pi * done)) if self.lr_schedule == "cosine" else 1.0
+        return self.learning_rate * min(1.0, (step + 1) / warm_up) * falling
+
+    def ema_decay_at(self, step: int) -> float:
+        """Return the decay of the averaged weights after a step: first ones leave the initial weights sooner.
+
+        Parameters
+        ----------
+        step : int
+            From 0.
+
+        Returns
+        -------
+        float
+        """
+        return min(self.ema_decay, (1 + step) / (10 + step))
+
 
 def _check_bounds(name: str, value: int) -> None:
     low, high = BOUNDS[name]
