@@ -52,7 +52,7 @@ class _ArraySink:
         self, shape: tuple[int, int, int], storages: Sequence[Storage], name: str, *, errors: bool = False
     ) -> None:
         self.array: Array = np.empty(shape, storages[0].dtype.newbyteorder("="))
-        self.errors: Array | None = np.full(shape, np.nan, storages[0].error_dtype) if errors else None
+        self.errors: Array | None = np.empty(shape, storages[0].error_dtype) if errors else None
         self._storages, self._name = storages, name
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
@@ -61,7 +61,8 @@ class _ArraySink:
         else:
             stored = encode_bands(self._storages[bands], cells, [self._name] * len(cells.values))
         self.array[(bands, *window.slices())] = stored
-        if self.errors is not None and cells.errors is not None:
+        if self.errors is not None:
+            assert cells.errors is not None
             self.errors[(bands, *window.slices())] = cells.errors
 
 

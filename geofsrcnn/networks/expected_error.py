@@ -14,18 +14,22 @@ Trained on the frozen network by the likelihood of a Laplace distribution, whose
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, printable
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, Section
 from geofsrcnn.networks.config import FSRCNNConfig, check_keys, check_size
-from geofsrcnn.networks.fsrcnn import Features
+from geofsrcnn.networks.fsrcnn import Convolution, Features, Layer
 from geofsrcnn.networks.limits import cut
+
+L = TypeVar("L", bound=Convolution)
+M = TypeVar("M", bound=Convolution)
 
 FLOOR = 1e-3
 """Magnitudes below this share of their mean count as this: nothing follows from how small they are."""
@@ -66,6 +70,19 @@ class ErrorConfig:
         """Build a configuration from plain values; a ConfigError says what is unknown or out of bounds."""
         check_keys(cls, values)
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class HeadLayers(Generic[L]):
+    """Convolutions of the head in order, however they are carried out."""
+
+    near: L
+    deep: L
+    hidden: L
+
+    def prepare(self, prepare: Callable[[L], M]) -> HeadLayers[M]:
+        """Return the same, each made ready by `prepare`."""
+        return HeadLayers(*(prepare(layer) for layer in (self.near, self.deep, self.hidden)))
 
 
 class ErrorHead(nn.Module):
@@ -113,30 +130,46 @@ class ErrorHead(nn.Module):
         """The same of the expanded features, which reach as far as the deconvolution."""
         return tuple(sorted({0, (self.config.deconvolution_taps - 1) // 2}))
 
-    def forward(self, features: Features) -> Tensor:
+    def layers(self) -> HeadLayers[Layer]:
+        """Return the convolutions as applied; magnitudes are a PReLU of slope -1.
+
+        Returns
+        -------
+        HeadLayers
+            The first three; what comes behind has one channel.
+        """
+        magnitude, leaky = (self.pattern.new_tensor([slope]) for slope in (-1.0, 0.1))
+        assert self.hidden.bias is not None
+        bias = self.hidden.bias + math.log(FLOOR) * self.hidden.weight.sum((1, 2, 3))
+        return HeadLayers(
+            Layer(self.near.weight, None, magnitude),
+            Layer(self.deep.weight, None, magnitude),
+            Layer(self.hidden.weight, bias, leaky),
+        )
+
+    def forward(self, features: Features, layers: HeadLayers[Any] | None = None) -> Tensor:
         """Expect the absolute error of each fine cell.
 
         Parameters
         ----------
         features : Features
             Of the network.
+        layers : HeadLayers, optional
+            Its convolutions, ready for inference.
 
         Returns
         -------
         Tensor (n, 1, factor * y, factor * x), float32
             In the units of the network's input, at or above 0.
         """
-        near, deep = (
-            F.conv2d(x.float(), layer.weight).abs()
-            for x, layer in ((features.shrunk, self.near), (features.expanded, self.deep))
-        )
+        layers = layers or self.layers()
         rows = features.shape[0]
-        pooled = [_mean_around(near, radius, rows) for radius in self.radii]
-        pooled += [_mean_around(deep, radius, rows) for radius in self.deep_radii]
-        magnitudes = torch.cat(pooled, 1)
+        near, deep = layers.near(features.shrunk.float()), layers.deep(features.expanded.float())
+        magnitudes = torch.cat([*means_around(near, self.radii, rows), *means_around(deep, self.deep_radii, rows)], 1)
         unit = magnitudes.mean(1, keepdim=True)
-        ratios = torch.log(magnitudes / unit.clamp_min(torch.finfo(torch.float32).tiny) + FLOOR)
-        gain = self.gain(F.leaky_relu(self.hidden(ratios), 0.1)).clamp(*GAIN)
+        # log(m / unit + FLOOR) less log(FLOOR), which the next layer's bias holds: a pass less, and a faster function
+        ratios = torch.log1p(magnitudes / (unit * FLOOR).clamp_min(torch.finfo(torch.float32).tiny))
+        gain = self.gain(layers.hidden(ratios)).clamp(*GAIN)
         return spread(unit * gain.exp(), self.pattern.exp(), self.config.factor)
 
 
@@ -148,21 +181,33 @@ def spread(coarse: Tensor, shares: Tensor, factor: int) -> Tensor:
     return (wide * pattern).reshape(n, 1, rows * factor, columns * factor)
 
 
-def _mean_around(x: Tensor, radius: int, rows: int) -> Tensor:
-    """Means over ``2 * radius + 1`` cells along both axes, for the middle `rows` rows and as many columns less.
+def means_around(x: Tensor, radii: Sequence[int], rows: int) -> Iterator[Tensor]:
+    """Yield means over ``2 * radius + 1`` cells along both axes, for the middle `rows` rows and as many columns less.
 
-    Sums over few neighbours that are repeated at growing distances: 9 cells are 3 times 3, four additions.
+    Sums over few neighbours that are repeated at growing distances: 9 cells are 3 times 3, four additions. Those of a
+    smaller radius before are a step on the way where its cells go into the larger one's.
     """
-    x = cut(x, (x.shape[-2] - rows) // 2 - radius)
-    step, rest = 1, 2 * radius + 1
-    while rest > 1:
-        count = next(n for n in range(3, rest + 1, 2) if rest % n == 0)
-        for axis in (-2, -1):
-            length = x.shape[axis] - (count - 1) * step
-            shifted = (x.narrow(axis, number * step, length) for number in range(1, count))
-            x = sum(shifted, start=x.narrow(axis, 0, length))
-        step, rest = step * count, rest // count
-    return x / (2 * radius + 1) ** 2
+    x = cut(x, (x.shape[-2] - rows) // 2 - max(radii))
+    sums, width = x, 1
+    for radius in radii:
+        count = 2 * radius + 1
+        if count % width:
+            sums, width = x, 1
+        while width < count:
+            few = next(n for n in range(3, count + 1, 2) if count // width % n == 0)
+            sums, width = _add_neighbours(sums, few, width), width * few
+        yield cut(sums, (sums.shape[-2] - rows) // 2) / count**2
+
+
+def _add_neighbours(x: Tensor, count: int, step: int) -> Tensor:
+    """Add up so many cells along both axes, `step` apart, for all but the outer ones."""
+    for axis in (-2, -1):
+        length = x.shape[axis] - (count - 1) * step
+        x, *others = (x.narrow(axis, number * step, length) for number in range(count))
+        x = x + others[0]
+        for other in others[1:]:
+            x += other
+    return x
 
 
 def section_of(head: ErrorHead, facts: dict[str, Any]) -> Section:

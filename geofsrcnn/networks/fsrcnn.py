@@ -362,10 +362,12 @@ class _SingleSlope(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         x, slope = ctx.saved_tensors
         a = float(slope)
         of_x = torch.ops.aten.leaky_relu_backward(gradient, x, a, False)
+        if not ctx.needs_input_grad[1]:
+            return of_x, None
         # The slope's gradient is N, the sum of gradient * x over cells below zero; P is that over those above. Two dot
         # products give it without another field in memory: gradient . x = P + N and of_x . x = P + a N.
         if abs(1 - a) < 0.01:  # their difference, (1 - a) N, has too few digits

@@ -196,6 +196,8 @@ class Network:
         )
         self.gives_error = head is not None
         self._head = None if head is None else copy.deepcopy(head).to(self.device).eval().requires_grad_(False)
+        if self._head is not None:
+            self._head_layers = self._head.layers().prepare(lambda layer: self._prepare(layer, torch.float32))
 
     def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
         layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
@@ -222,7 +224,7 @@ class Network:
         assert self._head is not None
         with torch.inference_mode():
             fine, features = run_with_features(self.config, x.to(self.device), self._weights)
-            return fine.to(x.device), self._head(features).to(x.device)
+            return fine.to(x.device), self._head(features, self._head_layers).to(x.device)
 
 
 class Classical:

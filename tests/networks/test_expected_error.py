@@ -10,7 +10,7 @@ from geofsrcnn.errors import ConfigError, ModelError
 from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Card, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
-from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, head_of, section_of
+from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, head_of, means_around, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.networks.inference import Classical, Network
 from tests.support.networks import TINY, random_head, random_model
@@ -39,6 +39,27 @@ def test_features_on_the_way_change_no_bit(form):
     network = Network(model, head=random_head(model.config))
     x = torch.randn(2, 1, 30, 31)
     assert torch.equal(network(x), network.with_error(x)[0])
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_layers_ready_for_inference_change_last_bits_only(factor):
+    """Packed and fused convolutions give the errors that the trained module gives."""
+    model = random_model(factor=factor, **TINY)
+    head, x = random_head(model.config), torch.randn(1, 1, 40, 41)
+    _, features = run_with_features(model.config, x, model.weights())
+    ready = Network(model, head=head).with_error(x)[1]
+    assert torch.allclose(ready, head(features), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("radii", [(0,), (0, 1), (1, 2), (1, 4), (2, 7), (1, 4, 13), (3,)])
+def test_means_over_cells_around(radii):
+    """Of all radii, those that are steps on the way to the next ones and those that are not."""
+    x = torch.rand(2, 3, 40, 37, dtype=torch.float64)
+    for radius, found in zip(radii, means_around(x, radii, 8), strict=True):
+        count = 2 * radius + 1
+        whole = torch.nn.functional.avg_pool2d(x, count, 1)
+        spare = (whole.shape[-2] - 8) // 2
+        assert torch.allclose(found, whole[..., spare : spare + 8, spare:-spare], rtol=1e-12)
 
 
 def test_a_checkpoint_holds_it(tmp_path):
