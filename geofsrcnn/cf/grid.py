@@ -16,7 +16,7 @@ from geofsrcnn.cf.attributes import (
     is_time,
     join_names,
 )
-from geofsrcnn.cf.encoding import missing_of
+from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.places import any_along, bounds_name, degrees_of, has_place_role, is_place_like, positions_of
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.grids.axis import Axis, axis_of, period_along
@@ -334,6 +334,5 @@ def coordinate_values(variable: xr.DataArray, *, marked: bool = False) -> Array:
     if marked and missing.marks and values.dtype.kind in "iuf" and not (valid := missing.valid(values)).all():
         values = np.where(valid, values, np.nan)
     if is_scaled(variable.attrs):
-        scale, offset = (float(variable.attrs.get(k, d)) for k, d in (("scale_factor", 1), ("add_offset", 0)))
-        return values.astype(np.float64) * scale + offset
+        return packing_of(variable).decode(values, np.dtype(np.float64))
     return values
