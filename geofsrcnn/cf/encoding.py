@@ -103,12 +103,12 @@ def missing_of(variable: xr.Variable | xr.DataArray) -> Missing:
     limits = packing.missing.limits
     if limits is not None and not packed:  # by half a step more: decoding rounds
         step = 0.0 if packing.plain else abs(packing.scale) / 2
-        ends = sorted(end * packing.scale + packing.offset for end in limits)
+        ends = sorted(map(packing.value_of, limits))
         limits = ends[0] - step, ends[1] + step
     fills = _default_fills(variable, packing, decoded=not packed)
     if marked or packing.dtype.kind not in "iu":
         return Missing((*packing.missing.marks, *fills) if marked else fills, limits)
-    codes = tuple(mark * packing.scale + packing.offset for mark in packing.missing.marks)
+    codes = tuple(map(packing.value_of, packing.missing.marks))
     return Missing(fills, limits, codes, abs(packing.scale))
 
 
@@ -125,7 +125,7 @@ def _default_fills(variable: xr.Variable | xr.DataArray, packing: Packing, *, de
         return ()
     if stored.kind != "f":
         fill = _as_stored(stored.type(fill), packing.dtype)
-    return (fill * packing.scale + packing.offset if decoded and not packing.plain else fill,)
+    return (packing.value_of(fill) if decoded and not packing.plain else fill,)
 
 
 def storage_of(
@@ -185,7 +185,7 @@ def limits_of(variable: xr.Variable | xr.DataArray) -> Range | None:
     limits = within(packing.limits, storage_of(variable).limits)
     if packing.missing.limits is None:
         return limits
-    ends = sorted(end * packing.scale + packing.offset for end in packing.missing.limits)
+    ends = sorted(map(packing.value_of, packing.missing.limits))
     return (ends[0], ends[1]) if limits is None else shared_range(limits, (ends[0], ends[1]))
 
 

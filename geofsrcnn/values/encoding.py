@@ -224,8 +224,12 @@ class Packing:
             low, marks = low + 1, marks - {low}
         while high in marks and low < high:
             high, marks = high - 1, marks - {high}
-        ends = low * self.scale + self.offset, high * self.scale + self.offset
+        ends = self.value_of(low), self.value_of(high)
         return min(ends), max(ends)
+
+    def value_of(self, number: float) -> float:
+        """Return the value that a stored number stands for."""
+        return number * self.scale + self.offset
 
     def decode(self, stored: Array, dtype: np.dtype[Any] | None = None) -> Array:
         """Values of stored numbers, valid or not.
