@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,11 +165,13 @@ def test_what_is_missing_is_missing_in_all(fine):
     assert bool(fine["tas"][:, 2, 3].isnull().all())
 
 
-def test_a_stopped_training_resumes_to_the_same(files, model, tmp_path):
+def test_a_stopped_training_resumes_to_the_same(files, tmp_path):
     """Stopped among the networks that serve the distributions, and in the one that gives them."""
-    steps = OPTIONS.steps
-    assert OPTIONS.total_steps == steps * (2 + FOLDS) + steps // 2
-    for number, count in enumerate((steps * (2 + FOLDS - 1) + 40, OPTIONS.total_steps - 20)):
+    steps, whole = 60, tmp_path / "whole.safetensors"
+    options = replace(OPTIONS, steps=steps)
+    assert options.total_steps == steps * (2 + FOLDS) + steps // 2
+    train(files, whole, options)
+    for number, count in enumerate((steps * (2 + FOLDS - 1) + 40, options.total_steps - 20)):
         out, left = tmp_path / f"{number}.safetensors", iter(range(count))
 
         def stop(left=left) -> None:
@@ -176,9 +179,9 @@ def test_a_stopped_training_resumes_to_the_same(files, model, tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(files, out, each_step=stop)
-        train(files, out, resume=True)
-        found, wanted = (load_checkpoint(path).sections["distribution"] for path in (out, model))
+            train(files, out, options, each_step=stop)
+        train(files, out, options, resume=True)
+        found, wanted = (load_checkpoint(path).sections["distribution"] for path in (out, whole))
         assert found.values == wanted.values == {"families": ["gaussian", "bernoulli-gamma"], "wet": [None, 1.0]}
         assert all(np.array_equal(array, wanted.arrays[name]) for name, array in found.arrays.items())
 
