@@ -42,6 +42,12 @@ def attribute(variable: xr.Variable | xr.DataArray, key: str) -> Any:
     return variable.attrs.get(key, variable.encoding.get(key))
 
 
+def add_ancillary(attrs: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Add variables to those that hold something about a field's values, cell by cell (CF 3.4)."""
+    words = [word for word in str(attrs.get("ancillary_variables", "")).split() if word not in names]
+    return {**attrs, "ancillary_variables": " ".join([*words, *names])}
+
+
 def has_role(variable: xr.Variable | xr.DataArray, role: str) -> bool:
     """Tell whether a variable's attributes say that it is an X, Y, latitude or longitude."""
     attrs = variable.attrs

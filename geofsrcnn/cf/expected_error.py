@@ -62,9 +62,3 @@ def error_attrs(field: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
 def error_encoding(encoding: Mapping[str, Any]) -> dict[str, Any]:
     """Storage of expected errors: compressed as their field is, and not packed."""
     return {key: value for key, value in encoding.items() if key not in {"dtype", "filters", *PACKED_ATTRS}}
-
-
-def refer_to_error(attrs: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Add a variable to those that hold something about a field's values, cell by cell (CF 3.4)."""
-    words = [word for word in str(attrs.get("ancillary_variables", "")).split() if word != name]
-    return {**attrs, "ancillary_variables": " ".join([*words, name])}

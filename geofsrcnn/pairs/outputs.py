@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import add_ancillary
 from geofsrcnn.errors import UsageError
 from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.pairing import Pairing, Target
@@ -84,14 +85,18 @@ def list_outputs(
     """
     if quantiles and predictive is None:
         raise UsageError("quantiles= is for models that were trained with distribution=True, this one was not")
-    found = [Output(target.name, dict(target.attrs), k, "mean") for k, target in enumerate(pairing.targets)]
+    means, beside = list[Output](), list[Output]()
     for k, target in enumerate(pairing.targets):
+        own = list[Output]()
         if predictive is not None:
-            found += _of_distribution(k, target, predictive.families[k], predictive.wet[k], quantiles)
+            own = _of_distribution(k, target, predictive.families[k], predictive.wet[k], quantiles)
         elif members > 1:
             words = f"standard deviation of {members} networks, {_long_name(target)}"
-            found.append(Output(f"{target.name}_spread", {"long_name": words, **_units(target)}, k, "spread"))
-    return found
+            own = [Output(f"{target.name}_spread", {"long_name": words, **_units(target)}, k, "spread")]
+        attrs = add_ancillary(target.attrs, *(each.name for each in own)) if own else dict(target.attrs)
+        means.append(Output(target.name, attrs, k, "mean"))
+        beside += own
+    return means + beside
 
 
 def _of_distribution(

@@ -17,9 +17,8 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array, Range
-from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_attrs, history
+from geofsrcnn.cf.attributes import PACKED_ATTRS, add_ancillary, fine_attrs, history
 from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
-from geofsrcnn.cf.expected_error import refer_to_error
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
@@ -395,7 +394,7 @@ def field_attrs(dataset: xr.Dataset, field: Field) -> Mapping[str, Any]:
     """Attributes of the finer field, without those of a packing that it has no longer."""
     attrs = fine_attrs(dataset, field.variable)
     if field.error:
-        attrs = refer_to_error(attrs, field.error)
+        attrs = add_ancillary(attrs, field.error)
     if field.unpacked is None:
         return attrs
     return {k: v for k, v in attrs.items() if k not in (*PACKED_ATTRS, *VALID)}

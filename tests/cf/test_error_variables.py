@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geofsrcnn.cf.expected_error import error_attrs, error_encoding, refer_to_error
+from geofsrcnn.cf.attributes import add_ancillary
+from geofsrcnn.cf.expected_error import error_attrs, error_encoding
 from geofsrcnn.cf.refine import refine
 from geofsrcnn.errors import InputError
 from tests.support.grids import regular
@@ -73,5 +74,5 @@ def test_the_grid_is_that_of_the_field():
 
 def test_a_field_refers_to_its_error_once():
     """Behind what it referred to before."""
-    assert refer_to_error({}, "t_error") == {"ancillary_variables": "t_error"}
-    assert refer_to_error({"ancillary_variables": "t_error flag"}, "t_error")["ancillary_variables"] == "flag t_error"
+    assert add_ancillary({}, "t_error") == {"ancillary_variables": "t_error"}
+    assert add_ancillary({"ancillary_variables": "t_error flag"}, "t_error")["ancillary_variables"] == "flag t_error"
