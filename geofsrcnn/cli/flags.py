@@ -17,7 +17,10 @@ _PARAMETER = re.compile(
     (?![\w/=]|\.\w)""",
     re.VERBOSE,
 )
-"""``name=``, ``name=True``, ``name=3``, ``name='text'`` or ``name={'key': 'value'}``, but not within a path."""
+"""``name=``, ``name=True``, ``name=3``, ``name='text'``, ``name={'key': 'value'}`` or ``name={'key': (1, 2)}``.
+
+But not within a path.
+"""
 
 
 def with_flags(text: str) -> str:
@@ -57,4 +60,5 @@ def _long(option: click.Option) -> str:
 
 
 def _bare(text: str) -> str:
-    return text.strip().strip("'\"")
+    """A word as it is typed: without quotes, two numbers as ``LOW:HIGH``."""
+    return text.strip().strip("'\"()").replace(", ", ":")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,14 +13,18 @@ from geofsrcnn.errors import printable
 from geofsrcnn.pairs.fit import FEWEST
 from geofsrcnn.pairs.match import BEYOND
 from geofsrcnn.pairs.pairing import Pairing, Predictor, Target
+from geofsrcnn.pairs.predictive import MANY_ZEROS
 from geofsrcnn.pairs.quantities import unit_conversion
 from geofsrcnn.pairs.read import Pairs
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.units import differ
 
 
-def diagnose(pairs: Pairs, pairing: Pairing, training_period: Mask) -> list[str]:
-    """Find what does not fit: grids that do not cover the fine one, constants, units, shifted fields."""
+def diagnose(pairs: Pairs, pairing: Pairing, training_period: Mask, *, distribution: bool = False) -> list[str]:
+    """Find what does not fit: grids that do not cover the fine one, constants, units, shifted fields.
+
+    Where distributions are to be learned, also amounts with many zeros that are not told to be such.
+    """
     found = [
         f"{100 * share:.0f} % of the fine cells lie beyond the grid of {printable(name)}, whose edge values stand there"
         for name, share in pairs.outside.items()
@@ -31,6 +37,7 @@ def diagnose(pairs: Pairs, pairing: Pairing, training_period: Mask) -> list[str]
     ]
     for k, target in enumerate(pairing.targets):
         found += _diagnose_limits(pairs, k, target, training_period)
+        found += _diagnose_amounts(pairs, k, target, training_period) if distribution else []
         at = pairs.partner[k]
         if at is None:
             found.append(f"target {printable(target.name)} has no partner among the predictors: name one in partners=")
@@ -41,12 +48,23 @@ def diagnose(pairs: Pairs, pairing: Pairing, training_period: Mask) -> list[str]
 
 
 def _diagnose_limits(pairs: Pairs, k: int, target: Target, training_period: Mask) -> list[str]:
-    share = _share_beyond(pairs, k, target.limits, training_period)
+    low, high = target.limits
+    share = share_where(pairs, k, training_period, lambda values: (values < low) | (values > high))
     if share <= MANY_BEYOND:
         return []
-    low, high = target.limits
     words = f"{100 * share:.3g} % of the values of {printable(target.name)} that are fitted on lie beyond its limits"
     return [f"{words} ({low:g} to {high:g}): check them, and its units"]
+
+
+def _diagnose_amounts(pairs: Pairs, k: int, target: Target, training_period: Mask) -> list[str]:
+    """Find what looks like rain and has no limits, so that its distribution is a Gaussian."""
+    if target.limits[0] != -math.inf:
+        return []
+    zeros = share_where(pairs, k, training_period, lambda values: values == 0)
+    if zeros < MANY_ZEROS or share_where(pairs, k, training_period, lambda values: values < 0) > 0:
+        return []
+    words = f"{100 * zeros:.3g} % of the values of {printable(target.name)} are 0 and none is negative, as of rain"
+    return [f"{words}: limits={{'{printable(target.name)}': (0, inf)}} makes its distribution a chance and an amount"]
 
 
 def _diagnose_units(target: Target, partner: Predictor) -> list[str]:
@@ -73,14 +91,14 @@ MANY_BEYOND = 0.001
 """Share of a target's values beyond its limits that is worth a warning."""
 
 
-def _share_beyond(pairs: Pairs, k: int, limits: tuple[float, float], training_period: Mask) -> float:
-    """Share of a target's known values that lie beyond limits."""
-    beyond = known = 0
+def share_where(pairs: Pairs, k: int, training_period: Mask, condition: Callable[[Array], Mask]) -> float:
+    """Share of a target's known values that a condition holds of."""
+    held = known = 0
     for times in pairs.blocks(training_period):
         values = pairs.fine[times, k]
-        beyond += int(((values < limits[0]) | (values > limits[1])).sum())
+        held += int(condition(values).sum())
         known += int(np.isfinite(values).sum())
-    return beyond / max(known, 1)
+    return held / max(known, 1)
 
 
 SHIFT_TIMES = 400

@@ -26,7 +26,7 @@ from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
-from geofsrcnn.pairs.diagnose import diagnose
+from geofsrcnn.pairs.diagnose import diagnose, share_where
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
 from geofsrcnn.pairs.network import downscale, run, section_of
@@ -203,7 +203,7 @@ class _Prepared:
         training_period = _is_before(pairs.dates, spec)
         static = read_static_predictors(spec.static, pairs.domain, pairs.frame)
         pairing = fit(pairs, training_period, spec, static, options.members)
-        for words in diagnose(pairs, pairing, training_period):
+        for words in diagnose(pairs, pairing, training_period, distribution=options.distribution):
             warn("W-PAIRS", words)
         if options.keep == "best" or options.patience:
             chosen = "keep='best'" if options.keep == "best" else "patience="
@@ -248,15 +248,11 @@ class _Prepared:
     @cached_property
     def families(self) -> tuple[str, ...]:
         """Families of the targets' distributions."""
-        pairs = self.pairs
-        found = []
-        for k, target in enumerate(self.pairing.targets):
-            zeros = known = 0
-            for times in pairs.blocks(self.training_period):
-                zeros += int((pairs.fine[times, k] == 0).sum())
-                known += int(np.isfinite(pairs.fine[times, k]).sum())
-            found.append(family_of(target, zeros / max(known, 1)))
-        return tuple(found)
+        zeros = (
+            share_where(self.pairs, k, self.training_period, lambda values: values == 0)
+            for k in range(len(self.pairing.targets))
+        )
+        return tuple(map(family_of, self.pairing.targets, zeros))
 
     @cached_property
     def wet(self) -> tuple[float | None, ...]:

@@ -37,6 +37,7 @@ def command(**_: object) -> None:
         ("(factor=3)", "(--factor 3)"),
         ("use model='nearest' or 'cubic'", "use --model nearest or 'cubic'"),
         ("say it with kinds={'rr': 'total'}", "say it with --as rr=total"),
+        ("say it with kinds={'rr': (0, inf)}", "say it with --as rr=0:inf"),
         ("factor=1e+20", "--factor 1e+20"),
         ("say it with kinds=", "say it with --as"),
         ("without the day: calendar=False", "without the day: --no-calendar"),
