@@ -56,6 +56,14 @@ class Calibration(Facts):
     cells: int
 
 
+@dataclass(frozen=True)
+class Reliability(Facts):
+    """Mean expected and mean true error of groups of cells, by their expected errors."""
+
+    expected: tuple[float, ...]
+    true: tuple[float, ...]
+
+
 class Fit:
     """Expected and true errors of a field, gathered part by part."""
 
@@ -68,10 +76,25 @@ class Fit:
 
     def finish(self) -> Calibration | None:
         """Compare them; None if there are none, or all true errors are 0."""
-        if not self._parts:
-            return None
-        expected, true = (np.concatenate(each) for each in zip(*self._parts, strict=True))
+        expected, true = self._joined()
         return calibration(expected, true, np.ones(true.shape, bool))
+
+    def reliability(self) -> Reliability:
+        """Group them."""
+        return _group(*(each.astype(np.float64) for each in self._joined()))
+
+    def _joined(self) -> tuple[Array, Array]:
+        empty = np.zeros(0, np.float32)
+        expected, true = (np.concatenate(each) for each in zip((empty, empty), *self._parts, strict=True))
+        return expected, true
+
+
+def _group(expected: Array, true: Array) -> Reliability:
+    """Group cells by their expected errors, `BINS` groups of the same number."""
+    by_expected = np.argsort(expected, kind="stable")
+    groups = [part for part in np.array_split(by_expected, BINS) if part.size]
+    means = (tuple(float(each[part].mean()) for part in groups) for each in (expected, true))
+    return Reliability(*means)
 
 
 def calibration(expected: Array, true: Array, where: Mask) -> Calibration | None:
@@ -89,16 +112,15 @@ def calibration(expected: Array, true: Array, where: Mask) -> Calibration | None
         return None
     order = np.random.default_rng(0).permutation(s.size)[:SAMPLE]
     some_s, some_e = s[order], e[order]
-    by_expected = np.argsort(some_s, kind="stable")
-    groups = [part for part in np.array_split(by_expected, BINS) if part.size]
+    groups = _group(some_s, some_e)
     return Calibration(
         ratio=float(s.mean() / e.mean()),
         rank=rank_correlation(some_s, some_e),
         sparsification=sparsification(some_s, some_e) - sparsification(some_e, some_e),
         within_half=float((e <= math.log(2) * s).mean()),
         within_ninety=float((e <= math.log(10) * s).mean()),
-        expected=tuple(float(some_s[part].mean()) for part in groups),
-        true=tuple(float(some_e[part].mean()) for part in groups),
+        expected=groups.expected,
+        true=groups.true,
         cells=int(s.size),
     )
 

@@ -17,6 +17,7 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.evaluation.bootstrap import rmse_intervals
+from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
 from geofsrcnn.evaluation.distributions import Distribution, DistributionScores
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, shift, ssim
@@ -158,6 +159,7 @@ class Comparer:
         self._methods: defaultdict[str, _Method] = defaultdict(_Method)
         self._members = _Members()
         self._distributions: dict[str, DistributionScores] = {}
+        self._fits: dict[str, Fit] = {}
         self._wavelengths = np.zeros(0)
         self._maps: Maps | None = None
 
@@ -215,6 +217,10 @@ class Comparer:
         for name, distribution in (distributions or {}).items():
             sums = self._distributions.setdefault(name, DistributionScores(self._subject.wet))
             sums.add(distribution, times.truth, times.scored, times.weights)
+            if self._detail:
+                errors = distribution.expected_error, np.abs(distribution.mean - truth), where
+                chosen = self._choose(truth.shape)
+                self._fits.setdefault(name, Fit()).add(*(each.reshape(-1)[chosen] for each in errors))
         if shown is not None:
             self._keep_maps(times, shown, drawn, members)
         self._seen += len(truth)
@@ -255,11 +261,14 @@ class Comparer:
         if self._subject.wet is not None:
             field.add_wet(values, times, self._subject.wet)
         if self._detail:
-            first = -(self._seen * values[0].size) % self._every  # the same values however the times are cut
-            chosen = slice(first, None, self._every)
+            chosen = self._choose(values.shape)
             field.add_sample(values.reshape(-1)[chosen], times.weights.reshape(-1)[chosen], self._subject.extent[0])
             self._wavelengths, power = radial_spectrum(values)
             field.spectra.add(power.sum(0), len(values))
+
+    def _choose(self, shape: tuple[int, ...]) -> slice:
+        """Choose evenly spread values of the next times ``(time, y, x)``, the same however times are cut."""
+        return slice(-(self._seen * math.prod(shape[1:])) % self._every, None, self._every)
 
     def _compare_structure(self, method: _Method, values: Array, times: _Times) -> None:
         scored = (np.clip(each[times.scored], self._edges[0], self._edges[-1]) for each in (times.truth, values))
@@ -321,7 +330,8 @@ class Comparer:
         squares = {name: np.concatenate(method.unit_squares) for name, method in self._methods.items()}
         best, ordered = found.best_baseline if found.baselines else None, len(self._tiles[0]) == 1
         intervals = rmse_intervals(squares, np.concatenate(self._unit_weights), best, ordered=ordered)
-        return replace(found, intervals=intervals)
+        reliability = {name: fit.reliability() for name, fit in self._fits.items()}
+        return replace(found, intervals=intervals, reliability=reliability)
 
     def _scores(self) -> dict[str, dict[str, float]]:
         scores = {name: self._score(method) for name, method in self._methods.items()}

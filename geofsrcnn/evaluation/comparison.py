@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geofsrcnn._types import Array
-from geofsrcnn.evaluation.calibration import Calibration
+from geofsrcnn.evaluation.calibration import Calibration, Reliability
 
 Interval = tuple[float, float]
 
@@ -80,6 +80,8 @@ class Comparison:
         best baseline's (`geofsrcnn.evaluation.bootstrap`); empty where there are too few times.
     calibrations : dict of str to Calibration
         How well expected errors fit true ones, of the networks that give them.
+    reliability : dict of str to Reliability
+        The same of the distributions of models that give them: expected absolute errors beside true ones.
     windows : int
         Windows of a raster that were scored; 1 for all of it.
     file : str
@@ -104,6 +106,7 @@ class Comparison:
     parts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
+    reliability: dict[str, Reliability] = field(default_factory=dict)
     windows: int = 1
     file: str = ""
     band: int | None = None

@@ -24,6 +24,10 @@ class Distribution(Protocol):
     def variance(self) -> Array:
         """In the square of the values' units."""
 
+    @property
+    def expected_error(self) -> Array:
+        """Mean absolute difference from the mean, in the values' units."""
+
     def share_below(self, value: Array | float) -> Array:
         """Chance of at most this value."""
 

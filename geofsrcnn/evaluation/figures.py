@@ -13,6 +13,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
+from geofsrcnn.evaluation.calibration import Calibration, Reliability
 from geofsrcnn.evaluation.comparison import Comparison, Maps
 from geofsrcnn.evaluation.graticule import Frame
 from geofsrcnn.evaluation.report import MARK, scores_of
@@ -289,15 +290,16 @@ def _draw_reliability(c: Comparison) -> Picture | None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator
 
-    if not c.calibrations:
+    curves: dict[str, Calibration | Reliability] = {**c.calibrations, **c.reliability}
+    if not curves:
         return None
     unit = f" ({_text(c.unit)})" if c.unit else ""
     figure = Figure((_WIDTH / 2, 4.2), layout="constrained")
     axes = figure.subplots()
     colours = (_MODEL, *_OTHERS)
-    for fit, colour in zip(c.calibrations.values(), colours, strict=False):
+    for fit, colour in zip(curves.values(), colours, strict=False):
         axes.plot(_positive(np.array(fit.expected)), _positive(np.array(fit.true)), "o-", color=colour, markersize=4)
-    found = np.array([v for fit in c.calibrations.values() for v in (*fit.expected, *fit.true) if v > 0])
+    found = np.array([v for fit in curves.values() for v in (*fit.expected, *fit.true) if v > 0])
     if not found.size:
         return None
     ends = found.min() / 1.3, found.max() * 1.3
@@ -311,7 +313,7 @@ def _draw_reliability(c: Comparison) -> Picture | None:
     axes.set_ylabel(f"true error{unit}", parse_math=False)
     axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
     legend = axes.legend(axes.lines[:-1], ["x"] * (len(axes.lines) - 1), loc="upper left")
-    for text, model in zip(legend.get_texts(), c.calibrations, strict=False):
+    for text, model in zip(legend.get_texts(), curves, strict=False):
         text.set_parse_math(False)
         text.set_text(_mark(model, c))
     caption = (

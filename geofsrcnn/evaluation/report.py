@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from geofsrcnn._types import plain_values
+from geofsrcnn._types import Facts, plain_values
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison, Interval
 from geofsrcnn.evaluation.measures import (
@@ -153,10 +153,9 @@ def tables(c: Comparison) -> list[Table]:
 
 
 def _expected_errors(c: Comparison) -> dict[str, Any]:
-    """How well expected errors fit, where a network gives them."""
-    return (
-        {"expected_errors": {model: fit.to_dict() for model, fit in c.calibrations.items()}} if c.calibrations else {}
-    )
+    """How well expected errors fit, where a network gives them, or distributions that they follow from."""
+    found: dict[str, Mapping[str, Facts]] = {"expected_errors": c.calibrations, "reliability": c.reliability}
+    return {key: {model: fit.to_dict() for model, fit in fits.items()} for key, fits in found.items() if fits}
 
 
 _CALIBRATION_HEADS = (

@@ -53,6 +53,11 @@ class Gaussian:
         """Square of the standard deviation."""
         return np.square(self.std)
 
+    @property
+    def expected_error(self) -> Array:
+        """Mean absolute difference from the mean."""
+        return self.std * math.sqrt(2 / math.pi)
+
     def share_below(self, value: Array | float) -> Array:
         """Chance of at most this value."""
         return _of_torch(torch.special.ndtr, (value - self.mean) / self.std)
@@ -112,6 +117,13 @@ class BernoulliGamma:
     def variance(self) -> Array:
         """Variance of all values, zeros among them."""
         result: Array = np.square(self.mean) * ((1 + 1 / self.shape) / self.chance - 1)
+        return result
+
+    @property
+    def expected_error(self) -> Array:
+        """Mean absolute difference from the mean: twice that of what lies below it, which is as far off in all."""
+        below = gamma_share(self.shape + 1, self.mean / self.scale)  # the share of all amounts that lies below
+        result: Array = 2 * self.mean * (self.share_below(self.mean) - below)
         return result
 
     def share_below(self, value: Array | float) -> Array:

@@ -86,6 +86,16 @@ def test_moments_of_rain():
         assert drawn.var() == pytest.approx(RAIN.variance[i], rel=0.1)
 
 
+@pytest.mark.parametrize("i", range(3))
+def test_expected_errors(i):
+    """Mean absolute differences from the mean, as integrals have them."""
+    gaussian = stats.norm(GAUSSIAN.mean[i], GAUSSIAN.std[i])
+    assert GAUSSIAN.expected_error[i] == pytest.approx(gaussian.expect(lambda x: abs(x - GAUSSIAN.mean[i])), rel=1e-6)
+    mean, chance = RAIN.mean[i], RAIN.chance[i]
+    below, _ = integrate.quad(lambda x: (mean - x) * amounts(i).pdf(x), 0, mean, limit=400)
+    assert RAIN.expected_error[i] == pytest.approx(2 * ((1 - chance) * mean + chance * below), rel=1e-5)
+
+
 @pytest.mark.parametrize("distribution", [GAUSSIAN, RAIN], ids=["gaussian", "rain"])
 def test_mixtures_have_mean_and_variance_of_all(distribution):
     """Mean of variances and variance of means; those that agree are themselves."""

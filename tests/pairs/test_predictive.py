@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from geofsrcnn.errors import ConfigError, ModelError, UsageError
 from geofsrcnn.networks.checkpoint import Section, load_checkpoint, save_checkpoint
 from geofsrcnn.pairs.apply import downscale_dataset
 from geofsrcnn.pairs.evaluate import evaluate_pairs
-from geofsrcnn.pairs.spec import FOLDS, PairOptions
+from geofsrcnn.pairs.spec import FOLDS, PairOptions, PairsSpec
+from geofsrcnn.pairs.train import identify_pairs
 from tests.support import processes
 from tests.support.pairfiles import QUICK, SMALL, made, train_files, trained
 
@@ -101,6 +104,8 @@ def test_variables_say_what_they_are(fine):
     assert fine["tas_std"].attrs["long_name"] == "standard deviation of the error of tas"
     assert fine["rr_q97_5"].attrs["long_name"] == "0.975 quantile of rr"
     assert "standard_name" not in fine["rr_q10"].attrs
+    assert fine["tas"].attrs["ancillary_variables"] == "tas_std tas_q10 tas_q50 tas_q97_5"
+    assert fine["rr"].attrs["ancillary_variables"] == "rr_std rr_wet rr_q10 rr_q50 rr_q97_5"
 
 
 def test_the_noise_is_known(files, fine):
@@ -206,6 +211,50 @@ def test_evaluation_scores_distributions(files, model, fine):
     assert abs(rr["wet_chance"]) < 0.05
     assert rr["within_50"] == pytest.approx(0.5, abs=0.06)
     assert rr["within_90"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_the_report_draws_how_well_distributions_fit(files, model, tmp_path):
+    """Errors grow with those that are expected, group by group, of rain too; drawn as those of rasters are."""
+    line = ("evaluate-pairs", model, "--fine", files["fine"], "--coarse", files["coarse"], "--report", tmp_path / "r")
+    assert processes.run(*line).code == 0
+    found = json.loads((tmp_path / "r" / "report.json").read_text())
+    for variable in found["variables"]:
+        groups = variable["reliability"]["network"]
+        expected, true = np.array(groups["expected"]), np.array(groups["true"])
+        assert len(expected) == len(true) == 10
+        assert (np.diff(expected) > 0).all()
+        assert np.corrcoef(np.log(expected), np.log(true))[0, 1] > 0.95
+        assert abs(np.log(true.mean() / expected.mean())) < 0.2
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert page.count("On the line they agree; above it errors are larger than expected.") == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "options", "warned"),
+    [
+        ({}, {"distribution": True}, True),
+        ({}, {}, False),
+        ({"rr": (0.0, np.inf)}, {"distribution": True}, False),
+        ({"rr": (-1.0, np.inf)}, {"distribution": True}, False),
+    ],
+)
+def test_rain_without_limits_is_warned_of(files, tmp_path, limits, options, warned):
+    """Where distributions are learned; temperatures, which are negative or never 0, are not taken for rain."""
+    spec = PairsSpec(coarse=[files["coarse"]], fine=[files["fine"]], until="2000-10-01", limits=limits)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        identify_pairs(spec, 4, sizes=SMALL, options=PairOptions(**options))
+    said = [str(each.message) for each in caught if "as of rain" in str(each.message)]
+    assert len(said) == warned
+    assert all("% of the values of rr are 0 and none is negative" in words for words in said)
+
+
+def test_the_warning_names_the_flag(files, tmp_path):
+    """As it is to be typed."""
+    line = ("--coarse", files["coarse"], "-f", 4, "--until", "2000-10-01", "--distribution", "--steps", 1)
+    done = processes.run("train-pairs", files["fine"], *line, "-o", tmp_path / "m.safetensors")
+    assert done.code == 0
+    assert "as of rain: --limits rr=0:inf makes its distribution a chance and an amount" in done.err
 
 
 DAMAGE = {
