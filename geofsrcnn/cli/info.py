@@ -137,7 +137,8 @@ def _show_card(facts: dict[str, Any]) -> None:
         show_text("limits", printable(facts["limits"]))
     _show_scores(facts["scores"])
     if "expected_error" in facts:
-        _show_errors(facts["expected_error"].get("calibration"))
+        errors = facts["expected_error"]
+        _show_errors(errors.get("calibration", errors.get("held_out")))
     training = ", ".join(f"{k} {_plain(v)}" for k, v in facts["training"].items() if v is not None)
     show_text("training", training)
     licences: dict[str, list[str]] = {}
@@ -163,17 +164,20 @@ def _show_scores(scores: dict[str, Any]) -> None:
 
 
 def _show_errors(calibration: Any) -> None:
-    """Show how well expected errors fit, over all fields and by domain; a file may say anything here."""
+    """Show how well expected errors fit, over all fields, by field and domain; a file may say anything here."""
     if not isinstance(calibration, dict):
         show_text("errors", "given for each fine cell; the card does not say how well they fit")
         return
     single = {key: value for key, value in calibration.items() if not isinstance(value, dict)}
     words = (f"{k.replace('_', ' ')} {_plain(v)}" if k != "what" else _plain(v) for k, v in single.items())
     show_text("errors", "; ".join(words))
-    domains = calibration.get("domains")
+    domains, ratios = calibration.get("domains"), {"field": calibration.get("fields")}
     if isinstance(domains, dict):
-        ratios = {name: fit.get("ratio") for name, fit in domains.items() if isinstance(fit, dict)}
-        show_text("", "ratio by domain: " + ", ".join(f"{printable(k)} {_plain(v)}" for k, v in ratios.items()))
+        ratios["domain"] = {name: fit.get("ratio") for name, fit in domains.items() if isinstance(fit, dict)}
+    for part, found in ratios.items():
+        if isinstance(found, dict):
+            by_name = ", ".join(f"{printable(k)} {_plain(v)}" for k, v in found.items())
+            show_text("", f"ratio by {part}: {by_name}")
 
 
 def _show_methods(table: dict[str, dict[str, Any]]) -> None:

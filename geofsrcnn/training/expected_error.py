@@ -137,11 +137,9 @@ def train_error(
     mean, spread = spread_of_ratios(list(ratios.values()))
     run.scale(1 / mean)
     fields = {name: round(ratio / mean, 4) for name, ratio in ratios.items()}
+    what = "mean expected error divided by mean true error, held-out fields"
     facts = {
-        "what": "mean expected error divided by mean true error, held-out fields",
-        "geometric_mean": 1.0,
-        "spread": round(spread, 4),
-        "fields": fields,
+        "held_out": {"what": what, "geometric_mean": 1.0, "spread": round(spread, 4), "fields": fields},
         "data": patches.files,
         "training": {**asdict(options), "validation": bool(validation)},
     }

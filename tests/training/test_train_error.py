@@ -83,7 +83,7 @@ def test_the_card_says_how_well_they_fit(trained):
     """Held-out fields, their ratios about 1, and how it was trained."""
     out, result, records = trained
     facts = load_checkpoint(out).sections[EXPECTED_ERROR].values
-    assert facts["fields"] == result.fields
+    assert facts["held_out"]["fields"] == result.fields
     assert np.exp(np.mean(np.log(list(result.fields.values())))) == pytest.approx(1, abs=1e-3)
     assert set(result.fields) & {f"{name}#1" for name in facts["data"]} == set()
     assert facts["training"]["steps"] == result.steps == 150
@@ -161,6 +161,9 @@ def test_the_command_teaches_a_network(network, rasters, tmp_path):
     again = ("--steps", 20, "--overwrite", "--json", "-q")
     said = processes.run("train-error", *rasters, "-m", out, "-o", out, *LINE, *again)
     assert said.err == ""
+    card = " ".join(processes.run("info", out).out.split())
+    assert "mean expected error divided by mean true error, held-out fields; geometric mean 1.0; spread 0." in card
+    assert all(f"{name} {ratio}" in card for name, ratio in alone.fields.items())
     assert json.loads(said.out)["fields"] == alone.fields
 
 
