@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from geofsrcnn._types import Array, Mask, Progress
-from geofsrcnn.engine.base import FREE, NO_RULE, Rule
+from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Source
+from geofsrcnn.engine.guides import GuideArray, GuidedSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
+from geofsrcnn.networks.guided import guided_model
 from geofsrcnn.options import ArrayOptions, UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
@@ -76,6 +78,7 @@ def upscale_array(
     valid: npt.ArrayLike | None = None,
     period: int = 0,
     progress: Progress | None = None,
+    guide: npt.ArrayLike | None = None,
     error: Literal[False] = False,
     **options: Unpack[ArrayOptions],
 ) -> Array: ...
@@ -91,6 +94,7 @@ def upscale_array(
     valid: npt.ArrayLike | None = None,
     period: int = 0,
     progress: Progress | None = None,
+    guide: npt.ArrayLike | None = None,
     error: Literal[True],
     **options: Unpack[ArrayOptions],
 ) -> tuple[Array, Array]: ...
@@ -105,6 +109,7 @@ def upscale_array(
     valid: npt.ArrayLike | None = None,
     period: int = 0,
     progress: Progress | None = None,
+    guide: npt.ArrayLike | None = None,
     error: bool = False,
     **options: Unpack[ArrayOptions],
 ) -> Array | tuple[Array, Array]:
@@ -128,6 +133,9 @@ def upscale_array(
         that repeat the first. 0 for none.
     progress : callable, optional
         ``progress(done, total)`` after each tile.
+    guide : array_like (factor * y, factor * x) or (k, factor * y, factor * x), optional
+        Bands on the fine grid that the result follows where they tell of it, in any units; NaN where missing, as are
+        masked cells. Fields without a guide come out as without one.
     error : bool
         Return the expected absolute error of each fine cell too.
     **options
@@ -161,18 +169,33 @@ def upscale_array(
     loaded = load_model(model, factor, device=given.device, precision=given.precision, overshoot=given.overshoot)
     refuse_pairs(loaded)
     check_options(loaded, given)
+    if guide is not None and error:
+        raise UsageError("guided networks give no expected error: leave out error=True or guide=")
     coarse, flat = as_bands(np.asarray(array))
     _check_period(period, coarse.shape[2])
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]
+    followed = None
+    if guide is not None:
+        loaded, followed = guided_model(loaded), _guide_on(guide, coarse.shape, loaded.factor)
     rules = [Rule(within(storage.limits, given.value_range) or FREE) for storage in storages]
     mask = _valid_cells(array, valid, coarse.shape)
-    task = ArrayTask(loaded, storages, rules, period, given.tile_size)
+    task = ArrayTask(loaded, storages, rules, period, given.tile_size, guide=followed)
     what = coarse, Window(0, coarse.shape[1], 0, coarse.shape[2]), given.workers, progress, mask
     fine, errors = task.upscale_with_errors(*what) if error else (task.upscale(*what), None)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
         fine = np.ma.MaskedArray(fine, ~repeat(task.valid(coarse) & mask, loaded.factor), fill_value=array.fill_value)
     fine = fine.reshape(fine.shape[1:]) if flat else fine
     return fine if errors is None else (fine, errors.reshape(fine.shape))
+
+
+def _guide_on(guide: npt.ArrayLike, shape: tuple[int, ...], factor: int) -> Array:
+    """A guide as ``(k, y, x)``, floating, NaN where missing; an InputError says why it does not fit."""
+    values = np.ma.filled(np.ma.masked_array(guide, dtype=np.float64), np.nan)
+    values = values[None] if values.ndim == 2 else values
+    fine = shape[1] * factor, shape[2] * factor
+    if values.ndim != 3 or values.shape[1:] != fine or not len(values):
+        raise InputError(f"guide must be on the fine grid, {fine} or (k, {fine[0]}, {fine[1]}), got {values.shape}")
+    return values
 
 
 def _valid_cells(array: npt.ArrayLike, valid: npt.ArrayLike | None, shape: tuple[int, ...]) -> Mask | None:
@@ -204,6 +227,8 @@ class ArrayTask:
         Name of the array, for messages.
     watch : Watch, optional
         Looks at the values; one of its own if not given.
+    guide : ndarray (k, factor * y, factor * x), optional
+        A guide on the fine grid, NaN where missing; the model follows it.
     """
 
     model: Model
@@ -213,6 +238,7 @@ class ArrayTask:
     tile_size: int | None = None
     name: str = "the array"
     watch: Watch | None = None
+    guide: Array | None = None
 
     def upscale(
         self,
@@ -260,9 +286,12 @@ class ArrayTask:
         *,
         errors: bool = False,
     ) -> _ArraySink:
+        source: Source = _ArraySource(coarse, self.storages, valid, self.name)
+        if self.guide is not None:
+            source = GuidedSource(source, [GuideArray(self.guide)], self.model.factor)
         stream = Stream(
             self.name,
-            _ArraySource(coarse, self.storages, valid, self.name),
+            source,
             self.model,
             region,
             repeats=self.storages[0].raw,

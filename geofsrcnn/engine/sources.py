@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from geofsrcnn.engine.base import Source
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.cells import Cells, GuideCells
 
 
 class PeriodicSource:
@@ -49,10 +50,18 @@ class PeriodicSource:
             return pieces[0]
         alphas = [piece.alpha for piece in pieces if piece.alpha is not None]
         masks = [piece.mask for piece in pieces if piece.mask is not None]
+        guides = [piece.guide for piece in pieces if piece.guide is not None]
         return Cells(
             np.concatenate([piece.values for piece in pieces], axis=-1),
             np.concatenate([piece.valid for piece in pieces], axis=-1),
             np.concatenate(alphas, axis=-1) if alphas else None,
             np.concatenate(masks, axis=-1) if masks else None,
             undeclared=any(piece.undeclared for piece in pieces),
+            guide=_join_guides(guides) if guides else None,
         )
+
+
+def _join_guides(guides: Sequence[GuideCells]) -> GuideCells:
+    """Guides of windows beside each other as one."""
+    values = np.concatenate([guide.values for guide in guides], axis=-1)
+    return GuideCells(values, np.concatenate([guide.valid for guide in guides], axis=-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,10 @@ import torch
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
+from geofsrcnn.engine.guides import fit_guide, prepare_guide
 from geofsrcnn.grids.windows import Margin, Tile
+from geofsrcnn.networks.guidance import GuideBlock
+from geofsrcnn.networks.guided import Guided
 from geofsrcnn.networks.inference import Upsampler
 from geofsrcnn.networks.limits import clip, conserve, cut, neighbour_bounds, settled
 from geofsrcnn.values.blocks import repeat
@@ -59,7 +63,14 @@ def upscale_block(
 
 
 def _upscale_block(
-    model: Upsampler, values: Array, valid: Mask, margin: Margin, rules: Sequence[Rule], *, errors: bool = False
+    model: Upsampler,
+    values: Array,
+    valid: Mask,
+    margin: Margin,
+    rules: Sequence[Rule],
+    *,
+    errors: bool = False,
+    guide: GuideBlock | None = None,
 ) -> tuple[Array, Array | None]:
     halo = model.halo
     if not valid.all():
@@ -74,6 +85,9 @@ def _upscale_block(
         fine, expected = (
             _join(parts) for parts in zip(*(model.with_error(g.unsqueeze(0)) for g in groups), strict=True)
         )
+    elif guide is not None and isinstance(model, Guided):
+        own = torch.from_numpy(_fit_halo(valid, margin, halo, "zeros"))
+        fine = _join([model.guided(*each) for each in zip(groups.unsqueeze(1), itertools.repeat(guide), own)])
     else:
         fine = _join([model(group.unsqueeze(0)) for group in groups])
     core = cut(x, halo)
@@ -186,9 +200,12 @@ def _upscale_bands(
     model: Upsampler, cells: Cells, margin: Margin, rules: Sequence[Rule], *, errors: bool
 ) -> tuple[Array, Array | None]:
     """Upscale the core of what was read, each band by its rule: most as they are, directions and categories not."""
+    guide = None
+    if cells.guide is not None:
+        guide = fit_guide(prepare_guide(cells.guide, model.factor, model.halo), margin, model.halo)
 
     def upscale(values: Array, valid: Mask, rules: Sequence[Rule] = ()) -> tuple[Array, Array | None]:
-        return _upscale_block(model, values, valid, margin, rules, errors=errors)
+        return _upscale_block(model, values, valid, margin, rules, errors=errors, guide=guide)
 
     if model.channels > 1 or not any(rule.value_period or rule.repeats for rule in rules):
         return upscale(cells.values, cells.valid, rules)

@@ -101,6 +101,13 @@ def _plane_basis(k: int) -> Tensor:
     return result
 
 
+def blind_to_planes(filters: Tensor) -> Tensor:
+    """Project filters ``(o, c, k, k)`` onto those that give 0 on planes."""
+    basis = _plane_basis(filters.shape[-1]).to(filters)
+    flat = filters.flatten(2)
+    return (flat - (flat @ basis.T) @ basis).reshape(filters.shape)
+
+
 def _plane_targets(k: int, factor: int) -> Tensor:
     """Inner products (factor * factor, 3) with the basis of any filter bank that reproduces planes."""
     line = torch.arange(k, dtype=torch.float64) - k // 2
@@ -242,9 +249,7 @@ class FSRCNN(nn.Module):
         weight = self.feature.weight
         if not self.config.unit_free:
             return weight
-        basis = _plane_basis(self.config.feature_kernel).to(weight)
-        flat = weight.flatten(2)
-        return (flat - (flat @ basis.T) @ basis).reshape(weight.shape)
+        return blind_to_planes(weight)
 
     def skip_filters(self) -> Tensor | None:
         """Project the skip's filters, so that they reproduce planes.

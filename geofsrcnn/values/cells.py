@@ -9,6 +9,22 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 
 
+@dataclass(frozen=True)
+class GuideCells:
+    """A finer guide on the fine cells of a window.
+
+    Parameters
+    ----------
+    values : ndarray (k, factor * y, factor * x)
+        Bands of the guide, in any units.
+    valid : ndarray (factor * y, factor * x) of bool
+        True where all bands are valid.
+    """
+
+    values: Array
+    valid: Mask
+
+
 @dataclass
 class Cells:
     """Values of a window on their way from a source to a sink.
@@ -27,6 +43,8 @@ class Cells:
         Expected absolute error of each value, NaN where there is none to tell.
     undeclared : bool
         Some cells are missing for no other reason than that they hold the largest floats.
+    guide : GuideCells, optional
+        A finer guide of all bands.
     """
 
     values: Array
@@ -35,6 +53,7 @@ class Cells:
     mask: Array | None = None
     errors: Array | None = None
     undeclared: bool = False
+    guide: GuideCells | None = None
 
     def with_nan(self) -> Array:
         """Give the values as float64, NaN where they are not valid."""

@@ -236,7 +236,7 @@ def test_a_crane_on_a_plain_digs_no_pits(tmp_path, model):
 
 
 @pytest.mark.parametrize(("model", "share"), [("lanczos", 0.0), ("small", 0.1), ("small", "none")])
-def test_all_entrances_take_it(tmp_path, cluster, model, share):
+def test_all_entrances_take_it(tmp_path, model, share):
     """Arrays, files, datasets, lazy ones, a batch, and a model that was loaded so, give the same."""
     coarse = crane()
     wanted = upscale_array(coarse, 3, model, overshoot=share)
@@ -257,13 +257,13 @@ def test_all_entrances_take_it(tmp_path, cluster, model, share):
     found["file"] = read(tmp_path / "fine.tif", 1)
     for name, kwargs in {"batch": {"model": model, "overshoot": share}, "batch, loaded": {"model": ready}}.items():
         folder = tmp_path / name
-        assert upscale_files([source], folder, 3, address=cluster, **kwargs).failed == []
+        assert upscale_files([source], folder, 3, workers=1, **kwargs).failed == []
         found[name] = read(next(folder.glob("*.tif")), 1)
     for name, fine in found.items():
         assert np.allclose(np.asarray(fine), wanted, rtol=0, atol=2e-5), name
 
 
-def test_the_command_line_takes_it(tmp_path, cluster):
+def test_the_command_line_takes_it(tmp_path):
     """A number, or the word none, in `upscale` and in `batch`."""
     coarse = crane()
     source = write(tmp_path / "dsm.tif", coarse, crs="EPSG:32633")
@@ -272,7 +272,7 @@ def test_the_command_line_takes_it(tmp_path, cluster):
         options = ("-f", "3", "-m", "lanczos", "--overshoot", text)
         assert processes.run("upscale", source, tmp_path / f"{text}.tif", *options).code == 0
         assert np.array_equal(read(tmp_path / f"{text}.tif", 1), wanted)
-        assert processes.run("batch", source, "-o", tmp_path / text, *options, "--scheduler", cluster).code == 0
+        assert processes.run("batch", source, "-o", tmp_path / text, *options, "--workers", "1").code == 0
         assert np.array_equal(read(next((tmp_path / text).glob("*.tif")), 1), wanted)
 
 
