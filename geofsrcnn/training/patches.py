@@ -294,7 +294,7 @@ class Patches:
         level = fine.mean() if finite is None else fine[finite].mean()
         fine = fine - (0.0 if self._anchored else level)
         if smooth < self._blur:
-            fine = _smooth(fine, sigma)
+            fine = blur_field(fine, sigma)
         contrast = float(np.max(np.abs(fine), where=whole or np.isfinite(fine), initial=0.0))
         if not contrast > 1e-9 * abs(level):
             return None, origin
@@ -391,7 +391,7 @@ def _pyramid(f: Field, times: int) -> Iterator[Field]:
         yield f
 
 
-def _smooth(values: Array, sigma: float) -> Array:
+def blur_field(values: Array, sigma: float) -> Array:
     """Gaussian smoothing with replicated edges; cells near a missing one are missing."""
     radius = math.ceil(3 * sigma)
     line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)

@@ -1,0 +1,224 @@
+"""How well methods do that follow a guide: scores on parts of a scene whose truth is known, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geofsrcnn._types import Array, Facts
+from geofsrcnn.evaluation.guided import ergas, high_pass, spectral_angle, substitute
+from geofsrcnn.evaluation.scores import geometric_mean
+from geofsrcnn.networks.guidance import RADII
+from geofsrcnn.networks.guided import Correction
+from geofsrcnn.networks.limits import cut
+from geofsrcnn.training.guided import MARGIN, corrected_blocks
+from geofsrcnn.training.guided_scenes import Scene
+
+ALONE, AS_SHIPPED, LEARNED = "without the guide", "with the guide", "with the guide, learned on this scene"
+
+TOO_FAR = 0.35
+"""Shift of a guide in coarse cells that is worth a word."""
+
+
+@dataclass(frozen=True)
+class MethodScore(Facts):
+    """A method on the parts that were held out.
+
+    Parameters
+    ----------
+    name : str
+        What it is.
+    rmse : tuple of float
+        Of each band, in its units.
+    ratio : float
+        Geometric mean over bands of RMSE divided by that without the guide.
+    sam : float or None
+        Spectral angle in degrees, of several bands.
+    ergas : float or None
+        Relative dimensionless global error, of several bands.
+    """
+
+    name: str
+    rmse: tuple[float, ...]
+    ratio: float
+    sam: float | None = None
+    ergas: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict(Facts):
+    """How well a guide helps, on parts of the scene that were held out, one scale coarser.
+
+    Parameters
+    ----------
+    factor : int
+        Fine cells along one side of a coarse cell.
+    bands : tuple of str
+        Names of the bands that were scored.
+    cells : int
+        Fine cells of a band that were scored; 0 if the scene is too small to tell.
+    held_out : bool
+        True if they were held out; False if nothing was learned, so that all of the scene could be scored.
+    methods : tuple of MethodScore
+        Without the guide, simple methods, the networks.
+    chosen : str
+        Name of the method that is applied.
+    steps : int
+        Steps that were learned.
+    shift : tuple of float, optional
+        Rows and columns, in coarse cells, by which the guide lies further along than the field, where that can be told.
+    """
+
+    factor: int
+    bands: tuple[str, ...]
+    cells: int
+    held_out: bool
+    methods: tuple[MethodScore, ...]
+    chosen: str
+    steps: int
+    shift: tuple[float, float] | None = None
+
+    def score(self, name: str) -> MethodScore | None:
+        """Return the score of a method.
+
+        Parameters
+        ----------
+        name : str
+            Of the method.
+
+        Returns
+        -------
+        MethodScore, optional
+            None if it was not scored.
+        """
+        return next((method for method in self.methods if method.name == name), None)
+
+    @property
+    def best_simple(self) -> MethodScore | None:
+        """The simple method that did best."""
+        simple = [method for method in self.methods if method.name not in (ALONE, AS_SHIPPED, LEARNED)]
+        return min(simple, key=lambda method: method.ratio, default=None)
+
+    @property
+    def misplaced(self) -> bool:
+        """True if the guide lies a third of a coarse cell or more off."""
+        return self.shift is not None and max(map(abs, self.shift)) >= TOO_FAR
+
+    def words(self) -> str:
+        """Say in a sentence how much the guide helps.
+
+        Returns
+        -------
+        str
+            Without a full stop.
+        """
+        chosen, simple = self.score(self.chosen), self.best_simple
+        if not self.cells or chosen is None or simple is None:
+            return "the scene is too small to tell how much the guide helps"
+        where = "on parts that were held out" if self.held_out else "on the whole scene"
+        if self.chosen == ALONE:
+            best = min(method.ratio for method in self.methods if method.name in (AS_SHIPPED, LEARNED))
+            return f"the guide does not help {where}, one scale coarser: RMSE is {_against(best)} it"
+        return (
+            f"{where}, one scale coarser, RMSE is {_against(chosen.ratio)} the guide, and "
+            f"{_against(chosen.ratio / simple.ratio, 'that of')} {simple.name}, the best simple method"
+        )
+
+
+def _against(ratio: float, than: str = "that without") -> str:
+    percent = 100 * (ratio - 1)
+    return f"{abs(percent):.1f} % {'above' if percent > 0 else 'below'} {than}"
+
+
+def score_methods(
+    shipped: Correction, learned: Correction | None, scenes: Sequence[Scene], bands: int
+) -> tuple[list[MethodScore], int]:
+    """Score all methods on scenes whose truth is known.
+
+    Parameters
+    ----------
+    shipped : Correction
+        What the model's file has learned of guides.
+    learned : Correction, optional
+        What was learned of the scene.
+    scenes : sequence of Scene
+        With their guides; the bands of a part follow each other.
+    bands : int
+        How many there are of each part.
+
+    Returns
+    -------
+    tuple of list of MethodScore and int
+        None if no cell can be scored; and the fine cells of a band that were.
+    """
+    truths: list[Array] = []
+    estimates: dict[str, list[Array]] = {}
+    for first in range(0, len(scenes), bands):
+        group = scenes[first : first + bands]
+        inside = torch.stack([scene.counts & scene.usable for scene in group]).all(0)
+        truths.append(np.stack([_values(scene, scene.truth, inside) for scene in group]))
+        of_bands = [_all_methods(shipped, learned, scene) for scene in group]
+        for name in of_bands[0]:
+            values = [_values(scene, blocks[name], inside) for scene, blocks in zip(group, of_bands, strict=True)]
+            estimates.setdefault(name, []).append(np.stack(values))
+    truth = np.concatenate(truths, 1)
+    if not truth.size:
+        return [], 0
+    joined = {name: np.concatenate(values, 1) for name, values in estimates.items()}
+    return _compare(joined, truth, shipped.config.factor), truth.shape[1]
+
+
+def _values(scene: Scene, blocks: Tensor, inside: Tensor) -> Array:
+    """The values of the fine cells that count, away from edges, in units of the field."""
+    values = cut(blocks + scene.coarse, MARGIN)[:, cut(inside, MARGIN)].double() + scene.offset
+    found: Array = values.numpy().ravel()
+    return found
+
+
+def _all_methods(shipped: Correction, learned: Correction | None, scene: Scene) -> dict[str, Tensor]:
+    """Compute what each method adds to the coarse values of a scene."""
+    assert scene.guide is not None
+    counts = (scene.counts & scene.usable).numpy()
+    given = scene.coarse[0].double().numpy(), scene.guide.means.double().numpy(), scene.guide.details.double().numpy()
+    middle = scene.details.reshape(len(RADII), -1, *scene.shape)[len(RADII) // 2]
+    added = {
+        "high-pass filter": torch.from_numpy(high_pass(*given, counts)).float(),
+        "component substitution": torch.from_numpy(substitute(*given, counts)).float(),
+        "local regression": middle,
+    }
+    found = {ALONE: scene.added}
+    found |= {name: scene.added + each - each.mean(0) for name, each in added.items()}
+    found[AS_SHIPPED] = corrected_blocks(shipped, scene)
+    if learned is not None:
+        found[LEARNED] = corrected_blocks(learned, scene)
+    return found
+
+
+def _compare(estimates: Mapping[str, Array], truth: Array, factor: int) -> list[MethodScore]:
+    """Score the estimates ``(band, n)`` of all methods against the truth."""
+    alone = np.sqrt(((estimates[ALONE] - truth) ** 2).mean(1))
+    methods = []
+    for name, values in estimates.items():
+        errors = np.sqrt(((values - truth) ** 2).mean(1))
+        ratios = [float(e / a) for e, a in zip(errors, alone, strict=True) if a > 0]
+        several = len(truth) > 1
+        methods.append(
+            MethodScore(
+                name,
+                tuple(float(error) for error in errors),
+                geometric_mean(ratios) if ratios else 1.0,
+                spectral_angle(values, truth) if several else None,
+                ergas(list(errors), list(truth.mean(1)), factor) if several else None,
+            )
+        )
+    return methods
+
+
+def choose(methods: Sequence[MethodScore], *, always: bool) -> str:
+    """Name the method to apply: the best of those that can be, or of those with the guide."""
+    open_to = [m for m in methods if m.name in (AS_SHIPPED, LEARNED) or (m.name == ALONE and not always)]
+    return min(open_to, key=lambda method: method.ratio).name if open_to else AS_SHIPPED
