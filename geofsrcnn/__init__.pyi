@@ -34,6 +34,11 @@ from .pairs.spec import PairsSpec as PairsSpec
 from .pairs.train import train_pairs as train_pairs
 from .training.expected_error import ErrorResult as ErrorResult
 from .training.expected_error import train_error as train_error
+from .training.guided_rasters import GuidedResult as GuidedResult
+from .training.guided_rasters import train_guided as train_guided
+from .training.guided_scenes import GuidedOptions as GuidedOptions
+from .training.guided_verdict import MethodScore as MethodScore
+from .training.guided_verdict import Verdict as Verdict
 from .training.rasters import train_model as train_model
 from .training.schedule import TrainOptions as TrainOptions
 from .upscale.dataset import upscale_dataarray as upscale_dataarray
@@ -42,6 +47,8 @@ from .upscale.describe import DatasetDescription as DatasetDescription
 from .upscale.describe import RasterDescription as RasterDescription
 from .upscale.describe import describe_file as describe_file
 from .upscale.file import upscale_file as upscale_file
+from .upscale.sharpen import Sharpened as Sharpened
+from .upscale.sharpen import sharpen_file as sharpen_file
 from .upscale.task import Estimate as Estimate
 from .upscale.task import Summary as Summary
 from .upscale.tree import upscale_datatree as upscale_datatree

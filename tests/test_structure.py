@@ -159,6 +159,7 @@ def test_public_names_are_exact():
         *("GeofsrcnnError", "UsageError", "ConfigError", "InputError", "ModelError", "OutputError", "LimitError"),
         *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint", "train_model", "train_error", "ErrorResult", "train_pairs"),
+        *("train_guided", "GuidedResult", "GuidedOptions", "sharpen_file", "Sharpened", "Verdict", "MethodScore"),
         *("TrainOptions", "PairOptions"),
         "PairsSpec",
         *("evaluate_raster", "evaluate_pairs"),

@@ -13,6 +13,7 @@ from geofsrcnn.cli.evaluate import evaluate
 from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
 from geofsrcnn.cli.help import WIDTH
 from geofsrcnn.cli.info import info, models
+from geofsrcnn.cli.sharpen import sharpen
 from geofsrcnn.cli.signals import fail
 from geofsrcnn.cli.train import train
 from geofsrcnn.cli.train_error import train_error
@@ -62,5 +63,5 @@ def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
 
 
-for command in (upscale, batch, info, models, evaluate, evaluate_pairs, train, train_pairs, train_error):
+for command in (upscale, sharpen, batch, info, models, evaluate, evaluate_pairs, train, train_pairs, train_error):
     cli.add_command(command)

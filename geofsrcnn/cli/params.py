@@ -122,34 +122,33 @@ REPORT_OPTIONS = (
     click.option("--report", default=None, metavar="DIR", help="Write report.html, report.md and report.json there."),
     click.option("--overwrite", is_flag=True, help="Replace the report."),
 )
-OUTPUT_OPTIONS = (
-    click.option(
-        "--error",
-        is_flag=True,
-        help="Add the expected absolute error of each cell: bands or variables NAME_error. Whole numbers of a GeoTIFF "
-        "become floats.",
-    ),
-    click.option(
-        "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
-    ),
-    click.option(
-        "--overshoot",
-        type=Share(),
-        default=None,
-        metavar="SHARE",
-        help="How far fine cells may leave the range of the 3 x 3 coarse cells around, as a share of it, 0 to 1; none: "
-        "no limit.  [default: what the model says]",
-    ),
-    click.option(
-        "--quantiles",
-        type=Shares(),
-        default=(),
-        metavar="Q[,Q]",
-        help="Write quantiles too, such as 0.1,0.9, of a model that was trained on pairs with --distribution.",
-    ),
-    click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews."),
-    click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times."),
+ERROR = click.option(
+    "--error",
+    is_flag=True,
+    help="Add the expected absolute error of each cell: bands or variables NAME_error. Whole numbers of a GeoTIFF "
+    "become floats.",
 )
+DTYPE = click.option(
+    "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
+)
+OVERSHOOT = click.option(
+    "--overshoot",
+    type=Share(),
+    default=None,
+    metavar="SHARE",
+    help="How far fine cells may leave the range of the 3 x 3 coarse cells around, as a share of it, 0 to 1; none: "
+    "no limit.  [default: what the model says]",
+)
+QUANTILES = click.option(
+    "--quantiles",
+    type=Shares(),
+    default=(),
+    metavar="Q[,Q]",
+    help="Write quantiles too, such as 0.1,0.9, of a model that was trained on pairs with --distribution.",
+)
+COG = click.option("--cog", is_flag=True, help="Write a cloud optimised GeoTIFF with overviews.")
+CO = click.option("--co", type=Option(), multiple=True, help="GDAL creation option; may be given several times.")
+OUTPUT_OPTIONS = (ERROR, DTYPE, OVERSHOOT, QUANTILES, COG, CO)
 PERFORMANCE_OPTIONS = (
     DEVICE,
     PRECISION,

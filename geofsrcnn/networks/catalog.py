@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -39,6 +40,8 @@ class Model:
         Multiply-adds for a coarse cell and band.
     checkpoint : Checkpoint, optional
         That a network came from; None for classical methods.
+    notes : mapping of str to str
+        Further tags of its outputs, by name: what it was made to follow.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Model:
     members: tuple[Upsampler, ...] = ()
     operations: int = 0
     checkpoint: Checkpoint | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def upsampler(self) -> Upsampler | None:

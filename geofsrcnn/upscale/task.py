@@ -428,5 +428,6 @@ def provenance(model: Model, *, errors: bool = False) -> dict[str, str]:
         "GEOFSRCNN_FACTOR": str(model.factor),
         "GEOFSRCNN_MODEL_SHA256": model.digest,
         "GEOFSRCNN_ERROR": "expected absolute error, in bands whose names end in _error" if errors else "",
+        **{name: printable(text) for name, text in model.notes.items()},
     }
     return {key: value for key, value in tags.items() if value}

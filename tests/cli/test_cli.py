@@ -183,7 +183,7 @@ IN, OUT, MODEL = "{source}", "{output}", "{model}"
 CLASSICAL = ("-m", "bilinear")
 WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "no command": (2, (), ""),
-    "unknown command": (2, ("sharpen",), "No such command 'sharpen'"),
+    "unknown command": (2, ("polish",), "No such command 'polish'"),
     "unknown option": (2, ("upscale", IN, OUT, "--faktor", "3"), "No such option"),
     "no output": (2, ("upscale", IN), "Missing argument 'OUTPUT'"),
     **{

@@ -22,6 +22,7 @@ SHORT = {
     "train-pairs": ["--steps", "2", "--quiet"],
     "train-error": ["--steps", "2", "--patch", "16", "--quiet"],
     "batch": ["--dry-run"],
+    "sharpen": ["--minutes", "0"],
 }
 """What is appended to command lines that would take long; the last value of an option counts."""
 

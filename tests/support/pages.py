@@ -11,7 +11,18 @@ from pathlib import Path
 from geofsrcnn.cli.main import cli
 from tests.support.places import ROOT
 
-ALL = {"upscale", "batch", "info", "models", "train", "train-pairs", "train-error", "evaluate", "evaluate-pairs"}
+ALL = {
+    "upscale",
+    "sharpen",
+    "batch",
+    "info",
+    "models",
+    "train",
+    "train-pairs",
+    "train-error",
+    "evaluate",
+    "evaluate-pairs",
+}
 
 PAGES: dict[str, set[str]] = {
     "README.md": ALL,
@@ -30,6 +41,7 @@ PAGES: dict[str, set[str]] = {
     "docs/python.md": set(),
     "docs/quantities.md": {"upscale", "info"},
     "docs/scaling.md": {"batch", "upscale"},
+    "docs/sharpen.md": {"sharpen"},
     "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
     "docs/troubleshooting.md": ALL,
 }

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,16 +86,13 @@ class Run:
     def wait(self, timeout: float = PATIENCE) -> Finished:
         """Wait for its end; it is killed, and the test fails, after `timeout` seconds."""
         self._connection.send(json.dumps({"wait": self.pid, "timeout": timeout}).encode())
-        with ThreadPoolExecutor(len(self._pipes)) as pool:  # a full pipe would stop it
-            texts = list(pool.map(_read_all, self._pipes))
         reply = json.loads(self._connection.recv(65536))
+        texts = []
+        for pipe in self._pipes:
+            with os.fdopen(pipe, encoding="utf-8", errors="replace") as file:
+                texts.append(file.read())
         assert not reply["late"], f"not finished after {timeout} s: {texts}"
         return Finished(reply["code"], *texts, reply["peak"] * 1024)
-
-
-def _read_all(pipe: int) -> str:
-    with os.fdopen(pipe, encoding="utf-8", errors="replace") as file:
-        return file.read()
 
 
 def start(*args: object, **setup: Any) -> Run:

@@ -30,6 +30,8 @@ def lay_out(folder: Path) -> None:
     _raster(folder / "rain.tif", np.maximum(rng.normal(size=(40, 50)), 0).astype("float32"), description="rain")
     image = np.stack([block_mean(dem, 8) / scale for scale in (4, 5, 6, 7)]).astype("uint8")
     _raster(folder / "image.tif", image)
+    _raster(folder / "rgb_10m.tif", np.stack([dem[:120, :160] / scale for scale in (3, 4, 5)]))
+    _raster(folder / "nir_20m.tif", block_mean(dem[:120, :160], 2).astype("float32"), cell=2000)
     with rasterio.open(folder / "in.tif") as raster:
         copy(raster, folder / "mosaic.vrt", driver="VRT")
     with zipfile.ZipFile(folder / "dem.zip", "w") as archive:
@@ -94,10 +96,10 @@ def pairs(folder: Path) -> None:
     xr.Dataset({"z": (("lat", "lon"), height, {"units": "km"})}, degrees).to_netcdf(folder / "elevation.nc")
 
 
-def _raster(path: Path, values: np.ndarray, west: float = 0, description: str = "") -> None:
+def _raster(path: Path, values: np.ndarray, west: float = 0, description: str = "", cell: float = 1000) -> None:
     bands = np.asarray(values)[None] if np.ndim(values) == 2 else np.asarray(values)
     shape = dict(zip(("count", "height", "width"), bands.shape, strict=True))
-    place = {"crs": CRS.from_epsg(32632), "transform": from_origin(west, 5_140_000, 1000, 1000)}
+    place = {"crs": CRS.from_epsg(32632), "transform": from_origin(west, 5_140_000, cell, cell)}
     with rasterio.open(path, "w", driver="GTiff", dtype=bands.dtype, **shape, **place) as raster:
         raster.write(bands)
         if description:

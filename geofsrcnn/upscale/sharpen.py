@@ -1,0 +1,245 @@
+"""Rasters made finer by a guide: a raster of the fine resolution that shows the same ground."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from geofsrcnn._types import Facts, Progress, StrPath
+from geofsrcnn.engine.base import Rule, Source
+from geofsrcnn.engine.guides import GuidedSource
+from geofsrcnn.engine.stream import Stream
+from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.files.archives import unpack
+from geofsrcnn.files.paths import local_path, refuse_same
+from geofsrcnn.files.staging import check_target
+from geofsrcnn.formats.open import input_format
+from geofsrcnn.networks.catalog import Model, ModelLike, load_model
+from geofsrcnn.networks.checkpoint import save_checkpoint
+from geofsrcnn.networks.guided import GUIDED, section_of
+from geofsrcnn.options import RunOptions, UpscaleOptions
+from geofsrcnn.training.guided_verdict import Verdict
+from geofsrcnn.training.own_scene import Lesson, learn_scene
+from geofsrcnn.upscale.file import open_task
+from geofsrcnn.upscale.task import Summary, Task
+
+if TYPE_CHECKING:
+    from geofsrcnn.formats.guide import GuideRaster
+    from geofsrcnn.formats.raster import RasterSource
+
+
+@dataclass(frozen=True)
+class Sharpened(Facts):
+    """The result of sharpening.
+
+    Parameters
+    ----------
+    summary : Summary
+        What was written, as of `geofsrcnn.upscale_file`.
+    verdict : Verdict
+        How well the guide helps, and what was applied.
+    guides : tuple of str
+        How each guide came onto the fine grid: ``as it is``, ``cubic`` or ``average``.
+    """
+
+    summary: Summary
+    verdict: Verdict
+    guides: tuple[str, ...]
+
+
+def sharpen_file(
+    src: StrPath,
+    dst: StrPath,
+    guide: StrPath | Sequence[StrPath],
+    factor: int | None = None,
+    model: ModelLike = "default",
+    *,
+    minutes: float = 5.0,
+    always: bool = False,
+    save_model: StrPath | None = None,
+    progress: Progress | None = None,
+    each_step: Callable[[float], None] = lambda _: None,
+    **options: Unpack[RunOptions],
+) -> Sharpened:
+    """Sharpen a raster by a finer one of the same ground.
+
+    The network learns on the scene itself, one scale coarser, where the raster is the truth; parts are held out and say
+    how well that goes. If the guide does not help there, the result is that without it.
+
+    Parameters
+    ----------
+    src : str or path
+        The coarse raster: a GeoTIFF, or any GDAL raster with `driver`.
+    dst : str or path
+        Ends in ``.tif`` or ``.tiff``.
+    guide : str or path, or several
+        Rasters of the fine resolution, whose bands all count; warped to the fine grid where they lie on another.
+    factor : int, optional
+        Fine cells along one side of a coarse cell, 2 to 8; by the cells of the first guide if not given.
+    model : str, path, Checkpoint or Model
+        As for `geofsrcnn.load_model`; a file that `save_model` wrote starts from what was learned then.
+    minutes : float
+        Learn on the scene for at most so long; 0 applies what the model can already.
+    always : bool
+        Follow the guide even where it does not help.
+    save_model : str or path, optional
+        Checkpoint to write what was learned to, ``.safetensors``, for other scenes of the same bands.
+    progress : callable, optional
+        As for `geofsrcnn.upscale_file`.
+    each_step : callable
+        Called before each step of the learning with the share that is done; what it raises ends the run.
+    **options
+        Those of `geofsrcnn.UpscaleOptions` for rasters, but for `error` and `error_file`.
+
+    Returns
+    -------
+    Sharpened
+        What was written, and how well the guide helps.
+
+    Raises
+    ------
+    UsageError, InputError, ModelError, OutputError, LimitError
+        If an argument, an input or the model is wrong, or the output cannot be written; nothing is left of it then.
+    """
+    start = time.perf_counter()
+    chosen = UpscaleOptions.of(options)
+    place = local_path(src)
+    guides = [local_path(path) for path in ([guide] if isinstance(guide, str | os.PathLike) else guide)]
+    _check(place, Path(dst).absolute(), guides, save_model, minutes, chosen)
+    with _open(place, guides, factor, chosen) as (source, beside, finer):
+        loaded = load_model(model, finer, device=chosen.device, precision=chosen.precision)
+        with open_task(place, dst, finer, loaded, chosen) as task:  # all that can be refused is, before the learning
+            task.check()
+            bands = _bands_to_learn(task, source)
+        lesson = _learn(loaded, source, beside, bands, minutes, always, each_step)
+        if save_model is not None:
+            save_lesson(save_model, loaded, lesson, overwrite=chosen.overwrite)
+        applied = replace(lesson.model, notes=_notes(beside, lesson.verdict))
+        with open_task(place, dst, finer, applied, chosen) as task:
+            guided = _with_guide(task, beside, finer)
+            size = guided.write(progress)
+        return Sharpened(
+            guided.summary(time.perf_counter() - start, size),
+            lesson.verdict,
+            tuple(each.fit.method for each in beside),
+        )
+
+
+def _check(
+    src: Path, target: Path, guides: Sequence[Path], save_model: StrPath | None, minutes: float, options: UpscaleOptions
+) -> None:
+    """Refuse what cannot be, before anything is opened."""
+    if not guides:
+        raise UsageError("sharpen needs a guide: name a finer raster with guide=")
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes < float("inf"):
+        raise UsageError(f"minutes must be a number from 0, got {minutes!r}")
+    if options.error:
+        raise UsageError("guided networks give no expected error: leave out error=True and error_file=")
+    if input_format(src, options.driver) != "GeoTIFF":
+        raise InputError(
+            f"sharpen takes rasters, which {printable(src.name)} is not: open it with xarray and sharpen it there"
+        )
+    if target.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"sharpen writes a GeoTIFF, whose name must end in .tif or .tiff: {printable(target.name)}")
+    refuse_same(target, src, *guides)
+    if save_model is not None:
+        path = Path(save_model).absolute()
+        if path.suffix != ".safetensors":
+            raise UsageError(f"save_model= must end in .safetensors: {printable(path.name)}")
+        refuse_same(path, src, target, *guides)
+        check_target(path, overwrite=options.overwrite)
+
+
+@contextmanager
+def _open(
+    src: Path, guides: Sequence[Path], factor: int | None, options: UpscaleOptions
+) -> Iterator[tuple[RasterSource, list[GuideRaster], int]]:
+    """The raster, its guides on the fine grid, and the factor between them."""
+    from geofsrcnn.formats.guide import GuideRaster, find_factor
+    from geofsrcnn.formats.raster import RasterSource
+
+    with ExitStack() as held:
+        source = held.enter_context(RasterSource(held.enter_context(unpack(src, options.inside)), options))
+        factor = find_factor(guides[0], source.grid) if factor is None else factor
+        fine = source.grid.refine(factor)
+        yield source, [held.enter_context(GuideRaster(path, fine)) for path in guides], factor
+
+
+def _bands_to_learn(task: Task, source: RasterSource) -> list[int]:
+    """Positions of the bands that a network computes as they are: no categories, no directions.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    stream = task.streams[0]
+    assert isinstance(stream, Stream)
+    rules: Sequence[Rule] = stream.rules or [Rule()] * source.shape[0]
+    found = [number for number, rule in enumerate(rules) if not rule.repeats and not rule.value_period]
+    if not found:
+        raise UsageError(f"{printable(source.path.name)} holds categories or directions: a guide tells nothing of them")
+    return found
+
+
+def _learn(
+    model: Model,
+    source: RasterSource,
+    guides: Sequence[GuideRaster],
+    bands: Sequence[int],
+    minutes: float,
+    always: bool,
+    each_step: Callable[[float], None],
+) -> Lesson:
+    """Learn on the scene, and say what a user should know of the guide."""
+    names = {n: source.bands[n].description or f"band {source.bands[n].index}" for n in bands}
+    lesson = learn_scene(model, source, guides, names, minutes=minutes, always=always, each_step=each_step)
+    verdict = lesson.verdict
+    if verdict.misplaced and verdict.shift is not None:
+        dy, dx = verdict.shift
+        warn(
+            "W-SHIFT",
+            f"the guide lies {dy:+.2f} rows and {dx:+.2f} columns (in coarse cells) off the raster, by phase "
+            "correlation: move one of them (gdal_translate -a_ullr) before they are put together",
+        )
+    return lesson
+
+
+def _with_guide(task: Task, guides: Sequence[Source], factor: int) -> Task:
+    """The task with the guides beside its cells."""
+    stream = task.streams[0]
+    assert isinstance(stream, Stream)
+    return replace(task, streams=[replace(stream, source=GuidedSource(stream.source, guides, factor))])
+
+
+def _notes(guides: Sequence[GuideRaster], verdict: Verdict) -> dict[str, str]:
+    """Tags that say what the output follows, and how well that went."""
+    return {
+        "GEOFSRCNN_GUIDE": ", ".join(f"{each.shown} ({each.fit.method})" for each in guides),
+        "GEOFSRCNN_APPLIED": verdict.chosen,
+        "GEOFSRCNN_VERDICT": verdict.words(),
+    }
+
+
+def save_lesson(path: StrPath, model: Model, lesson: Lesson, *, overwrite: bool) -> None:
+    """Write a model with what was learned on a scene.
+
+    Raises
+    ------
+    UsageError
+        If the model is a classical method, which has no file.
+    OutputError
+        If the file exists or cannot be written.
+    """
+    if model.checkpoint is None:
+        raise UsageError(f"{model.name} is a classical method: save_model= needs a network")
+    checkpoint, verdict = model.checkpoint, lesson.verdict
+    facts = {"what": verdict.words(), "steps": verdict.steps, "bands": list(verdict.bands)}
+    sections = {**checkpoint.sections, GUIDED: section_of(lesson.correction, facts)}
+    members = list(checkpoint.members or (checkpoint.model,))
+    save_checkpoint(path, members, checkpoint.card, sections=sections, overwrite=overwrite)
