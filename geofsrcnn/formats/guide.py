@@ -100,7 +100,6 @@ class GuideRaster:
             height=rows,
             resampling=method,
             add_alpha=True,
-            tolerance=0.0 if aligned else 0.125,
         )
         return Fit("as it is" if aligned else method.name, scale), self._held.enter_context(warped)
 
