@@ -121,6 +121,8 @@ class GuideRaster:
             with rasterio.Env(), quiet():
                 values = self._dataset.read(chosen, window=area, masked=False).astype(np.float64)
                 masks = self._dataset.read_masks(chosen, window=area)
+                if (alpha := _alpha_of(self._dataset)) is not None:  # which masks of a warped raster leave out
+                    masks = masks * (self._dataset.read(alpha, window=area) > 0)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of the guide {self.shown} ({gdal_message(error)})") from error
         return Cells(values, (masks > 0) & np.isfinite(values))
@@ -142,6 +144,11 @@ def _bands_of(dataset: Any, shown: str) -> list[int]:
     if not bands or any(np.dtype(dataset.dtypes[i - 1]).kind == "c" for i in bands):
         raise InputError(f"the guide {shown} has no band of real numbers")
     return bands
+
+
+def _alpha_of(dataset: Any) -> int | None:
+    """Index of the alpha band, if there is one."""
+    return next((i for i in dataset.indexes if dataset.colorinterp[i - 1] == ColorInterp.alpha), None)
 
 
 def _same(a: Grid, b: Grid) -> bool:
