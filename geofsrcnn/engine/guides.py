@@ -14,8 +14,11 @@ from geofsrcnn.grids.windows import Margin, Window
 from geofsrcnn.networks.guidance import INTERPOLATION, GuideBlock
 from geofsrcnn.networks.inference import Classical
 from geofsrcnn.values.blocks import block_mean
-from geofsrcnn.values.cells import Cells, GuideCells
+from geofsrcnn.values.cells import Cells, GuideCells, measured
 from geofsrcnn.values.fill import fill
+
+MOST_CELLS = 2**22
+"""Cells of a band that are read at once to be averaged."""
 
 
 class GuideArray:
@@ -39,7 +42,7 @@ class GuideArray:
     def read(self, window: Window, bands: slice) -> Cells:
         """The cells of a window."""
         values = self._array[(bands, *window.slices())]
-        return Cells(values, np.isfinite(values))
+        return Cells(values, measured(values))
 
 
 class GuidedSource:
@@ -93,10 +96,18 @@ class BlockMeanSource:
         return bands, rows // self._factor, columns // self._factor
 
     def read(self, window: Window, bands: slice) -> Cells:
-        """The block means of a window."""
-        cells = self._source.read(window.refine(self._factor), bands)
-        means = block_mean(np.where(cells.valid, cells.values, np.nan), self._factor)
+        """The block means of a window, from strips of it that are read one after the other to save memory."""
+        step = max(1, MOST_CELLS // (window.shape[1] * self._factor**2))
+        strips = [
+            self._means(Window(y, min(y + step, window.y1), window.x0, window.x1), bands)
+            for y in range(window.y0, window.y1, step)
+        ]
+        means = np.concatenate(strips, axis=1)
         return Cells(means, np.isfinite(means))
+
+    def _means(self, window: Window, bands: slice) -> Array:
+        cells = self._source.read(window.refine(self._factor), bands)
+        return block_mean(np.where(cells.valid, cells.values, np.nan), self._factor)
 
 
 def prepare_guide(guide: GuideCells, factor: int, halo: int) -> GuideBlock:

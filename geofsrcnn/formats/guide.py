@@ -8,20 +8,22 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import StrPath
+from geofsrcnn._types import Array, StrPath
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, gdal_message, open_file, quiet
 from geofsrcnn.formats.georeference import read_grid
+from geofsrcnn.formats.metadata import grey_ramp
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
-from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.cells import Cells, measured
 
 TINY = 1e-3
 """Share of a cell by which grids may differ and still be the same."""
@@ -88,6 +90,7 @@ class GuideRaster:
                 f"the guide {self.shown} cannot be placed: both rasters need a transform and a CRS, or it has to have "
                 f"the fine cells exactly ({shapes})"
             )
+        _check_overlap(self.own, grid, self.shown)
         scale = cells_of(self.own, grid)
         aligned = scale > 1 - TINY and scale < 1 + TINY and _whole(self.own, grid)
         method = Resampling.nearest if aligned else Resampling.average if scale > 1 / AVERAGED else Resampling.cubic
@@ -99,7 +102,10 @@ class GuideRaster:
             width=columns,
             height=rows,
             resampling=method,
-            add_alpha=True,
+            dtype=np.result_type(np.float32, *(dataset.dtypes[band - 1] for band in self._bands)).name,
+            nodata=np.nan,
+            UNIFIED_SRC_NODATA="NO",  # what one band lacks must not get into another's values, nor be taken for one
+            tolerance=0.01,
         )
         return Fit("as it is" if aligned else method.name, scale), self._held.enter_context(warped)
 
@@ -125,7 +131,7 @@ class GuideRaster:
                     masks = masks * (self._dataset.read(alpha, window=area) > 0)
         except (*GDAL_ERRORS, OSError, MemoryError) as error:
             raise InputError(f"cannot read {window} of the guide {self.shown} ({gdal_message(error)})") from error
-        return Cells(values, (masks > 0) & np.isfinite(values))
+        return Cells(values, (masks > 0) & measured(values))
 
     def close(self) -> None:
         """Close the file."""
@@ -143,7 +149,13 @@ def _bands_of(dataset: Any, shown: str) -> list[int]:
     bands = [i for i in dataset.indexes if dataset.colorinterp[i - 1] != ColorInterp.alpha]
     if not bands or any(np.dtype(dataset.dtypes[i - 1]).kind == "c" for i in bands):
         raise InputError(f"the guide {shown} has no band of real numbers")
+    if any(dataset.colorinterp[i - 1] == ColorInterp.palette and not _is_ramp(dataset, i) for i in bands):
+        raise InputError(f"the guide {shown} holds classes or a palette: expand it first (gdal_translate -expand rgb)")
     return bands
+
+
+def _is_ramp(dataset: Any, band: int) -> bool:
+    return grey_ramp(dataset.colormap(band)) is not None
 
 
 def _alpha_of(dataset: Any) -> int | None:
@@ -168,9 +180,32 @@ def _whole(a: Grid, b: Grid) -> bool:
     """True if the cells of two grids of one CRS coincide where they overlap."""
     if a.crs != b.crs or a.affine is None or b.affine is None:
         return False
-    column, row = ~b.affine * (a.affine * (0, 0))
-    turned = abs(a.affine.b - b.affine.b) + abs(a.affine.d - b.affine.d) > TINY * abs(b.affine.a)
-    return not turned and max(abs(column - round(column)), abs(row - round(row))) < TINY
+    columns, rows = b.shape[::-1]
+    turned = abs(a.affine.b - b.affine.b) + abs(a.affine.d - b.affine.d)
+    corners = _project(~a.affine, *_project(b.affine, np.array([0, columns]), np.array([0, rows])))
+    return bool(turned <= TINY * abs(b.affine.a) and np.abs(corners - corners.round()).max() < TINY)
+
+
+def _check_overlap(guide: Grid, grid: Grid, shown: str) -> None:
+    """Refuse a guide that lies elsewhere; some places all over it tell."""
+    assert guide.affine is not None
+    assert grid.affine is not None
+    rows, columns = np.meshgrid(*(np.linspace(0, n, 21) for n in guide.shape), indexing="ij")
+    places = _project(guide.affine, columns, rows)
+    if guide.crs != grid.crs:
+        with rasterio.Env():
+            places = np.array(transform(guide.crs, grid.crs, *places.reshape(2, -1)))
+    across, along = _project(~grid.affine, *places)
+    for cells, most in ((across, grid.shape[1]), (along, grid.shape[0])):
+        known = cells[np.isfinite(cells)]
+        if not known.size or known.max() <= 0 or known.min() >= most:
+            raise InputError(f"the guide {shown} does not cover any of the raster: does it show the same ground?")
+
+
+def _project(affine: Affine, columns: Array, rows: Array) -> Array:
+    """Coordinates ``(2, ...)`` of places in cells, or the other way round."""
+    a, b, c, d, e, f = affine[:6]
+    return np.array([a * columns + b * rows + c, d * columns + e * rows + f])
 
 
 def cells_of(guide: Grid, grid: Grid) -> float:

@@ -25,6 +25,15 @@ class GuideCells:
     valid: Mask
 
 
+def measured(values: Array) -> Mask:
+    """True where a guide holds a number; beyond 1e35 it marks a missing cell, even if nothing declares it.
+
+    Such a mark would drown all other values, and its square overflow.
+    """
+    found: Mask = np.abs(values) < 1e35
+    return found
+
+
 @dataclass
 class Cells:
     """Values of a window on their way from a source to a sink.
