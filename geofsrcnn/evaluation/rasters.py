@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Unpack
@@ -27,9 +26,8 @@ from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
-from geofsrcnn.files.archives import unpack
-from geofsrcnn.files.kinds import FORMATS, sniff
 from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs
 from geofsrcnn.networks.config import DEFAULT_FACTOR
@@ -53,6 +51,9 @@ TILES = 8
 
 EXACT = 1e-6
 """An RMSE below this share of the truth's standard deviation is no error but rounding of float32."""
+
+_INSTEAD = "evaluate takes rasters, evaluate-pairs datasets: write a GeoTIFF of it, or evaluate a model of pairs"
+"""Remedy where a dataset is given."""
 
 METHODS_NOTE = (
     "Cubic is GDAL's (a = -0.5), cubic-0.75 OpenCV's and torch's bicubic; -c keeps block means, -bp projects back."
@@ -220,7 +221,7 @@ def evaluate_raster(
     settings = UpscaleOptions.of(options)
     methods = _load_methods(models, factor, device, precision)
     results = []
-    with _open_raster(path, settings) as source, source.block_cache():
+    with open_raster_within(local_path(path), settings, _INSTEAD, allow_classes=True) as source, source.block_cache():
         quantities = quantities_with_classes(source, settings.kinds or {})
         windows = _windows(source.shape, methods.factor)
         counter = _Counter(progress, len(source.bands) * len(windows) * len(methods))
@@ -257,7 +258,8 @@ def count_fields(
         As of `evaluate_raster`.
     """
     methods = _load_methods(models, factor)
-    with _open_raster(path, UpscaleOptions.of(options)) as source:
+    settings = UpscaleOptions.of(options)
+    with open_raster_within(local_path(path), settings, _INSTEAD, allow_classes=True) as source:
         return len(source.bands) * len(_windows(source.shape, methods.factor)) * len(methods)
 
 
@@ -279,22 +281,6 @@ class _Counter:
 
     def add(self) -> None:
         self.reach(self._done + 1)
-
-
-@contextmanager
-def _open_raster(path: str | os.PathLike[str], settings: UpscaleOptions) -> Iterator[RasterSource]:
-    """Open a raster, out of what it may be packed in; a dataset is refused with what takes it."""
-    from geofsrcnn.formats.raster import RasterSource
-
-    with unpack(local_path(path), settings.inside) as found:
-        form = sniff(found) if settings.driver is None else ""
-        if form in FORMATS:
-            raise InputError(
-                f"{printable(found.name)} is a dataset ({FORMATS[form]}): evaluate takes rasters, evaluate-pairs "
-                "datasets: write a GeoTIFF of it, or evaluate a model of pairs"
-            )
-        with RasterSource(found, settings, allow_classes=True) as source:
-            yield source
 
 
 def chosen_bands(path: str | os.PathLike[str]) -> list[int]:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import UsageError, need
-from geofsrcnn.files.archives import refuse_packed
+from geofsrcnn.errors import InputError, UsageError, need, printable
+from geofsrcnn.files.archives import refuse_packed, unpack
 from geofsrcnn.files.kinds import FORMATS, FormatName, sniff
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.options import UpscaleOptions
@@ -16,6 +16,7 @@ from geofsrcnn.options import UpscaleOptions
 if TYPE_CHECKING:
     import xarray as xr
 
+    from geofsrcnn.formats.raster import RasterSource
     from geofsrcnn.formats.writer import Writer
 
 
@@ -34,6 +35,26 @@ def input_format(path: Path | RemoteZarr, driver: str | None = None) -> FormatNa
     kind = sniff(path)
     refuse_packed(path, kind)
     return FORMATS.get(kind, "GeoTIFF")
+
+
+@contextmanager
+def open_raster_within(
+    path: Path, options: UpscaleOptions, instead: str, *, allow_classes: bool = False
+) -> Iterator[RasterSource]:
+    """A raster, out of what it may be packed in, where datasets are not taken.
+
+    Raises
+    ------
+    InputError
+        If it is a dataset, with `instead`: what takes one, or what to do; or if it cannot be read.
+    """
+    from geofsrcnn.formats.raster import RasterSource
+
+    with unpack(path, options.inside) as found:
+        if (form := input_format(found, options.driver)) != "GeoTIFF":
+            raise InputError(f"{printable(found.name)} is a dataset ({form}): {instead}")
+        with RasterSource(found, options, allow_classes=allow_classes) as source:
+            yield source
 
 
 @contextmanager

@@ -14,11 +14,10 @@ from geofsrcnn._types import Facts, Progress, StrPath
 from geofsrcnn.engine.base import Rule, Source
 from geofsrcnn.engine.guides import GuidedSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import InputError, UsageError, printable, warn
-from geofsrcnn.files.archives import unpack
+from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.staging import check_target
-from geofsrcnn.formats.open import input_format
+from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model
 from geofsrcnn.networks.checkpoint import save_checkpoint
 from geofsrcnn.networks.guided import GUIDED, section_of
@@ -112,6 +111,7 @@ def sharpen_file(
     guides = [local_path(path) for path in ([guide] if isinstance(guide, str | os.PathLike) else guide)]
     _check(place, Path(dst).absolute(), guides, save_model, minutes, chosen)
     with _open(place, guides, factor, chosen) as (source, beside, finer):
+        place, chosen = source.path, replace(chosen, inside=None)  # which is unpacked now
         loaded = load_model(model, finer, device=chosen.device, precision=chosen.precision)
         with open_task(place, dst, finer, loaded, chosen) as task:  # all that can be refused is, before the learning
             task.check()
@@ -140,10 +140,6 @@ def _check(
         raise UsageError(f"minutes must be a number from 0, got {minutes!r}")
     if options.error:
         raise UsageError("guided networks give no expected error: leave out error=True and error_file=")
-    if input_format(src, options.driver) != "GeoTIFF":
-        raise InputError(
-            f"sharpen takes rasters, which {printable(src.name)} is not: open it with xarray and sharpen it there"
-        )
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"sharpen writes a GeoTIFF, whose name must end in .tif or .tiff: {printable(target.name)}")
     refuse_same(target, src, *guides)
@@ -161,10 +157,10 @@ def _open(
 ) -> Iterator[tuple[RasterSource, list[GuideRaster], int]]:
     """The raster, its guides on the fine grid, and the factor between them."""
     from geofsrcnn.formats.guide import GuideRaster, find_factor
-    from geofsrcnn.formats.raster import RasterSource
 
+    instead = "sharpen takes rasters: open it with xarray and sharpen it there"
     with ExitStack() as held:
-        source = held.enter_context(RasterSource(held.enter_context(unpack(src, options.inside)), options))
+        source = held.enter_context(open_raster_within(src, options, instead))
         factor = find_factor(guides[0], source.grid) if factor is None else factor
         fine = source.grid.refine(factor)
         yield source, [held.enter_context(GuideRaster(path, fine)) for path in guides], factor
