@@ -29,9 +29,14 @@ def fit_guide_to(coarse: Array, means: Array, counts: Mask) -> Array:
     ndarray (k,)
         The slope of each band.
     """
-    design = np.concatenate([means[:, counts], np.ones((1, int(counts.sum())))]).T
-    slopes, *_ = np.linalg.lstsq(design, coarse[counts], rcond=None)
-    found: Array = slopes[:-1]
+    if not counts.any():
+        return np.zeros(len(means))
+    bands, field = means[:, counts], coarse[counts]
+    bands = bands - bands.mean(1, keepdims=True)
+    units = np.abs(bands).max(1)
+    units[units == 0] = 1.0
+    slopes, *_ = np.linalg.lstsq((bands / units[:, None]).T, field - field.mean(), rcond=None)
+    found: Array = slopes / units
     return found
 
 
@@ -52,9 +57,10 @@ def high_pass(coarse: Array, means: Array, details: Array, counts: Mask) -> Arra
     ndarray (factor * factor, y, x)
         What is added to the interpolated field.
     """
-    band = means.mean(0)[counts]
-    related = np.sign(np.corrcoef(band, coarse[counts])[0, 1]) if band.std() > 0 and coarse[counts].std() > 0 else 0.0
-    gain = related * coarse[counts].std() / band.std() if band.std() > 0 else 0.0
+    band, field = means.mean(0)[counts], coarse[counts]
+    gain = 0.0
+    if band.size and band.std() > 0 and field.std() > 0:
+        gain = np.sign(np.corrcoef(band, field)[0, 1]) * field.std() / band.std()
     added: Array = gain * details.mean(0)
     return added
 
