@@ -118,7 +118,7 @@ class Verdict(Facts):
         """
         chosen, simple = self.score(self.chosen), self.best_simple
         if not self.cells or chosen is None or simple is None:
-            return "the scene is too small to tell how much the guide helps"
+            return "too little of the scene has values and a guide to tell how much the guide helps"
         where = "on parts that were held out" if self.held_out else "on the whole scene"
         if self.chosen == ALONE:
             best = min(method.ratio for method in self.methods if method.name in (AS_SHIPPED, LEARNED))
@@ -165,9 +165,9 @@ def score_methods(
         for name in of_bands[0]:
             values = [_values(scene, blocks[name], inside) for scene, blocks in zip(group, of_bands, strict=True)]
             estimates.setdefault(name, []).append(np.stack(values))
-    truth = np.concatenate(truths, 1)
-    if not truth.size:
+    if not sum(truth.size for truth in truths):
         return [], 0
+    truth = np.concatenate(truths, 1)
     joined = {name: np.concatenate(values, 1) for name, values in estimates.items()}
     return _compare(joined, truth, shipped.config.factor), truth.shape[1]
 

@@ -163,7 +163,7 @@ def _split(shape: tuple[int, int], factor: int, bands: int) -> _Parts:
         part = Window(*_part(shape[0], row, count), *_part(shape[1], column, count))
         middle = Window.middle(part.shape, side // count).shift(part.y0, part.x0)
         (held_out if column == _HELD_OUT[count][row] else learned).append(middle)
-    return _Parts(learned, held_out, [whole])
+    return _Parts(learned, held_out, [whole] if min(shape) else [])
 
 
 _HELD_OUT = {4: (1, 3, 0, 2), 2: (1, -1)}
