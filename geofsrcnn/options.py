@@ -14,6 +14,9 @@ from geofsrcnn.errors import UsageError, printable
 
 FACTORS = range(2, 9)
 
+LEARNING_MINUTES = 5.0
+"""Minutes that are learned on a scene with a guide, at most, where none are named."""
+
 ALPHA = ("auto", "none")
 """Ways to take bands that are tagged as alpha."""
 

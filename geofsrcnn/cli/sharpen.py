@@ -26,6 +26,7 @@ from geofsrcnn.cli.progress import PROGRESS, State, count_units, refuse_quiet, s
 from geofsrcnn.cli.show import show_summary
 from geofsrcnn.cli.signals import echo_json, guarded, stops
 from geofsrcnn.cli.tables import show_columns
+from geofsrcnn.options import LEARNING_MINUTES
 from geofsrcnn.process import harden_gdal
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     click.option(
         "--minutes",
         type=click.FloatRange(0),
-        default=5.0,
+        default=LEARNING_MINUTES,
         show_default=True,
         help="Learn on the scene for at most so long; 0: apply what the model can already.",
     ),

@@ -168,9 +168,7 @@ def upscale_array(
     given = UpscaleOptions.of({**options, "error": error})
     loaded = load_model(model, factor, device=given.device, precision=given.precision, overshoot=given.overshoot)
     refuse_pairs(loaded)
-    check_options(loaded, given)
-    if guide is not None and error:
-        raise UsageError("guided networks give no expected error: leave out error=True or guide=")
+    check_options(loaded, given, guided=guide is not None)
     coarse, flat = as_bands(np.asarray(array))
     _check_period(period, coarse.shape[2])
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]

@@ -140,14 +140,14 @@ def list_models() -> list[ModelInfo]:
     >>> [model.name for model in list_models() if model.factor == 2]
     ['small', 'default', 'large']
     """
-    from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
+    from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models, shipped_stem
 
     found = []
     for path in shipped_models():
         checkpoint = load_checkpoint(path)
         config, card = checkpoint.config, checkpoint.card
         ratios = {name: card.scores.get(name) for name in ("of_bicubic", "of_best_classical")}
-        name = path.stem.rsplit("-x", 1)[0]
+        name = path.stem.removesuffix(shipped_stem("", config.factor))
         found.append(
             ModelInfo(name, config.factor, card.summary, config.operations, **ratios, file_bytes=path.stat().st_size)
         )
@@ -252,7 +252,7 @@ def _load(model: str | os.PathLike[str] | Checkpoint, factor: int | None, device
     else:  # a file has one factor, which is checked below; a name may stand for several
         checkpoint = load_checkpoint(model, None if model_file(model) else factor)
     head = head_of(checkpoint)
-    members = tuple(Network(member, device, precision, head) for member in checkpoint.members or (checkpoint.model,))
+    members = tuple(Network(member, device, precision, head) for member in checkpoint.networks)
     config = checkpoint.config
     return Model(checkpoint.card.name, config.factor, device, precision, members, config.operations, checkpoint)
 
@@ -301,9 +301,21 @@ def check_gives_error(model: Model) -> None:
         raise ModelError(f"model {model.name} gives no expected error: {remedy}")
 
 
-def check_options(model: Model, options: UpscaleOptions) -> None:
-    """Refuse options that have no meaning for a model with the same UsageError wherever it is used."""
+GUIDED_REFUSALS = {
+    "error": "guided networks give no expected error: leave out error=True and error_file=",
+    "overshoot": "a guide may show what stands out, and sets no limit to it: leave out overshoot=",
+}
+"""Words for options that have no meaning with a guide."""
+
+
+def check_options(model: Model, options: UpscaleOptions, *, guided: bool = False) -> None:
+    """Refuse options that have no meaning for a model, or with a guide, with the same words wherever it is used."""
     options.refuse_pairs(of_pairs=model.of_pairs)
+    if guided:
+        if options.error:
+            raise UsageError(GUIDED_REFUSALS["error"])
+        if options.overshoot is not None:
+            raise UsageError(GUIDED_REFUSALS["overshoot"])
     if options.value_range is not None and model.upsampler is None:
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")
     if options.error:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from geofsrcnn._version import __version__
-from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
+from geofsrcnn.errors import ConfigError, InputError, ModelError, UsageError, printable
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, is_checkpoint_name
-from geofsrcnn.files.paths import local_path
-from geofsrcnn.files.staging import staged
+from geofsrcnn.files.paths import local_path, refuse_same
+from geofsrcnn.files.staging import check_target, staged
 from geofsrcnn.networks.config import DEFAULT_FACTOR, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.values.kernels import CLASSICAL
@@ -128,6 +128,11 @@ class Checkpoint:
     content: bytes = field(default=b"", repr=False)
 
     @property
+    def networks(self) -> tuple[FSRCNN, ...]:
+        """All networks whose mean is the result, however it was made."""
+        return self.members or (self.model,)
+
+    @property
     def config(self) -> FSRCNNConfig:
         """The network's configuration."""
         return self.model.config
@@ -193,6 +198,22 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], factor: int | None = N
     if factor is not None and checkpoint.config.factor != factor:
         raise ModelError(f"{printable(path.name)} is a model for factor {checkpoint.config.factor}, not {factor}")
     return checkpoint
+
+
+def check_output(out: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> Path:
+    """Return the path of a checkpoint to write.
+
+    Raises
+    ------
+    UsageError, OutputError
+        If its name is of another kind, or it would replace an input, or an existing file unasked.
+    """
+    target = Path(out).absolute()
+    if target.suffix != CHECKPOINT_SUFFIX:
+        raise UsageError(f"the checkpoint's name must end in {CHECKPOINT_SUFFIX}: {printable(target.name)}")
+    refuse_same(target, *map(Path, inputs))
+    check_target(target, overwrite=overwrite)
+    return target
 
 
 def save_checkpoint(
@@ -265,7 +286,7 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
             raise ModelError(f"not a checkpoint file: {printable(path)}")
         return path
     shipped = {path.stem: path for path in shipped_models()}
-    for name in (text, f"{text}-x{factor or DEFAULT_FACTOR}"):
+    for name in (text, shipped_stem(text, factor or DEFAULT_FACTOR)):
         if name in shipped:
             return shipped[name]
     if text in CLASSICAL:
@@ -274,6 +295,11 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
     others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
     what = f"'{printable(text)}'" if factor is None else f"'{printable(text)}' for factor {factor}"
     raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
+
+
+def shipped_stem(name: str, factor: int) -> str:
+    """Return the name of a shipped model's file, without its suffix."""
+    return f"{name}-x{factor}"
 
 
 def _load(path: Path) -> Checkpoint:

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geofsrcnn.errors import ConfigError, ModelError, printable
-from geofsrcnn.networks.catalog import Model
-from geofsrcnn.networks.checkpoint import Checkpoint, Section, load_checkpoint, shipped_models
+from geofsrcnn.errors import ConfigError, ModelError, UsageError, printable
+from geofsrcnn.networks.catalog import GUIDED_REFUSALS, Model
+from geofsrcnn.networks.checkpoint import Checkpoint, Section, load_checkpoint, shipped_models, shipped_stem
 from geofsrcnn.networks.fsrcnn import activate, blind_to_planes, differences, on_differences
 from geofsrcnn.networks.guidance import INTERPOLATION, RADII, GuideBlock, regress
 from geofsrcnn.networks.inference import Classical, Upsampler
@@ -197,8 +197,9 @@ class Guided:
         return max(self.first.halo, self.interpolation.halo, *RADII)
 
     def limit(self, overshoot: float | None) -> Self:
-        """The same: it has no limit to change."""
-        del overshoot
+        """The same, which has no limit; a UsageError if one is given."""
+        if overshoot is not None:
+            raise UsageError(GUIDED_REFUSALS["overshoot"])
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -207,7 +208,7 @@ class Guided:
 
     def with_error(self, _: Tensor, /) -> tuple[Tensor, Tensor]:
         """Refuse: nobody has taught it how wrong it is."""
-        raise ModelError("guided networks give no expected error")
+        raise ModelError(GUIDED_REFUSALS["error"])
 
     def guided(self, x: Tensor, guide: GuideBlock, valid: Tensor) -> Tensor:
         """Upscale one band by a guide.
@@ -303,7 +304,7 @@ def correction_of(checkpoint: Checkpoint) -> Correction | None:
 def known_correction(model: Model) -> Correction | None:
     """Return the correcting network of a model's file, or that of ``default``; None where neither holds one."""
     found = None if model.checkpoint is None else correction_of(model.checkpoint)
-    if found is None and any(path.stem == f"default-x{model.factor}" for path in shipped_models()):
+    if found is None and any(path.stem == shipped_stem("default", model.factor) for path in shipped_models()):
         found = correction_of(load_checkpoint("default", model.factor))
     return found
 

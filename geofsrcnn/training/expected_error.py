@@ -144,8 +144,7 @@ def train_error(
         "training": {**asdict(options), "validation": bool(validation)},
     }
     sections = {**checkpoint.sections, EXPECTED_ERROR: section_of(run.head, facts)}
-    members = checkpoint.members or (checkpoint.model,)
-    save_checkpoint(target, list(members), replace(checkpoint.card), sections=sections, overwrite=overwrite)
+    save_checkpoint(target, checkpoint.networks, replace(checkpoint.card), sections=sections, overwrite=overwrite)
     return ErrorResult(str(target), mean, spread, options.steps, time.monotonic() - start, fields)
 
 

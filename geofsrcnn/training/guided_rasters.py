@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from geofsrcnn._types import Array
 from geofsrcnn.engine.guides import GuideArray, GuidedSource
 from geofsrcnn.errors import InputError
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.files.staging import check_target
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import load_model
-from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import Checkpoint, check_output, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.guided import GUIDED, Correction, Guided, GuidedConfig, guided_model, section_of
 from geofsrcnn.training.guided import fit_correction, ratio_of
 from geofsrcnn.training.guided_scenes import GuidedOptions, Scene, read_scene
@@ -113,14 +111,13 @@ def train_guided(
     """
     start, options = time.monotonic(), options or GuidedOptions()
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    target = Path(os.fspath(out)).absolute()
-    check_target(target, overwrite=overwrite)
     factor = checkpoint.config.factor
     torch.manual_seed(options.seed)
     correction = Correction(sizes or GuidedConfig(factor))
     guided = guided_model(load_model(checkpoint), correction).upsampler
     assert isinstance(guided, Guided)
     paths, others = ([local_path(path) for path in group] for group in (fine, validation))
+    target = check_output(out, [checkpoint.path, *paths, *others], overwrite=overwrite)
     training, held_out = split(paths, others, factor, hold_out=hold_out, seed=options.seed)
     rng = np.random.default_rng(options.seed)
     scenes = _scenes(guided, training, rng, worse=True)
@@ -142,8 +139,7 @@ def train_guided(
         "training": {**asdict(options), "validation": bool(validation)},
     }
     sections = {**checkpoint.sections, GUIDED: section_of(best, facts)}
-    members = list(checkpoint.members or (checkpoint.model,))
-    save_checkpoint(target, members, replace(checkpoint.card), sections=sections, overwrite=overwrite)
+    save_checkpoint(target, checkpoint.networks, replace(checkpoint.card), sections=sections, overwrite=overwrite)
     return GuidedResult(str(target), score, time.monotonic() - start, ratios)
 
 

@@ -24,6 +24,7 @@ from geofsrcnn.evaluation.registration import Registration, register
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.guided import Correction, Guided, guided_model, known_correction
+from geofsrcnn.options import LEARNING_MINUTES
 from geofsrcnn.training.guided import fit_correction
 from geofsrcnn.training.guided_scenes import GuidedOptions, Scene, read_scene
 from geofsrcnn.training.guided_verdict import ALONE, LEARNED, Verdict, choose, score_methods
@@ -74,7 +75,7 @@ def learn_scene(
     guides: Sequence[Source],
     names: Mapping[int, str],
     *,
-    minutes: float = 5.0,
+    minutes: float = LEARNING_MINUTES,
     always: bool = False,
     seed: int = 0,
     report: Report | None = None,

@@ -21,9 +21,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from geofsrcnn._version import __version__
-from geofsrcnn.errors import OutputError, TrainError, UsageError, printable, warn
-from geofsrcnn.files.paths import refuse_same
-from geofsrcnn.files.staging import check_target, staged
+from geofsrcnn.errors import OutputError, TrainError, printable, warn
+from geofsrcnn.files.staging import staged
+from geofsrcnn.networks.checkpoint import check_output
 
 FORMAT_VERSION = 2
 
@@ -63,14 +63,10 @@ def check_checkpoint(out: str | os.PathLike[str], inputs: Iterable[Path], *, ove
     UsageError, OutputError
         If its name is of another kind, or it would replace an input, a checkpoint or an unfinished training.
     """
-    target = Path(out).absolute()
-    if target.suffix != ".safetensors":
-        raise UsageError(f"the checkpoint's name must end in .safetensors: {printable(target.name)}")
-    refuse_same(target, *inputs)
+    target = check_output(out, inputs, overwrite=overwrite or resume)
     if has_states(target) and not (resume or overwrite):
         folder = printable(folder_of(target))
         raise OutputError(f"an unfinished training lies in {folder}: use resume=True or overwrite=True")
-    check_target(target, overwrite=overwrite or resume)
     return target
 
 

@@ -16,12 +16,11 @@ from geofsrcnn.engine.guides import GuidedSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import UsageError, printable, warn
 from geofsrcnn.files.paths import local_path, refuse_same
-from geofsrcnn.files.staging import check_target
 from geofsrcnn.formats.open import open_raster_within
-from geofsrcnn.networks.catalog import Model, ModelLike, load_model
-from geofsrcnn.networks.checkpoint import save_checkpoint
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
+from geofsrcnn.networks.checkpoint import check_output, save_checkpoint
 from geofsrcnn.networks.guided import GUIDED, section_of
-from geofsrcnn.options import RunOptions, UpscaleOptions
+from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions
 from geofsrcnn.training.guided_verdict import Verdict
 from geofsrcnn.training.own_scene import Lesson, learn_scene
 from geofsrcnn.upscale.file import open_task
@@ -58,7 +57,7 @@ def sharpen_file(
     factor: int | None = None,
     model: ModelLike = "default",
     *,
-    minutes: float = 5.0,
+    minutes: float = LEARNING_MINUTES,
     always: bool = False,
     save_model: StrPath | None = None,
     progress: Progress | None = None,
@@ -93,7 +92,7 @@ def sharpen_file(
     each_step : callable
         Called before each step of the learning with the share that is done; what it raises ends the run.
     **options
-        Those of `geofsrcnn.UpscaleOptions` for rasters, but for `error` and `error_file`.
+        Those of `geofsrcnn.UpscaleOptions` for rasters, but for `error`, `error_file` and `overshoot`.
 
     Returns
     -------
@@ -109,10 +108,14 @@ def sharpen_file(
     chosen = UpscaleOptions.of(options)
     place = local_path(src)
     guides = [local_path(path) for path in ([guide] if isinstance(guide, str | os.PathLike) else guide)]
-    _check(place, Path(dst).absolute(), guides, save_model, minutes, chosen)
+    _check(place, Path(dst).absolute(), guides, minutes)
+    if save_model is not None:
+        inputs = [each for each in (place, Path(dst), model_file(model), *guides) if each is not None]
+        check_output(save_model, inputs, overwrite=chosen.overwrite)
     with _open(place, guides, factor, chosen) as (source, beside, finer):
         place, chosen = source.path, replace(chosen, inside=None)  # which is unpacked now
         loaded = load_model(model, finer, device=chosen.device, precision=chosen.precision)
+        check_options(loaded, chosen, guided=True)
         with open_task(place, dst, finer, loaded, chosen) as task:  # all that can be refused is, before the learning
             task.check()
             bands = _bands_to_learn(task, source)
@@ -130,25 +133,15 @@ def sharpen_file(
         )
 
 
-def _check(
-    src: Path, target: Path, guides: Sequence[Path], save_model: StrPath | None, minutes: float, options: UpscaleOptions
-) -> None:
+def _check(src: Path, target: Path, guides: Sequence[Path], minutes: float) -> None:
     """Refuse what cannot be, before anything is opened."""
     if not guides:
         raise UsageError("sharpen needs a guide: name a finer raster with guide=")
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes < float("inf"):
         raise UsageError(f"minutes must be a number from 0, got {minutes!r}")
-    if options.error:
-        raise UsageError("guided networks give no expected error: leave out error=True and error_file=")
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"sharpen writes a GeoTIFF, whose name must end in .tif or .tiff: {printable(target.name)}")
     refuse_same(target, src, *guides)
-    if save_model is not None:
-        path = Path(save_model).absolute()
-        if path.suffix != ".safetensors":
-            raise UsageError(f"save_model= must end in .safetensors: {printable(path.name)}")
-        refuse_same(path, src, target, *guides)
-        check_target(path, overwrite=options.overwrite)
 
 
 @contextmanager
@@ -237,5 +230,4 @@ def save_lesson(path: StrPath, model: Model, lesson: Lesson, *, overwrite: bool)
     checkpoint, verdict = model.checkpoint, lesson.verdict
     facts = {"what": verdict.words(), "steps": verdict.steps, "bands": list(verdict.bands)}
     sections = {**checkpoint.sections, GUIDED: section_of(lesson.correction, facts)}
-    members = list(checkpoint.members or (checkpoint.model,))
-    save_checkpoint(path, members, checkpoint.card, sections=sections, overwrite=overwrite)
+    save_checkpoint(path, checkpoint.networks, checkpoint.card, sections=sections, overwrite=overwrite)
