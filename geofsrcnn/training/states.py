@@ -22,7 +22,7 @@ from torch import Tensor
 
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import OutputError, TrainError, printable, warn
-from geofsrcnn.files.staging import staged
+from geofsrcnn.files.staging import check_target, staged
 from geofsrcnn.networks.checkpoint import check_output
 
 FORMAT_VERSION = 2
@@ -63,10 +63,11 @@ def check_checkpoint(out: str | os.PathLike[str], inputs: Iterable[Path], *, ove
     UsageError, OutputError
         If its name is of another kind, or it would replace an input, a checkpoint or an unfinished training.
     """
-    target = check_output(out, inputs, overwrite=overwrite or resume)
+    target = check_output(out, inputs, overwrite=True)  # unfinished ones are said first
     if has_states(target) and not (resume or overwrite):
         folder = printable(folder_of(target))
         raise OutputError(f"an unfinished training lies in {folder}: use resume=True or overwrite=True")
+    check_target(target, overwrite=overwrite or resume)
     return target
 
 
