@@ -75,10 +75,11 @@ def _upscale_block(
     halo = model.halo
     if not valid.all():
         rings = max(values.shape[1:]) if model.whole_field else halo
-        values = fill(values, valid, rings).astype(values.dtype, copy=False)
+        beyond = np.nan if model.joint else 0.0  # where one band is missing, others may be valid: it tells them nothing
+        values = fill(values, valid, rings, beyond).astype(values.dtype, copy=False)
     values = _fit_halo(values, margin, halo, model.padding)
-    scale = _safe_scale(values) if model.unit_free else 1.0
-    x = torch.from_numpy(np.ascontiguousarray(values * values.dtype.type(scale) if scale != 1 else values))
+    scales = _safe_scales(values, model)
+    x = torch.from_numpy(np.ascontiguousarray(values if scales is None else values * scales))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
     expected = None
     if errors:
@@ -93,11 +94,12 @@ def _upscale_block(
     core = cut(x, halo)
     for band, rule in enumerate(rules):
         if rule.bounds != FREE:
+            scale = 1.0 if scales is None else float(scales[band, 0, 0])
             _keep_range(model, fine[band], x[band], rule, scale)
             if expected is not None:
                 _limit_errors(model, expected[band], core[band], rule, scale)
-    found = _unscale(fine.numpy(), scale)
-    return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scale)
+    found = _unscale(fine.numpy(), scales)
+    return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scales)
 
 
 def _join(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -105,11 +107,11 @@ def _join(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
     return (blocks[0] if len(blocks) == 1 else torch.cat(list(blocks))).flatten(0, 1)
 
 
-def _unscale(values: Array, scale: float) -> Array:
-    if scale == 1:
+def _unscale(values: Array, scales: Array | None) -> Array:
+    if scales is None:
         return values
     with np.errstate(over="ignore"):
-        unscaled: Array = values / values.dtype.type(scale)
+        unscaled: Array = values / scales
     return unscaled
 
 
@@ -135,9 +137,17 @@ def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
     return np.pad(values, pads, mode=_PAD_MODES[padding])  # type: ignore[call-overload,no-any-return]
 
 
-def _safe_scale(values: Array) -> float:
-    """A power of two that brings a block's magnitude to where float32 has room; 1 for ordinary values."""
-    largest = float(np.abs(values).max())
+def _safe_scales(values: Array, model: Upsampler) -> Array | None:
+    """Factors ``(band, 1, 1)`` for a block's bands, the same for all that have no units of their own; None if all 1."""
+    if not model.unit_free:
+        return None
+    largest = [float(np.abs(band[np.isfinite(band)]).max(initial=0.0)) for band in values] if model.joint else []
+    scales = [_safe_scale(each) for each in largest or [float(np.abs(values).max())] * len(values)]
+    return None if set(scales) == {1.0} else np.array(scales, values.dtype).reshape(-1, 1, 1)
+
+
+def _safe_scale(largest: float) -> float:
+    """A power of two that brings a magnitude to where float32 has room; 1 for ordinary ones."""
     if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
         return 1.0
     # only as far as needed: small values beside a huge one keep their digits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,9 @@ _BOUNDS = {
     "skip_kernel": (3, 31),
 }
 
+ROUGHNESS_RADIUS = 4
+"""Coarse cells around a cell over which the roughness of each band of a joint network is averaged, at least."""
+
 _ODD = ("feature_kernel", "mapping_kernel", "deconvolution_taps", "skip_kernel")
 
 
@@ -39,10 +43,13 @@ class FSRCNNConfig:
         Fine cells along one side of a coarse cell, 2 to 8.
     channels : int
         Bands in and out.
+    joint : bool
+        Bands help each other, each in units of its own: only with several, and with `unit_free`.
     inputs : int
         Bands in where they are others than those out (networks of pairs); 0 where they are the same.
     d, s, m : int
-        The paper's sensitive variables: feature channels, channels after shrinking, mapping layers.
+        The paper's sensitive variables: feature channels, channels after shrinking, mapping layers. With `joint` each
+        band has an equal part of the feature channels.
     feature_kernel, mapping_kernel : int
         Odd kernel sizes (the paper's: 5 and 3).
     deconvolution_taps : int
@@ -95,6 +102,7 @@ class FSRCNNConfig:
     overshoot: float | None = None
     padding: Literal["replicate", "zeros", "reflect"] = "replicate"
     pad_layers: bool = False
+    joint: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _BOUNDS.items():
@@ -105,13 +113,14 @@ class FSRCNNConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name in ("bias", "unit_free", "pad_layers"):
+        for name in ("bias", "unit_free", "pad_layers", "joint"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.overshoot is not None and not is_share(self.overshoot):
             raise ConfigError(f"overshoot must be a number from 0 to 1, or None, got {self.overshoot!r}")
         if self.bias and self.unit_free:
             raise ConfigError("biases carry units: bias=True needs unit_free=False")
+        self._check_joint()
         if self.inputs and (self.unit_free or self.skip != "none" or self.conserving != "none"):
             raise ConfigError("inputs of other bands need unit_free=False, skip='none' and conserving='none'")
         if self.inputs and self.overshoot is not None:
@@ -121,13 +130,27 @@ class FSRCNNConfig:
                 "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"
             )
 
+    def _check_joint(self) -> None:
+        if self.joint and self.channels == 1:
+            raise ConfigError("joint=True is for two bands or more that help each other, there is 1")
+        if self.joint and not self.unit_free:
+            raise ConfigError("bands help each other each in its own units: joint=True needs unit_free=True")
+        if self.joint and self.d % self.channels:
+            raise ConfigError(f"d must be a multiple of the {self.channels} bands with joint=True, got {self.d}")
+
     @property
     def network_halo(self) -> int:
         """Coarse cells that the hourglass reaches on each side."""
         if self.pad_layers:
             return 0
         mapping = self.m * (self.mapping_kernel - 1) // 2
-        return (self.feature_kernel - 1) // 2 + mapping + (self.deconvolution_taps - 1) // 2
+        first = self.roughness_radius if self.joint else (self.feature_kernel - 1) // 2
+        return first + mapping + (self.deconvolution_taps - 1) // 2
+
+    @property
+    def roughness_radius(self) -> int:
+        """Coarse cells that the roughness of a joint network's band reaches on each side; no fewer than a feature."""
+        return max(ROUGHNESS_RADIUS, (self.feature_kernel - 1) // 2)
 
     @property
     def skip_halo(self) -> int:
@@ -147,7 +170,7 @@ class FSRCNNConfig:
 
     @property
     def operations(self) -> int:
-        """Multiply-adds of the hourglass for a coarse cell; skip and halo not counted.
+        """Multiply-adds of the hourglass for a coarse cell of all bands; skip, roughness and halo not counted.
 
         Examples
         --------
@@ -155,7 +178,7 @@ class FSRCNNConfig:
         47744
         """
         c, d, s = self.channels, self.d, self.s
-        given = self.inputs or c
+        given = self.inputs or (1 if self.joint else c)
         mapping = self.m * s * s * self.mapping_kernel**2
         last = d * c * self.factor**2 * self.deconvolution_taps**2
         return given * d * self.feature_kernel**2 + d * s + mapping + s * d + last
@@ -166,9 +189,11 @@ class FSRCNNConfig:
         Returns
         -------
         dict
-            The value of each parameter, by its name.
+            The value of each parameter, by its name; ``joint`` only where it is set, so that files of other networks
+            stay what they are.
         """
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return values if self.joint else {name: value for name, value in values.items() if name != "joint"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FSRCNNConfig:
@@ -231,3 +256,33 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Sizes by name: the article's, the paper's FSRCNN-s, four times the article's operations, the paper's own form."""
+
+
+WIDENED = 1.1
+"""Operations a band of a joint network over those of the network of one band that it is widened from, at most."""
+
+
+def widen(sizes: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """Return sizes of a joint network with about as many operations a band as a network of one band has.
+
+    Parameters
+    ----------
+    sizes : mapping
+        ``factor``, ``d``, ``s`` and others of a network of one band.
+    channels : int
+        Bands together.
+
+    Examples
+    --------
+    >>> widen({"factor": 3, "d": 64, "s": 32, "m": 4}, 4)
+    {'factor': 3, 'd': 128, 's': 64, 'm': 4, 'channels': 4, 'joint': True}
+    """
+    most = WIDENED * channels * FSRCNNConfig.from_dict(dict(sizes)).operations
+    width = math.sqrt(channels)
+    while True:
+        each = min(round(sizes["d"] * width / channels), _BOUNDS["d"][1] // channels)
+        s = min(round(sizes["s"] * width), _BOUNDS["s"][1])
+        wide = {**sizes, "d": channels * max(each, 1), "s": max(s, 1), "channels": channels, "joint": True}
+        if FSRCNNConfig.from_dict(wide).operations <= most or width < 1:
+            return wide
+        width *= 0.98

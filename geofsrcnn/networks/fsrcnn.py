@@ -16,6 +16,10 @@ away enters the arithmetic: 101325 +- 0.1 is as good as 0 +- 0.1, and a plane co
 
 *Conservation.* The residual's block mean is taken out before the coarse value is added.
 
+*Bands together.* In a joint network each band has feature filters of its own. What they give is divided by the band's
+local roughness, and the residual is multiplied by it again (`geofsrcnn.networks.roughness`): between, bands mix free of
+units, so each band keeps to these promises whatever the others' units are.
+
 *No surprises.* Where residuals leave the range of the 3 x 3 coarse cells around by more than a share of it, they are
 clipped and their block's mean is restored, in differences from the coarse cell (`geofsrcnn.networks.limits`).
 """
@@ -34,6 +38,7 @@ from torch.autograd.function import once_differentiable
 
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.limits import Bounds, conserve, cut, limit_blocks, limit_rows, neighbour_bounds
+from geofsrcnn.networks.roughness import divide, multiply, roughness, zero_unknown
 from geofsrcnn.values.kernels import filter_bank, offsets
 
 
@@ -206,7 +211,8 @@ class FSRCNN(nn.Module):
         def slopes(outputs: int) -> nn.PReLU:
             return nn.PReLU(1 if config.prelu == "layer" else outputs)
 
-        self.feature = convolution(config.inputs or c, d, config.feature_kernel)
+        given = 1 if config.joint else config.inputs or c
+        self.feature = convolution(given, d, config.feature_kernel)  # a joint one's bands have d / c filters each
         self.shrink = convolution(d, s, 1)
         self.mapping = nn.ModuleList(convolution(s, s, config.mapping_kernel) for _ in range(config.m))
         self.expand = convolution(s, d, 1)
@@ -244,7 +250,7 @@ class FSRCNN(nn.Module):
         Returns
         -------
         Tensor (d, channels, feature_kernel, feature_kernel)
-            The filters as applied.
+            The filters as applied; with `joint` each sees one band, ``(d, 1, feature_kernel, feature_kernel)``.
         """
         weight = self.feature.weight
         if not self.config.unit_free:
@@ -306,7 +312,7 @@ class FSRCNN(nn.Module):
         convolutions: list[Any] = list(self.mapping)
         mapping = [Layer(each.weight, each.bias, slope) for each, slope in zip(convolutions, slopes, strict=True)]
         layers = [
-            Layer(feature, self.feature.bias, self.feature_prelu.weight),
+            Layer(feature, self.feature.bias, self.feature_prelu.weight, config.channels if config.joint else 1),
             Layer(self.shrink.weight, self.shrink.bias, self.shrink_prelu.weight),
             *mapping,
             Layer(self.expand.weight, self.expand.bias, self.expand_prelu.weight),
@@ -332,15 +338,16 @@ def drop_centre(filters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution as applied: weight, bias, PReLU slopes (None: no activation)."""
+    """One convolution as applied: weight, bias, PReLU slopes (None: no activation), groups of channels kept apart."""
 
     weight: Tensor
     bias: Tensor | None
     slopes: Tensor | None
+    groups: int = 1
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve and activate."""
-        x = F.conv2d(x, self.weight, self.bias)
+        x = F.conv2d(x, self.weight, self.bias, groups=self.groups)
         return x if self.slopes is None else activate(x, self.slopes)
 
     @property
@@ -450,14 +457,13 @@ def _run_layers(
     if config.inputs:  # other bands than those out: of the coarse values nothing but the shape is used
         core = core[:, :1].expand(-1, config.channels, -1, -1)
     local = differences(x, torch.float32) if config.unit_free or weights.skip is not None else None
-    hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo).to(dtype)
-    features = []
-    for number, layer in enumerate(weights.layers):
-        if config.pad_layers and layer.radius:
-            hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
-        hidden = layer(hidden)
-        if number in kept:
-            features.append(hidden)
+    if config.joint and local is not None:
+        local = zero_unknown(local)
+    hidden = cut(local if config.unit_free and local is not None else x, halo - config.network_halo)
+    units = roughness(hidden, config.roughness_radius) if config.joint else None
+    if units is not None:
+        hidden = cut(hidden, config.roughness_radius - weights.layers[0].radius)
+    hidden, features = _run_hourglass(config, hidden.to(dtype), weights.layers, units, kept)
     residual = hidden.float()
     if weights.skip is not None and local is not None:
         residual = residual + _apply_skip(cut(local, halo - config.skip_halo), weights.skip)
@@ -465,6 +471,28 @@ def _run_layers(
     anchored = weights.skip is not None
     fine = assemble(core, residual, config.factor, config.conserving, anchored=anchored, bounds=bounds)
     return fine, features
+
+
+def _run_hourglass(
+    config: FSRCNNConfig,
+    hidden: Tensor,
+    layers: Sequence[Convolution],
+    units: tuple[Tensor, Tensor] | None,
+    kept: Sequence[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """The last layer's output, of a joint network times the bands' roughness, and what the layers kept give."""
+    features = []
+    for number, layer in enumerate(layers):
+        if config.pad_layers and layer.radius:
+            hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
+        hidden = layer(hidden)
+        if units is not None and number == 0:
+            hidden = divide(hidden, units[1])
+        if number in kept:
+            features.append(hidden)
+    if units is not None:
+        hidden = multiply(hidden.float(), cut(units[0], (units[0].shape[-1] - hidden.shape[-1]) // 2))
+    return hidden, features
 
 
 def _apply_skip(local: Tensor, layer: Convolution) -> Tensor:

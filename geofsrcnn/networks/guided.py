@@ -178,6 +178,7 @@ class Guided:
     """
 
     channels = 1
+    joint = False
     whole_field = False
     gives_error = False
     overshoot = None

@@ -38,6 +38,8 @@ class Upsampler(Protocol):
     """Coarse cells that an output depends on around its own cell."""
     channels: int
     """Bands that are computed together; 1: each for itself."""
+    joint: bool
+    """Bands that are computed together have units of their own, and may hold NaN where nothing is known of a cell."""
     padding: str
     """Values beyond the raster's edge, as in `FSRCNNConfig`."""
     unit_free: bool
@@ -84,8 +86,13 @@ class _FusedLayer:
         self._width = layer.weight.shape[-1]
         self._bias = None if layer.bias is None else layer.bias.to(dtype).repeat(self._together)
         weight = side_by_side(layer.weight, self._together).to(dtype).contiguous(memory_format=torch.channels_last)
-        self._geometry = ([0, 0], [1, self._together], [1, 1], 1)  # padding, stride, dilation, groups
-        nominal = [1, weight.shape[1], size, size]  # the input that the order of the weights is chosen for
+        self._geometry = ([0, 0], [1, self._together], [1, 1], layer.groups)  # padding, stride, dilation, groups
+        nominal = [
+            1,
+            weight.shape[1] * layer.groups,
+            size,
+            size,
+        ]  # the input that the order of the weights is chosen for
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, nominal)
         self._slope = None if layer.slopes is None else [float(layer.slopes)]
 
@@ -132,9 +139,10 @@ class _PlainLayer:
         self._weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
         self._bias = None if layer.bias is None else layer.bias.to(device, dtype)
         self._slopes = None if layer.slopes is None else layer.slopes.to(device, dtype)
+        self._groups = layer.groups
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x, self._weight, self._bias)
+        x = F.conv2d(x, self._weight, self._bias, groups=self._groups)
         return x if self._slopes is None else F.prelu(x, self._slopes)
 
 
@@ -177,7 +185,7 @@ class Network:
     ) -> None:
         self.config = config = model.config
         self.factor, self.halo, self.channels = config.factor, config.halo, config.channels
-        self.padding: str = config.padding
+        self.joint, self.padding = config.joint, str(config.padding)
         self.unit_free, self.whole_field = config.unit_free, config.pad_layers
         self.conserving = config.conserving != "none"
         self.device = torch.device(device)
@@ -200,7 +208,8 @@ class Network:
             self._head_layers = self._head.layers().prepare(lambda layer: self._prepare(layer, torch.float32))
 
     def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
-        layer = Layer(*(None if t is None else t.detach().cpu() for t in (layer.weight, layer.bias, layer.slopes)))  # type: ignore[arg-type]
+        bias, slopes = (None if t is None else t.detach().cpu() for t in (layer.bias, layer.slopes))
+        layer = Layer(layer.weight.detach().cpu(), bias, slopes, layer.groups)
         return _FusedLayer(layer, dtype) if _can_fuse(layer, self.device) else _PlainLayer(layer, dtype, self.device)
 
     @property
@@ -241,6 +250,7 @@ class Classical:
     """
 
     channels = 1
+    joint = False
     padding = "replicate"
     unit_free = True
     whole_field = False

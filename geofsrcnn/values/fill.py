@@ -7,11 +7,11 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 
 
-def fill(values: Array, valid: Mask, rings: int) -> Array:
+def fill(values: Array, valid: Mask, rings: int, beyond: float = 0.0) -> Array:
     """Fill invalid cells near valid ones, ring by ring, each from its filled 8-neighbours' mean.
 
-    Cells farther than `rings` from any valid cell become 0: nothing valid depends on them. What stood
-    under the mask has no influence.
+    Cells farther than `rings` from any valid cell of their band become `beyond`: nothing valid in that band depends on
+    them. What stood under the mask has no influence.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ def fill(values: Array, valid: Mask, rings: int) -> Array:
         True where valid.
     rings : int
         How far from a valid cell to fill, in cells (Chebyshev distance).
+    beyond : float
+        Value of cells beyond.
 
     Returns
     -------
@@ -44,6 +46,8 @@ def fill(values: Array, valid: Mask, rings: int) -> Array:
         total = _neighbour_sum(filled)
         filled[ring] = total[ring] / weight[ring]
         known |= ring
+    if beyond:
+        filled[~known] = beyond
     return filled
 
 

@@ -39,6 +39,16 @@ VARIANTS = {
     "three bands": {"channels": 3},
     "three bands, cubic skip, positive": {"channels": 3, "skip": "cubic", "conserving": "positive"},
     "three bands, no skip": {"channels": 3, "skip": "none", "factor": 2},
+    "joint": {"channels": 2, "joint": True},
+    "joint, slope a channel, positive": {
+        "channels": 4,
+        "joint": True,
+        "prelu": "channel",
+        "conserving": "positive",
+        "factor": 2,
+    },
+    "joint, no skip, not conserving": {"channels": 4, "joint": True, "skip": "none", "conserving": "none"},
+    "joint, large kernels": {"channels": 2, "joint": True, "feature_kernel": 11, "factor": 2},
     "wide skip": {"skip_kernel": 15},
     "one tap": {"deconvolution_taps": 1},
     "five taps": {"deconvolution_taps": 5, "factor": 2},
@@ -71,7 +81,7 @@ def test_network_takes_double_precision(name):
     assert torch.allclose(found.float(), network(x.float()), atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["default sizes", "small sizes", "slope a channel", "three bands", "no skip"])
+@pytest.mark.parametrize("name", ["default sizes", "small sizes", "slope a channel", "three bands", "joint", "no skip"])
 def test_bfloat16_is_close(name):
     """In bfloat16 the hourglass differs by a few per cent of its residual; block means still hold."""
     model = random_model(4, **{**TINY, **VARIANTS[name]})
