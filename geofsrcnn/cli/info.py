@@ -127,9 +127,11 @@ def _show_card(facts: dict[str, Any]) -> None:
     click.echo(f"{printable(facts['name'])}: {printable(facts['summary']) or 'no summary'}\n")
     overshoot = "without limit" if network["overshoot"] is None else f"{network['overshoot']:g}"
     sizes = f"(d, s, m) = ({network['d']}, {network['s']}, {network['m']})"
+    named = f" ({', '.join(map(printable, facts['band_names']))})" if "band_names" in facts else ""
+    bands = f"{bands_text(facts['bands'])}{' together' if network.get('joint') else ''}{named}"
     show_text(
         "network",
-        f"FSRCNN x{facts['factor']}, {bands_text(facts['bands'])}, {sizes}, {facts['operations']:,} multiply-adds a "
+        f"FSRCNN x{facts['factor']}, {bands}, {sizes}, {facts['operations']:,} multiply-adds a "
         f"coarse cell, {facts['parameters']:,} weights, halo {facts['halo']} cells, conserving "
         f"{network['conserving']}, overshoot {overshoot}",
     )

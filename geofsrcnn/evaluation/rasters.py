@@ -97,6 +97,10 @@ class _Field:
         Coordinates of the window that is drawn.
     crs : str
         CRS of the coordinates as WKT; ``""`` where unknown.
+    index : int
+        Where the band stands among those of the raster, from 0.
+    together : sequence of ndarray (band, y, x)
+        Coarse values of all bands of the raster, window by window, where some model takes them together.
     """
 
     name: str
@@ -108,6 +112,8 @@ class _Field:
     y: Array
     x: Array
     crs: str = ""
+    index: int = 0
+    together: Sequence[Array] = ()
 
     @property
     def shown(self) -> int:
@@ -224,11 +230,13 @@ def evaluate_raster(
     with open_raster_within(local_path(path), settings, _INSTEAD, allow_classes=True) as source, source.block_cache():
         quantities = quantities_with_classes(source, settings.kinds or {})
         windows = _windows(source.shape, methods.factor)
+        together = _read_together(source, quantities, methods, windows)
         counter = _Counter(progress, len(source.bands) * len(windows) * len(methods))
         for index, (band, quantity) in enumerate(zip(source.bands, quantities, strict=True)):
             counter.reach(index * len(windows) * len(methods))
             try:
                 field = _read_field(source, index, quantity, methods.factor, windows, counter.show)
+                field = replace(field, index=index, together=together)
                 result = _compare(field, methods, detail=detail, each_field=counter.add)
             except TooFewCells as error:
                 warn("W-CELLS", f"left out: {error}")
@@ -343,6 +351,19 @@ def _read_field(
     return _Field(name, band.unit or "", fields, factor, quantity, rule, y, x, crs)
 
 
+def _read_together(
+    source: RasterSource, quantities: Sequence[Quantity], methods: _Methods, windows: Sequence[Window]
+) -> list[Array]:
+    """Coarse values ``(band, y, x)`` of all bands on all windows, if some model takes them together; else none."""
+    from geofsrcnn.formats.bands import check_joint
+
+    joint = [model for model in methods.networks.values() if model.upsampler and model.upsampler.channels > 1]
+    for model in joint:
+        check_joint(source, quantities, model)
+    bands = slice(0, len(source.bands))
+    return [block_mean(source.read(each, bands).with_nan(), methods.factor) for each in windows] if joint else []
+
+
 def _windows(shape: tuple[int, int, int], factor: int) -> list[Window]:
     """The whole raster, or windows evenly spread over it, in whole blocks."""
     spans = []
@@ -394,8 +415,9 @@ def _compare(
         detail=detail and not field.rule.value_period,
     )
     fits = {name: Fit() for name, model in methods.networks.items() if model.gives_error}
-    for truth, given, where in zip(field.truth, coarse, scored, strict=True):
-        estimates = _estimates(given, field, methods, each_field, fits, truth, where)
+    for number, (truth, given, where) in enumerate(zip(field.truth, coarse, scored, strict=True)):
+        together = field.together[number] if field.together else None
+        estimates = _estimates(given, together, field, methods, each_field, fits, truth, where)
         comparer.add(truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True)
     calibrations = {name: found for name, fit in fits.items() if (found := fit.finish()) is not None}
     result = replace(comparer.finish(), times=1, windows=len(coarse), calibrations=calibrations)
@@ -406,6 +428,7 @@ def _compare(
 
 def _estimates(
     coarse: Array,
+    together: Array | None,
     field: _Field,
     methods: _Methods,
     each_field: Callable[[], None],
@@ -415,13 +438,17 @@ def _estimates(
 ) -> Iterator[tuple[str, Array]]:
     """Fine fields of all methods, as upscaling gives them, each once the one before is scored.
 
-    Expected errors of those that give them are held against the truth on the way.
+    Expected errors of those that give them are held against the truth on the way. Models that take bands together get
+    all of them.
     """
     extent = Window(0, coarse.shape[0], 0, coarse.shape[1])
     for name, model in {**methods.networks, **methods.classical}.items():
         storage = Storage.plain(coarse.dtype, raw=model.upsampler is None)
         task = ArrayTask(model, [storage], [field.rule], name=field.name)
-        if name in fits:
+        if together is not None and model.upsampler is not None and model.upsampler.channels > 1:
+            rules = [field.rule if band == field.index else NO_RULE for band in range(len(together))]
+            fine = replace(task, rules=rules).upscale(together, extent, workers_of(None))[field.index][None]
+        elif name in fits:
             fine, expected = task.upscale_with_errors(coarse[None], extent, workers_of(None))
             fits[name].add(expected[0], _distance(fine[0], truth, field.rule.value_period), where)
         else:

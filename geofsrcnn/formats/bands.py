@@ -3,10 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import UsageError, printable, warn
+from geofsrcnn.errors import ModelError, UsageError, printable, warn
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.values.quantity import Certainty, Kind, Quantity, header_of_band, quantity_as, quantity_of
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.catalog import Model
+
+
+def check_joint(source: RasterSource, quantities: Sequence[Quantity], model: Model) -> None:
+    """Refuse bands that a model does not take together; of a model of one band any will do.
+
+    Parameters
+    ----------
+    source : RasterSource
+        The raster.
+    quantities : sequence of Quantity
+        What each band is.
+    model : Model
+        The model.
+
+    Raises
+    ------
+    ModelError
+        If there are more or fewer bands than it takes, others by their names, or some that are no fields.
+    """
+    if model.upsampler is None or model.upsampler.channels == 1:
+        return
+    shown, names = printable(source.path.name), model.band_names
+    together = _listed(names) if names else f"{model.upsampler.channels} bands"
+    wanted = f"model {printable(model.name)} takes {together} together"
+    if len(source.bands) != model.upsampler.channels:
+        raise ModelError(f"{wanted}, {shown} has {len(source.bands)} bands: choose them with bidx=")
+    found = tuple(band.description or "" for band in source.bands)
+    if names and all(found) and found != names:
+        numbers = {band.description: band.index for band in source.bands}
+        order = f" ({','.join(str(numbers[name]) for name in names)})" if sorted(found) == sorted(names) else ""
+        raise ModelError(f"{wanted}, {shown} has {_listed(found)}: choose them in its order with bidx={order}")
+    for band, quantity in zip(source.bands, quantities, strict=True):
+        if quantity.kind in (Kind.CATEGORY, Kind.DIRECTION):
+            what = f"band {band.index} of {shown} is a {quantity.kind.value} ({quantity.evidence})"
+            instead = f"say otherwise with kinds={{'{band.index}': 'field'}}, or take another model"
+            raise ModelError(f"{what}, which has no part in bands together: {instead}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def quantities_of(source: RasterSource, kinds: Mapping[str, str]) -> list[Quantity]:

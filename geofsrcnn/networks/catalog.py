@@ -83,6 +83,11 @@ class Model:
         return "" if self.checkpoint is None else self.checkpoint.digest
 
     @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands that it takes together, in order; empty where none are known."""
+        return () if self.checkpoint is None else self.checkpoint.band_names
+
+    @property
     def halo(self) -> int:
         """Coarse cells that an output depends on around its own."""
         return 0 if self.upsampler is None else self.upsampler.halo

@@ -43,6 +43,9 @@ MODELS = Path(__file__).parent / "weights"
 EXPECTED_ERROR = "expected_error"
 """Name of the section that holds the head which gives expected errors."""
 
+BANDS = "bands"
+"""Name of the section that holds the names of the bands that a joint network takes."""
+
 MEMBER = re.compile(r"member([1-9]\d?)\.")
 """Prefix of the names of weights of all networks but the first."""
 
@@ -137,6 +140,12 @@ class Checkpoint:
         """The network's configuration."""
         return self.model.config
 
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands that it takes together, in order; empty where none are known."""
+        names = self.sections[BANDS].values["names"] if BANDS in self.sections else ()
+        return tuple(names)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the card and the facts of the network as JSON takes them.
 
@@ -145,13 +154,15 @@ class Checkpoint:
         dict
             Fields of the card, ``factor``, ``bands``, ``network`` (its other options), ``halo`` in coarse cells,
             ``operations`` (multiply-adds a coarse cell), ``parameters``, ``sha256`` and ``file_bytes``; of networks
-            that give expected errors, ``expected_error``: how well they fit, and what they were trained on.
+            that give expected errors, ``expected_error``: how well they fit, and what they were trained on; of joint
+            ones ``band_names``, where they are known.
         """
         config = self.config
         errors = self.sections.get(EXPECTED_ERROR)
         return {
             **asdict(self.card),
             **({} if errors is None else {EXPECTED_ERROR: errors.values}),
+            **({"band_names": list(self.band_names)} if self.band_names else {}),
             "factor": config.factor,
             "bands": config.channels,
             "network": {k: v for k, v in config.to_dict().items() if k not in ("factor", "channels")},
@@ -330,6 +341,7 @@ def parse_checkpoint(data: bytes, path: Path) -> Checkpoint:
         sections[section].arrays[key] = tensors.pop(name).numpy()
     if config.inputs and not sections:
         raise ModelError(f"the model card of {shown} is damaged ({config.inputs} channels that nothing fills)")
+    _check_band_names(sections, config, shown)
     members = []
     for number in range(count):
         prefix = f"member{number}." if number else ""
@@ -426,6 +438,13 @@ def _check_names(
     for name in of_sections:
         if not isinstance(header[name], dict) or header[name].get("dtype") != "F32":
             raise ModelError(f"{printable(name)} of {shown} is not float32")
+
+
+def _check_band_names(sections: Mapping[str, Section], config: FSRCNNConfig, shown: str) -> None:
+    if BANDS in sections:
+        names = sections[BANDS].values.get("names")
+        if not isinstance(names, list) or [type(name) for name in names] != [str] * config.channels:
+            raise ModelError(f"the model card of {shown} is damaged ({BANDS} are not {config.channels} names)")
 
 
 def _check_finite(tensors: dict[str, torch.Tensor], shown: str) -> None:

@@ -261,7 +261,10 @@ def check_bands(model: Model) -> None:
         If it takes more than one.
     """
     if model.upsampler is not None and model.upsampler.channels != 1:
-        raise ModelError(f"model {model.name} takes {model.upsampler.channels} bands: fields are upscaled one by one")
+        raise ModelError(
+            f"model {model.name} takes {model.upsampler.channels} bands: fields are upscaled one by one, "
+            "it is for bands of a raster into a GeoTIFF, and for arrays (band, y, x)"
+        )
 
 
 def _fine_field(

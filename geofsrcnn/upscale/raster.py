@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions) -> Iterator[Task]:
     """A raster as a task, with everything checked that can be before the first tile."""
-    from geofsrcnn.formats.bands import quantities_of, warn_of_guesses
+    from geofsrcnn.formats.bands import check_joint, quantities_of, warn_of_guesses
     from geofsrcnn.formats.georeference import as_geotiff_holds
     from geofsrcnn.formats.raster import RasterSource
 
@@ -52,6 +52,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         fine = region.shape[0] * model.factor, region.shape[1] * model.factor
         check_pixels(math.prod(fine), options.max_pixels)
         quantities = quantities_of(source, options.kinds or {})
+        check_joint(source, quantities, model)
         options = replace(options, dtype=_type_of(source, quantities, options.dtype))
         source.raw = repeats and not any(quantity.kind is Kind.TOTAL for quantity in quantities)
         warn_of_guesses(source, quantities, repeats=repeats)

@@ -493,12 +493,11 @@ def test_a_model_of_other_bands_is_refused(source, output, random_network):
     """A model of three bands and a raster of two do not fit, in either direction; --bidx makes them fit."""
     model = random_network(2, channels=3)
     write(source, terrain((2, 9, 9)).astype("float32"))
-    refused(
-        source, output, ModelError, "the model takes 3 bands, the raster has 2: choose them with bidx=", model=model
-    )
+    words = "model random takes 3 bands together, coarse.tif has 2 bands: choose them with bidx="
+    refused(source, output, ModelError, words, model=model)
     data = terrain((4, 9, 9)).astype("float32")
     write(source, data)
-    refused(source, output, ModelError, "the model takes 3 bands, the raster has 4", model=model)
+    refused(source, output, ModelError, "model random takes 3 bands together, coarse.tif has 4 bands", model=model)
     upscale_file(source, output, 2, model, bidx=(4, 2, 1))
     assert np.array_equal(read(output), upscale_array(data[[3, 1, 0]], 2, model))
 
