@@ -34,7 +34,7 @@ from geofsrcnn.cli.train_options import (
 from geofsrcnn.cli.train_pairs import train_pairs
 from geofsrcnn.cli.train_session import SeedSession, each_seed, take_session
 from geofsrcnn.errors import printable
-from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig
+from geofsrcnn.networks.config import CHOICES, PRESETS, FSRCNNConfig, widen
 from geofsrcnn.process import harden_gdal, keep_freed_memory
 from geofsrcnn.training.schedule import BASELINE, TrainOptions
 
@@ -58,7 +58,7 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
         type=click.Choice(["default", "small", "large"]),
         default="default",
         show_default=True,
-        help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 12).",
+        help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 12); with --joint as large a band.",
     ),
     click.option("--start", default=None, metavar="M.safetensors", help="Checkpoint to start from, of any factor."),
     *(RESUME, OVERWRITE),
@@ -70,6 +70,9 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
 )
 @section(
     "Network",
+    click.option(
+        "--joint", is_flag=True, help="Learn all bands together, so that they help each other; the same in all rasters."
+    ),
     click.option(
         "--prelu",
         type=click.Choice(CHOICES["prelu"]),
@@ -109,9 +112,7 @@ def train(
     fine: tuple[str, ...],
     also_fine: tuple[str, ...],
     size: str,
-    prelu: str,
-    conserving: str,
-    overshoot: float | None,
+    joint: bool,
     validation: tuple[str, ...],
     start: str | None,
     teacher: str | None,
@@ -127,13 +128,15 @@ def train(
     refuse_nameless()
     refuse_both("steps", "minutes")
     refuse_both("hold_out", "validation")
+    form = {name: options.pop(name) for name in ("prelu", "conserving", "overshoot")}
     session = take_session(SeedSession, options)
     schedule = TrainOptions(**options)
-    from geofsrcnn.training.rasters import identify_rasters, train_model
+    from geofsrcnn.training.rasters import count_bands, identify_rasters, train_model
 
     keep_freed_memory()
-    form = {"prelu": prelu, "conserving": conserving, "overshoot": overshoot}
-    config = FSRCNNConfig.from_dict({"factor": session.factor, **PRESETS[size], **form})
+    sizes = {"factor": session.factor, **PRESETS[size]}
+    sizes = widen(sizes, count_bands(fine[0])) if joint else sizes
+    config = FSRCNNConfig.from_dict({**sizes, **form})
     decisive: dict[str, Any] = {"config": config, "validation": validation, "teacher": teacher}
     also: dict[str, Any] = {"card": card, "start": start, "device": session.device, "resume": session.resume}
     train_one = partial(train_model, fine, session.factor, **decisive, **also)

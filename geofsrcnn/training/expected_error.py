@@ -126,7 +126,7 @@ def train_error(
     head = ErrorHead(config, sizes)
     training, held_out = split(paths, others, config.factor, hold_out=options.hold_out, seed=options.seed)
     anchored = config.conserving == "positive"
-    scored = [s for f in held_out if (s := prepare(f, config.factor, config.halo, anchored=anchored)) is not None]
+    scored = [s for f in held_out for s in prepare(f, config.factor, config.halo, anchored=anchored)]
     if not scored:
         raise InputError("no validation field has enough valid cells and any structure: name rasters in validation=")
     patches = Patches(training, config.factor, config.halo, options, anchored=anchored)

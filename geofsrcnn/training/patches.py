@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,21 +41,24 @@ VALID_SHARE = 0.25
 
 @dataclass
 class Field:
-    """One band of a raster in memory.
+    """One band of a raster in memory, or all of them that are learned together.
 
     Parameters
     ----------
     name : str
-        File stem and band.
+        File stem and band; the stem alone of bands together.
     grid : Grid
         Of the file.
-    values : ndarray (y, x), float64
+    values : ndarray (y, x), or (band, y, x) of bands together, float64
         NaN where missing.
+    bands : tuple of str
+        Names of bands together; ``""`` where there is none.
     """
 
     name: str
     grid: Grid
     values: Array
+    bands: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -63,11 +66,14 @@ class Field:
         return self.name.split("#")[0]
 
 
-def read_fields(path: Path) -> list[Field]:
-    """All bands of a raster, in memory, NaN where missing."""
+def read_fields(path: Path, *, joint: bool = False) -> list[Field]:
+    """All bands of a raster, in memory, NaN where missing; as one field if they are learned together."""
     with RasterSource(path) as source:
         bands, rows, columns = source.shape
         cells = source.read(Window(0, rows, 0, columns), slice(0, bands))
+        if joint:
+            names = tuple(band.description or "" for band in source.bands)
+            return [Field(path.stem, source.grid, cells.with_nan(), names)]
         bands_and_values = zip(source.bands, cells.with_nan(), strict=True)
         return [Field(f"{path.stem}#{band.index}", source.grid, values) for band, values in bands_and_values]
 
@@ -82,7 +88,7 @@ def digest(fields: Sequence[Field]) -> str:
 
 
 def split(
-    paths: list[Path], validation: list[Path], factor: int, *, hold_out: float, seed: int
+    paths: list[Path], validation: list[Path], factor: int, *, hold_out: float, seed: int, channels: int = 1
 ) -> tuple[list[Field], list[Field]]:
     """Fields to train on and fields to validate on, never of the same site.
 
@@ -98,11 +104,13 @@ def split(
         Share of the sites to hold out.
     seed : int
         Of the choice.
+    channels : int
+        Bands of each raster that are learned together, as one field; 1: each for itself.
 
     Raises
     ------
     InputError
-        If a raster is on both sides.
+        If a raster is on both sides, or bands differ that are to be the same.
 
     Warns
     -----
@@ -112,9 +120,10 @@ def split(
     for path in validation:
         if any(path.samefile(other) for other in paths):
             raise InputError(f"{printable(path.name)} is to train on and to validate on: choose one")
-    files = [read_fields(path) for path in paths]
+    files, others = ([read_fields(path, joint=channels > 1) for path in group] for group in (paths, validation))
+    if channels > 1:
+        _check_same_bands([f for fields in files + others for f in fields], channels)
     if validation:
-        others = [read_fields(path) for path in validation]
         pairs = [(a[0], b[0]) for a in files for b in others if a[0].grid.affine and same_site(a[0].grid, b[0].grid)]
         if pairs:
             a, b = pairs[0]
@@ -133,6 +142,20 @@ def split(
     training = [f for site, fields in zip(numbers, files, strict=True) if site not in out for f in fields]
     held_out = [f for site, fields in zip(numbers, files, strict=True) if site in out for f in fields]
     return training, held_out
+
+
+def _check_same_bands(fields: Sequence[Field], channels: int) -> None:
+    """Refuse rasters with another number of bands, or with other names of bands where both have names."""
+    rule = "bands that are learned together are the same in all rasters"
+    named: Field | None = None
+    for f in fields:
+        if len(f.bands) != channels:
+            raise InputError(f"{printable(f.name)} has {len(f.bands)} bands, the network takes {channels}: {rule}")
+        if all(f.bands):
+            named = named or f
+            if f.bands != named.bands:
+                one, other = (f"{printable(each.name)} has {printable(', '.join(each.bands))}" for each in (f, named))
+                raise InputError(f"{one}, {other}: {rule}")
 
 
 def sites(grids: list[Grid]) -> list[int]:
@@ -175,14 +198,15 @@ def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list
     """One site: the right quarter validates, with a strip between that neither side uses."""
     training, held_out = [], []
     for f in (f for fields in files for f in fields):
-        columns = f.values.shape[1]
+        columns = f.values.shape[-1]
         cut, gap = columns * 3 // 4, 16 * factor
-        training.append(Field(f.name, f.grid, f.values[:, : max(cut - gap, 0)]))
-        held_out.append(Field(f.name, f.grid, f.values[:, cut:]))
+        training.append(replace(f, values=f.values[..., : max(cut - gap, 0)]))
+        held_out.append(replace(f, values=f.values[..., cut:]))
     return training, held_out
 
 
 B = TypeVar("B")
+T = TypeVar("T", bound=np.generic)
 
 
 def prefetch(draw: Callable[[int], B], step: int) -> Iterator[B]:
@@ -202,11 +226,11 @@ class Batch:
 
     Parameters
     ----------
-    coarse : ndarray (n, 1, y + 2 halo, x + 2 halo), float32
-        Input with halo, filled, less the patch's mean, in units of its roughness.
-    fine : ndarray (n, 1, factor y, factor x), float32
+    coarse : ndarray (n, band, y + 2 halo, x + 2 halo), float32
+        Input with halo, filled, each band of a patch less its mean, in units of its roughness.
+    fine : ndarray (n, band, factor y, factor x), float32
         Truth in the same units; 0 where missing.
-    valid : ndarray (n, 1, factor y, factor x) of bool, or None
+    valid : ndarray (n, band, factor y, factor x) of bool, or None
         Cells that count; None where all do.
     origins : list of str
         Field and fine window of each patch, for messages.
@@ -249,7 +273,7 @@ class Patches:
         self._noise, self._quantise = options.noise, options.quantise
         self._size = factor * (options.patch + 2 * halo)
         pyramid = (level for field in fields for level in _pyramid(field, options.pyramid_levels))
-        self._fields = [level for level in pyramid if min(level.values.shape) >= factor * SMALLEST]
+        self._fields = [level for level in pyramid if min(level.values.shape[-2:]) >= factor * SMALLEST]
         if not self._fields:
             raise InputError(f"no raster of {factor * SMALLEST} x {factor * SMALLEST} fine cells or more to train on")
         bands = Counter((f.file, f.values.shape) for f in self._fields)
@@ -273,36 +297,45 @@ class Patches:
                 origins.append(origin)
             if len(patches) == self._batch:
                 fine, origins = self._mix_patches(np.stack(patches), origins, random)
-                return self._assemble(*self._sense(fine, step), origins)
+                bands = fine.shape[1]
+                return self._assemble(*self._sense(fine.reshape(-1, *fine.shape[2:]), step), bands, origins)
         raise InputError("found too few patches with valid cells and any structure in 1000 draws")
 
     def _cut(self, random: np.random.Generator) -> tuple[Array | None, str]:
-        """One patch, turned at random, less its mean; None where too little is valid or all cells are equal."""
+        """Bands of a patch, turned at random, less their means; None where too little is valid or all are constant."""
         index = min(int(np.searchsorted(self._shares, random.uniform(), "right")), len(self._fields) - 1)
         f = self._fields[index]
-        y, x = (int(random.integers(max(n - self._size, 0) + 1)) for n in f.values.shape)
+        y, x = (int(random.integers(max(n - self._size, 0) + 1)) for n in f.values.shape[1:])
         turns, mirror, smooth = int(random.integers(4)), bool(random.integers(2)), random.uniform()
         sigma = random.uniform(0.4, 1.2)
-        fine = f.values[y : y + self._size, x : x + self._size]
-        origin = f"{f.name} rows {y}-{y + fine.shape[0]} columns {x}-{x + fine.shape[1]}"
+        fine = f.values[:, y : y + self._size, x : x + self._size]
+        origin = f"{f.name} rows {y}-{y + fine.shape[1]} columns {x}-{x + fine.shape[2]}"
         whole = self._complete[index]
-        if fine.shape != (self._size, self._size):
+        if fine.shape[1:] != (self._size, self._size):
             fine, whole = self._pad(fine), False
-        finite = None if whole else np.isfinite(fine)
-        if finite is not None and self._core(finite).mean() < VALID_SHARE:
+        if not whole and self._core(np.isfinite(fine)).mean() < VALID_SHARE:
             return None, origin
+        bands = [self._scale(band, sigma if smooth < self._blur else 0.0, whole=whole) for band in fine]
+        if all(band is None for band in bands):
+            return None, origin
+        flat = (0 * raw.astype(np.float32) for raw in fine)
+        drawn = np.stack([rest if band is None else band for rest, band in zip(flat, bands, strict=True)])
+        return np.rot90(drawn[..., ::-1] if mirror else drawn, turns, (1, 2)), origin
+
+    def _scale(self, fine: Array, sigma: float, *, whole: bool) -> Array | None:
+        """One band less its mean, smoothed, from -1 to 1, float32; None if it is constant."""
+        finite = None if whole else np.isfinite(fine)
+        if finite is not None and not finite.any():
+            return None
         level = fine.mean() if finite is None else fine[finite].mean()
         fine = fine - (0.0 if self._anchored else level)
-        if smooth < self._blur:
+        if sigma:
             fine = blur_field(fine, sigma)
         contrast = float(np.max(np.abs(fine), where=whole or np.isfinite(fine), initial=0.0))
-        if not contrast > 1e-9 * abs(level):
-            return None, origin
-        fine = (fine / contrast).astype(np.float32)
-        return np.rot90(fine[:, ::-1] if mirror else fine, turns), origin
+        return (fine / contrast).astype(np.float32) if contrast > 1e-9 * abs(level) else None
 
     def _mix_patches(self, fine: Array, origins: list[str], random: np.random.Generator) -> tuple[Array, list[str]]:
-        """Some patches with a part of the next one added, where enough cells are valid in both."""
+        """Some patches ``(n, band, y, x)`` with a part of the next one added, where enough cells are valid in both."""
         sums, names = fine.copy(), list(origins)
         for i, (drawn, weight) in enumerate(random.uniform(size=(len(fine), 2))):
             other = (i + 1) % len(fine)
@@ -312,7 +345,7 @@ class Patches:
         return sums, names
 
     def _sense(self, fine: Array, step: int) -> tuple[Array, Array]:
-        """Some patches with noise, some rounded to few levels, and the steps that their coarse versions are rounded to.
+        """Some bands with noise, some rounded to few levels, and the steps that their coarse versions are rounded to.
 
         Parameters
         ----------
@@ -350,12 +383,12 @@ class Patches:
 
     def _pad(self, fine: Array) -> Array:
         """A field smaller than a patch, missing cells around it, its blocks where they were."""
-        before = [(self._size - n) // 2 // self._factor * self._factor for n in fine.shape]
-        margins = [(b, self._size - n - b) for b, n in zip(before, fine.shape, strict=True)]
-        return np.pad(fine, margins, constant_values=np.nan)
+        before = [(self._size - n) // 2 // self._factor * self._factor for n in fine.shape[1:]]
+        margins = [(b, self._size - n - b) for b, n in zip(before, fine.shape[1:], strict=True)]
+        return np.pad(fine, [(0, 0), *margins], constant_values=np.nan)
 
-    def _assemble(self, fine: Array, steps: Array, origins: list[str]) -> Batch:
-        """Coarse versions and units of roughness, for all patches at once."""
+    def _assemble(self, fine: Array, steps: Array, bands: int, origins: list[str]) -> Batch:
+        """Coarse versions and units of roughness, for all bands of all patches ``(n * bands, y, x)`` at once."""
         f, halo = self._factor, self._halo
         coarse: Array = np.zeros_like(fine[:, ::f, ::f])
         for i, j in np.ndindex(f, f):
@@ -375,8 +408,13 @@ class Patches:
         cells = rest[0].size if valid is None else np.maximum(valid.sum((1, 2)), 1)
         roughness = np.sqrt((rest**2).sum((1, 2)) / cells)
         roughness = np.maximum(roughness, FLATTEST)[:, None, None]
-        shown = None if valid is None else valid[:, None]
-        return Batch((coarse / roughness)[:, None], (core / roughness)[:, None], shown, origins)
+        shown = None if valid is None else _in_patches(valid, bands)
+        return Batch(_in_patches(coarse / roughness, bands), _in_patches(core / roughness, bands), shown, origins)
+
+
+def _in_patches(values: npt.NDArray[T], bands: int) -> npt.NDArray[T]:
+    """Bands ``(n * bands, y, x)`` as ``(n, bands, y, x)``."""
+    return values.reshape(-1, bands, *values.shape[1:])
 
 
 FLATTEST = 1e-4
@@ -384,10 +422,11 @@ FLATTEST = 1e-4
 
 
 def _pyramid(f: Field, times: int) -> Iterator[Field]:
-    """The field and its block means by 2, 4, ..."""
+    """The field ``(band, y, x)`` and its block means by 2, 4, ..."""
+    f = replace(f, values=f.values.reshape(-1, *f.values.shape[-2:]))
     yield f
     for _ in range(times):
-        f = Field(f.name, f.grid, block_mean(f.values, 2))
+        f = replace(f, values=block_mean(f.values, 2))
         yield f
 
 

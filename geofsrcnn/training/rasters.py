@@ -25,9 +25,10 @@ from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, UsageError, printable
 from geofsrcnn.evaluation.scores import MIN_CELLS, rmse, scored_mask
 from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import PAIRING, check_device
-from geofsrcnn.networks.checkpoint import Card, Checkpoint, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import BANDS, Card, Checkpoint, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
@@ -67,14 +68,16 @@ def train_model(  # noqa: PLR0913  all but the first three by name
     Parameters
     ----------
     fine : sequence of path
-        Rasters of the fine grid; every band is a field, rasters of the same area are one site.
+        Rasters of the fine grid; every band is a field, rasters of the same area are one site. With a joint network
+        all bands of a raster are learned together, and are the same in all rasters.
     factor : int
         Fine cells along one side of a coarse cell.
     out : path
         Checkpoint to write, ``.safetensors``; replaced whenever validation improves on the untrained network, which
         is written at the end if none was better (``keep="last"``: the last one is).
     config : FSRCNNConfig, optional
-        Sizes and forms of the network; its factor must be `factor`.
+        Sizes and forms of the network; its factor must be `factor`. ``FSRCNNConfig(factor=3, channels=4, joint=True)``
+        takes four bands together.
     options : TrainOptions, optional
         Options of the training.
     validation : sequence of path
@@ -148,26 +151,29 @@ def identify_rasters(
 
 @dataclass(frozen=True)
 class _Rasters:
-    """Data of a training: patches to learn from, fields to be scored on, and the digest of both."""
+    """Data of a training: patches to learn from, fields to be scored on, the digest of both, names of joint bands."""
 
     patches: Patches
-    scored: list[Scored]
+    scored: list[list[Scored]]
     digest: str
+    band_names: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, paths: list[Path], validation: list[Path], config: FSRCNNConfig, options: TrainOptions) -> _Rasters:
         """Read rasters, and hold out sites where none are given to validate on."""
         factor, anchored = config.factor, config.conserving == "positive"
-        training, held_out = split(paths, validation, factor, hold_out=options.hold_out, seed=options.seed)
-        prepared = [prepare(field, factor, config.halo, anchored=anchored) for field in held_out]
-        scored = [each for each in prepared if each is not None]
+        training, held_out = split(
+            paths, validation, factor, hold_out=options.hold_out, seed=options.seed, channels=config.channels
+        )
+        scored = [bands for f in held_out if (bands := prepare(f, factor, config.halo, anchored=anchored))]
         if not scored:
             raise InputError(
                 "no validation field has enough valid cells and any structure: name rasters in validation="
             )
-        return cls(
-            Patches(training, factor, config.halo, options, anchored=anchored), scored, digest(training + held_out)
-        )
+        fields = training + held_out
+        patches = Patches(training, factor, config.halo, options, anchored=anchored)
+        named = (f.bands for f in fields if all(f.bands))
+        return cls(patches, scored, digest(fields), next(named, ()))
 
 
 class _RasterTraining(Training[Batch]):
@@ -224,9 +230,11 @@ class _RasterTraining(Training[Batch]):
         """Return each field's RMSE divided by the baseline's."""
         scores = {}
         with torch.inference_mode():
-            for f in self.rasters.scored:
-                fine = model(f.coarse.to(self.device))[0, 0].cpu().numpy().astype(np.float64) + f.offset
-                scores[f.name] = rmse(fine, f.truth, f.where) / f.baseline
+            for bands in self.rasters.scored:
+                found = model(bands[0].coarse.to(self.device))[0].cpu().numpy()
+                for f in bands:
+                    fine = found[f.band].astype(np.float64) + f.offset
+                    scores[f.name] = rmse(fine, f.truth, f.where) / f.baseline
         return scores
 
     def keep(self, model: FSRCNN, step: int) -> None:
@@ -245,7 +253,9 @@ class _RasterTraining(Training[Batch]):
             limits=written.get("limits", ""),
             created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
         )
-        save_checkpoint(self.out, model, card, overwrite=self.may_replace)
+        names = self.rasters.band_names
+        sections = {BANDS: Section({"names": list(names)})} if names else {}
+        save_checkpoint(self.out, model, card, sections=sections, overwrite=self.may_replace)
         self.may_replace = True
 
     def save(self) -> None:
@@ -253,11 +263,23 @@ class _RasterTraining(Training[Batch]):
         save_state(self.out, self.run.state(self.identity))
 
 
+def count_bands(path: str | os.PathLike[str]) -> int:
+    """Count the bands of a raster that a network can learn together; alpha is none of them.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    with RasterSource(local_path(path)) as source:
+        return len(source.bands)
+
+
 def _check_config(config: FSRCNNConfig, factor: int) -> FSRCNNConfig:
     if config.factor != factor:
         raise UsageError(f"the configuration is for factor {config.factor}, not {factor}")
-    if config.channels != 1 or config.pad_layers:
-        raise UsageError("train takes one-band networks that pad at the input")
+    if (config.channels != 1 and not config.joint) or config.inputs or config.pad_layers:
+        raise UsageError("train takes networks of one band, or joint ones, that pad at the input")
     return config
 
 
@@ -322,14 +344,35 @@ def _start_from(model: FSRCNN, start: str | os.PathLike[str] | Checkpoint) -> No
 
 def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig) -> Teacher:
     given = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, config.factor)
-    if given.config.factor != config.factor or given.config.channels != 1 or PAIRING in given.sections:
-        raise UsageError("the teacher must have the same factor and one band")
+    own, bands = given.config, (config.channels, config.joint)
+    if own.factor != config.factor or (own.channels, own.joint) != bands or PAIRING in given.sections:
+        raise UsageError(
+            f"the teacher must have the same factor and {'bands together' if config.joint else 'one band'}"
+        )
     return Teacher(given.model, given.config.halo, given.digest)
 
 
 @dataclass
 class Scored:
-    """A validation field with its coarse version and the baselines' scores."""
+    """A band of a validation field with its coarse version and the baseline's score.
+
+    Parameters
+    ----------
+    name : str
+        File stem and band.
+    coarse : Tensor (1, band, y + 2 halo, x + 2 halo)
+        Of all bands of the field that are learned together.
+    offset : float
+        What was subtracted from this band.
+    truth : ndarray (y, x)
+        This band.
+    where : ndarray (y, x) of bool
+        Cells that are scored.
+    baseline : float
+        RMSE of the baseline.
+    band : int
+        Where it stands in `coarse`.
+    """
 
     name: str
     coarse: Tensor
@@ -337,22 +380,28 @@ class Scored:
     truth: Array
     where: npt.NDArray[np.bool_]
     baseline: float
+    band: int = 0
 
 
-def prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> Scored | None:
-    """Block means, filled and padded, counted from 0 if anchored there; None where too few cells count."""
-    rows, columns = (min(n, MAX_VALIDATION) // factor * factor for n in f.values.shape)
-    y, x = ((n - m) // 2 for n, m in zip(f.values.shape, (rows, columns), strict=True))
-    truth = f.values[y : y + rows, x : x + columns]
+def prepare(f: Field, factor: int, halo: int, *, anchored: bool) -> list[Scored]:
+    """Block means, filled and padded, counted from 0 if anchored there; without bands where too few cells count."""
+    rows, columns = (min(n, MAX_VALIDATION) // factor * factor for n in f.values.shape[-2:])
+    y, x = ((n - m) // 2 for n, m in zip(f.values.shape[-2:], (rows, columns), strict=True))
+    truth = f.values.reshape(-1, *f.values.shape[-2:])[:, y : y + rows, x : x + columns]
     coarse = block_mean(truth, factor)
     valid = np.isfinite(coarse)
-    where = scored_mask(valid, factor)
-    if where.sum() < MIN_CELLS:
-        return None
-    coarse = fill(coarse[None], valid[None], read_margin(halo))[0]
-    baseline = rmse(resample(coarse, factor, BASELINE), truth, where)
-    if baseline <= 1e-9 * float(np.abs(truth[where]).max()):  # constant but for rounding
-        return None
-    offset = 0.0 if anchored else float(coarse.mean())
-    padded = np.pad(coarse - offset, halo, mode="edge").astype(np.float32)
-    return Scored(f.name, torch.from_numpy(padded)[None, None], offset, truth, where, baseline)
+    coarse = fill(coarse, valid, read_margin(halo))
+    offsets = [0.0 if anchored else float(band.mean()) for band in coarse]
+    padded = [np.pad(band - offset, halo, mode="edge") for band, offset in zip(coarse, offsets, strict=True)]
+    given = torch.from_numpy(np.stack(padded).astype(np.float32))[None]
+    scored = []
+    for number, offset in enumerate(offsets):
+        where = scored_mask(valid[number], factor)
+        if where.sum() < MIN_CELLS:
+            continue
+        baseline = rmse(resample(coarse[number], factor, BASELINE), truth[number], where)
+        if baseline <= 1e-9 * float(np.abs(truth[number][where]).max()):  # constant but for rounding
+            continue
+        name = f"{f.name}#{number + 1}" if f.bands else f.name
+        scored.append(Scored(name, given, offset, truth[number], where, baseline, number))
+    return scored

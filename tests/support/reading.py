@@ -28,7 +28,7 @@ def lay_out(folder: Path) -> None:
     classes = rng.integers(1, 5, size=(10, 12)).repeat(4, 0).repeat(4, 1).astype("uint8")
     _raster(folder / "classes.tif", classes, description="land cover class")
     _raster(folder / "rain.tif", np.maximum(rng.normal(size=(40, 50)), 0).astype("float32"), description="rain")
-    image = np.stack([block_mean(dem, 8) / scale for scale in (4, 5, 6, 7)]).astype("uint8")
+    image = np.stack([block_mean(dem, 2) / scale for scale in (4, 5, 6, 7)]).astype("uint8")
     _raster(folder / "image.tif", image)
     _raster(folder / "rgb_10m.tif", np.stack([dem[:120, :160] / scale for scale in (3, 4, 5)]))
     _raster(folder / "nir_20m.tif", block_mean(dem[:120, :160], 2).astype("float32"), cell=2000)

@@ -351,7 +351,7 @@ def test_options_that_make_no_sense(options):
     ("config", "words"),
     [
         (FSRCNNConfig(factor=3, d=8, s=4, m=1), "the configuration is for factor 3, not 2"),
-        (FSRCNNConfig(factor=2, d=8, s=4, m=1, channels=2), "train takes one-band networks"),
+        (FSRCNNConfig(factor=2, d=8, s=4, m=1, channels=2), "train takes networks of one band, or joint ones"),
     ],
 )
 def test_networks_that_cannot_be_trained_here(fine, tmp_path, config, words):
