@@ -319,7 +319,7 @@ def check_options(model: Model, options: UpscaleOptions, *, guided: bool = False
     if guided:
         if options.error:
             raise UsageError(GUIDED_REFUSALS["error"])
-        if options.overshoot is not None:
+        if options.overshoot not in (None, "none"):
             raise UsageError(GUIDED_REFUSALS["overshoot"])
     if options.value_range is not None and model.upsampler is None:
         raise UsageError("nearest repeats cells as they are and keeps to no range: leave out the range or the model")

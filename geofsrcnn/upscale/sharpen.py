@@ -92,7 +92,7 @@ def sharpen_file(
     each_step : callable
         Called before each step of the learning with the share that is done; what it raises ends the run.
     **options
-        Those of `geofsrcnn.UpscaleOptions` for rasters, but for `error`, `error_file` and `overshoot`.
+        Those of `geofsrcnn.UpscaleOptions` for rasters, but for `error`, `error_file` and a limit of `overshoot`.
 
     Returns
     -------

@@ -47,7 +47,6 @@ def test_a_dataset_is_refused_with_what_to_do(tmp_path, guide):
     [
         ({"error": True}, "guided networks give no expected error: leave out error=True"),
         ({"overshoot": 0.5}, "sets no limit to it: leave out overshoot="),
-        ({"overshoot": "none"}, "sets no limit to it: leave out overshoot="),
     ],
 )
 def test_options_without_a_meaning_are_refused_alike(tmp_path, guide, options, words):
@@ -57,6 +56,13 @@ def test_options_without_a_meaning_are_refused_alike(tmp_path, guide, options, w
         sharpen_file(path, tmp_path / "out.tif", guide, minutes=0, **options)
     with pytest.raises(UsageError, match=words):
         upscale_array(read(path, 1), 3, guide=read(guide, 1), **options)
+
+
+def test_no_limit_of_overshoot_is_what_a_guide_gives(guide):
+    """Asked for, it is no other than without."""
+    coarse, beside = terrain(), read(guide, 1)
+    free, plain = (upscale_array(coarse, 3, guide=beside, **more) for more in ({"overshoot": "none"}, {}))
+    assert np.array_equal(free, plain)
 
 
 def test_a_guided_model_takes_no_limit():
