@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class PeriodicSource:
 
     def __init__(self, source: Source, period: int, first: int, columns: int) -> None:
         self._source, self._period, self._first, self._columns = source, period, first, columns
+
+    def over(self, make: Callable[[Source], Source]) -> PeriodicSource:
+        """The same columns of what is made of the source."""
+        return PeriodicSource(make(self._source), self._period, self._first, self._columns)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Unpack
 from geofsrcnn._types import Facts, Progress, StrPath
 from geofsrcnn.engine.base import Rule, Source
 from geofsrcnn.engine.guides import GuidedSource
+from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import UsageError, printable, warn
+from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
 from geofsrcnn.networks.checkpoint import check_output, save_checkpoint
 from geofsrcnn.networks.guided import GUIDED, section_of
-from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions
+from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.training.guided_verdict import Verdict
 from geofsrcnn.training.own_scene import Lesson, learn_scene
 from geofsrcnn.upscale.file import open_task
@@ -29,6 +30,13 @@ from geofsrcnn.upscale.task import Summary, Task
 if TYPE_CHECKING:
     from geofsrcnn.formats.guide import GuideRaster
     from geofsrcnn.formats.raster import RasterSource
+
+
+LEAST_FINER = 1.25
+"""A guide has so many cells along one side of a coarse cell, at least."""
+
+COARSER = 0.75
+"""A guide with fewer cells than this along one side of a fine cell is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ def sharpen_file(
     """
     start = time.perf_counter()
     chosen = UpscaleOptions.of(options)
+    factor = None if factor is None else check_factor(factor)
     place = local_path(src)
     guides = [local_path(path) for path in ([guide] if isinstance(guide, str | os.PathLike) else guide)]
     _check(place, Path(dst).absolute(), guides, minutes)
@@ -116,6 +125,8 @@ def sharpen_file(
         place, chosen = source.path, replace(chosen, inside=None)  # which is unpacked now
         loaded = load_model(model, finer, device=chosen.device, precision=chosen.precision)
         check_options(loaded, chosen, guided=True)
+        if save_model is not None and loaded.checkpoint is None:
+            raise UsageError(f"{loaded.name} is a classical method, which has no file: save_model= needs a network")
         with open_task(place, dst, finer, loaded, chosen) as task:  # all that can be refused is, before the learning
             task.check()
             bands = _bands_to_learn(task, source)
@@ -156,7 +167,26 @@ def _open(
         source = held.enter_context(open_raster_within(src, options, instead))
         factor = find_factor(guides[0], source.grid) if factor is None else factor
         fine = source.grid.refine(factor)
-        yield source, [held.enter_context(GuideRaster(path, fine)) for path in guides], factor
+        beside = [held.enter_context(GuideRaster(path, fine)) for path in guides]
+        for each in beside:
+            _check_cells(each, factor)
+        yield source, beside, factor
+
+
+def _check_cells(guide: GuideRaster, factor: int) -> None:
+    """Refuse a guide that is no finer than the raster, and warn of one that is coarser than the result.
+
+    One scale coarser it would tell more than it can here: the verdict would be too good.
+    """
+    cells = guide.fit.scale
+    if cells * factor < LEAST_FINER:
+        raise InputError(f"the guide {guide.shown} is no finer than the raster: it tells nothing of finer cells")
+    if cells < COARSER:
+        warn(
+            "W-GUIDE",
+            f"the cells of the guide {guide.shown} are {1 / cells:.3g} times as large as those of the result: it helps "
+            "less than the table says",
+        )
 
 
 def _bands_to_learn(task: Task, source: RasterSource) -> list[int]:
@@ -191,10 +221,12 @@ def _learn(
     verdict = lesson.verdict
     if verdict.misplaced and verdict.shift is not None:
         dy, dx = verdict.shift
+        rows = f"{abs(dy):.2f} rows too far {'down' if dy > 0 else 'up'}"
+        columns = f"{abs(dx):.2f} columns too far to the {'right' if dx > 0 else 'left'}"
         warn(
             "W-SHIFT",
-            f"the guide lies {dy:+.2f} rows and {dx:+.2f} columns (in coarse cells) off the raster, by phase "
-            "correlation: move one of them (gdal_translate -a_ullr) before they are put together",
+            f"what the guide shows lies {rows} and {columns} (in coarse cells, by phase correlation), or the raster's "
+            "own the other way: put one of them right (gdal_translate -a_ullr)",
         )
     return lesson
 
@@ -203,7 +235,13 @@ def _with_guide(task: Task, guides: Sequence[Source], factor: int) -> Task:
     """The task with the guides beside its cells."""
     stream = task.streams[0]
     assert isinstance(stream, Stream)
-    return replace(task, streams=[replace(stream, source=GuidedSource(stream.source, guides, factor))])
+
+    def beside(source: Source) -> Source:
+        return GuidedSource(source, guides, factor)
+
+    source = stream.source
+    guided = source.over(beside) if isinstance(source, PeriodicSource) else beside(source)  # guides lie as files do
+    return replace(task, streams=[replace(stream, source=guided)])
 
 
 def _notes(guides: Sequence[GuideRaster], verdict: Verdict) -> dict[str, str]:
@@ -220,14 +258,11 @@ def save_lesson(path: StrPath, model: Model, lesson: Lesson, *, overwrite: bool)
 
     Raises
     ------
-    UsageError
-        If the model is a classical method, which has no file.
     OutputError
         If the file exists or cannot be written.
     """
-    if model.checkpoint is None:
-        raise UsageError(f"{model.name} is a classical method: save_model= needs a network")
     checkpoint, verdict = model.checkpoint, lesson.verdict
+    assert checkpoint is not None
     facts = {"what": verdict.words(), "steps": verdict.steps, "bands": list(verdict.bands)}
     sections = {**checkpoint.sections, GUIDED: section_of(lesson.correction, facts)}
     save_checkpoint(path, checkpoint.networks, checkpoint.card, sections=sections, overwrite=overwrite)

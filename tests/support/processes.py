@@ -33,8 +33,8 @@ PRELOADED = (
         "formats.raster",
     ),
     *("formats.field_tiff", "formats.raster_cf", "formats.zarr", "networks.checkpoint", "networks.inference"),
-    *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.via_cf"),
-    *("batch.run", "evaluation.rasters", "pairs.train", "training.rasters"),
+    *("upscale.dataset", "upscale.fields", "upscale.file", "upscale.pairs", "upscale.raster", "upscale.sharpen"),
+    *("upscale.via_cf", "batch.run", "evaluation.rasters", "pairs.train", "training.rasters"),
 )
 OTHERS = ("torch._dynamo", "distributed")
 """What optimisers import, and what clusters are made with."""
