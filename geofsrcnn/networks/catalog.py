@@ -299,6 +299,8 @@ def check_gives_error(model: Model) -> None:
     if not model.gives_error or model.of_pairs:
         if model.of_pairs:
             remedy = "leave out error=True"
+        elif model.upsampler is not None and model.upsampler.channels > 1:
+            remedy = "only networks of one band do"
         elif model.checkpoint is None:
             remedy = "take a shipped network (default)"
         else:

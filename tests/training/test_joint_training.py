@@ -298,6 +298,12 @@ def test_missing_cells_of_one_band_are_its_own(model, tmp_path):
     assert np.allclose(block_mean(fine[[0, 2]], 2), values[[0, 2]], rtol=1e-5)
 
 
+def test_no_expected_errors(model):
+    """Said so, without advice that would not help."""
+    with pytest.raises(ModelError, match="model m gives no expected error: only networks of one band do"):
+        upscale_array(bands(8, (30, 34)), 2, model, error=True)
+
+
 def test_evaluation_judges_each_band_beside_the_others(model, tmp_path):
     """As upscaling all of them gives it; classical methods take each alone."""
     source = write_bands(tmp_path / "a.tif", bands(12, (120, 130)))
