@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from geofsrcnn.networks.checkpoint import Checkpoint
     from geofsrcnn.networks.inference import Upsampler
 
-PAIRING = "pairing"
-"""Name of the section of a checkpoint that holds what stands around a network of pairs."""
-
 
 @dataclass(frozen=True)
 class Model:
@@ -61,7 +58,7 @@ class Model:
     @property
     def of_pairs(self) -> bool:
         """True if it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
-        return self.checkpoint is not None and PAIRING in self.checkpoint.sections
+        return self.checkpoint is not None and self.checkpoint.of_pairs
 
     @property
     def gives_error(self) -> bool:

@@ -40,6 +40,9 @@ MAX_HEADER = 2**20
 
 MODELS = Path(__file__).parent / "weights"
 
+PAIRING = "pairing"
+"""Name of the section that holds what stands around networks of pairs."""
+
 EXPECTED_ERROR = "expected_error"
 """Name of the section that holds the head which gives expected errors."""
 
@@ -139,6 +142,11 @@ class Checkpoint:
     def config(self) -> FSRCNNConfig:
         """The network's configuration."""
         return self.model.config
+
+    @property
+    def of_pairs(self) -> bool:
+        """True if it was trained on pairs of coarse and fine fields, and needs its predictors by name."""
+        return PAIRING in self.sections
 
     @property
     def band_names(self) -> tuple[str, ...]:

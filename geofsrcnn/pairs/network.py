@@ -10,8 +10,8 @@ from torch import Tensor
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import ConfigError, InputError, ModelError, printable
-from geofsrcnn.networks.catalog import PAIRING, Model
-from geofsrcnn.networks.checkpoint import Checkpoint, Section
+from geofsrcnn.networks.catalog import Model
+from geofsrcnn.networks.checkpoint import PAIRING, Checkpoint, Section
 from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.pairing import Downscaled, Pairing
 from geofsrcnn.pairs.predictive import DISTRIBUTION, Predictive, pack_predictive
@@ -33,7 +33,7 @@ def pairing_of(model: Model | Checkpoint) -> Pairing:
         If it was not, or its section is damaged.
     """
     name, checkpoint = (model.name, model.checkpoint) if isinstance(model, Model) else (model.card.name, model)
-    if checkpoint is None or PAIRING not in checkpoint.sections:
+    if checkpoint is None or not checkpoint.of_pairs:
         raise ModelError(f"model {printable(name)} was not trained on pairs: evaluate it on rasters (evaluate)")
     shown = printable(checkpoint.path.name)
     try:

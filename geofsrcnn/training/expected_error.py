@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geofsrcnn.errors import InputError, TrainError, UsageError
+from geofsrcnn.errors import TrainError, UsageError
 from geofsrcnn.evaluation.calibration import calibration, spread_of_ratios
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.networks.catalog import PAIRING, check_device
+from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.training.log import Report
 from geofsrcnn.training.loop import deterministic_torch, move_average
-from geofsrcnn.training.patches import Batch, Patches, prefetch, split
-from geofsrcnn.training.rasters import Scored, prepare
+from geofsrcnn.training.patches import Batch, Patches, prefetch
+from geofsrcnn.training.rasters import Rasters, Scored
 from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
 from geofsrcnn.training.states import check_checkpoint
 
@@ -117,30 +117,25 @@ def train_error(
     """
     start = time.monotonic()
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    if PAIRING in checkpoint.sections:
+    if checkpoint.of_pairs:
         raise UsageError("models of pairs tell their errors otherwise: take a network that was trained on rasters")
     paths, others = ([local_path(path) for path in group] for group in (fine, validation))
     target = check_checkpoint(out, [*paths, *others], overwrite=overwrite, resume=False)
     config = checkpoint.config
     torch.manual_seed(options.seed)
     head = ErrorHead(config, sizes)
-    training, held_out = split(paths, others, config.factor, hold_out=options.hold_out, seed=options.seed)
-    anchored = config.conserving == "positive"
-    scored = [s for f in held_out for s in prepare(f, config.factor, config.halo, anchored=anchored)]
-    if not scored:
-        raise InputError("no validation field has enough valid cells and any structure: name rasters in validation=")
-    patches = Patches(training, config.factor, config.halo, options, anchored=anchored)
-    run = _Run(checkpoint.model, head.to(check_device(device)), patches, options)
+    rasters = Rasters.read(paths, others, config, options)
+    run = _Run(checkpoint.model, head.to(check_device(device)), rasters.patches, options)
     with deterministic_torch():
         run.fit(report, each_step)
-    ratios = run.ratios(scored)
+    ratios = run.ratios([each for bands in rasters.scored for each in bands])
     mean, spread = spread_of_ratios(list(ratios.values()))
     run.scale(1 / mean)
     fields = {name: round(ratio / mean, 4) for name, ratio in ratios.items()}
     what = "mean expected error divided by mean true error, held-out fields"
     facts = {
         "held_out": {"what": what, "geometric_mean": 1.0, "spread": round(spread, 4), "fields": fields},
-        "data": patches.files,
+        "data": rasters.patches.files,
         "training": {**asdict(options), "validation": bool(validation)},
     }
     sections = {**checkpoint.sections, EXPECTED_ERROR: section_of(run.head, facts)}

@@ -27,7 +27,7 @@ from geofsrcnn.evaluation.scores import MIN_CELLS, rmse, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import read_margin
-from geofsrcnn.networks.catalog import PAIRING, check_device
+from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import BANDS, Card, Checkpoint, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
@@ -123,7 +123,7 @@ def train_model(  # noqa: PLR0913  all but the first three by name
     target, unfinished = open_checkpoint(out, inputs, overwrite=overwrite, resume=resume)
     written = _read_card(card)
     device = check_device(device)
-    rasters = _Rasters.read(paths, [local_path(path) for path in validation], config, options)
+    rasters = Rasters.read(paths, [local_path(path) for path in validation], config, options)
     model = _first_model(config, options, start)
     loaded = None if teacher is None else _teacher(teacher, config).to(device)
     with join_processes(device, options.batch_size, timed=options.minutes is not None) as ranks:
@@ -146,11 +146,11 @@ def identify_rasters(
     config = _check_config(config, factor)
     paths, held_out = ([local_path(path) for path in names] for names in (fine, validation))
     taught = None if teacher is None else _teacher(teacher, config).digest
-    return identify(config, options, _Rasters.read(paths, held_out, config, options).digest, taught)
+    return identify(config, options, Rasters.read(paths, held_out, config, options).digest, taught)
 
 
 @dataclass(frozen=True)
-class _Rasters:
+class Rasters:
     """Data of a training: patches to learn from, fields to be scored on, the digest of both, names of joint bands."""
 
     patches: Patches
@@ -159,8 +159,23 @@ class _Rasters:
     band_names: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, paths: list[Path], validation: list[Path], config: FSRCNNConfig, options: TrainOptions) -> _Rasters:
-        """Read rasters, and hold out sites where none are given to validate on."""
+    def read(cls, paths: list[Path], validation: list[Path], config: FSRCNNConfig, options: TrainOptions) -> Rasters:
+        """Read rasters, and hold out sites where none are given to validate on.
+
+        Parameters
+        ----------
+        paths, validation : list of Path
+            Rasters of the fine grid to learn from, and to be scored on; without the latter, sites are held out.
+        config : FSRCNNConfig
+            Of the network: its factor, its halo, and whether it counts from 0.
+        options : TrainOptions
+            How patches are drawn, and how much is held out.
+
+        Raises
+        ------
+        InputError
+            If rasters cannot be used, or no field can be scored.
+        """
         factor, anchored = config.factor, config.conserving == "positive"
         training, held_out = split(
             paths, validation, factor, hold_out=options.hold_out, seed=options.seed, channels=config.channels
@@ -184,7 +199,7 @@ class _RasterTraining(Training[Batch]):
         run: Run,
         out: Path,
         report: Report | None,
-        rasters: _Rasters,
+        rasters: Rasters,
         teacher: Teacher | None,
         written: dict[str, Any],
     ) -> None:
@@ -345,7 +360,7 @@ def _start_from(model: FSRCNN, start: str | os.PathLike[str] | Checkpoint) -> No
 def _teacher(teacher: str | os.PathLike[str] | Checkpoint, config: FSRCNNConfig) -> Teacher:
     given = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, config.factor)
     own, bands = given.config, (config.channels, config.joint)
-    if own.factor != config.factor or (own.channels, own.joint) != bands or PAIRING in given.sections:
+    if own.factor != config.factor or (own.channels, own.joint) != bands or given.of_pairs:
         raise UsageError(
             f"the teacher must have the same factor and {'bands together' if config.joint else 'one band'}"
         )

@@ -16,8 +16,7 @@ import xarray as xr
 from geofsrcnn import upscale_array, upscale_dataarray, upscale_dataset, upscale_datatree, upscale_file
 from geofsrcnn.errors import InputError, ModelError, OutputError, UsageError
 from geofsrcnn.formats.netcdf import NetCDFWriter
-from geofsrcnn.networks.catalog import PAIRING
-from geofsrcnn.networks.checkpoint import Card, Section, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import PAIRING, Card, Section, load_checkpoint, save_checkpoint
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.encoding import SCALING
 from tests.support.grids import curvilinear, globe, projected, regular
