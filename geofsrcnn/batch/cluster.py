@@ -311,7 +311,7 @@ class TaskPool:
     """
 
     client: Client
-    timeout: float = 60.0
+    timeout: float
     check: Check = lambda: None
     _pending: dict[Any, tuple[Task, Future[Any]]] = field(default_factory=dict, init=False)
     _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue, init=False)

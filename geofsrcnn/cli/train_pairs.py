@@ -182,8 +182,8 @@ def _show_pairs(result: PairResult) -> None:
     click.echo("target".ljust(16) + "".join(f"{name:>18}" for name in methods))
     for name, scores in result.scores.items():
         click.echo(f"{printable(name):16}" + "".join(f"{scores.get(m, math.nan):18.4g}" for m in methods))
-        best = min((value, method) for method, value in scores.items() if method != "network")
-        click.echo(f"  {compare_in_words('the network', scores['network'] / best[0], best[1])}")
+        least, best = result.best_baseline(name)
+        click.echo(f"  {compare_in_words('the network', scores['network'] / least, best)}")
         if name in result.distributions:
             ratio = result.distributions[name]
             click.echo(f"  its distribution: CRPS {ratio:.3g} of the mean absolute error")

@@ -6,6 +6,7 @@ the card describes, all numbers finite, before anything is built. Nothing in a c
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import math
@@ -101,6 +102,16 @@ class Card:
     limits: str = ""
     created: str = ""
     version: str = __version__
+
+
+def unknown_sources(names: Iterable[str]) -> list[dict[str, str]]:
+    """List files as the data of a card, of which no more is known than their names."""
+    return [{"name": name, "source": "", "licence": ""} for name in names]
+
+
+def today() -> str:
+    """Date of a card that is written now, of UTC."""
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ from geofsrcnn.engine.base import Sink
 from geofsrcnn.engine.run import torch_threads
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
-from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK, Fields
 from geofsrcnn.pairs.frames import Frame
 from geofsrcnn.pairs.interpolate import regrid
-from geofsrcnn.pairs.network import downscale, downscale_with_distributions
-from geofsrcnn.pairs.outputs import Output, list_outputs
+from geofsrcnn.pairs.network import downscale_with_distributions
+from geofsrcnn.pairs.outputs import DTYPE, Output, list_outputs
 from geofsrcnn.pairs.pairing import Pairing
 from geofsrcnn.pairs.predictive import Predictive, predictive_of
 from geofsrcnn.pairs.quantities import convert
@@ -189,7 +188,7 @@ class Downscaling:
     @property
     def fine_bytes(self) -> int:
         """Bytes of all variables, before compression."""
-        return self.runs * self.count * len(self.outputs()) * math.prod(self.shapes[1]) * 4
+        return self.runs * self.count * len(self.outputs()) * math.prod(self.shapes[1]) * DTYPE.itemsize
 
     def unit(self, number: int) -> tuple[slice, int]:
         """The times and the member of a unit."""
@@ -305,13 +304,9 @@ class Networks:
 
     def downscale(self, coarse: Array, partners: Array, days: Array) -> Array:
         """Compute the variables ``(time, output, y, x)``; parameters as for `geofsrcnn.pairs.network.downscale`."""
-        given = self.pairing, coarse, partners, days, "cpu"
-        distributions: list[Distribution] = []
-        if self.predictive is None:
-            found = downscale(self.model.members, *given)
-        else:
-            found, distributions = downscale_with_distributions(self.model.members, self.predictive, *given)
-        return np.stack([each.values(found.members, distributions) for each in self.outputs], 1).astype(np.float32)
+        networks = self.model.members, self.predictive, self.pairing
+        found, distributions = downscale_with_distributions(*networks, coarse, partners, days, "cpu")
+        return np.stack([each.values(found, distributions) for each in self.outputs], 1).astype(DTYPE)
 
 
 def downscale_block(

@@ -26,8 +26,8 @@ from geofsrcnn.pairs.distributions import Distribution
 from geofsrcnn.pairs.fit import apply_baselines, find_conserved
 from geofsrcnn.pairs.frames import transform_axes
 from geofsrcnn.pairs.match import match_predictor
-from geofsrcnn.pairs.network import downscale, downscale_with_distributions, pairing_of
-from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Pairing
+from geofsrcnn.pairs.network import downscale_with_distributions, pairing_of
+from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Downscaled, Pairing
 from geofsrcnn.pairs.predictive import Predictive, predictive_of
 from geofsrcnn.pairs.quantities import wet_from
 from geofsrcnn.pairs.read import Pairs, read_pairs
@@ -52,18 +52,15 @@ class _Model:
     indexes: list[int]
     predictive: Predictive | None = None
 
-    def downscale(self, pairs: Pairs, times: Array, device: str) -> tuple[Array, list[Distribution]]:
-        """Run all members ``(member, time, target, y, x)``, and give the targets' distributions, if there are any."""
+    def downscale(self, pairs: Pairs, times: Array, device: str) -> tuple[Downscaled, list[Distribution]]:
+        """Run all members, and give the targets' distributions, if there are any."""
         reach = self.checkpoint.config.halo
         spare = pairs.margin - reach
         inner = slice(spare, -spare or None)
         coarse = pairs.coarse[times][:, self.indexes, inner, inner]
         given = coarse, pairs.partners[times], pairs.days[times]
-        if self.predictive is None:
-            return downscale(self.checkpoint.members, self.pairing, *given, device).members, []
         networks = self.checkpoint.members, self.predictive, self.pairing
-        found, distributions = downscale_with_distributions(*networks, *given, device)
-        return found.members, distributions
+        return downscale_with_distributions(*networks, *given, device)
 
 
 def evaluate_pairs(
@@ -241,18 +238,19 @@ def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress
     for times in pairs.blocks(all_times):
         progress(done, len(pairs.dates))
         found = [model.downscale(pairs, times, device) for model in models]
+        members = found[0][0].members
         for k, comparer in enumerate(comparers):
             coarse = _partner_field(models[0].pairing, pairs, k, times)
             baselines = _baselines(models[0].pairing, pairs, k, times, coarse)
             margin = pairs.margin
             comparer.add(
                 pairs.domain.crop(pairs.fine[times, k]).astype(np.float64),
-                {model.name: each[:, :, k].mean(0) for model, (each, _) in zip(models, found, strict=True)} | baselines,
+                {model.name: each.mean[:, k] for model, (each, _) in zip(models, found, strict=True)} | baselines,
                 dates=[pairs.dates[i] for i in times],
                 coarse=coarse[:, margin:-margin, margin:-margin],
                 conserved=kept[k] != "none",
                 areas=pairs.domain.areas if kept[k] == "area" else None,
-                members=found[0][0][:, :, k] if len(found[0][0]) > 1 else None,
+                members=members[:, :, k] if len(members) > 1 else None,
                 distributions={m.name: each[k] for m, (_, each) in zip(models, found, strict=True) if each},
             )
         done += len(times)

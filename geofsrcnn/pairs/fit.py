@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -177,6 +177,11 @@ def score_baselines(pairs: Pairs, pairing: Pairing, chosen: Mask) -> dict[str, d
             for name, guess in apply_baselines(pairing, k, pairs, times).items():
                 found[target.name].setdefault(name, Errors()).add(guess, truth, where)
     return {name: {method: errors.rmse for method, errors in each.items()} for name, each in found.items()}
+
+
+def best_baseline(scores: Mapping[str, float]) -> tuple[float, str]:
+    """Return the smallest RMSE and whose it is, the network's own left out."""
+    return min((value, method) for method, value in scores.items() if method != "network")
 
 
 def apply_baselines(pairing: Pairing, k: int, pairs: Pairs, times: Array) -> dict[str, Array]:

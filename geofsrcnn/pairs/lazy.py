@@ -18,6 +18,7 @@ from geofsrcnn.networks.checkpoint import Checkpoint
 from geofsrcnn.networks.ready import ready_model
 from geofsrcnn.pairs.downscaling import Downscaling, Layout, Networks, downscale_block
 from geofsrcnn.pairs.network import pairing_of
+from geofsrcnn.pairs.outputs import DTYPE
 from geofsrcnn.pairs.unseen import UnseenValues
 
 
@@ -36,7 +37,7 @@ def compute_lazily(task: Downscaling) -> da.Array:
         name = f"fsrcnn-pairs-{tokenize(model.digest, model.device, model.precision, task.quantiles, days, arrays)}"
         compute = delayed(partial(_from_arrays, recipe, bare, days), name=f"{name}-recipe", traverse=False)
         shape = (len(days), len(task.outputs()), *task.shapes[1])
-        blocks.append(da.from_delayed(compute(*arrays, dask_key_name=name), shape, np.float32))
+        blocks.append(da.from_delayed(compute(*arrays, dask_key_name=name), shape, DTYPE))
     whole: da.Array = da.concatenate(blocks)
     return whole
 

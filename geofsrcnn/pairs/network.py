@@ -93,15 +93,17 @@ def downscale(
 
 def downscale_with_distributions(
     networks: Sequence[Callable[[Tensor], Tensor]],
-    predictive: Predictive,
+    predictive: Predictive | None,
     pairing: Pairing,
     coarse: Array,
     partners: Array,
     days: Array,
     device: str,
 ) -> tuple[Downscaled, list[Distribution]]:
-    """Apply networks of pairs, as `downscale`, and give the distribution of each target about their mean."""
+    """Apply networks of pairs, as `downscale`, and give the distributions about their mean, if there are any."""
     found = downscale(networks, pairing, coarse, partners, days, device)
+    if predictive is None:
+        return found, []
     (outputs,) = run([predictive.model], pairing, coarse, days, device)
     return found, predictive.distributions(outputs, found, pairing)
 

@@ -12,8 +12,11 @@ from geofsrcnn._types import Array
 from geofsrcnn.cf.attributes import add_ancillary
 from geofsrcnn.errors import UsageError
 from geofsrcnn.pairs.distributions import Distribution
-from geofsrcnn.pairs.pairing import Pairing, Target
+from geofsrcnn.pairs.pairing import Downscaled, Pairing, Target
 from geofsrcnn.pairs.predictive import Predictive
+
+DTYPE = np.dtype(np.float32)
+"""Type of all variables; NaN where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,20 @@ class Output:
     kind: str
     level: float = math.nan
 
-    def values(self, members: Array, distributions: Sequence[Distribution]) -> Array:
+    def values(self, found: Downscaled, distributions: Sequence[Distribution]) -> Array:
         """Work out the variable ``(time, y, x)``.
 
         Parameters
         ----------
-        members : ndarray (network, time, target, y, x)
-            By each network.
+        found : Downscaled
+            The targets by each network.
         distributions : sequence of Distribution
             Of the targets; none without a network that gives them.
         """
-        own = members[:, :, self.target]
         if self.kind == "mean":
-            return np.asarray(np.mean(own, axis=0))
+            return found.mean[:, self.target]
         if self.kind == "spread":
-            return np.asarray(np.std(own, axis=0, ddof=1))
+            return np.asarray(np.std(found.members[:, :, self.target], axis=0, ddof=1))
         distribution = distributions[self.target]
         if self.kind == "std":
             return np.sqrt(distribution.variance)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -257,7 +258,7 @@ class Downscaled:
     members: Array
     latents: Array
 
-    @property
+    @cached_property
     def mean(self) -> Array:
         """Mean of the networks ``(time, target, y, x)``, which is the result."""
         result: Array = self.members.mean(0)

@@ -98,7 +98,7 @@ class CellRegression:
         self._xy += (dx * dy).sum(0)
         self._yy += (dy * dy).sum(0)
 
-    def solve(self, fewest: int = 20, slope: float | None = None) -> tuple[Array, Array, Array]:
+    def solve(self, fewest: int, slope: float | None = None) -> tuple[Array, Array, Array]:
         """Slope, offset and the standard deviation of what is left ``(y, x)``; NaN where there were fewer values.
 
         A given slope holds for all cells: the offset alone is fitted.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 import json
 import os
@@ -23,13 +22,13 @@ from geofsrcnn.cf.dates import Date, days_between
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.networks.catalog import check_device
-from geofsrcnn.networks.checkpoint import Card, save_checkpoint
+from geofsrcnn.networks.checkpoint import Card, save_checkpoint, today, unknown_sources
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose, share_where
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
-from geofsrcnn.pairs.fit import draw_times, find_scored, fit, score_baselines
-from geofsrcnn.pairs.network import downscale, run, section_of
+from geofsrcnn.pairs.fit import best_baseline, draw_times, find_scored, fit, score_baselines
+from geofsrcnn.pairs.network import downscale, downscale_with_distributions, section_of
 from geofsrcnn.pairs.pairing import Downscaled, Pairing
 from geofsrcnn.pairs.predictive import (
     GAUSSIAN,
@@ -97,6 +96,21 @@ class PairResult:
     seconds: float
     matched: str = ""
     distributions: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def best_baseline(self, target: str) -> tuple[float, str]:
+        """Give the smallest RMSE of a target without a network, and the baseline whose it is.
+
+        Parameters
+        ----------
+        target : str
+            Among `scores`.
+
+        Returns
+        -------
+        tuple of float and str
+            RMSE, name.
+        """
+        return best_baseline(self.scores[target])
 
 
 def train_pairs(
@@ -275,9 +289,8 @@ class _Prepared:
         pairs, pairing = self.pairs, self.pairing
         sums = np.zeros((len(pairing.targets), 2))
         for times in pairs.blocks(~self.training_period):
-            found = self.downscale(networks, times, device)
-            (outputs,) = run([predictive.model], pairing, pairs.coarse[times], pairs.days[times], device)
-            distributions = predictive.distributions(outputs, found, pairing)
+            given = pairs.coarse[times], pairs.partners[times], pairs.days[times]
+            found, distributions = downscale_with_distributions(networks, predictive, pairing, *given, device)
             for k, distribution in enumerate(distributions):
                 where = pairs.domain.crop(find_scored(pairs, pairing, k, times))
                 truth = pairs.domain.crop(pairs.fine[times, k]).astype(np.float64)
@@ -316,14 +329,14 @@ class _Prepared:
         return Card(
             name=name,
             summary=f"{', '.join(scores)} from {predictors}, x{self.config.factor}",
-            data=[{"name": path.name, "source": "", "licence": ""} for path in self.spec.files],
+            data=unknown_sources(path.name for path in self.spec.files),
             scores={
                 "what": f"RMSE on {scored} times from {self.spec.until} on, fitted on {fitted} before",
                 **{target: {name: round(value, 5) for name, value in row.items()} for target, row in rows.items()},
             },
             training=record(self.identity, self.options, step),
             limits="Only for this grid and these predictors; units and places carry meaning.",
-            created=dt.datetime.now(dt.UTC).date().isoformat(),
+            created=today(),
         )
 
 
@@ -504,7 +517,7 @@ class _MemberTraining(Training[_Batch]):
     def validate(self, model: FSRCNN) -> dict[str, float]:
         """Return each target's RMSE divided by that of its best baseline."""
         scores = self.data.scores([model], self.whole.device)
-        return {name: value / min(self.data.baselines[name].values()) for name, value in scores.items()}
+        return {name: value / best_baseline(self.data.baselines[name])[0] for name, value in scores.items()}
 
     def keep(self, model: FSRCNN, step: int) -> None:
         """Write the members so far, this one among them; networks that are not among them serve distributions."""

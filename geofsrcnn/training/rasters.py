@@ -8,7 +8,6 @@ alone, so a training that was stopped goes on exactly as if it had not been (`re
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import os
 import tomllib
 from collections.abc import Callable, Sequence
@@ -28,7 +27,16 @@ from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import read_margin
 from geofsrcnn.networks.catalog import check_device
-from geofsrcnn.networks.checkpoint import BANDS, Card, Checkpoint, Section, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import (
+    BANDS,
+    Card,
+    Checkpoint,
+    Section,
+    load_checkpoint,
+    save_checkpoint,
+    today,
+    unknown_sources,
+)
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.branches import add_branches
@@ -258,7 +266,7 @@ class _RasterTraining(Training[Batch]):
         card = Card(
             name=self.out.stem,
             summary=written.get("summary", ""),
-            data=written.get("data") or [{"name": name, "source": "", "licence": ""} for name in files],
+            data=written.get("data") or unknown_sources(files),
             scores={
                 "what": f"RMSE divided by that of {BASELINE}, held-out sites",
                 "geometric_mean": round(self.run.best_score, 4),
@@ -266,7 +274,7 @@ class _RasterTraining(Training[Batch]):
             },
             training=record(self.identity, self.options, step),
             limits=written.get("limits", ""),
-            created=written.get("created") or dt.datetime.now(dt.UTC).date().isoformat(),
+            created=written.get("created") or today(),
         )
         names = self.rasters.band_names
         sections = {BANDS: Section({"names": list(names)})} if names else {}

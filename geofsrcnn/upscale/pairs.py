@@ -22,6 +22,7 @@ from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.apply import prepare
 from geofsrcnn.pairs.downscaling import Downscaling
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
+from geofsrcnn.pairs.outputs import DTYPE
 from geofsrcnn.upscale.store import StoreOutput
 from geofsrcnn.upscale.task import Task
 from geofsrcnn.values.cells import Cells
@@ -61,7 +62,7 @@ def _new_fields(fields: Downscaling) -> Iterator[NewField]:
     sizes = {**fields.lead, y: rows, x: columns}
     chunks = (*[1] * (len(sizes) - 3), min(TIMES_PER_BLOCK, fields.count), rows, columns)
     for name, words in fields.outputs():
-        yield NewField(name, sizes, np.dtype("float32"), {**words, "_FillValue": np.float32(np.nan)}, chunks)
+        yield NewField(name, sizes, DTYPE, {**words, "_FillValue": DTYPE.type(np.nan)}, chunks)
 
 
 @dataclass(frozen=True)
