@@ -430,8 +430,8 @@ def _fine_areas(dataset: xr.Dataset, grid: CFGrid, factor: int) -> dict[str, xr.
         shares = np.full(grid.shape[0] * factor, 1 / factor)
         if grid.kind == "latitude-longitude" and grid.y_coordinate is not None:
             fine = axis_along(dataset, grid.y_coordinate).split(factor)
-            heights = np.abs(np.diff(np.sin(np.radians(fine.edges)), axis=1))[:, 0].reshape(-1, factor)
-            shares = (heights / heights.sum(1, keepdims=True)).ravel()
+            areas = fine.sphere_areas.reshape(-1, factor)
+            shares = (areas / areas.sum(1, keepdims=True)).ravel()
         part = xr.Variable((grid.y,), shares / factor)
         derived[str(name)] = _share_out(repeat_cells(variable, grid, factor), part)
     return derived

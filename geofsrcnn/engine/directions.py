@@ -11,7 +11,8 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Rule
 from geofsrcnn.grids.windows import Margin
-from geofsrcnn.values.blocks import block_mean, repeat
+from geofsrcnn.values.angles import mean_direction
+from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.quantity import direction_start
 
 if TYPE_CHECKING:
@@ -106,6 +107,5 @@ def _sides(margin: Margin) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def _keep_mean_direction(angle: Array, coarse: Array, factor: int) -> Array:
     """Each block turned so that its mean unit vector points where the coarse cell does; all in radians."""
-    mean = np.arctan2(block_mean(np.sin(angle), factor), block_mean(np.cos(angle), factor))
-    turned: Array = angle + repeat((coarse - mean).astype(angle.dtype, copy=False), factor)
+    turned: Array = angle + repeat((coarse - mean_direction(angle, factor)).astype(angle.dtype, copy=False), factor)
     return turned

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geofsrcnn._types import Array, Facts, Mask
+from geofsrcnn.evaluation.scores import log_ratios
 
 SAMPLE = 50_000
 """Cells of a field, evenly spread, that order and reliability are judged by."""
@@ -150,5 +151,5 @@ def sparsification(order: Array, true: Array) -> float:
 
 def spread_of_ratios(ratios: Sequence[float]) -> tuple[float, float]:
     """Geometric mean of ratios of fields, and the standard deviation of their logarithms."""
-    logs = np.log(np.maximum(ratios, 1e-12))
+    logs = log_ratios(ratios)
     return float(np.exp(logs.mean())), float(logs.std())

@@ -20,10 +20,10 @@ from geofsrcnn.evaluation.bootstrap import rmse_intervals
 from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
 from geofsrcnn.evaluation.distributions import Distribution, DistributionScores
+from geofsrcnn.evaluation.measures import PERCENTILES
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, shift, ssim
+from geofsrcnn.values.angles import shorter_way
 from geofsrcnn.values.blocks import block_mean
-
-PERCENTILES = (1, 5, 95, 99)
 
 BINS = 60
 """Along each axis of the scatter."""
@@ -233,7 +233,7 @@ class Comparer:
     def _unwrap(self, estimate: Array, truth: Array) -> Array:
         """Directions as far from the truth as their angle is; other values as they are."""
         period = self._subject.period
-        return truth + (estimate - truth + period / 2) % period - period / 2 if period else estimate
+        return truth + shorter_way(estimate - truth, period) if period else estimate
 
     def _add_truth(self, times: _Times) -> None:
         self._cells += int(times.scored.sum())

@@ -8,9 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
-
-INTERVALS = (50, 90)
-"""Per cent of the truth that intervals about the median should hold."""
+from geofsrcnn.evaluation.measures import INTERVALS
 
 
 class Distribution(Protocol):

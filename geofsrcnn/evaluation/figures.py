@@ -17,6 +17,7 @@ from geofsrcnn.evaluation.calibration import Calibration, Reliability
 from geofsrcnn.evaluation.comparison import Comparison, Maps
 from geofsrcnn.evaluation.graticule import Frame
 from geofsrcnn.evaluation.report import MARK, scores_of
+from geofsrcnn.grids.axis import borders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,11 +176,8 @@ def _largest(fields: Iterable[Array]) -> float:
 
 
 def _edges(centres: Array) -> Array:
-    """Borders between cells, and outer ones as far from the outer centres."""
-    if len(centres) == 1:
-        return np.array([centres[0] - 0.5, centres[0] + 0.5])
-    middle = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+    """Borders of cells; a single one is as wide as 1."""
+    return borders(centres) if len(centres) > 1 else np.array([centres[0] - 0.5, centres[0] + 0.5])
 
 
 def _coarse_edges(edges: Array, count: int, factor: int) -> Array:

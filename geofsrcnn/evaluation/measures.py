@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from geofsrcnn.errors import printable
 from geofsrcnn.evaluation.comparison import Comparison
+
+PERCENTILES = (1, 5, 95, 99)
+"""Whose errors are told."""
+
+INTERVALS = (50, 90)
+"""Per cent of the truth that intervals about the median should hold."""
 
 INTERVAL_RANK = 9
 """Rank of intervals in the terminal."""
@@ -63,8 +70,17 @@ _SKILL = (
         "1",
         "spread of the members, or distributions, over the error of their mean; 1 is right",
     ),
-    Measure("within_50", "in 50 %", "", 3, "0.5", "share of the truth within the middle 50 % of distributions"),
-    Measure("within_90", "in 90 %", "", 3, "0.9", "share of the truth within the middle 90 % of distributions"),
+    *(
+        Measure(
+            f"within_{share}",
+            f"in {share} %",
+            "",
+            3,
+            f"{share / 100:g}",
+            f"share of the truth within the middle {share} % of distributions",
+        )
+        for share in INTERVALS
+    ),
     Measure("wet_chance", "wet chance", "", 4, "0", "mean chance of 1 mm a day or more, less the truth's share (rain)"),
 )
 
@@ -72,10 +88,10 @@ _STRUCTURE = (
     Measure(
         "spectrum_ratio", "fine power", "", 3, "1", "power at wavelengths below two coarse cells over the truth's", 4
     ),
-    Measure("p1", "1st pct.", None, None, "0", "error of the 1st percentile"),
-    Measure("p5", "5th pct.", None, None, "0", "error of the 5th percentile"),
-    Measure("p95", "95th pct.", None, None, "0", "error of the 95th percentile"),
-    Measure("p99", "99th pct.", None, None, "0", "error of the 99th percentile"),
+    *(
+        Measure(f"p{number}", f"{ordinal} pct.", None, None, "0", f"error of the {ordinal} percentile")
+        for number, ordinal in zip(PERCENTILES, ("1st", "5th", "95th", "99th"), strict=True)
+    ),
     Measure("wet_days", "wet share", "", 4, "0", "share of values of 1 mm a day or more, less the truth's (rain)"),
     Measure(
         "wet_intensity", "wet mean", None, None, "0", "mean of values of 1 mm a day or more, less the truth's (rain)"
@@ -92,12 +108,15 @@ MEASURES = {measure.key: measure for group in GROUPS.values() for measure in gro
 """All scores by key."""
 
 
+def _distance(wanted: float, value: float) -> float:
+    return abs(value - wanted)
+
+
 BADNESS: dict[str, Callable[[float], float]] = {
     "least": lambda value: value,
     "most": lambda value: -value,
     "0": abs,
-    "0.5": lambda value: abs(value - 0.5),
-    "0.9": lambda value: abs(value - 0.9),
+    **{f"{share / 100:g}": partial(_distance, share / 100) for share in INTERVALS},
     "1": lambda value: abs(math.log(value)) if value > 0 else math.inf,
 }
 

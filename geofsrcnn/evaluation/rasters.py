@@ -32,6 +32,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model, refuse_pairs
 from geofsrcnn.networks.config import DEFAULT_FACTOR
 from geofsrcnn.options import RasterOptions, UpscaleOptions, workers_of
+from geofsrcnn.values.angles import mean_direction, shorter_way
 from geofsrcnn.values.blocks import block_mean, block_mode, repeat
 from geofsrcnn.values.kernels import CLASSICAL
 from geofsrcnn.values.quantity import Kind, Quantity
@@ -460,13 +461,12 @@ def _estimates(
 def _distance(a: Array, b: Array, period: float) -> Array:
     """Size of the difference; of directions the shorter way round."""
     difference = a - b
-    return np.abs(difference if not period else (difference + period / 2) % period - period / 2)
+    return np.abs(shorter_way(difference, period) if period else difference)
 
 
 def _mean_direction(truth: Array, factor: int, rule: Rule) -> Array:
     """Direction of the mean unit vector of each block."""
-    turns = truth * (2 * np.pi / rule.value_period)
-    angles = np.arctan2(block_mean(np.sin(turns), factor), block_mean(np.cos(turns), factor))
+    angles = mean_direction(truth * (2 * np.pi / rule.value_period), factor)
     start = start_of(rule, truth, np.isfinite(truth))
     result: Array = (angles * rule.value_period / (2 * np.pi) - start) % rule.value_period + start
     return result

@@ -35,6 +35,15 @@ class Registration:
     coherence: float
 
 
+def cross_spectrum(field: Array, other: Array) -> tuple[Array, Array, Array]:
+    """Work out the cross spectrum of two finite fields ``(y, x)``, tapered, and its frequencies in cycles a cell."""
+    rows, columns = field.shape
+    taper = np.hanning(rows)[:, None] * np.hanning(columns)[None, :]
+    spectra = [np.fft.fft2((each - each.mean()) * taper) for each in (field, other)]
+    ky, kx = np.meshgrid(np.fft.fftfreq(rows), np.fft.fftfreq(columns), indexing="ij")
+    return spectra[0] * np.conj(spectra[1]), ky, kx
+
+
 def register(field: Array, other: Array) -> Registration:
     """Find the shift of a field against another by phase correlation (Kuglin and Hines 1975), to a part of a cell.
 
@@ -50,11 +59,7 @@ def register(field: Array, other: Array) -> Registration:
     -------
     Registration
     """
-    rows, columns = field.shape
-    taper = np.hanning(rows)[:, None] * np.hanning(columns)[None, :]
-    spectra = [np.fft.fft2((each - each.mean()) * taper) for each in (field, other)]
-    cross = spectra[0] * np.conj(spectra[1])
-    ky, kx = np.meshgrid(np.fft.fftfreq(rows), np.fft.fftfreq(columns), indexing="ij")
+    cross, ky, kx = cross_spectrum(field, other)
     waves = np.hypot(ky, kx)
     used = (waves <= 1 / WAVELENGTHS[0]) & (waves >= 1 / WAVELENGTHS[1]) & (np.abs(cross) > 0)
     if not used.any():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
+from geofsrcnn.evaluation.registration import cross_spectrum
 from geofsrcnn.values.blocks import repeat
 
 MARGIN = 4
@@ -63,7 +64,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     >>> geometric_mean([0.5, 2.0])
     1.0
     """
-    return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
+    return math.exp(log_ratios(ratios).mean())
+
+
+def log_ratios(ratios: Sequence[float]) -> Array:
+    """Take logarithms of ratios; 1e-12 stands for 0."""
+    result: Array = np.log(np.maximum(ratios, 1e-12))
+    return result
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
@@ -271,11 +278,7 @@ def shift(estimate: Array, truth: Array) -> tuple[float, float]:
     tuple of float
         Positive where the estimate lies further along the axis than the truth.
     """
-    rows, columns = truth.shape
-    taper = np.hanning(rows)[:, None] * np.hanning(columns)[None, :]
-    spectra = [np.fft.fft2((field - field.mean()) * taper) for field in (estimate, truth)]
-    cross = spectra[0] * np.conj(spectra[1])
-    ky, kx = np.meshgrid(np.fft.fftfreq(rows), np.fft.fftfreq(columns), indexing="ij")
+    cross, ky, kx = cross_spectrum(estimate, truth)
     low = (np.hypot(ky, kx) < 0.1) & (np.hypot(ky, kx) > 0)
     weight = np.sqrt(np.abs(cross[low]))
     design = -2 * np.pi * np.stack([ky[low], kx[low]], axis=1)

@@ -43,6 +43,12 @@ class Axis:
             and np.all(np.abs(self.edges[1:, 0] - self.edges[:-1, 1]) <= tiny)
         )
 
+    @property
+    def sphere_areas(self) -> Array:
+        """Areas of cells between these latitudes, relative: differences of their edges' sines."""
+        result: Array = np.abs(np.diff(np.sin(np.radians(self.edges)), axis=1))[:, 0]
+        return result
+
     def split(self, factor: int) -> Axis:
         """Each cell in `factor` equal parts, coordinates in their middle.
 
@@ -104,10 +110,15 @@ def axis_of(
             return Axis(known, _within_poles(edges) if latitude and stated is None else edges)
     if stated is not None:
         return Axis(known, stated)
-    middle = (known[1:] + known[:-1]) / 2
-    ends = np.concatenate([[2 * known[0] - middle[0]], middle, [2 * known[-1] - middle[-1]]])
+    ends = borders(known)
     edges = np.stack([ends[:-1], ends[1:]], axis=1)
     return Axis(known, _within_poles(edges) if latitude else edges)
+
+
+def borders(centres: Array) -> Array:
+    """Place borders midway between two or more centres, and outer ones as far from the outer centres."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
 def _check_bounds(known: Array, bounds: Array, *, longitude: bool) -> Array | None:

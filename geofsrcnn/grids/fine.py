@@ -58,8 +58,8 @@ class Domain:
         rows = self.padded[0]
         if not self.is_longitude:
             return np.ones(rows)
-        low, high = np.sin(np.deg2rad(axis_of(self.y, latitude=True).edges)).T
-        return np.pad(np.abs(high - low), (0, rows - len(low)), mode="edge")
+        areas = axis_of(self.y, latitude=True).sphere_areas
+        return np.pad(areas, (0, rows - len(areas)), mode="edge")
 
     @property
     def is_global(self) -> bool:
