@@ -121,6 +121,13 @@ def warn(code: str, message: str) -> None:
     warnings.warn(GeofsrcnnWarning(code, message), stacklevel=3)
 
 
+def as_error(problem: GeofsrcnnWarning | Exception) -> GeofsrcnnError:
+    """Turn a warning that stands for an error, or what a defect raised, into an error of one line."""
+    if isinstance(problem, GeofsrcnnWarning):
+        return InputError(f"{problem} (strict=True)")
+    return InternalError(f"internal error: {type(problem).__name__}: {printable(problem)}"[:500])
+
+
 def need(extra: str, *modules: str) -> None:
     """Import modules that an extra brings.
 

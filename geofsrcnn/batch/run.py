@@ -365,12 +365,12 @@ class _Batch:
 
     def _equip_workers(self, client: Any, model: bytes) -> None:
         """Give all workers the model, after a look at their versions; a UsageError says which are others."""
-        from geofsrcnn.batch.worker import Setup, prepare, versions
+        from geofsrcnn.batch.worker import Setup, compare_versions, prepare, versions
 
         client.register_plugin(Setup(self.settings.digest, model, self.settings.options.driver))
         for address, theirs in sorted(client.run(versions).items()):
             if theirs != self.settings.versions:
-                words = ", ".join(f"{name} {theirs.get(name)} (here {ours})" for name, ours in versions().items())
+                words = compare_versions(theirs, self.settings.versions)
                 raise UsageError(f"the worker {printable(address)} has {words}: install the same versions")
         client.run(prepare, self.settings)
         if max(client.nthreads().values(), default=1) > 1:

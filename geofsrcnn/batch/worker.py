@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -29,10 +29,9 @@ from geofsrcnn.errors import (
     BatchError,
     GeofsrcnnError,
     GeofsrcnnWarning,
-    InputError,
-    InternalError,
     LimitError,
     OutputError,
+    as_error,
     printable,
 )
 from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX
@@ -115,13 +114,18 @@ def versions() -> dict[str, str]:
     return found
 
 
+def compare_versions(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """List versions on a worker beside those where the run was begun."""
+    return ", ".join(f"{name} {theirs.get(name)} (here {version})" for name, version in ours.items())
+
+
 def _report(function: Callable[..., Outcome]) -> Callable[..., Report]:
     """Wrap a task, so that its outcome, errors among them, and its warnings come back as a report."""
 
     @wraps(function)
     def run(settings: Settings, work: Work, *arguments: Any) -> Report:
         if (here := versions()) != dict(settings.versions):
-            words = ", ".join(f"{name} {here[name]} (here {settings.versions[name]})" for name in here)
+            words = compare_versions(here, settings.versions)
             return Report(Mismatch(f"a worker on {socket.gethostname()} has {words}"))
         start, state = time.perf_counter(), work_state(settings, work)
         with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
@@ -141,13 +145,11 @@ def _attempt(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
         return Stopped()
     except GeofsrcnnError as error:
         return Failed(error.exit_code, str(error))
-    except GeofsrcnnWarning as warning:
-        return Failed(InputError.exit_code, f"{warning} (strict=True)")
     except MemoryError:
         return Failed(LimitError.exit_code, "not enough memory: take a smaller tile_size=")
-    except Exception as error:  # noqa: BLE001  a defect, in one line
-        words = f"internal error: {type(error).__name__}: {printable(error)}"
-        return Failed(InternalError.exit_code, words[:500])
+    except Exception as problem:  # noqa: BLE001  a warning, or a defect, in one line
+        told = as_error(problem)
+        return Failed(told.exit_code, str(told))
 
 
 @_report

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.flags import with_flags
-from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, InternalError, OutputError, printable
+from geofsrcnn.errors import (
+    GeofsrcnnError,
+    GeofsrcnnWarning,
+    InputError,
+    InternalError,
+    OutputError,
+    as_error,
+    printable,
+)
 from geofsrcnn.files.staging import FULL
 
 if TYPE_CHECKING:
@@ -139,7 +147,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         except GeofsrcnnError as error:
             code = fail(error, error.exit_code, debug=debug)
         except GeofsrcnnWarning as warning:
-            code = fail(InputError(f"{warning} (--strict)"), InputError.exit_code, debug=debug)
+            code = fail(as_error(warning), InputError.exit_code, debug=debug)
         except Interrupted as interrupt:
             click.echo(f"geofsrcnn: interrupted, {interrupt.left}", err=True)
             code = interrupt.exit_code
@@ -152,7 +160,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             what = "cannot print" if error.filename is None else f"cannot use {printable(error.filename)}"
             code = fail(OutputError(f"{what} ({error.strerror}){full}"), OutputError.exit_code, debug=debug)
         except Exception as error:  # noqa: BLE001  a defect: one line for the user, all of it with --debug
-            text = f"internal error: {type(error).__name__}: {printable(error)}: please report it with --debug"
+            text = f"{as_error(error)}: please report it with --debug"
             if debug:
                 traceback.print_exception(error, file=sys.stderr)
             code = fail(InternalError(text), InternalError.exit_code, debug=False)
