@@ -7,7 +7,6 @@ cause of their end, or have stood beside it: it is run once more when all others
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from geofsrcnn.errors import BatchError, UsageError, need, printable, warn
+from geofsrcnn.files.remote import is_loopback
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -237,11 +237,7 @@ def check_address(address: str) -> None:
         port = None
     if parts.scheme not in ("tcp", "tls", "ws", "wss", "ucx") or not parts.hostname or not port:
         raise UsageError(f"scheduler must be local, or an address such as tcp://HOST:8786, got '{printable(address)}'")
-    try:
-        inside = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        inside = False
-    if parts.scheme in ("tcp", "ws") and not inside:
+    if parts.scheme in ("tcp", "ws") and not is_loopback(parts.hostname):
         warn("W-SCHEDULER", f"{printable(address)} is not encrypted, and who reaches it can run code: use tls://")
     if parts.scheme in ("tls", "wss") and not _has_certificates():
         keys = "ca-file, client.cert and client.key under distributed.comm.tls"

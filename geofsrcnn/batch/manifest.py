@@ -21,6 +21,7 @@ from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, is_zarr
 from geofsrcnn.files.paths import match_names
 from geofsrcnn.files.remote import is_remote
+from geofsrcnn.files.staging import name_problem
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """Ends of names that are taken from a folder."""
@@ -28,9 +29,6 @@ ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 MANIFESTS = (".jsonl", ".ndjson")
 
 _FIELDS = ("stem", "factor", "suffix")
-
-LONGEST = 255
-"""Bytes of a file's name."""
 
 Listing = Callable[[str], Sequence[str]]
 
@@ -293,8 +291,8 @@ def _problem(target: str) -> str:
     """Why a name that follows from the input's can be none of an output; empty if it can."""
     if any(ord(c) < 32 for c in target):
         return "its name has control characters: rename it"
-    if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
-        return f"output name is longer than {LONGEST} bytes: choose a shorter pattern="
+    if words := name_problem(PurePosixPath(target).name):
+        return f"{words}: choose a shorter pattern="
     if PurePosixPath(target).suffix.lower() not in SUFFIX_FORMATS:
         return f"output name {printable(target)} has none of {', '.join(SUFFIX_FORMATS)}: end pattern= in {{suffix}}"
     return ""
@@ -321,5 +319,5 @@ def _refuse_collisions(items: Sequence[Item], folder: str) -> None:
             )
         if target in sources:
             raise UsageError(f"output is an input: {printable(target)}: choose another output_dir= or pattern=")
-        if not remote and not item.problem and len(os.fsencode(Path(target).name)) > LONGEST:
-            raise OutputError(f"output name is longer than {LONGEST} bytes: {printable(item.target)[:80]}...")
+        if not remote and not item.problem and (words := name_problem(Path(target).name)):
+            raise OutputError(f"{words}: {printable(item.target)[:80]}...")

@@ -8,7 +8,6 @@ carry a CRC-32.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from geofsrcnn._types import Array
 from geofsrcnn.batch.manifest import output_path
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.errors import OutputError, printable
-from geofsrcnn.files.staging import staged
+from geofsrcnn.files.staging import staged, work_prefix
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
 
@@ -53,12 +52,7 @@ def parts_folder(settings: Settings, work: Work, state: str) -> Path:
     target = output_path(settings.folder, work.target)
     depends_on = [settings.factor, settings.model, settings.digest, settings.options.given(), settings.split, state]
     key = hashlib.sha256(repr((depends_on, work, dict(settings.versions))).encode()).hexdigest()[:KEY_LENGTH]
-    return target.with_name(f"{parts_prefix(target)}{key}{PARTS_SUFFIX}")
-
-
-def parts_prefix(target: Path) -> str:
-    """How the names of folders of parts of an output begin."""
-    return "." + os.fsdecode(os.fsencode(target.name)[:200]) + "."
+    return target.with_name(f"{work_prefix(target)}{key}{PARTS_SUFFIX}")
 
 
 def part_path(folder: Path, number: int) -> Path:

@@ -13,12 +13,13 @@ from geofsrcnn.batch.journal import JournalState
 from geofsrcnn.batch.manifest import Item, output_path, output_url
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.batch.options import BatchOptions
-from geofsrcnn.batch.parts import KEY_LENGTH, PARTS_SUFFIX, parts_folder, parts_prefix
+from geofsrcnn.batch.parts import KEY_LENGTH, PARTS_SUFFIX, parts_folder
 from geofsrcnn.batch.results import FileResult
 from geofsrcnn.batch.state import work_state
 from geofsrcnn.errors import InputError, ModelError, OutputError, UsageError
 from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.remote import is_remote, remote_exists
+from geofsrcnn.files.staging import work_prefix
 
 PLANNERS = 16
 """Inputs whose state is asked for at a time."""
@@ -91,7 +92,7 @@ def remove_stale_parts(items: Sequence[Item], todo: Sequence[Item], settings: Se
     """Remove parts that a killed run left and that this one has no use for: of other inputs, models or options."""
     due = {item.target for item in todo}
     targets = {output_path(settings.folder, item.target): item for item in items if not item.problem}
-    item_of = {(target.parent, parts_prefix(target)): item for target, item in targets.items()}
+    item_of = {(target.parent, work_prefix(target)): item for target, item in targets.items()}
     for parent in {target.parent for target in targets}:
         if not parent.is_dir():
             continue

@@ -33,6 +33,8 @@ SINGLE_SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz"}
 PACKED_SUFFIXES = (".zip", *SINGLE_SUFFIXES.values())
 """Ends of names of what a file can be read from within."""
 
+GIT_LFS_MAGIC = b"version https://git-lfs"
+
 _STARTS: dict[bytes, Signature] = {
     b"GRIB": "GRIB",
     b"\x1f\x8b": "gzip",
@@ -40,7 +42,7 @@ _STARTS: dict[bytes, Signature] = {
     b"\xfd7zXZ\0": "xz",
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"version https://git-lfs": "Git LFS pointer",
+    GIT_LFS_MAGIC: "Git LFS pointer",
 }
 
 DRIVERS: dict[bytes, str] = {
@@ -169,6 +171,12 @@ SUFFIX_FORMATS: dict[str, FormatName] = {
     ".zarr": "Zarr",
 }
 """Formats of outputs, by the ends of their names."""
+
+
+def is_folder(form: FormatName | None) -> bool:
+    """Tell whether outputs of a format are folders."""
+    return form == "Zarr"
+
 
 CHECKPOINT_SUFFIX = ".safetensors"
 

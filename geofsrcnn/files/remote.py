@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from geofsrcnn.errors import GeofsrcnnError, LimitError, RemoteError, UsageError, printable
 from geofsrcnn.files.kinds import ZARR_METADATA
+from geofsrcnn.files.staging import USABLE, free_bytes
 
 SCHEMES = ("https", "http", "s3", "gs")
 
@@ -119,12 +120,13 @@ def _check(url: str, allowed: Sequence[str]) -> tuple[str, str]:
         raise RemoteError(f"no host in {shown}: give a whole URL")
     if host not in {name.strip().lower() for name in allowed}:
         raise RemoteError(f"remote input is not allowed: {shown}: allow it with allow_remote='{host}'")
-    if parts.scheme.lower() == "http" and not _is_loopback(host):
+    if parts.scheme.lower() == "http" and not is_loopback(host):
         raise RemoteError(f"http is neither private nor safe from changes: {shown}: use https")
     return shown, host
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address is of this machine alone."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -172,7 +174,7 @@ def _fetch(files: Any, path: str, folder: Path, shown: str, meanwhile: Callable[
     target = folder / (Path(urlsplit(shown).path).name or "file")
     before = _state(files, path, shown, meanwhile)
     size = before[0]
-    if size is not None and size > 0.9 * shutil.disk_usage(folder).free:
+    if size is not None and size > USABLE * free_bytes(target):
         raise LimitError(
             f"{shown} has {size / 2**30:.1f} GiB, too much for {folder.parent}: set TMPDIR to a larger disk"
         )

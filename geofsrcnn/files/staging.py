@@ -23,6 +23,11 @@ from geofsrcnn.files.kinds import is_zarr
 
 SUFFIX = ".part"
 
+_LONGEST = 255  # bytes of a name
+
+USABLE = 0.9
+"""Share of the free room on a disk that an output, or what is fetched, may take."""
+
 _AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # of renameat2(2)
 
 
@@ -109,6 +114,11 @@ def _remove(work: Path) -> None:
     shutil.rmtree(work)
 
 
+def name_problem(name: str) -> str:
+    """Say that an output's name is longer than file systems take; nothing if it is not."""
+    return f"output name is longer than {_LONGEST} bytes" if len(os.fsencode(name)) > _LONGEST else ""
+
+
 def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None:
     """Refuse a target that cannot become the output, before any work is done.
 
@@ -119,8 +129,8 @@ def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None
         is missing or not writable.
     """
     shown = printable(target)
-    if len(os.fsencode(target.name)) > 255:
-        raise OutputError(f"output name is longer than 255 bytes: {shown[:80]}...")
+    if words := name_problem(target.name):
+        raise OutputError(f"{words}: {shown[:80]}...")
     try:
         if target.is_dir() and not (folder and is_zarr(target)):
             what = "output is a folder that holds no Zarr" if folder else "output is a folder"
@@ -180,14 +190,15 @@ def no_room(error: BaseException | None, place: Path) -> str:
     return ""
 
 
-def _prefix(final: Path) -> str:
+def work_prefix(final: Path) -> str:
+    """Begin the names of hidden folders that belong to an output, short enough for what follows."""
     return "." + os.fsdecode(os.fsencode(final.name)[:200]) + "."
 
 
 def _work_folder(final: Path) -> tuple[Path, int]:
     """A new locked folder beside the target."""
     while True:
-        work = final.parent / f"{_prefix(final)}{secrets.token_hex(4)}{SUFFIX}"
+        work = final.parent / f"{work_prefix(final)}{secrets.token_hex(4)}{SUFFIX}"
         try:
             work.mkdir(mode=0o777)
             lock = os.open(work, os.O_RDONLY)
@@ -211,7 +222,7 @@ def _work_folder(final: Path) -> tuple[Path, int]:
 
 def _remove_leftovers(final: Path) -> None:
     """Remove the work folders of dead processes for the same output."""
-    prefix = _prefix(final)
+    prefix = work_prefix(final)
     for name in os.listdir(final.parent):  # noqa: PTH208  folders of outputs are long: a tenth of the time
         middle = name.removeprefix(prefix).removesuffix(SUFFIX)
         if not (name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8):

@@ -26,7 +26,7 @@ from safetensors.torch import save as save_tensors
 
 from geofsrcnn._version import __version__
 from geofsrcnn.errors import ConfigError, InputError, ModelError, UsageError, printable
-from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, is_checkpoint_name
+from geofsrcnn.files.kinds import CHECKPOINT_SUFFIX, GIT_LFS_MAGIC, is_checkpoint_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.files.staging import check_target, staged
 from geofsrcnn.networks.config import DEFAULT_FACTOR, FSRCNNConfig
@@ -384,7 +384,7 @@ def _read(path: Path) -> bytes:
 def _parse_header(data: bytes, shown: str) -> dict[str, Any]:
     if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[1:2] <= b"\x05" and data[8:9] != b"{"):
         raise ModelError(f"{shown} is a pickle (a PyTorch file), which can run code: only .safetensors is read")
-    if data.startswith(b"version https://git-lfs"):
+    if data.startswith(GIT_LFS_MAGIC):
         raise ModelError(f"{shown} is a Git LFS pointer, not the model: run git lfs pull")
     if len(data) < 10:
         raise ModelError(f"not a safetensors file: {shown} ({len(data)} bytes)")

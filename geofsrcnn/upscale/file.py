@@ -16,7 +16,7 @@ from typing import Unpack
 from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.archives import unpack
-from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name
+from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name, is_folder
 from geofsrcnn.files.paths import local_path, match_names, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
@@ -202,7 +202,7 @@ def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, option
     if options.error_file is not None:
         _check_error_file(Path(options.error_file).absolute(), target, inputs, options)
     suffix = target.suffix.lower()
-    folder = SUFFIX_FORMATS.get(suffix) == "Zarr"
+    folder = is_folder(SUFFIX_FORMATS.get(suffix))
     check_target(Path(os.path.realpath(target)), overwrite=options.overwrite, folder=folder)
     if suffix not in SUFFIX_FORMATS:
         raise UsageError(f"the output's name must end in {', '.join(SUFFIX_FORMATS)}: {printable(target.name)}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.files.kinds import FormatName
+from geofsrcnn.files.kinds import FormatName, is_folder
 from geofsrcnn.files.paths import expand, refuse_same, watch_changes
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, open_dataset
@@ -49,7 +49,7 @@ def open_pairs(
             lambda staging: create_store(form, staging, fields.template()),
             lambda _: _new_fields(fields),
             lambda writer, _: _TimesSink(writer, [name for name, _ in fields.outputs()], fields.lead),
-            folder=form == "Zarr",
+            folder=is_folder(form),
             less="fewer times",
         )
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)

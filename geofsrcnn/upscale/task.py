@@ -15,7 +15,7 @@ from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, UsageError, printable
 from geofsrcnn.files.paths import size_of
-from geofsrcnn.files.staging import free_bytes, staged_together
+from geofsrcnn.files.staging import USABLE, free_bytes, staged_together
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
@@ -396,7 +396,7 @@ def check_disk(target: Path, size: int, less: str) -> None:
         If it has not; `less` says how to write less.
     """
     free = free_bytes(target)
-    if size > 0.9 * free:
+    if size > USABLE * free:
         raise LimitError(
             f"the output has {size / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free where it goes: "
             f"make room, take a smaller factor, or {less}"

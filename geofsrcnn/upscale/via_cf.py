@@ -12,7 +12,7 @@ import numpy as np
 
 from geofsrcnn.engine.base import tile_size_of
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.files.kinds import FormatName
+from geofsrcnn.files.kinds import FormatName, is_folder
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.files.remote import RemoteZarr
 from geofsrcnn.formats.open import create_store, need_xarray, open_dataset
@@ -87,7 +87,7 @@ def open_via_cf(
             make,
             lambda writer: [new for each in fields for new in _new_fields(dataset, plan, side, each, writer)],
             lambda writer, number: FieldSink(writer, fields[number]),
-            folder=formats[1] == "Zarr",
+            folder=is_folder(formats[1]),
             less="fewer variables",
         )
         shapes = region.shape, region.refine(plan.factor).shape
