@@ -15,6 +15,9 @@ from geofsrcnn.grids.resolution import states_resolution
 from geofsrcnn.values import quantity_units
 from geofsrcnn.values.encoding import MARKS, SCALING
 
+CONVENTIONS = "CF-1.11"
+"""Version of CF that datasets made here state (CF 2.6.1)."""
+
 HORIZONTAL = ("X", "Y", "latitude", "longitude")
 
 REFERENCES = (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # rasters come here without xarray
 
     from geofsrcnn.cf.grid import CFGrid
 
+NAMELESS = ("", "unknown", "unnamed", "undefined")
+"""Names of CRSs that have none."""
+
 _EPSG_NAMES = {
     "m": "metre",
     "km": "kilometre",

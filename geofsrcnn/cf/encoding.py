@@ -40,6 +40,12 @@ DEFAULT_FILLS = {
 """Values of cells that were never written, by the NetCDF library's convention; bytes have none."""
 
 
+def stored_chunk(variable: xr.Variable) -> tuple[int, ...] | None:
+    """Return the sizes of what is stored, and read, in one piece; None where the file is in no chunks."""
+    encoding = variable.encoding
+    return encoding.get("shards") or encoding.get("chunksizes") or encoding.get("chunks") or None
+
+
 def packing_of(variable: xr.Variable | xr.DataArray) -> Packing:
     """How a variable is or was stored, whether xarray has decoded it or not."""
     dtype = np.dtype(variable.encoding.get("dtype", variable.dtype))

@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from geofsrcnn.cf.crs import columns_around, without_heights
+from geofsrcnn.cf.crs import NAMELESS, columns_around, without_heights
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS, quiet
 from geofsrcnn.formats.tiff import coordinate_epoch
@@ -164,7 +164,7 @@ def _name(crs: CRS) -> str:
     """Its name; its projection where it has none."""
     whole = pyproj.CRS.from_wkt(crs.to_wkt())
     method = whole.coordinate_operation.method_name if whole.coordinate_operation else whole.type_name
-    return printable(method if whole.name in ("", "unknown", "unnamed") else whole.name)
+    return printable(method if whole.name in NAMELESS else whole.name)
 
 
 def _without_height(crs: CRS) -> CRS | None:

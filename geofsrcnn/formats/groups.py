@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn.cf.attributes import REFERENCES
+from geofsrcnn.cf.encoding import stored_chunk
 from geofsrcnn.cf.places import is_place_like
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable, warn
 from geofsrcnn.formats.writer import MAX_BLOCK
@@ -30,9 +31,7 @@ def check_variables(dataset: xr.Dataset, shown: str) -> None:
     for name, variable in dataset.variables.items():
         if variable.dtype.kind == "V":
             raise InputError(f"variable {printable(name)} of {shown} has a compound type: take it out first")
-        encoding = variable.encoding
-        chunk = encoding.get("shards") or encoding.get("chunksizes") or encoding.get("chunks") or (1,)
-        size = math.prod(chunk) * variable.dtype.itemsize
+        size = math.prod(stored_chunk(variable) or (1,)) * variable.dtype.itemsize
         if size > MAX_BLOCK:
             raise LimitError(
                 f"chunk of {size / 2**20:.0f} MiB of {printable(name)} in {shown} (limit {MAX_BLOCK // 2**20}): "

@@ -17,6 +17,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import CONVENTIONS
 from geofsrcnn.cf.crs import axes_of, geotransform_text, mapping_of
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.nodata import mark_for_mask
@@ -99,7 +100,7 @@ def dataset_of(source: RasterSource, quantities: Sequence[Quantity]) -> xr.Datas
         crs = None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
         variables |= _coordinates(grid.affine, grid.shape, crs)
     variables[NAME] = values
-    dataset = xr.Dataset(variables, attrs={**source.tags, "Conventions": "CF-1.11", "source": shown})
+    dataset = xr.Dataset(variables, attrs={**source.tags, "Conventions": CONVENTIONS, "source": shown})
     dataset.encoding["quantities"] = {NAME: quantities}
     return dataset
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from geofsrcnn._types import Array, Progress
-from geofsrcnn.cf.attributes import history
+from geofsrcnn.cf.attributes import CONVENTIONS, history
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.engine.run import torch_threads
@@ -254,7 +254,10 @@ class Downscaling:
         return xr.Dataset(
             {} if mapping is None else {MAPPING: xr.Variable((), np.int32(0), mapping)},
             coordinates,
-            {"Conventions": "CF-1.11", "history": history(None, self.model.name, self.model.digest, self.model.factor)},
+            {
+                "Conventions": CONVENTIONS,
+                "history": history(None, self.model.name, self.model.digest, self.model.factor),
+            },
         )
 
     @property

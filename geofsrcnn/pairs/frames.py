@@ -12,7 +12,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from geofsrcnn._types import Array
-from geofsrcnn.cf.crs import axes_of, crs_of, in_units_of, is_rotated, mapping_of
+from geofsrcnn.cf.crs import NAMELESS, axes_of, crs_of, in_units_of, is_rotated, mapping_of
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.places import refuse_other_angles
 from geofsrcnn.errors import InputError
@@ -81,8 +81,7 @@ class Frame:
         if is_rotated(crs):
             return "on a rotated pole"
         way = crs.coordinate_operation
-        unnamed = crs.name in ("undefined", "unknown")
-        return f"projected ({way.method_name})" if unnamed and way is not None else str(crs.name)
+        return f"projected ({way.method_name})" if crs.name in NAMELESS and way is not None else str(crs.name)
 
 
 def frame_of(dataset: xr.Dataset, grid: CFGrid) -> Frame:

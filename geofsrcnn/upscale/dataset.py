@@ -228,9 +228,8 @@ def upscale_dataarray(
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
-    loaded = load_model(
-        model, factor, device=options.get("device", "auto"), precision=options.get("precision", "float32")
-    )
+    given = UpscaleOptions(**options)
+    loaded = load_model(model, factor, device=given.device, precision=given.precision)
     refuse_pairs(loaded)
     dataset, name = as_dataset(array)
     whole = upscale_dataset(dataset, factor, loaded, variables=[name], error=error, **options)

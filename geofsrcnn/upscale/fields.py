@@ -18,7 +18,7 @@ import xarray as xr
 
 from geofsrcnn._types import Array, Range
 from geofsrcnn.cf.attributes import PACKED_ATTRS, add_ancillary, fine_attrs, history
-from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of
+from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of, stored_chunk
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule
@@ -154,9 +154,7 @@ class Field:
     @cached_property
     def _stored_chunk(self) -> dict[str, int]:
         """Cells of the stored chunks along each dimension."""
-        encoding = self.variable.encoding
-        chunk = encoding.get("shards") or encoding.get("chunksizes") or encoding.get("chunks")
-        sizes = chunk or [1] * self.variable.ndim
+        sizes = stored_chunk(self.variable) or [1] * self.variable.ndim
         return dict(zip(map(str, self.variable.dims), map(int, sizes), strict=True))
 
     @cached_property

@@ -9,7 +9,7 @@ import xarray as xr
 
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.networks.catalog import ModelLike, load_model
-from geofsrcnn.options import DatasetOptions
+from geofsrcnn.options import DatasetOptions, UpscaleOptions
 from geofsrcnn.upscale.dataset import upscale_dataset
 
 
@@ -51,9 +51,8 @@ def upscale_datatree(
     """
     if not isinstance(tree, xr.DataTree):
         raise UsageError(f"a DataTree is needed, got {type(tree).__name__}: upscale_dataset takes a Dataset")
-    loaded = load_model(
-        model, factor, device=options.get("device", "auto"), precision=options.get("precision", "float32")
-    )
+    given = UpscaleOptions(**options)
+    loaded = load_model(model, factor, device=given.device, precision=given.precision)
     wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)
     coarse = {node.path: node.to_dataset(inherit=True) for node in tree.subtree}
     fine: dict[str, xr.Dataset] = {}
