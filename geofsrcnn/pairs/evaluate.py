@@ -271,7 +271,7 @@ def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
         domain.y * pairs.frame.scale[0],
         domain.x * pairs.frame.scale[1],
         value_range,
-        np.cos(np.deg2rad(domain.y))[:, None] * np.ones(len(domain.x)) if domain.is_longitude else None,
+        np.broadcast_to(domain.areas[: len(domain.y), None], domain.shape),
         wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if has_wet_days else None,
         pairs.frame.crs,
     )
