@@ -11,13 +11,11 @@ import numpy.typing as npt
 
 from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Source
-from geofsrcnn.engine.guides import GuideArray, GuidedSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
-from geofsrcnn.networks.guided import guided_model
 from geofsrcnn.options import ArrayOptions, UpscaleOptions
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
@@ -174,6 +172,8 @@ def upscale_array(
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]
     followed = None
     if guide is not None:
+        from geofsrcnn.networks.guided import guided_model
+
         loaded, followed = guided_model(loaded), _guide_on(guide, coarse.shape, loaded.factor)
     rules = [Rule(within(storage.limits, given.value_range) or FREE) for storage in storages]
     mask = _valid_cells(array, valid, coarse.shape)
@@ -286,6 +286,8 @@ class ArrayTask:
     ) -> _ArraySink:
         source: Source = _ArraySource(coarse, self.storages, valid, self.name)
         if self.guide is not None:
+            from geofsrcnn.engine.guides import GuideArray, GuidedSource
+
             source = GuidedSource(source, [GuideArray(self.guide)], self.model.factor)
         stream = Stream(
             self.name,
