@@ -228,7 +228,7 @@ def upscale_dataarray(
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
-    given = UpscaleOptions(**options)
+    given = UpscaleOptions.of(options)
     loaded = load_model(model, factor, device=given.device, precision=given.precision)
     refuse_pairs(loaded)
     dataset, name = as_dataset(array)

@@ -51,7 +51,7 @@ def upscale_datatree(
     """
     if not isinstance(tree, xr.DataTree):
         raise UsageError(f"a DataTree is needed, got {type(tree).__name__}: upscale_dataset takes a Dataset")
-    given = UpscaleOptions(**options)
+    given = UpscaleOptions.of(options)
     loaded = load_model(model, factor, device=given.device, precision=given.precision)
     wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)
     coarse = {node.path: node.to_dataset(inherit=True) for node in tree.subtree}
