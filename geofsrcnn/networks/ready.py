@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from geofsrcnn.networks.catalog import Model, load_model
-from geofsrcnn.networks.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.checkpoint import Checkpoint
 
 MAX_MODELS = 8
 """Models that are held; the oldest goes first."""
