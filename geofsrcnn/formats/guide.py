@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +17,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, StrPath
 from geofsrcnn.errors import InputError, printable
+from geofsrcnn.files.kinds import sniff
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.gdal import GDAL_ERRORS, choose_driver, gdal_message, open_file, quiet
+from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, open_file, quiet
 from geofsrcnn.formats.georeference import read_grid
 from geofsrcnn.formats.metadata import grey_ramp
 from geofsrcnn.grids.affine import Grid
@@ -54,11 +56,9 @@ class GuideRaster:
     Parameters
     ----------
     path : str or path
-        A local GeoTIFF, or any raster of `driver`.
+        A local GeoTIFF.
     grid : Grid
         The grid that is wanted.
-    driver : str, optional
-        GDAL's.
 
     Raises
     ------
@@ -66,12 +66,12 @@ class GuideRaster:
         If it cannot be read, or cannot be placed on the grid, or does not cover any of it.
     """
 
-    def __init__(self, path: StrPath, grid: Grid, driver: str | None = None) -> None:
+    def __init__(self, path: StrPath, grid: Grid) -> None:
         found = local_path(path)
         self.shown = printable(found.name)
         self._held = ExitStack()
         try:
-            dataset = self._held.enter_context(open_file(found, choose_driver(found, driver), sidecars=False))
+            dataset = self._held.enter_context(_open(found))
             self._bands = _bands_of(dataset, self.shown)
             self.own = read_grid(dataset, self.shown)
             self.fit, self._dataset = self._place(dataset, grid)
@@ -142,6 +142,13 @@ class GuideRaster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open(path: Path) -> Any:
+    """The raster, which options of the input do not speak for."""
+    if sniff(path) != "GeoTIFF":
+        raise InputError(f"the guide {printable(path.name)} is no GeoTIFF: convert it first (gdal_translate)")
+    return open_file(path, "GTiff", sidecars=False)
 
 
 def _bands_of(dataset: Any, shown: str) -> list[int]:
@@ -235,7 +242,7 @@ def cells_of(guide: Grid, grid: Grid) -> float:
     return scale
 
 
-def find_factor(path: StrPath, grid: Grid, driver: str | None = None) -> int:
+def find_factor(path: StrPath, grid: Grid) -> int:
     """Find the factor that brings a raster onto its guide's cells, to the nearest whole number.
 
     Raises
@@ -245,7 +252,7 @@ def find_factor(path: StrPath, grid: Grid, driver: str | None = None) -> int:
     """
     found = local_path(path)
     shown = printable(found.name)
-    with open_file(found, choose_driver(found, driver), sidecars=False) as dataset:
+    with _open(found) as dataset:
         guide = read_grid(dataset, shown)
     if guide.affine is None or grid.affine is None:
         ratios = [fine / coarse for fine, coarse in zip(guide.shape, grid.shape, strict=True)]

@@ -246,9 +246,11 @@ def test_complex_guides_are_refused(tmp_path):
 def test_files_that_are_no_rasters_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no such file: .*none.tif"):
         GuideRaster(tmp_path / "none.tif", grid((4, 4)))
-    (tmp_path / "a.nc").write_bytes(b"CDF\x01" + bytes(60))
-    with pytest.raises(InputError, match=r"NetCDF.*a.nc"):
-        GuideRaster(tmp_path / "a.nc", grid((4, 4)))
+    for name, start in {"a.nc": b"CDF\x01", "a.zip": b"PK\3\4", "a.vrt": b"<VRTDataset", "a.tif": b""}.items():
+        (tmp_path / name).write_bytes(start + bytes(60 if start else 0))
+        for read in (GuideRaster, find_factor):
+            with pytest.raises(InputError, match=rf"^the guide {name} is no GeoTIFF: convert it first"):
+                read(tmp_path / name, grid((4, 4)))
     with pytest.raises(RemoteError, match="remote input is not allowed"):
         GuideRaster("https://example.org/a.tif", grid((4, 4)))
 
