@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn.engine.guides import GuideArray, GuidedSource
+from geofsrcnn.engine.guided_source import GuideArray, GuidedSource
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import load_model

@@ -49,6 +49,8 @@ from .upscale.describe import describe_file as describe_file
 from .upscale.file import upscale_file as upscale_file
 from .upscale.sharpen import Sharpened as Sharpened
 from .upscale.sharpen import sharpen_file as sharpen_file
+from .upscale.sharpen_dataset import sharpen_dataarray as sharpen_dataarray
+from .upscale.sharpen_dataset import sharpen_dataset as sharpen_dataset
 from .upscale.task import Estimate as Estimate
 from .upscale.task import Summary as Summary
 from .upscale.tree import upscale_datatree as upscale_datatree

@@ -1,4 +1,4 @@
-"""``ds.fsrcnn``, ``da.fsrcnn`` and ``dt.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.upscale.dataset`.
+"""``ds.fsrcnn``, ``da.fsrcnn`` and ``dt.fsrcnn``: the xarray accessor, a thin shell around `geofsrcnn.upscale`.
 
 It is registered while xarray is being imported, perhaps by a module of ours, so it imports those when it is used.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import xarray as xr
 
-from geofsrcnn.options import DatasetOptions, FieldOptions
+from geofsrcnn.options import LEARNING_MINUTES, DatasetOptions, FieldOptions
 
 if TYPE_CHECKING:
     from geofsrcnn.cf.grid import CFGrid
@@ -73,6 +73,54 @@ class DatasetAccessor:
         from geofsrcnn.upscale.dataset import upscale_dataset
 
         return upscale_dataset(self._dataset, factor, model, variables=variables, **options)
+
+    def sharpen(
+        self,
+        guide: xr.Dataset | xr.DataArray,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        minutes: float = LEARNING_MINUTES,
+        always: bool = False,
+        variables: Iterable[str] | None = None,
+        **options: Unpack[FieldOptions],
+    ) -> xr.Dataset:
+        """Sharpen the fields by a finer guide, as `geofsrcnn.sharpen_dataset` does.
+
+        Parameters
+        ----------
+        guide : Dataset or DataArray
+            Of the same ground, on the finer grid or one that can be brought there; all its fields of numbers count.
+        factor : int, optional
+            Fine cells along one side of a coarse cell, 2 to 8; by the cells of the guide if not given.
+        model : str, path, Checkpoint or Model
+            As for `geofsrcnn.load_model`.
+        minutes : float
+            Learn on each field for at most so long; 0 applies what the model can already.
+        always : bool
+            Follow the guide even where it does not help.
+        variables : iterable of str, optional
+            Fields to sharpen; the others on the grid are left out. All if not given.
+        **options
+            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+            `geofsrcnn.upscale_dataset`.
+
+        Returns
+        -------
+        Dataset
+            As of `upscale`; how well the guide helps is the attribute ``geofsrcnn_verdict`` of each field.
+
+        Raises
+        ------
+        InputError, UsageError, ModelError
+            If there is no grid, the guide does not fit, an argument is wrong, or there is no such model.
+        """
+        from geofsrcnn.upscale.sharpen_dataset import sharpen_dataset
+
+        fine, _ = sharpen_dataset(
+            self._dataset, guide, factor, model, minutes=minutes, always=always, variables=variables, **options
+        )
+        return fine
 
 
 @xr.register_datatree_accessor("fsrcnn")
@@ -202,3 +250,46 @@ class DataArrayAccessor:
         from geofsrcnn.upscale.dataset import upscale_dataarray
 
         return upscale_dataarray(self._array, factor, model, error=error, **options)
+
+    def sharpen(
+        self,
+        guide: xr.Dataset | xr.DataArray,
+        factor: int | None = None,
+        model: ModelLike = "default",
+        *,
+        minutes: float = LEARNING_MINUTES,
+        always: bool = False,
+        **options: Unpack[FieldOptions],
+    ) -> xr.DataArray:
+        """Sharpen the field by a finer guide, as `geofsrcnn.sharpen_dataarray` does.
+
+        Parameters
+        ----------
+        guide : Dataset or DataArray
+            Of the same ground, on the finer grid or one that can be brought there; all its fields of numbers count.
+        factor : int, optional
+            Fine cells along one side of a coarse cell, 2 to 8; by the cells of the guide if not given.
+        model : str, path, Checkpoint or Model
+            As for `geofsrcnn.load_model`.
+        minutes : float
+            Learn for at most so long; 0 applies what the model can already.
+        always : bool
+            Follow the guide even where it does not help.
+        **options
+            ``x``, ``y``, ``value_range``, ``kinds``, ``tile_size``, ``threads``, ``device`` and ``precision``, as for
+            `geofsrcnn.upscale_dataset`.
+
+        Returns
+        -------
+        DataArray
+            As of `upscale`; how well the guide helps is its attribute ``geofsrcnn_verdict``.
+
+        Raises
+        ------
+        InputError, UsageError, ModelError
+            If there is no grid, the guide does not fit, an argument is wrong, or there is no such model.
+        """
+        from geofsrcnn.upscale.sharpen_dataset import sharpen_dataarray
+
+        fine, _ = sharpen_dataarray(self._array, guide, factor, model, minutes=minutes, always=always, **options)
+        return fine

@@ -160,6 +160,7 @@ def test_public_names_are_exact():
         *("RemoteError", "TrainError", "BatchError", "InternalError", "GeofsrcnnWarning", "__version__"),
         *("load_checkpoint", "save_checkpoint", "train_model", "train_error", "ErrorResult", "train_pairs"),
         *("train_guided", "GuidedResult", "GuidedOptions", "sharpen_file", "Sharpened", "Verdict", "MethodScore"),
+        *("sharpen_dataset", "sharpen_dataarray"),
         *("TrainOptions", "PairOptions"),
         "PairsSpec",
         *("evaluate_raster", "evaluate_pairs"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from geofsrcnn._types import Array, Mask, Progress
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Source
+from geofsrcnn.engine.guided_source import BandGuides, GuideArray, GuidedSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
@@ -25,18 +26,32 @@ from geofsrcnn.values.storage import Storage, decode_bands, encode_bands
 _T = TypeVar("_T")
 
 
-class _ArraySource:
-    """An array ``(band, y, x)`` as a source; all bands are stored alike, or each in its way."""
+class ArraySource:
+    """An array as a source; all bands are stored alike, or each in its way.
+
+    Parameters
+    ----------
+    array : ndarray (band, y, x)
+        As stored.
+    storages : sequence of Storage
+        How the bands are stored: one for all, or one for each.
+    valid : ndarray (band, y, x) of bool, optional
+        False where missing whatever the values are.
+    name : str
+        For messages.
+    """
 
     def __init__(self, array: Array, storages: Sequence[Storage], valid: Mask | None, name: str) -> None:
         self._array, self._storages, self._valid, self._name = array, storages, valid, name
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
         bands, rows, columns = self._array.shape
         return bands, rows, columns
 
     def read(self, window: Window, bands: slice) -> Cells:
+        """The cells of a window."""
         index = (bands, *window.slices())
         values = self._array[index]
         valid = None if self._valid is None else self._valid[index]
@@ -170,14 +185,14 @@ def upscale_array(
     coarse, flat = as_bands(np.asarray(array))
     _check_period(period, coarse.shape[2])
     storages = [Storage.plain(coarse.dtype, v, raw=loaded.upsampler is None) for v in _per_band(nodata, coarse)]
-    followed = None
+    followed: Sequence[Source] = ()
     if guide is not None:
         from geofsrcnn.networks.guided import guided_model
 
-        loaded, followed = guided_model(loaded), _guide_on(guide, coarse.shape, loaded.factor)
+        loaded, followed = guided_model(loaded), (GuideArray(_guide_on(guide, coarse.shape, loaded.factor)),)
     rules = [Rule(within(storage.limits, given.value_range) or FREE) for storage in storages]
     mask = _valid_cells(array, valid, coarse.shape)
-    task = ArrayTask(loaded, storages, rules, period, given.tile_size, guide=followed)
+    task = ArrayTask(loaded, storages, rules, period, given.tile_size, guides=followed)
     what = coarse, Window(0, coarse.shape[1], 0, coarse.shape[2]), given.workers, progress, mask
     fine, errors = task.upscale_with_errors(*what) if error else (task.upscale(*what), None)
     if isinstance(array, np.ma.MaskedArray) and mask is not None:
@@ -225,8 +240,8 @@ class ArrayTask:
         Name of the array, for messages.
     watch : Watch, optional
         Looks at the values; one of its own if not given.
-    guide : ndarray (k, factor * y, factor * x), optional
-        A guide on the fine grid, NaN where missing; the model follows it.
+    guides : sequence of Source
+        On the fine grid; the model follows them.
     """
 
     model: Model
@@ -236,7 +251,7 @@ class ArrayTask:
     tile_size: int | None = None
     name: str = "the array"
     watch: Watch | None = None
-    guide: Array | None = None
+    guides: Sequence[Source] = ()
 
     def upscale(
         self,
@@ -284,11 +299,12 @@ class ArrayTask:
         *,
         errors: bool = False,
     ) -> _ArraySink:
-        source: Source = _ArraySource(coarse, self.storages, valid, self.name)
-        if self.guide is not None:
-            from geofsrcnn.engine.guides import GuideArray, GuidedSource
-
-            source = GuidedSource(source, [GuideArray(self.guide)], self.model.factor)
+        source: Source = ArraySource(coarse, self.storages, valid, self.name)
+        groups: list[slice] = []
+        if self.guides:
+            source = GuidedSource(source, self.guides, self.model.factor)
+        if any(isinstance(guide, BandGuides) for guide in self.guides):
+            groups = [slice(band, band + 1) for band in range(len(coarse))]
         stream = Stream(
             self.name,
             source,
@@ -299,6 +315,7 @@ class ArrayTask:
             period=self.period,
             tile_size=self.tile_size,
             workers=workers,
+            groups_in_order=groups,
             watch=self.watch,
             errors=errors,
         )

@@ -6,6 +6,7 @@
 3. A task for each chunk puts it and the strips around it together, upscales them, and keeps the chunk's own cells
    (`_upscale_chunk`). The strips are known from the sizes of the chunks alone (`_Chunks.strips_around`).
 4. Where expected errors are asked for, that task gives values and errors together, and two small ones take them apart.
+5. A finer guide is chunked as the array is, its edges are cut alike, and the task gets those of both.
 
 Around the globe the first chunk of a row follows the last, less last columns that repeat the first ones. Workers hold
 each model once, by its digest.
@@ -28,6 +29,7 @@ from dask.highlevelgraph import HighLevelGraph
 from geofsrcnn._types import Array
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
+from geofsrcnn.engine.guided_source import guide_sources
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
@@ -37,6 +39,7 @@ from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.checkpoint import Checkpoint
+    from geofsrcnn.networks.guided import Correction
 
 Key = tuple[Any, ...]
 
@@ -67,6 +70,8 @@ class Recipe:
         Tell the expected error of each fine cell too.
     overshoot : float or "none", optional
         As for `upscale_array`.
+    correction : Correction, optional
+        The network that follows a guide.
     """
 
     model: str | Checkpoint
@@ -80,20 +85,51 @@ class Recipe:
     name: str = "the array"
     errors: bool = False
     overshoot: Overshoot = None
+    correction: Correction | None = None
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """All of it as plain values, the network by its digest."""
         model = self.model if isinstance(self.model, str) else self.model.digest
         rest = dataclasses.astuple(self.storage), dataclasses.astuple(self.rule), self.period, self.tile_size
-        return model, self.factor, self.device, self.precision, self.errors, self.overshoot, *rest
+        followed = "" if self.correction is None else self.correction.digest
+        return model, self.factor, self.device, self.precision, self.errors, self.overshoot, followed, *rest
+
+
+@dataclass(frozen=True)
+class LazyGuide:
+    """A finer guide beside a dask array.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray (k, factor * y, factor * x) or (time, k, factor * y, factor * x)
+        In memory, NaN where missing; the bands of all count.
+    time_axis : int, optional
+        The axis of the coarse array whose times those of four dimensions have.
+    """
+
+    arrays: Sequence[Array]
+    time_axis: int | None = None
+
+    def chunk(self, array: da.Array, chunks: _Chunks, factor: int) -> list[da.Array]:
+        """The arrays in the chunks of a coarse one."""
+        fine = [tuple(size * factor for size in sizes) for sizes in (chunks.rows, chunks.columns)]
+        found = []
+        for each in self.arrays:
+            times = () if each.ndim == 3 or self.time_axis is None else (array.chunks[self.time_axis],)
+            found.append(da.from_array(each, (*times, (each.shape[-3],), *fine)))
+        return found
+
+    def place(self, guide: da.Array, lead: tuple[int, ...]) -> tuple[int, ...]:
+        """Leading indexes of the chunks of a guide, by those of the coarse array."""
+        return (0,) if guide.ndim == 3 or self.time_axis is None else (lead[self.time_axis], 0)
 
 
 _watches: dict[str, Watch] = {}
 """By the name of the result: tasks of one that run in this process warn once of what they find."""
 
 
-def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
+def upscale_chunks(array: da.Array, recipe: Recipe, model: Model, guide: LazyGuide | None = None) -> da.Array:
     """A dask array ``(..., y, x)`` upscaled; nothing is computed.
 
     Parameters
@@ -105,13 +141,15 @@ def upscale_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
         What to do, without expected errors.
     model : Model
         The recipe's, for its halo.
+    guide : LazyGuide, optional
+        That the recipe's correction follows.
 
     Returns
     -------
     dask.array.Array (..., factor * y, factor * x)
         Each chunk from one of the array's (rechunked) chunks.
     """
-    return _in_chunks(array, recipe, model)
+    return _in_chunks(array, recipe, model, guide or LazyGuide(()))
 
 
 def upscale_chunks_with_errors(array: da.Array, recipe: Recipe, model: Model) -> tuple[da.Array, da.Array]:
@@ -119,7 +157,7 @@ def upscale_chunks_with_errors(array: da.Array, recipe: Recipe, model: Model) ->
 
     A chunk of both is computed once if both are computed together.
     """
-    both = _in_chunks(array, replace(recipe, errors=True), model)
+    both = _in_chunks(array, replace(recipe, errors=True), model, LazyGuide(()))
     values = _part_of(both, 0, both.dtype)
     return values, _part_of(both, 1, recipe.storage.error_dtype)
 
@@ -133,24 +171,58 @@ def _part_of(pairs: da.Array, number: int, dtype: np.dtype[Any]) -> da.Array:
     return da.Array(layers, name, pairs.chunks, dtype=dtype)
 
 
-def _in_chunks(array: da.Array, recipe: Recipe, model: Model) -> da.Array:
+def _in_chunks(array: da.Array, recipe: Recipe, model: Model, guide: LazyGuide) -> da.Array:
     """Each chunk upscaled: an array, or the two of `_upscale_chunk` if the recipe asks for errors."""
     array, chunks = _rechunk(array, recipe.period, model)
-    token = tokenize(array.name, recipe.identity)
-    name, strip_name, plan = f"fsrcnn-{token}", f"fsrcnn-strip-{token}", f"fsrcnn-plan-{token}"
-    graph: dict[Key | str, Any] = {plan: _Plan(recipe, chunks, name)}
-    cuts = chunks.cuts()
+    guides = guide.chunk(array, chunks, recipe.factor)
+    token = tokenize(array.name, recipe.identity, [each.name for each in guides], guide.time_axis)
+    name, plan = f"fsrcnn-{token}", f"fsrcnn-plan-{token}"
+    graph: dict[Key | str, Any] = {plan: _Plan(recipe, chunks, name, guide.time_axis)}
     strips_of = {index: chunks.strips_around(*index) for index in np.ndindex(chunks.shape)}
+    cut_array = _EdgeCutter(array, f"fsrcnn-strip-{token}", chunks.cuts())
+    fine_cuts = chunks.cuts(recipe.factor)
+    cut_guides = [_EdgeCutter(each, f"fsrcnn-guide-{n}-{token}", fine_cuts) for n, each in enumerate(guides)]
     for lead in np.ndindex(array.numblocks[:-2]):
         for index, strips in strips_of.items():
-            keys = [(strip_name, strip.edge, *lead, *strip.chunk) for strip in strips]
-            for key, strip in zip(keys, strips, strict=True):
-                if key not in graph:
-                    graph[key] = (operator.getitem, (array.name, *lead, *strip.chunk), cuts[strip.edge])
-            graph[name, *lead, *index] = (_upscale_chunk, plan, *index, (array.name, *lead, *index), keys)
+            beside = [cut.keys(graph, guide.place(cut.array, lead), index, strips) for cut in cut_guides]
+            keys = cut_array.keys(graph, lead, index, strips)
+            graph[name, *lead, *index] = (_upscale_chunk, plan, *index, *keys, beside)
     fine = [tuple(size * recipe.factor for size in sizes) for sizes in (chunks.rows, chunks.columns)]
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[arg-type, list-item]
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array, *guides])  # type: ignore[arg-type, list-item]
     return da.Array(layers, name, (*array.chunks[:-2], *fine), dtype=recipe.storage.dtype.newbyteorder("="))
+
+
+@dataclass(frozen=True)
+class _EdgeCutter:
+    """Keys of the chunks of an array and of their edges.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        Coarse, or a guide.
+    name : str
+        Of the edges.
+    cuts : dict of str to tuple
+        Indexes of the edges in a chunk.
+    """
+
+    array: da.Array
+    name: str
+    cuts: dict[str, tuple[Any, ...]]
+
+    def keys(
+        self,
+        graph: dict[Key | str, Any],
+        lead: tuple[int, ...],
+        index: tuple[int, ...],
+        strips: Sequence[_Strip],
+    ) -> list[Any]:
+        """Key of a chunk and a list of those of the edges around it, whose tasks are put into the graph."""
+        keys = [(self.name, strip.edge, *lead, *strip.chunk) for strip in strips]
+        for key, strip in zip(keys, strips, strict=True):
+            if key not in graph:
+                graph[key] = (operator.getitem, (self.array.name, *lead, *strip.chunk), self.cuts[strip.edge])
+        return [(self.array.name, *lead, *index), keys]
 
 
 def _rechunk(array: da.Array, period: int, model: Model) -> tuple[da.Array, _Chunks]:
@@ -208,12 +280,12 @@ class _Chunks:
         """Rows and columns of chunks."""
         return len(self.rows), len(self.columns)
 
-    def cuts(self) -> dict[str, tuple[Any, ...]]:
-        """Indexes of the four edges in a chunk; those at the sides have the repeated columns besides."""
-        wide = self.reach + self.repeated
+    def cuts(self, factor: int = 1) -> dict[str, tuple[Any, ...]]:
+        """Indexes of the four edges in a chunk of so many times finer cells; at the sides with the repeated columns."""
+        high, wide = self.reach * factor, (self.reach + self.repeated) * factor
         return {
-            "top": (..., slice(None, self.reach), slice(None)),
-            "bottom": (..., slice(-self.reach, None), slice(None)),
+            "top": (..., slice(None, high), slice(None)),
+            "bottom": (..., slice(-high, None), slice(None)),
             "left": (..., slice(None, wide)),
             "right": (..., slice(-wide, None)),
         }
@@ -245,11 +317,14 @@ class _Plan:
         The chunks of the coarse array.
     name : str
         The name of the result.
+    time_axis : int, optional
+        The axis of the array whose times guides have.
     """
 
     recipe: Recipe
     chunks: _Chunks
     name: str
+    time_axis: int | None = None
 
 
 def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
@@ -271,24 +346,40 @@ def _at_least(chunks: Sequence[int], smallest: int) -> tuple[int, ...]:
     return tuple(merged)
 
 
-def _upscale_chunk(plan: _Plan, row: int, column: int, chunk: Array, edges: list[Array]) -> Array | tuple[Array, ...]:
+def _upscale_chunk(
+    plan: _Plan, row: int, column: int, chunk: Array, edges: list[Array], guides: list[tuple[Array, list[Array]]]
+) -> Array | tuple[Array, ...]:
     """Upscale a chunk, with those edges of its neighbours that `strips_around` names; with its errors if asked for."""
     recipe, strips = plan.recipe, plan.chunks.strips_around(row, column)
-    pieces = {(s.dy, s.dx): edge[..., s.first : s.last] for s, edge in zip(strips, edges, strict=True)}
-    pieces[0, 0] = chunk
-    present = [[pieces[dy, dx] for dx in (-1, 0, 1) if (dy, dx) in pieces] for dy in (-1, 0, 1)]
-    block = np.concatenate([np.concatenate(line, axis=-1) for line in present if line], axis=-2)
-    top = pieces[-1, 0].shape[-2] if (-1, 0) in pieces else 0
-    left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
+    block, top, left = _join(chunk, edges, strips, 1)
     rows, columns = chunk.shape[-2:]
     period = 0 if plan.chunks.wraps else recipe.period
     watch = _watches.setdefault(plan.name, Watch(recipe.name))
     model = ready_model(recipe.model, recipe.factor, recipe.device, recipe.precision)
     model = load_model(model, overshoot=recipe.overshoot)
     task = ArrayTask(model, [recipe.storage], [recipe.rule], period, recipe.tile_size, recipe.name, watch)
+    if recipe.correction is not None:
+        from geofsrcnn.networks.guided import guided_model
+
+        beside = [_join(*guide, strips, recipe.factor)[0] for guide in guides]
+        sources = guide_sources(beside, chunk.shape[:-2], plan.time_axis)
+        task = replace(task, model=guided_model(model, recipe.correction), guides=sources)
     bands = block.reshape(-1, *block.shape[-2:])
     region = Window(top, top + rows, left, left + columns)
     shape = *chunk.shape[:-2], rows * recipe.factor, columns * recipe.factor
     if recipe.errors:
         return tuple(each.reshape(shape) for each in task.upscale_with_errors(bands, region, 1))
     return task.upscale(bands, region, 1).reshape(shape)
+
+
+def _join(chunk: Array, edges: Sequence[Array], strips: Sequence[_Strip], factor: int) -> tuple[Array, int, int]:
+    """A chunk with the strips around it, of so many times finer cells, and how many rows and columns come before it."""
+    pieces = {(0, 0): chunk}
+    for strip, edge in zip(strips, edges, strict=True):
+        ends = (None if end is None else end * factor for end in (strip.first, strip.last))
+        pieces[strip.dy, strip.dx] = edge[..., slice(*ends)]
+    present = [[pieces[dy, dx] for dx in (-1, 0, 1) if (dy, dx) in pieces] for dy in (-1, 0, 1)]
+    block = np.concatenate([np.concatenate(line, axis=-1) for line in present if line], axis=-2)
+    top = pieces[-1, 0].shape[-2] if (-1, 0) in pieces else 0
+    left = pieces[0, -1].shape[-1] if (0, -1) in pieces else 0
+    return block, top, left

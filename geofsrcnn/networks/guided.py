@@ -11,6 +11,7 @@ gives.
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
@@ -126,6 +127,14 @@ class Correction(nn.Module):
         self.skip = convolution(block * len(RADII), block, 1)
         self.slopes = nn.Parameter(torch.full((config.m + 3,), 0.25))
         self._start_from_regression()
+
+    @property
+    def digest(self) -> str:
+        """Hash of sizes and weights."""
+        found = hashlib.sha256(repr(self.config).encode())
+        for name, tensor in self.state_dict().items():
+            found.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return found.hexdigest()
 
     @torch.no_grad()
     def _start_from_regression(self) -> None:

@@ -292,15 +292,21 @@ def _within_cells(axis: Array, coordinates: Array) -> npt.NDArray[np.bool_]:
     return result
 
 
-def share_outside(fields: Fields, domain: Domain, frame: Frame) -> float:
-    """Return the share of a domain's cells, of coordinates in a frame, whose centers lie beyond the cells of a grid."""
+def is_covered(fields: Fields, domain: Domain, frame: Frame) -> npt.NDArray[np.bool_]:
+    """Tell of a domain's cells, of coordinates in a frame, which of their centers lie within the cells of a grid."""
     rows, columns = axis_values(fields.dataset, fields.grid, fields.shown)
     moved = transform_axes(domain.y, domain.x, frame, fields.frame)
     if moved is not None:
-        return float(1 - _covered(rows, columns, moved, is_longitude=fields.frame.is_geographic).mean())
+        return _covered(rows, columns, moved, is_longitude=fields.frame.is_geographic)
     if domain.is_longitude:
         columns = move_near(columns, domain.x.mean())
-    return float(1 - _within_cells(rows, domain.y).mean() * _within_cells(columns, domain.x).mean())
+    result: npt.NDArray[np.bool_] = np.outer(_within_cells(rows, domain.y), _within_cells(columns, domain.x))
+    return result
+
+
+def share_outside(fields: Fields, domain: Domain, frame: Frame) -> float:
+    """Return the share of a domain's cells whose centers lie beyond the cells of a grid; see `is_covered`."""
+    return float(1 - is_covered(fields, domain, frame).mean())
 
 
 def steps_over(fields: Fields, domain: Domain, frame: Frame) -> tuple[float, float]:

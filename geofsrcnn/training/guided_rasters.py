@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from geofsrcnn._types import Array
-from geofsrcnn.engine.guides import GuideArray, GuidedSource
+from geofsrcnn.engine.guided_source import GuideArray, GuidedSource
 from geofsrcnn.errors import InputError
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window

@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 
 from geofsrcnn.engine.base import Source
-from geofsrcnn.engine.guides import BlockMeanSource, GuidedSource
+from geofsrcnn.engine.guided_source import BlockMeanSource, GuidedSource, coarsen_guide
 from geofsrcnn.errors import InputError
 from geofsrcnn.evaluation.guided import fit_guide_to
 from geofsrcnn.evaluation.registration import Registration, register
@@ -192,7 +192,7 @@ def _read(
 ) -> list[Scene]:
     """Read the parts of a scene one scale coarser, band by band within each."""
     coarse = BlockMeanSource(source, model.factor)
-    beside = [BlockMeanSource(guide, model.factor) for guide in guides]
+    beside = [coarsen_guide(guide, model.factor) for guide in guides]
     guided = GuidedSource(coarse, beside, model.factor)
     return [
         read_scene(model, guided, source, window, band, f"{number}", keep_guide=keep_guide)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Unpack, cast, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 import numpy as np
 import xarray as xr
@@ -13,12 +14,17 @@ from geofsrcnn.cf.attributes import PACKED_ATTRS, fine_encoding, history
 from geofsrcnn.cf.expected_error import error_attrs, error_encoding
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling, refine
 from geofsrcnn.engine.arrays import ArrayTask, as_bands
+from geofsrcnn.engine.guided_source import guide_sources
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
 from geofsrcnn.options import FieldOptions, Overshoot, UpscaleOptions
 from geofsrcnn.upscale.fields import Field, field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
+from geofsrcnn.upscale.place_guide import FieldGuide
+
+if TYPE_CHECKING:
+    from geofsrcnn.networks.guided import Correction
 
 
 def upscale_dataset(  # noqa: PLR0913  all but the first three by name
@@ -121,19 +127,39 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds, error=error)
+    result = follow_plan(dataset, plan, loaded, lambda field, data: upscale_values(field, data, plan, loaded, options))
+    result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
+    return result
+
+
+def follow_plan(
+    dataset: xr.Dataset, plan: Refinement, model: Model, upscale: Callable[[Field, Any], tuple[Any, Any | None]]
+) -> xr.Dataset:
+    """Put a dataset onto the finer grid.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The coarse one.
+    plan : Refinement
+        What becomes of each variable.
+    model : Model
+        What makes fields finer.
+    upscale : callable
+        Gives the fine values of a field, of its values ``(..., y, x)`` as they are stored, and their expected errors or
+        None.
+    """
     errors: dict[str, xr.Variable] = {}
 
-    def upscale(name: str) -> xr.Variable:
-        values, expected = _fine_field(dataset, name, plan, loaded, options)
+    def fine_field(name: str) -> xr.Variable:
+        values, expected = _fine_field(dataset, name, plan, model, upscale)
         if expected is not None:
             errors[name] = expected
         return values
 
-    fine = plan.variables(dataset, upscale)
+    fine = plan.variables(dataset, fine_field)
     fine |= {plan.errors[name]: expected for name, expected in errors.items()}
-    result = _assemble(dataset, plan, fine)
-    result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
-    return result
+    return _assemble(dataset, plan, fine)
 
 
 def _assemble(dataset: xr.Dataset, plan: Refinement, fine: Mapping[str, xr.Variable]) -> xr.Dataset:
@@ -233,9 +259,12 @@ def upscale_dataarray(
     refuse_pairs(loaded)
     dataset, name = as_dataset(array)
     whole = upscale_dataset(dataset, factor, loaded, variables=[name], error=error, **options)
-    if error:
-        return whole
-    fine = whole[name].rename(array.name)
+    return whole if error else as_dataarray(whole, name, array)
+
+
+def as_dataarray(dataset: xr.Dataset, name: str, array: xr.DataArray) -> xr.DataArray:
+    """A field of a finer dataset alone, called as the coarse array is."""
+    fine = dataset[name].rename(array.name)
     for coordinate in fine.coords.values():  # boundaries of cells do not fit into a DataArray
         for facts in (coordinate.attrs, coordinate.encoding):
             if facts.get("bounds") not in fine.coords:
@@ -267,7 +296,11 @@ def check_bands(model: Model) -> None:
 
 
 def _fine_field(
-    dataset: xr.Dataset, name: str, plan: Refinement, model: Model, options: UpscaleOptions
+    dataset: xr.Dataset,
+    name: str,
+    plan: Refinement,
+    model: Model,
+    upscale: Callable[[Field, Any], tuple[Any, Any | None]],
 ) -> tuple[xr.Variable, xr.Variable | None]:
     """One field on the finer grid, and its expected errors where they are asked for."""
     stored = dataset.variables[name]
@@ -275,12 +308,9 @@ def _fine_field(
     field = field_of(name, stored if duration is None else _counts(stored), plan, None, model)
     data = field.variable.transpose(*field.dims).data
     check_array(data, name)
-    if isinstance(data, np.ndarray):
-        if model.upsampler is not None and duration is None:
-            warn_of_values(field)
-        fine, errors = _upscale_now(field, data, plan, model, options)
-    else:
-        fine, errors = _upscale_lazily(field, data, plan, model, options)
+    if isinstance(data, np.ndarray) and model.upsampler is not None and duration is None:
+        warn_of_values(field)
+    fine, errors = upscale(field, data)
     encoding, attrs = fine_encoding(stored), field_attrs(dataset, field)
     told = error_encoding(encoding)
     if duration is not None:
@@ -296,13 +326,24 @@ def _fine_field(
     return result, xr.Variable(field.dims, errors, error_attrs(name, attrs), told).transpose(*dims)
 
 
+def upscale_values(
+    field: Field, data: Any, plan: Refinement, model: Model, options: UpscaleOptions, guide: FieldGuide | None = None
+) -> tuple[Any, Any | None]:
+    """Values ``(..., y, x)`` of a field made finer, now or lazily as they came; and their expected errors."""
+    upscale = _upscale_now if isinstance(data, np.ndarray) else _upscale_lazily
+    return upscale(field, data, plan, model, options, guide)
+
+
 def _upscale_now(
-    field: Field, data: Array, plan: Refinement, model: Model, options: UpscaleOptions
+    field: Field, data: Array, plan: Refinement, model: Model, options: UpscaleOptions, guide: FieldGuide | None
 ) -> tuple[Array, Array | None]:
     """Values ``(..., y, x)`` of a field in memory, made finer; and their expected errors."""
     coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
     rule = field.rule(options.value_range)
     task = ArrayTask(model, [field.storage], [rule], plan.grid.period, options.tile_size, printable(field.name))
+    if guide is not None:
+        sources = guide_sources(guide.bands, data.shape[:-2], guide.time_axis(field.dims))
+        task = replace(task, guides=sources)
     region = Window(0, coarse.shape[1], 0, coarse.shape[2])
     if not field.error:
         fine = task.upscale(coarse, region, options.workers)
@@ -313,10 +354,10 @@ def _upscale_now(
 
 
 def _upscale_lazily(
-    field: Field, data: Any, plan: Refinement, model: Model, options: UpscaleOptions
+    field: Field, data: Any, plan: Refinement, model: Model, options: UpscaleOptions, guide: FieldGuide | None
 ) -> tuple[Any, Any | None]:
     """The same for the chunks of a field; nothing is computed."""
-    from geofsrcnn.engine.lazy import Recipe, upscale_chunks, upscale_chunks_with_errors
+    from geofsrcnn.engine.lazy import LazyGuide, Recipe, upscale_chunks, upscale_chunks_with_errors
 
     recipe = Recipe(
         model.checkpoint or model.name,
@@ -329,10 +370,19 @@ def _upscale_lazily(
         model.precision,
         printable(field.name),
         overshoot=model.overshoot,
+        correction=None if guide is None else _correction_of(model),
     )
     if field.error:
         return upscale_chunks_with_errors(data, recipe, model)
-    return upscale_chunks(data, recipe, model), None
+    beside = None if guide is None else LazyGuide(guide.bands, guide.time_axis(field.dims))
+    return upscale_chunks(data, recipe, model, beside), None
+
+
+def _correction_of(model: Model) -> Correction | None:
+    """The network of a model that follows guides."""
+    from geofsrcnn.networks.guided import Guided
+
+    return model.upsampler.correction if isinstance(model.upsampler, Guided) else None
 
 
 def check_array(data: object, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from geofsrcnn._types import Facts, Progress, StrPath
 from geofsrcnn.engine.base import Rule, Source
-from geofsrcnn.engine.guides import GuidedSource
+from geofsrcnn.engine.guided_source import GuidedSource
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import InputError, UsageError, printable, warn
@@ -148,11 +148,16 @@ def _check(src: Path, target: Path, guides: Sequence[Path], minutes: float) -> N
     """Refuse what cannot be, before anything is opened."""
     if not guides:
         raise UsageError("sharpen needs a guide: name a finer raster with guide=")
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes < float("inf"):
-        raise UsageError(f"minutes must be a number from 0, got {minutes!r}")
+    check_minutes(minutes)
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"sharpen writes a GeoTIFF, whose name must end in .tif or .tiff: {printable(target.name)}")
     refuse_same(target, src, *guides)
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuse a time to learn that is none with a UsageError."""
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes < float("inf"):
+        raise UsageError(f"minutes must be a number from 0, got {minutes!r}")
 
 
 @contextmanager
@@ -162,29 +167,43 @@ def _open(
     """The raster, its guides on the fine grid, and the factor between them."""
     from geofsrcnn.formats.guide import GuideRaster, find_factor
 
-    instead = "sharpen takes rasters: open it with xarray and sharpen it there"
+    instead = "sharpen takes rasters: open it with xarray, ds.fsrcnn.sharpen(guide) does it there"
     with ExitStack() as held:
         source = held.enter_context(open_raster_within(src, options, instead))
         factor = find_factor(guides[0], source.grid) if factor is None else factor
         fine = source.grid.refine(factor)
         beside = [held.enter_context(GuideRaster(path, fine)) for path in guides]
         for each in beside:
-            _check_cells(each, factor)
+            check_cells(each.fit.scale, factor, each.shown)
         yield source, beside, factor
 
 
-def _check_cells(guide: GuideRaster, factor: int) -> None:
-    """Refuse a guide that is no finer than the raster, and warn of one that is coarser than the result.
+def check_cells(cells: float, factor: int, shown: str, guided: str = "the raster") -> None:
+    """Refuse a guide that is no finer than what it guides, and warn of one that is coarser than the result.
 
     One scale coarser it would tell more than it can here: the verdict would be too good.
+
+    Parameters
+    ----------
+    cells : float
+        The guide's along one side of a fine cell.
+    factor : int
+        Fine cells along one side of a coarse cell.
+    shown : str
+        The guide's name.
+    guided : str
+        What it guides.
+
+    Raises
+    ------
+    InputError
     """
-    cells = guide.fit.scale
     if cells * factor < LEAST_FINER:
-        raise InputError(f"the guide {guide.shown} is no finer than the raster: it tells nothing of finer cells")
+        raise InputError(f"the guide {shown} is no finer than {guided}: it tells nothing of finer cells")
     if cells < COARSER:
         warn(
             "W-GUIDE",
-            f"the cells of the guide {guide.shown} are {1 / cells:.3g} times as large as those of the result: it helps "
+            f"the cells of the guide {shown} are {1 / cells:.3g} times as large as those of the result: it helps "
             "less than the table says",
         )
 
@@ -218,17 +237,21 @@ def _learn(
     """Learn on the scene, and say what a user should know of the guide."""
     names = {n: source.bands[n].description or f"band {source.bands[n].index}" for n in bands}
     lesson = learn_scene(model, source, guides, names, minutes=minutes, always=always, each_step=each_step)
-    verdict = lesson.verdict
+    warn_of_shift(lesson.verdict, "the raster's own", "gdal_translate -a_ullr")
+    return lesson
+
+
+def warn_of_shift(verdict: Verdict, guided: str, remedy: str) -> None:
+    """Warn if a guide lies off what it guides."""
     if verdict.misplaced and verdict.shift is not None:
         dy, dx = verdict.shift
         rows = f"{abs(dy):.2f} rows too far {'down' if dy > 0 else 'up'}"
         columns = f"{abs(dx):.2f} columns too far to the {'right' if dx > 0 else 'left'}"
         warn(
             "W-SHIFT",
-            f"what the guide shows lies {rows} and {columns} (in coarse cells, by phase correlation), or the raster's "
-            "own the other way: put one of them right (gdal_translate -a_ullr)",
+            f"what the guide shows lies {rows} and {columns} (in coarse cells, by phase correlation), or {guided} "
+            f"the other way: put one of them right ({remedy})",
         )
-    return lesson
 
 
 def _with_guide(task: Task, guides: Sequence[Source], factor: int) -> Task:

@@ -36,6 +36,7 @@ def lay_out(folder: Path) -> None:
         copy(raster, folder / "mosaic.vrt", driver="VRT")
     with zipfile.ZipFile(folder / "dem.zip", "w") as archive:
         archive.write(folder / "in.tif", "dem.tif")
+    climate(folder, dem[:120, :160].astype("float32"))
     era5().to_netcdf(folder / "era5.nc")
     _fields({"wd": {"units": "degree", "long_name": "wind"}}, low=0, high=90).to_netcdf(folder / "wind.nc")
     land = _fields({"LULC": {}, "rr": {}}, low=1, high=9)
@@ -67,6 +68,17 @@ def era5() -> xr.Dataset:
         }
     )
     return dataset.assign(tp=np.maximum(dataset["tp"] - 280, 0).assign_attrs(dataset["tp"].attrs))
+
+
+def climate(folder: Path, height: np.ndarray) -> None:
+    """Temperature that falls with elevation, three times, and the elevation, twice as fine."""
+    rows, columns = height.shape
+    lat, lon = 47 - 0.01 * np.arange(rows), 8 + 0.01 * np.arange(columns)
+    time = np.datetime64("2000-01-01") + np.arange(3).astype("m8[D]")
+    warm = 285 + time.astype("i8")[:, None, None] % 7 + np.sin(lon / 0.3) - 0.0065 * height
+    xr.Dataset({"elevation": (("lat", "lon"), height, {"units": "m"})}, _places(lat, lon)).to_netcdf(folder / "dem.nc")
+    coarse = [axis.reshape(-1, 2).mean(1) for axis in (lat, lon)]
+    _dataset({"tas": (block_mean(warm, 2), {"units": "K"})}, *coarse, time).to_netcdf(folder / "temperature.nc")
 
 
 def pairs(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from geofsrcnn.engine.guides import BlockMeanSource, GuideArray
+from geofsrcnn.engine.guided_source import BlockMeanSource, GuideArray
 from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import load_model
@@ -295,7 +295,7 @@ def test_block_means_are_read_in_strips():
     assert source.shape == (2, 20, 26)
     with pytest.MonkeyPatch.context() as patch:
         for most in (2**22, 500, 1):
-            patch.setattr("geofsrcnn.engine.guides.MOST_CELLS", most)
+            patch.setattr("geofsrcnn.engine.guided_source.MOST_CELLS", most)
             cells = source.read(window, slice(0, 1))
             assert np.array_equal(cells.values, expected, equal_nan=True)
             assert np.array_equal(cells.valid, np.isfinite(expected))
