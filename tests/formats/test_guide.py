@@ -132,6 +132,24 @@ def test_a_guide_of_another_crs_is_put_in_place(tmp_path):
     assert np.abs(found.values[0] - field(lon, lat)).max() < 0.03
 
 
+def test_places_are_exact_where_projections_bend(tmp_path):
+    """Longitudes and latitudes on a polar grid, to a small part of a cell."""
+    polar = CRS.from_epsg(3413)
+    here = Grid((64, 64), Affine(20_000, 0, -900_000, 0, -20_000, -900_000), polar)
+    xs, ys = np.meshgrid(-900_000 + 20_000 * (np.arange(64) + 0.5), -900_000 - 20_000 * (np.arange(64) + 0.5))
+    with plain():
+        lon, lat = (np.reshape(each, here.shape) for each in transform(polar, "EPSG:4326", xs.ravel(), ys.ravel()))
+    step, west, north = 0.05, -94.0, 83.0
+    rows, columns = np.indices((320, 1520)) + 0.5
+    values = np.stack([west + step * columns, north - step * rows])
+    path = write(tmp_path / "g.tif", values, crs="EPSG:4326", transform=Affine(step, 0, west, 0, -step, north))
+    found, _ = cells(path, here)
+    assert found.valid.all()
+    along = np.abs(np.diff(lon, axis=1)).max(), np.abs(np.diff(lat, axis=0)).max()
+    assert np.abs(found.values[0] - lon).max() < 0.1 * along[0]
+    assert np.abs(found.values[1] - lat).max() < 0.1 * along[1]
+
+
 @pytest.mark.parametrize("turn", [30.0, 90.0])
 def test_rotated_guides_are_put_in_place(tmp_path, turn):
     """Whatever way their rows run."""
