@@ -254,7 +254,7 @@ def test_what_was_learned_is_kept_and_taken_up(monkeypatch, tmp_path, output):
     assert np.array_equal(plain, read(output))
 
 
-def untouched(_):
+def untouched(*_, **__):
     raise AssertionError("the learning has begun")
 
 
@@ -329,6 +329,13 @@ def test_an_output_that_exists_is_refused_before_the_learning(scene, output, mon
     with pytest.raises(OutputError, match=r"fine\.tif"):
         sharpen_file(*(scene[0], output, scene[1]))
     assert output.read_bytes() == b"old"
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_learning(scene, output, monkeypatch):
+    monkeypatch.setattr("geofsrcnn.upscale.task.free_bytes", lambda _: 0)
+    monkeypatch.setattr("geofsrcnn.training.own_scene._read", untouched)
+    with pytest.raises(LimitError, match="free"):
+        sharpen_file(*(scene[0], output, scene[1]))
 
 
 @pytest.mark.parametrize("when", ["learning", "writing"])
