@@ -73,11 +73,7 @@ def _upscale_block(
     guide: GuideBlock | None = None,
 ) -> tuple[Array, Array | None]:
     halo = model.halo
-    if not valid.all():
-        rings = max(values.shape[1:]) if model.whole_field else halo
-        beyond = np.nan if model.joint else 0.0  # where one band is missing, others may be valid: it tells them nothing
-        values = fill(values, valid, rings, beyond).astype(values.dtype, copy=False)
-    values = _fit_halo(values, margin, halo, model.padding)
+    values = fill_block(model, values, valid, margin)
     scales = _safe_scales(values, model)
     x = torch.from_numpy(np.ascontiguousarray(values if scales is None else values * scales))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
@@ -87,7 +83,7 @@ def _upscale_block(
             _join(parts) for parts in zip(*(model.with_error(g.unsqueeze(0)) for g in groups), strict=True)
         )
     elif guide is not None and isinstance(model, Guided):
-        own = torch.from_numpy(_fit_halo(valid, margin, halo, "zeros"))
+        own = torch.from_numpy(own_cells(model, valid, margin))
         fine = _join([model.guided(*each) for each in zip(groups.unsqueeze(1), itertools.repeat(guide), own)])
     else:
         fine = _join([model(group.unsqueeze(0)) for group in groups])
@@ -100,6 +96,51 @@ def _upscale_block(
                 _limit_errors(model, expected[band], core[band], rule, scale)
     found = _unscale(fine.numpy(), scales)
     return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scales)
+
+
+def fill_block(model: Upsampler, values: Array, valid: Mask, margin: Margin) -> Array:
+    """Fill missing cells from their neighbours, and give a block the model's halo: cut, or padded at raster edges.
+
+    Parameters
+    ----------
+    model : Upsampler
+        Network or classical method.
+    values : ndarray (band, y, x), float32 or float64
+        Core and halo; anything where invalid.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    margin : Margin
+        Cells around the core in `values`.
+
+    Returns
+    -------
+    ndarray (band, y + 2 halo, x + 2 halo), the type of `values`
+        As the model takes it.
+    """
+    if not valid.all():
+        rings = max(values.shape[1:]) if model.whole_field else model.halo
+        beyond = np.nan if model.joint else 0.0  # where one band is missing, others may be valid: it tells them nothing
+        values = fill(values, valid, rings, beyond).astype(values.dtype, copy=False)
+    return _fit_halo(values, margin, model.halo, _PAD_MODES[model.padding])
+
+
+def own_cells(model: Upsampler, valid: Mask, margin: Margin) -> Mask:
+    """Cells of a block that has the model's halo which have a value of their own: neither filled nor padded.
+
+    Parameters
+    ----------
+    model : Upsampler
+        Network or classical method.
+    valid : ndarray (band, y, x) of bool
+        True where valid.
+    margin : Margin
+        Cells around the core in `valid`.
+
+    Returns
+    -------
+    ndarray (band, y + 2 halo, x + 2 halo) of bool
+    """
+    return _fit_halo(valid, margin, model.halo, "constant")
 
 
 def _join(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -125,7 +166,7 @@ def _limit_errors(model: Upsampler, errors: torch.Tensor, core: torch.Tensor, ru
             errors.masked_fill_(without_choice.repeat_interleave(model.factor, 1), 0.0)
 
 
-def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
+def _fit_halo(values: Array, margin: Margin, halo: int, mode: str) -> Array:
     """Cut what was read for filling only, and pad where the raster ends."""
     sides = (margin.top, margin.bottom, margin.left, margin.right)
     top, bottom, left, right = (max(side - halo, 0) for side in sides)
@@ -134,7 +175,7 @@ def _fit_halo(values: Array, margin: Margin, halo: int, padding: str) -> Array:
     if not any(short):
         return values
     pads = [(0, 0), (short[0], short[1]), (short[2], short[3])]
-    return np.pad(values, pads, mode=_PAD_MODES[padding])  # type: ignore[call-overload,no-any-return]
+    return np.pad(values, pads, mode=mode)  # type: ignore[call-overload,no-any-return]
 
 
 def _safe_scales(values: Array, model: Upsampler) -> Array | None:

@@ -9,7 +9,7 @@ import numpy as np
 from geofsrcnn._types import Array, Mask
 
 SIMPLE = ("high-pass filter", "component substitution", "local regression")
-"""Names of the simple methods, in the order of `simple_methods`."""
+"""Names of the simple methods: `high_pass`, `substitute`, and regression within the middle window."""
 
 
 def fit_guide_to(coarse: Array, means: Array, counts: Mask) -> Array:

@@ -14,7 +14,7 @@ from geofsrcnn.options import FACTORS, is_share
 DEFAULT_FACTOR = 3
 """Factor where none is asked for."""
 
-_BOUNDS = {
+SIZES = {
     "factor": (FACTORS[0], FACTORS[-1]),
     "channels": (1, 256),
     "inputs": (0, 4096),
@@ -26,6 +26,7 @@ _BOUNDS = {
     "deconvolution_taps": (1, 9),
     "skip_kernel": (3, 31),
 }
+"""Smallest and largest sizes of networks."""
 
 ROUGHNESS_RADIUS = 4
 """Coarse cells around a cell over which the roughness of each band of a joint network is averaged, at least."""
@@ -105,7 +106,7 @@ class FSRCNNConfig:
     joint: bool = False
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _BOUNDS.items():
+        for name, (low, high) in SIZES.items():
             value = getattr(self, name)
             check_size(name, value, low, high)
             if name in _ODD and value % 2 == 0:
@@ -280,8 +281,8 @@ def widen(sizes: Mapping[str, Any], channels: int) -> dict[str, Any]:
     most = WIDENED * channels * FSRCNNConfig.from_dict(dict(sizes)).operations
     width = math.sqrt(channels)
     while True:
-        each = min(round(sizes["d"] * width / channels), _BOUNDS["d"][1] // channels)
-        s = min(round(sizes["s"] * width), _BOUNDS["s"][1])
+        each = min(round(sizes["d"] * width / channels), SIZES["d"][1] // channels)
+        s = min(round(sizes["s"] * width), SIZES["s"][1])
         wide = {**sizes, "d": channels * max(each, 1), "s": max(s, 1), "channels": channels, "joint": True}
         if FSRCNNConfig.from_dict(wide).operations <= most or width < 1:
             return wide

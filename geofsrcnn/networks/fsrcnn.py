@@ -41,6 +41,9 @@ from geofsrcnn.networks.limits import Bounds, conserve, cut, limit_blocks, limit
 from geofsrcnn.networks.roughness import divide, multiply, roughness, zero_unknown
 from geofsrcnn.values.kernels import filter_bank, offsets
 
+FIRST_WEIGHT = 0.01
+"""Share of its drawn weights that a last layer starts with where it adds to something: next to nothing."""
+
 
 def differences(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Differences to the right and the lower neighbour, in `x`'s own precision, then as `dtype`.
@@ -237,7 +240,7 @@ class FSRCNN(nn.Module):
                 nn.init.zeros_(layer.bias)
         if self.config.skip != "none":
             with torch.no_grad():
-                self.deconvolution.weight *= 0.01
+                self.deconvolution.weight *= FIRST_WEIGHT
 
     @property
     def halo(self) -> int:

@@ -22,13 +22,17 @@ from torch import Tensor, nn
 from geofsrcnn.errors import ConfigError, ModelError, UsageError, printable
 from geofsrcnn.networks.catalog import GUIDED_REFUSALS, Model
 from geofsrcnn.networks.checkpoint import Checkpoint, Section, load_checkpoint, shipped_models, shipped_stem
-from geofsrcnn.networks.fsrcnn import activate, blind_to_planes, differences, on_differences
+from geofsrcnn.networks.config import SIZES, check_keys, check_size
+from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, activate, blind_to_planes, differences, on_differences
 from geofsrcnn.networks.guidance import INTERPOLATION, RADII, GuideBlock, regress
 from geofsrcnn.networks.inference import Classical, Upsampler
 from geofsrcnn.networks.limits import cut
 
 GUIDED = "guided"
 """Name of the section of a checkpoint that holds the correcting network."""
+
+FEATURE_KERNEL, DETAILS_KERNEL, MAPPING_KERNEL, LAST_KERNEL = 5, 3, 3, 3
+"""Coarse cells along one side of the convolutions: of the field, of what is told of blocks, within, and the last."""
 
 FIRST_SHARE = 0.7
 """Share of what the middle window tells that an untrained network adds."""
@@ -57,22 +61,24 @@ class GuidedConfig:
     m: int = 2
 
     def __post_init__(self) -> None:
-        for name, (low, high) in {"factor": (2, 8), "d": (1, 256), "s": (1, 64), "m": (1, 16)}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        for name in ("factor", "d", "s", "m"):
+            check_size(name, getattr(self, name), *SIZES[name])
 
     @property
     def halo(self) -> int:
         """Coarse cells that the network reaches on each side of what it sees."""
-        return 3 + self.m
+        return _reach(FEATURE_KERNEL) + self.m * _reach(MAPPING_KERNEL) + _reach(LAST_KERNEL)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GuidedConfig:
         """Build a configuration from plain values; a ConfigError says what is unknown or out of bounds."""
-        if unknown := sorted(set(values) - {each.name for each in fields(cls)}):
-            raise ConfigError(f"unknown configuration keys: {', '.join(unknown)}")
+        check_keys(cls, values)
         return cls(**values)
+
+
+def _reach(kernel: int) -> int:
+    """Cells around its own that a convolution sees."""
+    return (kernel - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -118,12 +124,12 @@ class Correction(nn.Module):
         def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
             return nn.Conv2d(inputs, outputs, kernel, bias=False)
 
-        self.feature = convolution(1, d, 5)
-        self.details = convolution(block * (1 + len(RADII)), d, 3)
+        self.feature = convolution(1, d, FEATURE_KERNEL)
+        self.details = convolution(block * (1 + len(RADII)), d, DETAILS_KERNEL)
         self.shrink = convolution(d, s, 1)
-        self.mapping = nn.ModuleList(convolution(s, s, 3) for _ in range(config.m))
+        self.mapping = nn.ModuleList(convolution(s, s, MAPPING_KERNEL) for _ in range(config.m))
         self.expand = convolution(s, d, 1)
-        self.deconvolution = convolution(d, block, 3)
+        self.deconvolution = convolution(d, block, LAST_KERNEL)
         self.skip = convolution(block * len(RADII), block, 1)
         self.slopes = nn.Parameter(torch.full((config.m + 3,), 0.25))
         self._start_from_regression()
@@ -142,7 +148,7 @@ class Correction(nn.Module):
         if self.skip.weight.is_meta:
             return
         block = self.config.factor**2
-        self.deconvolution.weight *= 0.01
+        self.deconvolution.weight *= FIRST_WEIGHT
         self.skip.weight.zero_()
         middle = block * (len(RADII) // 2)
         self.skip.weight[:, middle : middle + block, 0, 0] = FIRST_SHARE * torch.eye(block)
@@ -163,7 +169,8 @@ class Correction(nn.Module):
         halo = self.config.halo
         local = on_differences(blind_to_planes(self.feature.weight))
         hidden = F.conv2d(differences(seen.coarse, torch.float32), local)
-        hidden = hidden + self.details(cut(torch.cat([seen.details, seen.beyond], 1), 1))
+        beyond = _reach(FEATURE_KERNEL) - _reach(DETAILS_KERNEL)
+        hidden = hidden + self.details(cut(torch.cat([seen.details, seen.beyond], 1), beyond))
         hidden = activate(hidden, self.slopes[0])
         for number, layer in enumerate((self.shrink, *self.mapping, self.expand), 1):
             hidden = activate(layer(hidden), self.slopes[number])

@@ -24,7 +24,7 @@ from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Card, save_checkpoint, today, unknown_sources
 from geofsrcnn.networks.config import FSRCNNConfig
-from geofsrcnn.networks.fsrcnn import FSRCNN, Weights, run_layers
+from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose, share_where
 from geofsrcnn.pairs.fields import TIMES_PER_BLOCK
 from geofsrcnn.pairs.fit import best_baseline, draw_times, find_scored, fit, score_baselines
@@ -472,7 +472,7 @@ class _MemberTraining(Training[_Batch]):
         torch.manual_seed(self.options.seed)
         model = FSRCNN(whole.config_of(number))
         with torch.no_grad():
-            model.deconvolution.weight *= 0.01  # start at the base
+            model.deconvolution.weight *= FIRST_WEIGHT  # start at the base
         run = Run(model.to(whole.device), self.options, ranks)
         super().__init__(run, whole.out, None if report is None else self._reporting(report))
         self.best = run.untrained

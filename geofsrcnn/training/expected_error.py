@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from geofsrcnn.errors import TrainError, UsageError
+from geofsrcnn.errors import UsageError
 from geofsrcnn.evaluation.calibration import calibration, spread_of_ratios
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.networks.catalog import check_device
@@ -21,14 +21,11 @@ from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, Checkpoint, load_check
 from geofsrcnn.networks.expected_error import ErrorConfig, ErrorHead, section_of
 from geofsrcnn.networks.fsrcnn import FSRCNN, run_with_features
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import deterministic_torch, move_average
+from geofsrcnn.training.loop import adamw, deterministic_torch, move_average, take_step
 from geofsrcnn.training.patches import Batch, Patches, prefetch
 from geofsrcnn.training.rasters import Rasters, Scored
-from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
+from geofsrcnn.training.schedule import ERROR_RECIPE, SHORT_WARM_UP, TrainOptions
 from geofsrcnn.training.states import check_checkpoint
-
-WARM_UP = 50
-"""Steps in which the learning rate rises; fewer than a network's, as the head is small and stands on a trained one."""
 
 SMALLEST = 1e-4
 """Errors below this share of a patch's roughness count as this: float32 holds no smaller ones."""
@@ -151,9 +148,7 @@ class _Run:
         self.model, self.head, self.patches, self.options = model, head, patches, options
         self.model = model.to(self.device)
         self.ema_head = copy.deepcopy(head)
-        self.optimiser = torch.optim.AdamW(
-            head.parameters(), lr=options.learning_rate, weight_decay=0, betas=(0.9, 0.99)
-        )
+        self.optimiser = adamw(head.parameters(), options.learning_rate)
 
     def fit(self, report: Report | None, each_step: Callable[[], None]) -> None:
         """Train to the schedule's end; the averaged weights are the head's then."""
@@ -170,20 +165,14 @@ class _Run:
 
     def _step(self, step: int, batch: Batch) -> float:
         options = self.options
-        for group in self.optimiser.param_groups:
-            group["lr"] = options.learning_rate_at(step, step / options.steps, WARM_UP)
         coarse, fine = (torch.from_numpy(part).to(self.device) for part in (batch.coarse, batch.fine))
         valid = None if batch.valid is None else torch.from_numpy(batch.valid).to(self.device)
         expected, error = self._expect(coarse, fine)
         loss = likelihood(expected, error, valid)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
-        if not math.isfinite(loss.item() + norm.item()):
-            raise TrainError(f"the loss or its gradient is not finite at step {step}: take a smaller learning rate")
-        self.optimiser.step()
+        rate = options.learning_rate_at(step, step / options.steps, SHORT_WARM_UP)
+        value = take_step(self.optimiser, loss, rate, step)
         move_average(self.ema_head, self.head, options.ema_decay_at(step))
-        return loss.item()
+        return value
 
     def _expect(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Expected and true absolute errors."""

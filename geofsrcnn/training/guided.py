@@ -7,19 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from geofsrcnn.errors import TrainError
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.guided import Correction
 from geofsrcnn.networks.limits import cut
 from geofsrcnn.training.guided_scenes import GuidedBatch, GuidedOptions, Scene, draw_batch
 from geofsrcnn.training.log import Report
-from geofsrcnn.training.loop import deterministic_torch
+from geofsrcnn.training.loop import adamw, deterministic_torch, move_average, take_step
 from geofsrcnn.training.patches import prefetch
-
-WARM_UP = 50
-"""Steps in which the learning rate rises."""
+from geofsrcnn.training.schedule import SHORT_WARM_UP, ema_decay_at, learning_rate_at
 
 SOFTNESS = 1e-3
 """Errors below this, in units of what there is to be added, count by their square (Charbonnier loss)."""
@@ -93,34 +90,21 @@ class _Run:
         self.model, self.options = model, options
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.device = next(model.parameters()).device
-        self.optimiser = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, weight_decay=0.0, betas=(0.9, 0.99)
-        )
+        self.optimiser = adamw(model.parameters(), options.learning_rate)
         self.loss = 0.0
 
     def take_step(self, step: int, batch: GuidedBatch) -> None:
         """Take an optimiser step from the loss of a batch."""
         options = self.options
-        falling = 0.5 * (1 + math.cos(math.pi * step / options.steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = options.learning_rate * min(1.0, (step + 1) / WARM_UP) * falling
         seen = batch.seen.to(self.device)
         added = cut(seen.added, self.model.config.halo)
         error = added + self.model(seen) - batch.truth.to(self.device)
         each = (error.square() + SOFTNESS**2).sqrt().mean(1, keepdim=True)
         counts = batch.counts.to(self.device)
         loss = torch.where(counts, each, 0.0).sum() / counts.sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.loss = loss.item()
-        if not math.isfinite(self.loss + norm.item()):
-            raise TrainError(f"the loss or its gradient is not finite at step {step}: take a smaller learning rate")
-        self.optimiser.step()
-        decay = min(options.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(weight, 1 - decay)
+        rate = learning_rate_at(options.learning_rate, step, step / options.steps, SHORT_WARM_UP)
+        self.loss = take_step(self.optimiser, loss, rate, step)
+        move_average(self.average, self.model, ema_decay_at(options.ema_decay, step))
 
 
 def overall(correction: Correction, scenes: Sequence[Scene]) -> float:

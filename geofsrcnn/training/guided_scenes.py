@@ -14,13 +14,14 @@ from torch import Tensor
 
 from geofsrcnn.engine.base import Source
 from geofsrcnn.engine.guides import fit_guide, prepare_guide
+from geofsrcnn.engine.tile import fill_block, own_cells
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.windows import Plan, Tile, Window, read_margin
 from geofsrcnn.networks.guidance import GuideBlock
 from geofsrcnn.networks.guided import Evidence
 from geofsrcnn.networks.limits import cut
+from geofsrcnn.training.schedule import check_options
 from geofsrcnn.values.cells import Cells
-from geofsrcnn.values.fill import fill
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.guided import Guided
@@ -58,6 +59,11 @@ class GuidedOptions:
         Steps between two validations.
     seed : int
         Of patches and first weights.
+
+    Raises
+    ------
+    ConfigError
+        If a value makes no sense.
     """
 
     steps: int = 4000
@@ -67,6 +73,9 @@ class GuidedOptions:
     ema_decay: float = 0.999
     validate_every: int = 500
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -170,10 +179,8 @@ def _parts(model: Guided, cells: Cells, fine: Cells, tile: Tile, offset: float) 
     assert cells.guide is not None
     margin, halo, inner = tile.margin, model.halo, model.correction.config.halo
     guide = fit_guide(prepare_guide(cells.guide, model.factor, halo), margin, halo)
-    filled = torch.from_numpy(fill(cells.values, cells.valid, halo) - offset)[None]
-    pads = [halo - side for side in (margin.left, margin.right, margin.top, margin.bottom)]
-    x = F.pad(F.pad(filled, [max(pad, 0) for pad in pads], mode="replicate"), [min(pad, 0) for pad in pads])
-    valid = F.pad(torch.from_numpy(cells.valid[0]), pads)
+    x = torch.from_numpy(fill_block(model, cells.values, cells.valid, margin).astype(np.float64) - offset)[None]
+    valid = torch.from_numpy(own_cells(model, cells.valid, margin)[0])
     with torch.inference_mode():
         seen, core = model.gather(x, guide, valid), cut(x, halo)[0]
         values = torch.from_numpy(np.where(fine.valid, fine.values - offset, np.nan))[None]

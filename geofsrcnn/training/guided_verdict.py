@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array, Facts
-from geofsrcnn.evaluation.guided import ergas, high_pass, spectral_angle, substitute
+from geofsrcnn.evaluation.guided import SIMPLE, ergas, high_pass, spectral_angle, substitute
 from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.guidance import RADII
 from geofsrcnn.networks.guided import Correction
@@ -100,7 +100,7 @@ class Verdict(Facts):
     @property
     def best_simple(self) -> MethodScore | None:
         """The simple method that did best."""
-        simple = [method for method in self.methods if method.name not in (ALONE, AS_SHIPPED, LEARNED)]
+        simple = [method for method in self.methods if method.name in SIMPLE]
         return min(simple, key=lambda method: method.ratio, default=None)
 
     @property
@@ -185,11 +185,8 @@ def _all_methods(shipped: Correction, learned: Correction | None, scene: Scene) 
     counts = (scene.counts & scene.usable).numpy()
     given = scene.coarse[0].double().numpy(), scene.guide.means.double().numpy(), scene.guide.details.double().numpy()
     middle = scene.details.reshape(len(RADII), -1, *scene.shape)[len(RADII) // 2]
-    added = {
-        "high-pass filter": torch.from_numpy(high_pass(*given, counts)).float(),
-        "component substitution": torch.from_numpy(substitute(*given, counts)).float(),
-        "local regression": middle,
-    }
+    filtered, substituted = (torch.from_numpy(method(*given, counts)).float() for method in (high_pass, substitute))
+    added = dict(zip(SIMPLE, (filtered, substituted, middle), strict=True))
     found = {ALONE: scene.added}
     found |= {name: scene.added + each - each.mean(0) for name, each in added.items()}
     found[AS_SHIPPED] = corrected_blocks(shipped, scene)

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +29,12 @@ from geofsrcnn.training.patches import prefetch
 from geofsrcnn.training.processes import SINGLE_PROCESS, LostRank, Ranks
 from geofsrcnn.training.schedule import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE, Result, Schedule, TrainOptions
 from geofsrcnn.training.states import State
+
+LARGEST_GRADIENT = 1.0
+"""Gradients whose norm is larger are clipped to it."""
+
+NOT_FINITE, SMALLER_RATE = "the loss or its gradient is not finite", "take a smaller learning rate"
+"""Words for a training that goes astray."""
 
 SAVED = (
     "step",
@@ -151,7 +157,7 @@ class Run:
                 if not name.startswith(("deconvolution.", "skip")):
                     parameter.grad = None
         self.ranks.all_reduce_gradients(self.parameters.values())
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), LARGEST_GRADIENT)
         value = self.ranks.all_reduce_sum(loss.detach()).item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             self._skip_step(batch)
@@ -171,8 +177,8 @@ class Run:
         allowed = max(MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_SHARE * self.step)
         if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW or self.skipped > allowed:
             raise TrainError(
-                f"the loss or its gradient is not finite at step {self.step - 1}, {self.skipped} steps so far: take a "
-                f"smaller learning rate, or look at {printable('; '.join(batch))}"
+                f"{NOT_FINITE} at step {self.step - 1}, {self.skipped} steps so far: "
+                f"{SMALLER_RATE}, or look at {printable('; '.join(batch))}"
             )
 
     def state(self, identity: dict[str, Any]) -> State:
@@ -232,12 +238,34 @@ def _optimiser(parameters: Mapping[str, nn.Parameter], options: Schedule) -> tor
         {"params": others, "lr_ratio": 1.0},
         {"params": last, "lr_ratio": options.last_layer_lr_ratio},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        betas=(0.9, 0.99),
-    )
+    return adamw([group for group in groups if group["params"]], options.learning_rate, options.weight_decay)
+
+
+def adamw(
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], learning_rate: float, weight_decay: float = 0.0
+) -> torch.optim.AdamW:
+    """Return the optimiser of all trainings."""
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99))
+
+
+def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, learning_rate: float, step: int) -> float:
+    """Take an optimiser step from a loss, and return its value; gradients are clipped.
+
+    Raises
+    ------
+    TrainError
+        If the loss or its gradient is not finite; no weight is changed then.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    norm = nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
+    if not math.isfinite(loss.item() + norm.item()):
+        raise TrainError(f"{NOT_FINITE} at step {step}: {SMALLER_RATE}")
+    optimiser.step()
+    return loss.item()
 
 
 def identify(

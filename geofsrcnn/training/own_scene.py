@@ -25,7 +25,7 @@ from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.guided import Correction, Guided, guided_model, known_correction
 from geofsrcnn.options import LEARNING_MINUTES
-from geofsrcnn.training.guided import fit_correction
+from geofsrcnn.training.guided import MARGIN, fit_correction
 from geofsrcnn.training.guided_scenes import GuidedOptions, Scene, read_scene
 from geofsrcnn.training.guided_verdict import ALONE, LEARNED, Verdict, choose, score_methods
 from geofsrcnn.training.log import Report
@@ -36,7 +36,7 @@ MOST_FLOATS = 60_000_000
 MOST_BANDS = 6
 """Bands that are learned from."""
 
-LEAST_SIDE = 28
+LEAST_SIDE = 3 * MARGIN + 1
 """Rows and columns of a part that is held out, so that something is left of it without its edges."""
 
 LESSON = GuidedOptions(steps=400, learning_rate=5e-4, batch_size=8, ema_decay=0.99, validate_every=50)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from geofsrcnn.errors import ConfigError, printable
 from geofsrcnn.options import PRECISIONS
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 WARM_UP = 200
 """Steps in which the learning rate rises."""
+
+SHORT_WARM_UP = 50
+"""The same of small networks that stand on a trained one."""
 
 MAX_SKIPPED_IN_A_ROW = 3
 """Steps with a loss or gradient that is not finite are skipped; more of them one after the other end the training."""
@@ -114,8 +121,7 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in [each.name for each in fields(self) if each.name in BOUNDS]:
-            _check_bounds(name, getattr(self, name))
+        check_options(self)
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise ConfigError(f"minutes= must be positive, got {self.minutes}")
         if not 0 < self.save_minutes < math.inf:
@@ -129,12 +135,6 @@ class Schedule:
             raise ConfigError("freeze= leaves nothing to train: name fewer stages")
         if not 0 < self.last_layer_lr_ratio <= 10:
             raise ConfigError(f"last_layer_lr_ratio= must be above 0, at most 10, got {self.last_layer_lr_ratio}")
-        for name in ("learning_rate", "charbonnier_eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}= must be positive, got {getattr(self, name)}")
-        for name in ("ema_decay", "weight_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}= must be from 0 to below 1, got {getattr(self, name)}")
 
     def learning_rate_at(self, step: int, done: float, warm_up: int = WARM_UP) -> float:
         """Return the learning rate of a step.
@@ -152,8 +152,7 @@ class Schedule:
         -------
         float
         """
-        falling = 0.5 * (1 + math.cos(math.pi * done)) if self.lr_schedule == "cosine" else 1.0
-        return self.learning_rate * min(1.0, (step + 1) / warm_up) * falling
+        return learning_rate_at(self.learning_rate, step, done, warm_up, constant=self.lr_schedule == "constant")
 
     def ema_decay_at(self, step: int) -> float:
         """Return the decay of the averaged weights after a step: first ones leave the initial weights sooner.
@@ -167,7 +166,31 @@ class Schedule:
         -------
         float
         """
-        return min(self.ema_decay, (1 + step) / (10 + step))
+        return ema_decay_at(self.ema_decay, step)
+
+
+def learning_rate_at(peak: float, step: int, done: float, warm_up: int, *, constant: bool = False) -> float:
+    """Return the learning rate of a step: it rises to its peak, then falls along a cosine, unless constant."""
+    falling = 1.0 if constant else 0.5 * (1 + math.cos(math.pi * done))
+    return peak * min(1.0, (step + 1) / warm_up) * falling
+
+
+def ema_decay_at(decay: float, step: int) -> float:
+    """Return the decay of the averaged weights after a step: first ones leave the initial weights sooner."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+def check_options(options: DataclassInstance) -> None:
+    """Refuse options of a training that are out of bounds with a ConfigError, those of them that it has."""
+    given = {each.name: getattr(options, each.name) for each in fields(options)}
+    for name in [name for name in given if name in BOUNDS]:
+        _check_bounds(name, given[name])
+    for name in ("learning_rate", "charbonnier_eps"):
+        if name in given and not 0 < given[name] < math.inf:
+            raise ConfigError(f"{name}= must be positive, got {given[name]}")
+    for name in ("ema_decay", "weight_decay"):
+        if name in given and not 0 <= given[name] < 1:
+            raise ConfigError(f"{name}= must be from 0 to below 1, got {given[name]}")
 
 
 def _check_bounds(name: str, value: int) -> None:
