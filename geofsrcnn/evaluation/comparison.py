@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from geofsrcnn._types import Array
@@ -147,3 +149,19 @@ class Comparison:
             The ratio of the two.
         """
         return self.scores[method]["rmse"] / self.scores[baseline or self.best_baseline]["rmse"]
+
+
+def unique_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Name the models of a comparison: names that repeat, or that others have, are numbered from 2.
+
+    Examples
+    --------
+    >>> unique_names(["mine", "cubic", "mine"], ["truth", "cubic"])
+    ['mine', 'cubic (2)', 'mine (2)']
+    """
+    used, found = set(taken), list[str]()
+    for name in names:
+        numbered = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+        found.append(next(each for each in numbered if each not in used))
+        used.add(found[-1])
+    return found

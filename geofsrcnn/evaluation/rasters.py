@@ -24,7 +24,7 @@ from geofsrcnn.engine.rules import rule_of_band
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparer import Comparer, Subject
-from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.comparison import Comparison, unique_names
 from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.open import open_raster_within
@@ -305,19 +305,16 @@ def _load_methods(
     models: Sequence[ModelLike], factor: int | None, device: str = "auto", precision: str = "float32"
 ) -> _Methods:
     """Load all methods before anything is read."""
-    networks: dict[str, Model] = {}
+    networks: list[Model] = []
     for model in models:
         loaded = load_model(model, factor, device=device, precision=precision)
         refuse_pairs(loaded, "evaluate it on coarse and fine fields of the same times (evaluate-pairs)")
         factor = loaded.factor
-        if loaded.checkpoint is None:  # a classical method: compared anyway
-            continue
-        name, number = printable(loaded.name), 2
-        while name in networks or name in ("truth", *CLASSICAL):  # which have their own places
-            name, number = f"{printable(loaded.name)} ({number})", number + 1
-        networks[name] = loaded
+        if loaded.checkpoint is not None:  # classical methods are compared anyway
+            networks.append(loaded)
     factor = DEFAULT_FACTOR if factor is None else factor
-    return _Methods(factor, networks, _load_classical(factor))
+    names = unique_names([printable(each.name) for each in networks], {"truth", *CLASSICAL})
+    return _Methods(factor, dict(zip(names, networks, strict=True)), _load_classical(factor))
 
 
 @cache

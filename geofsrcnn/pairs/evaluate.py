@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from geofsrcnn._types import Array, Mask, Progress
-from geofsrcnn.cf.dates import PARTS, Date, Step, days_between, parse_day
+from geofsrcnn.cf.dates import PARTS, Date, Step, parse_day
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.evaluation.comparer import Comparer, Subject
-from geofsrcnn.evaluation.comparison import Comparison
+from geofsrcnn.evaluation.comparison import Comparison, unique_names
 from geofsrcnn.grids.axis import same_places
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
@@ -29,7 +29,7 @@ from geofsrcnn.pairs.match import match_predictor
 from geofsrcnn.pairs.network import downscale_with_distributions, pairing_of
 from geofsrcnn.pairs.pairing import BASELINES, BILINEAR, MEANS_KEPT, Downscaled, Pairing
 from geofsrcnn.pairs.predictive import Predictive, predictive_of
-from geofsrcnn.pairs.quantities import wet_from
+from geofsrcnn.pairs.quantities import wet_amount
 from geofsrcnn.pairs.read import Pairs, read_pairs
 from geofsrcnn.values.fill import fill
 from geofsrcnn.values.kernels import BICUBIC, resample
@@ -224,9 +224,8 @@ def _names(loaded: Sequence[Checkpoint]) -> list[str]:
     """Name the models: network, or their files' names where there are several."""
     if len(loaded) == 1:
         return ["network"]
-    stems = [Path(checkpoint.path).stem for checkpoint in loaded]
     taken = {"truth", *BASELINES, MEANS_KEPT, *INTERPOLATIONS}
-    return [f"{stem} ({i})" if stem in taken or stems.count(stem) > 1 else stem for i, stem in enumerate(stems, 1)]
+    return unique_names([Path(checkpoint.path).stem for checkpoint in loaded], taken)
 
 
 def _compare(models: list[_Model], pairs: Pairs, device: str, progress: Progress) -> Iterator[Comparison]:
@@ -263,7 +262,6 @@ def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
     """Begin the comparison of one target."""
     domain, target = pairs.domain, models[0].pairing.targets[k]
     value_range, shown_time = _range_of(pairs, k)
-    has_wet_days = pairs.step not in ("months", "years")
     subject = Subject(
         target.name,
         target.attrs.get("units", ""),
@@ -272,7 +270,7 @@ def _comparer_of(models: list[_Model], pairs: Pairs, k: int) -> Comparer:
         domain.x * pairs.frame.scale[1],
         value_range,
         np.broadcast_to(domain.areas[: len(domain.y), None], domain.shape),
-        wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if has_wet_days else None,
+        wet_amount(target.name, target.attrs, pairs.dates, pairs.step),
         pairs.frame.crs,
     )
     names = tuple(model.name for model in models)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from geofsrcnn.cf.dates import Date, Step, days_between
 from geofsrcnn.values.quantity import Header, is_precipitation
 from geofsrcnn.values.quantity_units import read_units
 from geofsrcnn.values.quantity_words import NO_PRECIPITATION, Word, as_words, words_of
@@ -100,6 +101,11 @@ _NO_DIFFERENCE = re.compile(
     r"|net|zonal(?:ly)?|meridional(?:ly)?|forcings?|nudging|relaxation)(?![a-z0-9])"
 )
 """Words that stand beside whole values too: of how they were made, along which way, and what for."""
+
+
+def wet_amount(name: str, attrs: Mapping[str, Any], dates: Sequence[Date], step: Step) -> float | None:
+    """The same as `wet_from`, of a field of some times; None too of months and years: no wet days."""
+    return None if step in ("months", "years") else wet_from(name, attrs, days_between(dates, step))
 
 
 def wet_from(name: str, attrs: Mapping[str, Any], days: float) -> float | None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.cf.dates import Date, days_between
+from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
 from geofsrcnn.networks.catalog import check_device
@@ -40,7 +40,7 @@ from geofsrcnn.pairs.predictive import (
     negative_log_likelihood,
     unit_of,
 )
-from geofsrcnn.pairs.quantities import wet_from
+from geofsrcnn.pairs.quantities import wet_amount
 from geofsrcnn.pairs.read import Pairs, allocate, read_pairs, read_static_predictors
 from geofsrcnn.pairs.section import pack
 from geofsrcnn.pairs.spec import FOLDS, PairOptions, PairsSpec
@@ -273,8 +273,7 @@ class _Prepared:
         """The amount from which on each target is wet: 1 mm a day of rain, more than 0 of other amounts."""
         pairs, found = self.pairs, list[float | None]()
         for target, family in zip(self.pairing.targets, self.families, strict=True):
-            days = pairs.step not in ("months", "years")
-            least = wet_from(target.name, target.attrs, days_between(pairs.dates, pairs.step)) if days else None
+            least = wet_amount(target.name, target.attrs, pairs.dates, pairs.step)
             found.append(None if family == GAUSSIAN else least or 0.0)
         return tuple(found)
 

@@ -184,9 +184,9 @@ def test_several_models_stand_under_their_files_names(case, plain, tmp_path):
     shutil.copy(case.folder / "b.safetensors", tmp_path / "a.safetensors")
     paths = [tmp_path / "bilinear.safetensors", tmp_path / "a.safetensors", case.folder / "a.safetensors"]
     (found,) = evaluate_pairs(paths, [case.files["coarse"]], [case.files["fine"]], since="2000-08-20")
-    assert found.models == ("bilinear (1)", "a (2)", "a (3)")
-    assert found.scores["bilinear (1)"] == found.scores["a (3)"]
-    assert found.scores["bilinear"]["rmse"] != found.scores["bilinear (1)"]["rmse"]
+    assert found.models == ("bilinear (2)", "a", "a (2)")
+    assert found.scores["bilinear (2)"] == found.scores["a (2)"]
+    assert found.scores["bilinear"]["rmse"] != found.scores["bilinear (2)"]["rmse"]
 
 
 @pytest.mark.filterwarnings("ignore:W-PAIRS")
