@@ -46,6 +46,7 @@ from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.mesh import mesh_of
 from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
+from geofsrcnn.values.guesses import warn_of_repeated, warn_of_totals
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
 from geofsrcnn.values.storage import PARTS
 
@@ -225,14 +226,8 @@ def _warn_of_roles(roles: Mapping[str, Role], quantities: Mapping[str, Quantity]
     repeats = [name for name, role in roles.items() if role is Role.REPEATED and name not in said]
     if repeats:
         why = [f"{n} ({quantities[n].evidence})" if quantities[n].kind is Kind.CATEGORY else n for n in repeats]
-        warn("W-REPEATED", f"not interpolated but repeated (categories, text, or one direction): {join_names(why)}")
-    totals = [name for name, role in roles.items() if role is Role.EXTENSIVE]
-    if guessed := [f"{n} ({quantities[n].evidence})" for n in totals if not quantities[n].stated]:
-        warn(
-            "W-TOTAL",
-            "taken for totals of cells, divided among their parts unless kinds={'NAME': 'field'}: "
-            + join_names(guessed),
-        )
+        warn_of_repeated(why)
+    warn_of_totals({n: quantities[n] for n, role in roles.items() if role is Role.EXTENSIVE}, "NAME")
 
 
 def _needed(dataset: xr.Dataset, chosen: Sequence[str]) -> set[str]:

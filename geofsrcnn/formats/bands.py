@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from geofsrcnn.errors import ModelError, UsageError, printable, warn
+from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.formats.raster import RasterSource
+from geofsrcnn.values.guesses import warn_of_repeated, warn_of_totals
 from geofsrcnn.values.quantity import Certainty, Kind, Quantity, header_of_band, quantity_as, quantity_of
 
 if TYPE_CHECKING:
@@ -101,8 +102,5 @@ def warn_of_guesses(source: RasterSource, quantities: Sequence[Quantity], *, rep
     shown = printable(source.path.name)
     classes = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.CATEGORY and not q.given]
     if classes and not repeats:
-        warn("W-REPEATED", f"bands of {shown} not interpolated but repeated, as categories are: {', '.join(classes)}")
-    totals = [f"{b.index} ({q.evidence})" for b, q in pairs if q.kind is Kind.TOTAL and not q.stated]
-    if totals:
-        words = "taken for totals of cells, divided among their parts unless kinds={'NUMBER': 'field'}"
-        warn("W-TOTAL", f"bands of {shown} {words}: {', '.join(totals)}")
+        warn_of_repeated(classes, f"bands of {shown}")
+    warn_of_totals({str(band.index): quantity for band, quantity in pairs}, "NUMBER", f"bands of {shown}")

@@ -13,7 +13,11 @@ from geofsrcnn.values.quantity import Kind
 from geofsrcnn.values.sentinels import Sample, find_sentinel, warn_of_mark
 
 SIDE = 384
-"""Cells along one side of the middle of the first grid that are looked at."""
+"""Cells along one side of the middle of the first grid that are looked at.
+
+Rasters have nine windows for marks of missing cells, as many cells in all, and one of 256 for classes
+(`geofsrcnn.formats.sample`); chunks of datasets are dear to open, so that one window serves both here.
+"""
 
 
 def warn_of_values(field: Field) -> None:

@@ -179,7 +179,7 @@ def test_bands_of_rasters_are_told_alike(tmp_path):
     with rasterio.open(path, "r+") as d:
         d.descriptions = ("precipitation", "wind direction", "land cover class")
         d.units = ("mm", "degree", None)
-    with pytest.warns(GeofsrcnnWarning, match=r"W-REPEATED: bands of in.tif .* as categories are: 3 \("):
+    with pytest.warns(GeofsrcnnWarning, match=r"W-REPEATED: bands of in.tif not interpolated .*: 3 \("):
         upscale_file(path, tmp_path / "out.tif", 3, "small")
     fine = read(tmp_path / "out.tif")
     assert fine[0].min() == 0
