@@ -456,7 +456,7 @@ def check_factor(factor: float) -> int:
         If it is not a whole number from 2 to 8.
     """
     if isinstance(factor, bool) or factor not in FACTORS:
-        raise UsageError(f"factor must be a whole number from 2 to 8, got {factor!r}")
+        raise UsageError(f"factor must be a whole number from {FACTORS[0]} to {FACTORS[-1]}, got {factor!r}")
     return int(factor)
 
 

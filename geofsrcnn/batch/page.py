@@ -34,7 +34,7 @@ SIDE = 96
 """Coarse cells along one side of what is shown of each, from its middle."""
 
 
-def check_page(name: StrPath, folder: StrPath, *, overwrite: bool) -> Path:
+def check_page(name: StrPath, folder: StrPath, *, overwrite: bool, resume: bool) -> Path:
     """Return where a page goes that may be written; a new folder of outputs will be there.
 
     Raises
@@ -48,7 +48,7 @@ def check_page(name: StrPath, folder: StrPath, *, overwrite: bool) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"the report is a page, its name must end in .html: {printable(name)}")
     if path.parent.exists() or path.parent != Path(folder).absolute():
-        check_target(path, overwrite=overwrite)
+        check_target(path, overwrite=overwrite or resume)  # a resumed run makes its page anew
     need_report()
     return path
 

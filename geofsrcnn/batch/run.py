@@ -156,7 +156,7 @@ def _check_page(batch: BatchOptions, folder: str) -> Path | None:
         return None
     from geofsrcnn.batch.page import check_page
 
-    return check_page(batch.report, folder, overwrite=batch.overwrite or batch.resume)
+    return check_page(batch.report, folder, overwrite=batch.overwrite, resume=batch.resume)
 
 
 def _settings(model: Model, folder: str, batch: BatchOptions, options: UpscaleOptions) -> Settings:

@@ -159,7 +159,7 @@ def batch(
     if report is not None:  # written here, as its texts name flags
         from geofsrcnn.batch.page import check_page, write_page
 
-        page = check_page(report, output_dir, overwrite=options["overwrite"] or options["resume"])
+        page = check_page(report, output_dir, overwrite=options["overwrite"], resume=options["resume"])
     strict = click.get_current_context().params["strict"]  # for the files; the other uses of it are seen to
     silent = quiet or as_json or dry_run
     with show_progress(progress_mode, "upscaling", "files", silent=silent, logged=True) as show, stops() as check:

@@ -23,7 +23,7 @@ class Factor(click.ParamType[int]):
                 return int(float(value))
         except (TypeError, ValueError):
             pass
-        return self.fail(f"{value!r} is not a whole number from 2 to 8", param, ctx)
+        return self.fail(f"{value!r} is not a whole number from {FACTORS[0]} to {FACTORS[-1]}", param, ctx)
 
 
 class Indexes(click.ParamType[tuple[int, ...]]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import click
@@ -10,14 +9,17 @@ from click.core import ParameterSource
 
 from geofsrcnn.cli.param_types import Factor, Indexes, Names, Nodata, Option, Share, Shares
 from geofsrcnn.errors import UsageError, printable
-from geofsrcnn.options import ALPHA, PRECISIONS
+from geofsrcnn.networks.config import DEFAULT_FACTOR
+from geofsrcnn.options import ALPHA, FACTORS, PRECISIONS, UpscaleOptions
+
+TIMES_FINER = f"How many times finer, {FACTORS[0]}-{FACTORS[-1]}."
 
 FACTOR = click.option(
     "--factor",
     "-f",
     type=Factor(),
     default=None,
-    help="How many times finer, 2-8.  [default: that of a model's file, else 3]",
+    help=f"{TIMES_FINER}  [default: that of a model's file, else {DEFAULT_FACTOR}]",
 )
 MODEL = click.option(
     "--model",
@@ -74,12 +76,12 @@ INSIDE = click.option(
 )
 GROUP = click.option("--group", default=None, metavar="NAME", help="Group of a NetCDF or Zarr that has several.")
 DEVICE = click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+    "--device", default=UpscaleOptions.device, show_default=True, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
 )
 PRECISION = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    default="float32",
+    default=UpscaleOptions.precision,
     show_default=True,
     help="Of the network's arithmetic.",
 )
@@ -101,7 +103,7 @@ RASTER_OPTIONS = (
     click.option(
         "--alpha",
         type=click.Choice(ALPHA),
-        default="auto",
+        default=UpscaleOptions.alpha,
         show_default=True,
         help="none: a band that is tagged as alpha holds values, such as infrared.",
     ),
@@ -181,9 +183,7 @@ def parse_range(text: str) -> tuple[float, float]:
     try:
         found = float(low), float(high)
     except ValueError:
-        found = math.nan, math.nan
-    if not found[0] < found[1]:
-        raise UsageError(f"--limits must be LOW:HIGH, LOW below HIGH, such as 0:inf, got '{printable(text)}'")
+        raise UsageError(f"--limits must be LOW:HIGH, such as 0:inf, got '{printable(text)}'") from None
     return found
 
 

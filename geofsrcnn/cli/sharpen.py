@@ -21,6 +21,7 @@ from geofsrcnn.cli.params import (
     RANGE,
     RASTER_OPTIONS,
     SAFETY_OPTIONS,
+    TIMES_FINER,
 )
 from geofsrcnn.cli.progress import PROGRESS, State, count_units, refuse_quiet, show_progress
 from geofsrcnn.cli.show import show_summary
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
         "-f",
         type=Factor(),
         default=None,
-        help="How many times finer, 2-8.  [default: that of the first guide's cells]",
+        help=f"{TIMES_FINER}  [default: that of the first guide's cells]",
     ),
     click.option(
         "--minutes",

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _DEFAULTS = TrainOptions()
 
+_SIZES = {name: str(tuple(sizes.values())) for name, sizes in PRESETS.items() if set(sizes) == {"d", "s", "m"}}
+"""Presets that are nothing but sizes, as help shows them."""
+*_FIRST, _LAST = _SIZES.values()
 
 _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
 
@@ -55,10 +58,10 @@ _EXAMPLE = "dem1.tif dem2.tif --factor 3 --minutes 30 --out mine.safetensors"
     *schedule_options(_DEFAULTS, "steps", "minutes"),
     click.option(
         "--size",
-        type=click.Choice(["default", "small", "large"]),
+        type=click.Choice(list(_SIZES)),
         default="default",
         show_default=True,
-        help="Of the network: (d, s, m) = (64, 32, 4), (32, 5, 1) or (64, 48, 12); with --joint as large a band.",
+        help=f"Of the network: (d, s, m) = {', '.join(_FIRST)} or {_LAST}; with --joint as large a band.",
     ),
     click.option("--start", default=None, metavar="M.safetensors", help="Checkpoint to start from, of any factor."),
     *(RESUME, OVERWRITE),

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from geofsrcnn.cli.config import read_options
 from geofsrcnn.cli.help import Decorator
 from geofsrcnn.cli.param_types import Factor, Names
-from geofsrcnn.cli.params import given_names
+from geofsrcnn.cli.params import TIMES_FINER, given_names
 from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.pairs.spec import MAX_MEMBERS
@@ -107,7 +107,7 @@ CONFIG = click.option(
     expose_value=False,
     help="Options by name, such as steps = 2000; those given here win. Paths are relative to the current folder.",
 )
-FACTOR = click.option("--factor", "-f", type=Factor(), required=True, help="How many times finer, 2-8.")
+FACTOR = click.option("--factor", "-f", type=Factor(), required=True, help=TIMES_FINER)
 VALIDATION_RASTERS = click.option(
     "--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times."
 )

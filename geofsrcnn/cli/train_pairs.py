@@ -103,7 +103,9 @@ _EXAMPLE = "observed.nc --coarse era5.nc --static elevation.nc --factor 4 --unti
         metavar="TARGET=NUMBER",
         help="How much the errors of a target count; 1 where not given.",
     ),
-    click.option("--calendar/--no-calendar", default=True, show_default=True, help="Day of the year as predictor."),
+    click.option(
+        "--calendar/--no-calendar", default=PairsSpec.calendar, show_default=True, help="Day of the year as predictor."
+    ),
 )
 @section(
     "Network",

@@ -21,6 +21,9 @@ from geofsrcnn.evaluation.comparison import Interval
 LEVEL = 0.95
 """Share of repeated samples whose interval holds the true score."""
 
+INTERVAL = f"{100 * LEVEL:g} % interval"
+"""Words for one."""
+
 REPLICATES = 2000
 
 FEWEST = 10

@@ -13,7 +13,7 @@ import numpy as np
 
 from geofsrcnn._types import Array
 from geofsrcnn.errors import printable
-from geofsrcnn.evaluation.calibration import Calibration, Reliability
+from geofsrcnn.evaluation.calibration import BINS, Calibration, Reliability
 from geofsrcnn.evaluation.comparison import Comparison, Maps
 from geofsrcnn.evaluation.graticule import Frame
 from geofsrcnn.evaluation.report import MARK, scores_of
@@ -315,7 +315,7 @@ def _draw_reliability(c: Comparison) -> Picture | None:
         text.set_parse_math(False)
         text.set_text(_mark(model, c))
     caption = (
-        "Cells in ten groups of the same number, by their expected absolute errors: mean expected and mean true error "
-        "of each. On the line they agree; above it errors are larger than expected."
+        f"Cells in {BINS} groups of the same number, by their expected absolute errors: mean expected and mean true "
+        "error of each. On the line they agree; above it errors are larger than expected."
     )
     return Picture("Expected errors", caption, _png(figure))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from geofsrcnn._types import Facts, plain_values
 from geofsrcnn.errors import printable
+from geofsrcnn.evaluation.bootstrap import INTERVAL
 from geofsrcnn.evaluation.comparison import Comparison, Interval
 from geofsrcnn.evaluation.measures import (
     BADNESS,
@@ -128,7 +129,7 @@ def _score_table(c: Comparison, caption: str, measures: Sequence[Measure], metho
         columns.append(_column([found.get(key, math.nan) for found in scores.values()], key, c))
         intervals = [c.intervals.get(method, {}).get(key) for method in scores]
         if any(intervals):
-            heads.append(Head("95 % interval", unit, f"of {measure.title}, by bootstrap", INTERVAL_RANK))
+            heads.append(Head(INTERVAL, unit, f"of {measure.title}, by bootstrap", INTERVAL_RANK))
             columns.append([Cell(_interval_text(each, decimals(key, c))) for each in intervals])
     rows = [Row(_mark(name, c), list(cells), name in c.models) for name, *cells in zip(scores, *columns, strict=True)]
     return Table(caption, "method", heads, rows) if columns else None

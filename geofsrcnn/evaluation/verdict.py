@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from geofsrcnn.errors import printable
+from geofsrcnn.evaluation.bootstrap import INTERVAL
 from geofsrcnn.evaluation.comparison import Comparison, Interval
 from geofsrcnn.evaluation.measures import decimals, number_text
 from geofsrcnn.evaluation.scores import geometric_mean, mean_and_std
@@ -90,7 +91,7 @@ def compare_in_words(
     >>> compare_in_words("the network", 0.95, "lanczos-bp", (0.93, 0.98)).split(": ")[0]
     'The network is better than lanczos-bp, the best baseline'
     """
-    sure = "" if interval is None else f"ratio {ratio:.3f}, 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
+    sure = "" if interval is None else f"ratio {ratio:.3f}, {INTERVAL} {interval[0]:.3f} to {interval[1]:.3f}"
     much = f"RMSE {_share(ratio)}" + (f" ({'; '.join(filter(None, (detail, sure)))})" if detail or sure else "")
     difference = _difference(ratio, interval)
     if difference < 0:

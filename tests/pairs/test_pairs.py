@@ -378,7 +378,7 @@ def test_what_does_not_fit_is_refused(known, monkeypatch, source, output, factor
         (
             ("--coarse", "coarse.nc", "--until", "2000-06-01", "--limits", "tas=3:1"),
             2,
-            "--limits must be LOW:HIGH, LOW",
+            "--limits must be a smaller and a larger number, got 3.0 and 1.0",
         ),
         (
             ("--coarse", "coarse.nc", "--until", "June"),
