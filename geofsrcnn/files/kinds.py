@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from geofsrcnn.errors import InputError, printable
+from geofsrcnn.errors import InputError, UsageError, printable
 
 Data = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
 Packed = Literal["archive", "gzip", "bzip2", "xz", "7z", "Zstandard", "tar", "kerchunk", "web page", "Git LFS pointer"]
@@ -176,6 +176,13 @@ SUFFIX_FORMATS: dict[str, FormatName] = {
 def is_folder(form: FormatName | None) -> bool:
     """Tell whether outputs of a format are folders."""
     return form == "Zarr"
+
+
+def check_geotiff_name(path: Path, what: str) -> None:
+    """Refuse a name that is none of a GeoTIFF with a UsageError that says what is, or writes, one."""
+    suffixes = [suffix for suffix, form in SUFFIX_FORMATS.items() if form == "GeoTIFF"]
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{what} a GeoTIFF, whose name must end in {' or '.join(suffixes)}: {printable(path.name)}")
 
 
 CHECKPOINT_SUFFIX = ".safetensors"

@@ -16,7 +16,7 @@ from typing import Unpack
 from geofsrcnn._types import Progress, StrPath
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.archives import unpack
-from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, is_checkpoint_name, is_folder
+from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, check_geotiff_name, is_checkpoint_name, is_folder
 from geofsrcnn.files.paths import local_path, match_names, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
@@ -217,6 +217,5 @@ def _check_error_file(path: Path, target: Path, inputs: Sequence[Path], options:
     except UsageError:
         words = f"error_file= is the output: {printable(path)}: give another name, or error=True"
         raise UsageError(words) from None
-    if SUFFIX_FORMATS.get(path.suffix.lower()) != "GeoTIFF":
-        raise UsageError(f"error_file= is a GeoTIFF, whose name must end in .tif or .tiff: {printable(path.name)}")
+    check_geotiff_name(path, "error_file= is")
     check_target(Path(os.path.realpath(path)), overwrite=options.overwrite)

@@ -16,6 +16,7 @@ from geofsrcnn.engine.guided_source import GuidedSource
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import InputError, UsageError, printable, warn
+from geofsrcnn.files.kinds import check_geotiff_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
@@ -149,8 +150,7 @@ def _check(src: Path, target: Path, guides: Sequence[Path], minutes: float) -> N
     if not guides:
         raise UsageError("sharpen needs a guide: name a finer raster with guide=")
     check_minutes(minutes)
-    if target.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"sharpen writes a GeoTIFF, whose name must end in .tif or .tiff: {printable(target.name)}")
+    check_geotiff_name(target, "sharpen writes")
     refuse_same(target, src, *guides)
 
 
