@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -109,14 +109,24 @@ class _Run:
 
 def overall(correction: Correction, scenes: Sequence[Scene]) -> float:
     """Geometric mean over scenes of RMSE divided by that without a guide; 1 if none can be scored."""
-    ratios = [ratio for scene in scenes if math.isfinite(ratio := ratio_of(correction, scene))]
-    return geometric_mean(ratios) if ratios else 1.0
+    return mean_ratio([ratio_of(correction, scene) for scene in scenes])
+
+
+def mean_ratio(ratios: Iterable[float]) -> float:
+    """Geometric mean of ratios, of those that can be told; 1 if none can."""
+    known = [ratio for ratio in ratios if math.isfinite(ratio)]
+    return geometric_mean(known) if known else 1.0
+
+
+def divide(error: float, alone: float) -> float:
+    """RMSE divided by that without a guide; NaN if that is 0 or unknown."""
+    return error / alone if alone > 0 else math.nan
 
 
 def ratio_of(correction: Correction, scene: Scene) -> float:
     """RMSE of a corrected scene divided by that without a guide; NaN if nothing can be scored."""
     alone, corrected = (rmse_of(scene, found) for found in (scene.added, corrected_blocks(correction, scene)))
-    return corrected / alone if alone > 0 else math.nan
+    return divide(corrected, alone)
 
 
 def corrected_blocks(correction: Correction, scene: Scene) -> Tensor:

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from geofsrcnn._types import Array, Facts
 from geofsrcnn.evaluation.guided import SIMPLE, ergas, high_pass, spectral_angle, substitute
-from geofsrcnn.evaluation.scores import geometric_mean
 from geofsrcnn.networks.guidance import RADII
 from geofsrcnn.networks.guided import Correction
 from geofsrcnn.networks.limits import cut
-from geofsrcnn.training.guided import MARGIN, corrected_blocks
+from geofsrcnn.training.guided import MARGIN, corrected_blocks, divide, mean_ratio
 from geofsrcnn.training.guided_scenes import Scene
 
 ALONE, AS_SHIPPED, LEARNED = "without the guide", "with the guide", "with the guide, learned on this scene"
@@ -201,13 +200,12 @@ def _compare(estimates: Mapping[str, Array], truth: Array, factor: int) -> list[
     methods = []
     for name, values in estimates.items():
         errors = np.sqrt(((values - truth) ** 2).mean(1))
-        ratios = [float(e / a) for e, a in zip(errors, alone, strict=True) if a > 0]
         several = len(truth) > 1
         methods.append(
             MethodScore(
                 name,
                 tuple(float(error) for error in errors),
-                geometric_mean(ratios) if ratios else 1.0,
+                mean_ratio(map(divide, errors.tolist(), alone.tolist())),
                 spectral_angle(values, truth) if several else None,
                 ergas(list(errors), list(truth.mean(1)), factor) if several else None,
             )
