@@ -9,6 +9,7 @@ import pytest
 
 from geofsrcnn.cli.help import Command
 from geofsrcnn.cli.main import cli
+from geofsrcnn.values.quantity import STATED
 
 COMMANDS = {name: command for name, command in cli.commands.items() if isinstance(command, Command)}
 
@@ -72,3 +73,9 @@ def test_commands_are_told_apart_at_a_glance():
     rows = text.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [row.split()[0] for row in rows] == list(cli.commands)
     assert all(row.endswith(".") and "..." not in row for row in rows)
+
+
+def test_help_names_all_kinds_that_a_user_may_give():
+    """They stand in the help as words, for importing them costs numpy."""
+    shown = " ".join(help_of("upscale").split()).replace("- ", "-")
+    assert all(kind.value in shown for kind in STATED)

@@ -300,7 +300,8 @@ def test_options_are_checked(files, model, tmp_path):
     with pytest.raises(UsageError, match="quantiles= is for models that were trained on pairs"):
         geofsrcnn.upscale_file(files["coarse"], tmp_path / "f.nc", model="default", quantiles=(0.5,))
     line = ["upscale", files["coarse"], tmp_path / "f.nc", "-m", model, "--quantiles"]
-    assert "is not a list of shares" in processes.run(*line, "0.1,2", check=False).err
+    assert "--quantiles must be different shares between 0 and 1" in processes.run(*line, "0.1,2", check=False).err
+    assert "is not a list of numbers" in processes.run(*line, "0.1,x", check=False).err
     assert not (tmp_path / "f.nc").exists()
     processes.run(*line, "0.25,0.75")
     with xr.open_dataset(tmp_path / "f.nc") as found:
