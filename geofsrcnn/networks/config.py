@@ -44,8 +44,6 @@ class FSRCNNConfig:
         Fine cells along one side of a coarse cell, 2 to 8.
     channels : int
         Bands in and out.
-    joint : bool
-        Bands help each other, each in units of its own: only with several, and with `unit_free`.
     inputs : int
         Bands in where they are others than those out (networks of pairs); 0 where they are the same.
     d, s, m : int
@@ -77,6 +75,8 @@ class FSRCNNConfig:
         Values beyond the raster's edge.
     pad_layers : bool
         Pad at every layer, as the article does, rather than once at the input; whole image only.
+    joint : bool
+        Bands help each other, each in units of its own: only with several, and with `unit_free`.
 
     Raises
     ------
