@@ -4,6 +4,7 @@
     python examples/recipe.py --fetch-only                      # the rasters alone
     python examples/recipe.py --only default-x3 --steps 500     # one model, shorter
     python examples/recipe.py --errors DIR                      # teach expected errors on DIR/DOMAIN/*.tif
+    python examples/recipe.py --guides DIR                      # teach default to follow guides, on DIR/DOMAIN/*.tif
     python examples/recipe.py --score DIR                       # write scores on DIR/DOMAIN/*.tif into the cards
 
 Rasters go to OUT/rasters, models and logs to OUT. A run that was stopped goes on where it was; a model whose file is
@@ -61,6 +62,7 @@ from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, load_checkpoint, save_
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.expected_error import train_error
+from geofsrcnn.training.guided_rasters import train_guided
 from geofsrcnn.training.log import json_lines
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of models")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--errors", type=Path, metavar="DIR", help="teach expected errors on DIR/DOMAIN/*.tif")
+    parser.add_argument("--guides", type=Path, metavar="DIR", help="teach to follow guides on DIR/DOMAIN/*.tif")
     parser.add_argument("--score", type=Path, metavar="DIR", help="score on DIR/DOMAIN/*.tif for the model cards")
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
@@ -97,6 +100,8 @@ def main() -> None:
             limit(target)
             if options.errors is not None:
                 teach_errors(target, options.errors)
+            if options.guides is not None and model["name"].startswith("default"):
+                teach_guides(target, options.guides)
             if options.score is not None:
                 score(target, options.score)
 
@@ -300,6 +305,13 @@ def teach_errors(target: Path, folder: Path) -> None:
         overwrite=True,
     )
     print(f"{target}: expected errors, spread {result.spread:.3f} over {len(result.fields)} fields", flush=True)
+
+
+def teach_guides(target: Path, folder: Path) -> None:
+    """Teach a model to follow finer guides, on rasters of 2 to 6 bands."""
+    rasters = [path for path in sorted(folder.glob("*/*.tif")) if 2 <= rasterio.open(path).count <= 6]
+    result = train_guided(target, rasters, target, alpha="none", overwrite=True)
+    print(f"{target}: with a guide {result.score:.3f} of the error without, {len(result.fields)} bands", flush=True)
 
 
 def score(target: Path, folder: Path) -> None:

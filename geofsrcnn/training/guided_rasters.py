@@ -17,8 +17,8 @@ from geofsrcnn.errors import InputError
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import load_model
-from geofsrcnn.networks.checkpoint import Checkpoint, check_output, load_checkpoint, save_checkpoint
-from geofsrcnn.networks.guided import GUIDED, Correction, Guided, GuidedConfig, guided_model, section_of
+from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, check_output, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.guided import Correction, Guided, GuidedConfig, guided_model, section_of
 from geofsrcnn.training.guided import fit_correction, ratio_of
 from geofsrcnn.training.guided_scenes import GuidedOptions, Scene, read_scene
 from geofsrcnn.training.log import Report
@@ -62,7 +62,7 @@ def train_guided(
     options: GuidedOptions | None = None,
     sizes: GuidedConfig | None = None,
     validation: Sequence[str | os.PathLike[str]] = (),
-    hold_out: float = 0.2,
+    alpha: str = "auto",
     overwrite: bool = False,
     report: Report | None = None,
     each_step: Callable[[], None] = lambda: None,
@@ -86,8 +86,8 @@ def train_guided(
         Sizes of the correcting network.
     validation : sequence of path
         Rasters to choose the best weights by, instead of held-out sites.
-    hold_out : float
-        Share of the sites to hold out.
+    alpha : {"auto", "none"}
+        "none": a band that is tagged as alpha holds values like any other, such as infrared.
     overwrite : bool
         Replace an existing `out`.
     report : callable, optional
@@ -117,8 +117,8 @@ def train_guided(
     guided = guided_model(load_model(checkpoint), correction).upsampler
     assert isinstance(guided, Guided)
     paths, others = ([local_path(path) for path in group] for group in (fine, validation))
-    target = check_output(out, [checkpoint.path, *paths, *others], overwrite=overwrite)
-    training, held_out = split(paths, others, factor, hold_out=hold_out, seed=options.seed)
+    target = check_output(out, [*paths, *others], overwrite=overwrite)
+    training, held_out = split(paths, others, factor, hold_out=options.hold_out, seed=options.seed, alpha=alpha)
     rng = np.random.default_rng(options.seed)
     scenes = _scenes(guided, training, rng, worse=True)
     scored = _scenes(guided, held_out, rng, worse=False)
@@ -132,11 +132,13 @@ def train_guided(
     best, score = fit_correction(correction, scenes, scored, options, report=report, each_step=step)
     ratios = {scene.name: round(ratio_of(best, scene), 4) for scene in scored}
     facts = {
-        "what": "RMSE divided by that of the same network without a guide, held-out rasters",
-        "geometric_mean": round(score, 4),
-        "fields": ratios,
         "data": sorted({each.file for each in training}),
         "training": {**asdict(options), "validation": bool(validation)},
+        "held_out": {
+            "what": "RMSE divided by that of the same network without a guide",
+            "geometric_mean": round(score, 4),
+            "fields": ratios,
+        },
     }
     sections = {**checkpoint.sections, GUIDED: section_of(best, facts)}
     save_checkpoint(target, checkpoint.networks, replace(checkpoint.card), sections=sections, overwrite=overwrite)

@@ -57,8 +57,10 @@ class GuidedOptions:
         Of the moving average of the weights, which is what is kept.
     validate_every : int
         Steps between two validations.
+    hold_out : float
+        Share of the sites to hold out, where rasters are learned from.
     seed : int
-        Of patches and first weights.
+        Of patches, first weights and the choice of sites.
 
     Raises
     ------
@@ -66,12 +68,13 @@ class GuidedOptions:
         If a value makes no sense.
     """
 
-    steps: int = 4000
+    steps: int = 5000
     learning_rate: float = 2e-3
     batch_size: int = 16
     patch: int = 24
     ema_decay: float = 0.999
     validate_every: int = 500
+    hold_out: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:

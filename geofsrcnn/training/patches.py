@@ -28,6 +28,7 @@ from geofsrcnn.formats.gdal import GDAL_ERRORS
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window, read_margin
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.training.schedule import TrainOptions
 from geofsrcnn.values.blocks import block_mean, repeat
 from geofsrcnn.values.fill import fill
@@ -66,9 +67,12 @@ class Field:
         return self.name.split("#")[0]
 
 
-def read_fields(path: Path, *, joint: bool = False) -> list[Field]:
-    """All bands of a raster, in memory, NaN where missing; as one field if they are learned together."""
-    with RasterSource(path) as source:
+def read_fields(path: Path, *, joint: bool = False, alpha: str = "auto") -> list[Field]:
+    """All bands of a raster, in memory, NaN where missing; as one field if they are learned together.
+
+    What `alpha` means, `UpscaleOptions` says.
+    """
+    with RasterSource(path, UpscaleOptions(alpha=alpha)) as source:
         bands, rows, columns = source.shape
         cells = source.read(Window(0, rows, 0, columns), slice(0, bands))
         if joint:
@@ -88,7 +92,14 @@ def digest(fields: Sequence[Field]) -> str:
 
 
 def split(
-    paths: list[Path], validation: list[Path], factor: int, *, hold_out: float, seed: int, channels: int = 1
+    paths: list[Path],
+    validation: list[Path],
+    factor: int,
+    *,
+    hold_out: float,
+    seed: int,
+    channels: int = 1,
+    alpha: str = "auto",
 ) -> tuple[list[Field], list[Field]]:
     """Fields to train on and fields to validate on, never of the same site.
 
@@ -106,6 +117,8 @@ def split(
         Of the choice.
     channels : int
         Bands of each raster that are learned together, as one field; 1: each for itself.
+    alpha : {"auto", "none"}
+        Ways to take bands that are tagged as alpha, as for `UpscaleOptions`.
 
     Raises
     ------
@@ -120,8 +133,9 @@ def split(
     for path in validation:
         if any(path.samefile(other) for other in paths):
             raise InputError(f"{printable(path.name)} is to train on and to validate on: choose one")
-    files, others = ([read_fields(path, joint=channels > 1) for path in group] for group in (paths, validation))
-    if channels > 1:
+    joint = channels > 1
+    files, others = ([read_fields(path, joint=joint, alpha=alpha) for path in group] for group in (paths, validation))
+    if joint:
         _check_same_bands([f for fields in files + others for f in fields], channels)
     if validation:
         pairs = [(a[0], b[0]) for a in files for b in others if a[0].grid.affine and same_site(a[0].grid, b[0].grid)]

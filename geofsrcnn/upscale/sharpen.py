@@ -20,11 +20,12 @@ from geofsrcnn.files.kinds import check_geotiff_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
-from geofsrcnn.networks.checkpoint import check_output, save_checkpoint
-from geofsrcnn.networks.guided import GUIDED, section_of
+from geofsrcnn.networks.checkpoint import GUIDED, Section, check_output, save_checkpoint, shipped_models
+from geofsrcnn.networks.guided import section_of
 from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.training.guided_verdict import Verdict
 from geofsrcnn.training.own_scene import Lesson, learn_scene
+from geofsrcnn.training.schedule import BASELINE
 from geofsrcnn.upscale.file import open_task
 from geofsrcnn.upscale.task import Summary, Task
 
@@ -89,7 +90,8 @@ def sharpen_file(
     factor : int, optional
         Fine cells along one side of a coarse cell, 2 to 8; by the cells of the first guide if not given.
     model : str, path, Checkpoint or Model
-        As for `geofsrcnn.load_model`; a file that `save_model` wrote starts from what was learned then.
+        As for `geofsrcnn.load_model`; a file that `save_model` wrote starts from what was learned then. For factors
+        that "default" is not shipped for, it stands for the best classical method, and all is learned on the scene.
     minutes : float
         Learn on the scene for at most so long; 0 applies what the model can already.
     always : bool
@@ -124,7 +126,7 @@ def sharpen_file(
         check_output(save_model, inputs, overwrite=chosen.overwrite)
     with _open(place, guides, factor, chosen) as (source, beside, finer):
         place, chosen = source.path, replace(chosen, inside=None)  # which is unpacked now
-        loaded = load_model(model, finer, device=chosen.device, precision=chosen.precision)
+        loaded = load_model(_base(model, finer), finer, device=chosen.device, precision=chosen.precision)
         check_options(loaded, chosen, guided=True)
         if save_model is not None and loaded.checkpoint is None:
             raise UsageError(f"{loaded.name} is a classical method, which has no file: save_model= needs a network")
@@ -208,6 +210,13 @@ def check_cells(cells: float, factor: int, shown: str, guided: str = "the raster
         )
 
 
+def _base(model: ModelLike, factor: int) -> ModelLike:
+    """The model as it was named, but where none is shipped for the factor the best classical method."""
+    if model != "default" or any(path.stem == f"default-x{factor}" for path in shipped_models()):
+        return model
+    return BASELINE
+
+
 def _bands_to_learn(task: Task, source: RasterSource) -> list[int]:
     """Positions of the bands that a network computes as they are: no categories, no directions.
 
@@ -286,6 +295,7 @@ def save_lesson(path: StrPath, model: Model, lesson: Lesson, *, overwrite: bool)
     """
     checkpoint, verdict = model.checkpoint, lesson.verdict
     assert checkpoint is not None
-    facts = {"what": verdict.words(), "steps": verdict.steps, "bands": list(verdict.bands)}
+    learned = {"what": verdict.words(), "steps": verdict.steps, "bands": list(verdict.bands)}
+    facts = {**checkpoint.sections.get(GUIDED, Section({})).values, "held_out": learned}
     sections = {**checkpoint.sections, GUIDED: section_of(lesson.correction, facts)}
     save_checkpoint(path, checkpoint.networks, checkpoint.card, sections=sections, overwrite=overwrite)
