@@ -141,6 +141,8 @@ def _show_card(facts: dict[str, Any]) -> None:
     if "expected_error" in facts:
         errors = facts["expected_error"]
         _show_errors(errors.get("calibration", errors.get("held_out")))
+    if isinstance(guided := facts.get("guided"), dict):
+        _show_guided(guided.get("held_out"))
     training = ", ".join(f"{k} {_plain(v)}" for k, v in facts["training"].items() if v is not None)
     show_text("training", training)
     licences: dict[str, list[str]] = {}
@@ -180,6 +182,17 @@ def _show_errors(calibration: Any) -> None:
         if isinstance(found, dict):
             by_name = ", ".join(f"{printable(k)} {_plain(v)}" for k, v in found.items())
             show_text("", f"ratio by {part}: {by_name}")
+
+
+def _show_guided(held_out: Any) -> None:
+    """Show how much a finer guide helps; a file may say anything here."""
+    words = ["follows a finer guide (geofsrcnn sharpen)"]
+    if isinstance(held_out, dict):
+        words += [_plain(held_out.get("what", "")), f"geometric mean {_plain(held_out.get('geometric_mean', ''))}"]
+    show_text("guides", "; ".join(word for word in words if word))
+    fields = held_out.get("fields") if isinstance(held_out, dict) else None
+    if isinstance(fields, dict):
+        show_text("", ", ".join(f"{printable(name)} {_plain(value)}" for name, value in fields.items()))
 
 
 def _show_methods(table: dict[str, dict[str, Any]]) -> None:

@@ -50,6 +50,9 @@ EXPECTED_ERROR = "expected_error"
 BANDS = "bands"
 """Name of the section that holds the names of the bands that a joint network takes."""
 
+GUIDED = "guided"
+"""Name of the section that holds the network which corrects by a finer guide."""
+
 MEMBER = re.compile(r"member([1-9]\d?)\.")
 """Prefix of the names of weights of all networks but the first."""
 
@@ -173,14 +176,14 @@ class Checkpoint:
         dict
             Fields of the card, ``factor``, ``bands``, ``network`` (its other options), ``halo`` in coarse cells,
             ``operations`` (multiply-adds a coarse cell), ``parameters``, ``sha256`` and ``file_bytes``; of networks
-            that give expected errors, ``expected_error``: how well they fit, and what they were trained on; of joint
-            ones ``band_names``, where they are known.
+            that give expected errors, ``expected_error``, and of those that follow guides, ``guided``: how well, and
+            what they were trained on; of joint ones ``band_names``, where they are known.
         """
         config = self.config
-        errors = self.sections.get(EXPECTED_ERROR)
+        told = {name: self.sections[name].values for name in (EXPECTED_ERROR, GUIDED) if name in self.sections}
         return {
             **asdict(self.card),
-            **({} if errors is None else {EXPECTED_ERROR: errors.values}),
+            **told,
             **({"band_names": list(self.band_names)} if self.band_names else {}),
             "factor": config.factor,
             "bands": config.channels,

@@ -21,15 +21,12 @@ from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, UsageError, printable
 from geofsrcnn.networks.catalog import GUIDED_REFUSALS, Model
-from geofsrcnn.networks.checkpoint import Checkpoint, Section, load_checkpoint, shipped_models, shipped_stem
+from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, Section, load_checkpoint, shipped_models, shipped_stem
 from geofsrcnn.networks.config import SIZES, check_keys, check_size
 from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, activate, blind_to_planes, differences, on_differences
 from geofsrcnn.networks.guidance import INTERPOLATION, RADII, GuideBlock, regress
 from geofsrcnn.networks.inference import Classical, Upsampler
 from geofsrcnn.networks.limits import cut
-
-GUIDED = "guided"
-"""Name of the section of a checkpoint that holds the correcting network."""
 
 FEATURE_KERNEL, DETAILS_KERNEL, MAPPING_KERNEL, LAST_KERNEL = 5, 3, 3, 3
 """Coarse cells along one side of the convolutions: of the field, of what is told of blocks, within, and the last."""
@@ -294,7 +291,7 @@ def section_of(correction: Correction, facts: dict[str, Any]) -> Section:
     """Return a correcting network as a section of a checkpoint, with what is known of its training."""
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in correction.state_dict().items()}
     sizes = {name: value for name, value in asdict(correction.config).items() if name != "factor"}
-    return Section({"sizes": sizes, **facts}, arrays)
+    return Section({**facts, "sizes": sizes}, arrays)
 
 
 def correction_of(checkpoint: Checkpoint) -> Correction | None:

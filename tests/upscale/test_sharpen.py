@@ -241,7 +241,8 @@ def test_what_was_learned_is_kept_and_taken_up(monkeypatch, tmp_path, output):
     first = read(output)
     checkpoint = load_checkpoint(saved)
     values = checkpoint.sections[GUIDED].values
-    assert (values["what"], values["steps"], values["bands"]) == (done.verdict.words(), 20, ["band 1"])
+    told = values["held_out"]
+    assert (told["what"], told["steps"], told["bands"]) == (done.verdict.words(), 20, ["band 1"])
     assert set(checkpoint.sections) == set(load_checkpoint("default", 2).sections)
     again = sharpen_file(paths[0], output, paths[1], model=saved, overwrite=True, **QUICK)
     assert again.verdict.chosen == AS_SHIPPED
