@@ -245,7 +245,7 @@ def test_a_guide_in_another_crs_is_warped():
     assert found.attrs["geofsrcnn_guide"] == "elevation (linear)"
     inner = slice(40, 80)
     spread = float(expected.std())
-    assert np.allclose(found[inner, inner], expected[inner, inner], atol=0.02 * spread)
+    assert np.allclose(found[inner, inner], expected[inner, inner], atol=0.03 * spread)  # of which the guide makes 0.12
 
 
 def test_rasters_as_rioxarray_opens_them():
