@@ -310,7 +310,9 @@ def teach_errors(target: Path, folder: Path) -> None:
 def teach_guides(target: Path, folder: Path) -> None:
     """Teach a model to follow finer guides, on rasters of 2 to 6 bands."""
     rasters = [path for path in sorted(folder.glob("*/*.tif")) if 2 <= rasterio.open(path).count <= 6]
-    result = train_guided(target, rasters, target, alpha="none", overwrite=True)
+    taught = target.with_stem(f"{target.stem}-guided")
+    result = train_guided(target, rasters, taught, alpha="none", overwrite=True)
+    taught.replace(target)
     print(f"{target}: with a guide {result.score:.3f} of the error without, {len(result.fields)} bands", flush=True)
 
 

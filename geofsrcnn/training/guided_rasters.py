@@ -117,7 +117,7 @@ def train_guided(
     guided = guided_model(load_model(checkpoint), correction).upsampler
     assert isinstance(guided, Guided)
     paths, others = ([local_path(path) for path in group] for group in (fine, validation))
-    target = check_output(out, [*paths, *others], overwrite=overwrite)
+    target = check_output(out, [checkpoint.path, *paths, *others], overwrite=overwrite)
     training, held_out = split(paths, others, factor, hold_out=options.hold_out, seed=options.seed, alpha=alpha)
     rng = np.random.default_rng(options.seed)
     scenes = _scenes(guided, training, rng, worse=True)
