@@ -175,6 +175,17 @@ class Correction(nn.Module):
         return found - found.mean(1, keepdim=True)
 
 
+def only_regression(config: GuidedConfig) -> Correction:
+    """Return a correcting network that adds what the middle window tells, and nothing else."""
+    correction = Correction(config)
+    with torch.no_grad():
+        share = correction.skip.weight / FIRST_SHARE
+        for weight in correction.parameters():
+            weight.zero_()
+        correction.skip.weight.copy_(share)
+    return correction
+
+
 class Guided:
     """A network and its correction, ready for inference; without a guide, the network alone.
 

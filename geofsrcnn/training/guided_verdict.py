@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,15 @@ from geofsrcnn.training.guided import MARGIN, corrected_blocks, divide, mean_rat
 from geofsrcnn.training.guided_scenes import Scene
 
 ALONE, AS_SHIPPED, LEARNED = "without the guide", "with the guide", "with the guide, learned on this scene"
+
+REGRESSION = SIMPLE[-1]
+"""The simple method that can be applied in place of a network."""
+
+WITH_GUIDE = (AS_SHIPPED, LEARNED, REGRESSION)
+"""Methods that can be applied and follow the guide."""
+
+CLEARLY = 0.98
+"""Local regression is applied where its error is below this share of the best network's: networks bear more."""
 
 TOO_FAR = 0.35
 """Shift of a guide in coarse cells that is worth a word."""
@@ -120,8 +130,10 @@ class Verdict(Facts):
             return "too little of the scene has values and a guide to tell how much the guide helps"
         where = "on parts that were held out" if self.held_out else "on the whole scene"
         if self.chosen == ALONE:
-            best = min(method.ratio for method in self.methods if method.name in (AS_SHIPPED, LEARNED))
+            best = min(method.ratio for method in self.methods if method.name in WITH_GUIDE)
             return f"the guide does not help {where}, one scale coarser: RMSE is {_against(best)} it"
+        if chosen == simple:
+            return f"{where}, one scale coarser, RMSE is {_against(chosen.ratio)} the guide, and no network does better"
         return (
             f"{where}, one scale coarser, RMSE is {_against(chosen.ratio)} the guide, and "
             f"{_against(chosen.ratio / simple.ratio, 'that of')} {simple.name}, the best simple method"
@@ -215,5 +227,7 @@ def _compare(estimates: Mapping[str, Array], truth: Array, factor: int) -> list[
 
 def choose(methods: Sequence[MethodScore], *, always: bool) -> str:
     """Name the method to apply: the best of those that can be, or of those with the guide."""
-    open_to = [m for m in methods if m.name in (AS_SHIPPED, LEARNED) or (m.name == ALONE and not always)]
-    return min(open_to, key=lambda method: method.ratio).name if open_to else AS_SHIPPED
+    ratios = {method.name: method.ratio for method in methods}
+    names = [name for name in ratios if name in (AS_SHIPPED, LEARNED) or (name == ALONE and not always)]
+    best = min(names, key=lambda name: ratios[name], default=AS_SHIPPED)
+    return REGRESSION if ratios.get(REGRESSION, math.inf) < CLEARLY * ratios.get(best, 0.0) else best

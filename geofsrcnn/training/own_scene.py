@@ -23,11 +23,11 @@ from geofsrcnn.evaluation.guided import fit_guide_to
 from geofsrcnn.evaluation.registration import Registration, register
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
-from geofsrcnn.networks.guided import Correction, Guided, guided_model, known_correction
+from geofsrcnn.networks.guided import Correction, Guided, guided_model, known_correction, only_regression
 from geofsrcnn.options import LEARNING_MINUTES
 from geofsrcnn.training.guided import MARGIN, fit_correction
 from geofsrcnn.training.guided_scenes import GuidedOptions, Scene, read_scene
-from geofsrcnn.training.guided_verdict import ALONE, LEARNED, Verdict, choose, score_methods
+from geofsrcnn.training.guided_verdict import ALONE, LEARNED, REGRESSION, Verdict, choose, score_methods
 from geofsrcnn.training.log import Report
 
 MOST_FLOATS = 60_000_000
@@ -127,7 +127,11 @@ def learn_scene(
         held_out = _read(guided, source, guides, parts.all, bands, keep_guide=True)
     methods, cells = score_methods(guided.correction, learned, held_out, len(bands))
     chosen = choose(methods, always=always)
-    correction = learned if learned is not None and chosen == LEARNED else guided.correction
+    correction = guided.correction
+    if chosen == REGRESSION:
+        correction = only_regression(correction.config)
+    elif learned is not None and chosen == LEARNED:
+        correction = learned
     shown = tuple(names[band] for band in bands)
     verdict = Verdict(model.factor, shown, cells, learned is not None, tuple(methods), chosen, steps, shift)
     applied = model if chosen == ALONE else guided_model(model, correction)

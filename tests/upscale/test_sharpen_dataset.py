@@ -14,20 +14,31 @@ from geofsrcnn import (
     GeofsrcnnError,
     GeofsrcnnWarning,
     InputError,
+    Model,
     ModelError,
     UsageError,
+    Verdict,
+    load_model,
     sharpen_dataarray,
     sharpen_dataset,
     upscale_array,
     upscale_dataset,
 )
-from geofsrcnn.training.guided_verdict import ALONE
+from geofsrcnn.networks.guided import GuidedConfig, guided_model, only_regression
+from geofsrcnn.training.guided_verdict import ALONE, REGRESSION
 from geofsrcnn.values.blocks import block_mean
 from tests.support.grids import curvilinear, globe, projected, regular
 from tests.support.rasters import terrain
 
 NOW = {"minutes": 0, "always": True}
 """Follow the guide with what the shipped network can."""
+
+
+def chosen_model(verdict: Verdict) -> Model:
+    """The model that a verdict says is applied: the shipped network, or local regression."""
+    shipped = load_model("default", verdict.factor)
+    regression = only_regression(GuidedConfig(verdict.factor))
+    return guided_model(shipped, regression) if verdict.chosen == REGRESSION else shipped
 
 
 def guide_for(dataset: xr.Dataset, factor: int = 2, seed: int = 5) -> xr.DataArray:
@@ -57,8 +68,8 @@ def test_the_numbers_are_the_engines():
     """Dataset, DataArray and accessor give what arrays give; blocks keep their means."""
     dataset, guide = related()
     coarse = dataset["tas"].to_numpy()
-    expected = upscale_array(coarse, 2, guide=guide)
     fine, verdicts = sharpen_dataset(dataset, guide, **NOW)
+    expected = upscale_array(coarse, 2, chosen_model(verdicts["tas"]), guide=guide)
     assert np.array_equal(fine["tas"], expected)
     assert not np.allclose(expected, upscale_array(coarse, 2))
     assert np.allclose(block_mean(fine["tas"].to_numpy(), 2), coarse, atol=1e-4)
@@ -254,8 +265,8 @@ def test_rasters_as_rioxarray_opens_them():
     coarse = dataset["dem"].expand_dims(band=[1, 2]).assign_attrs(dataset["dem"].attrs).rio.write_crs(32633)
     one, two = guide_for(dataset, seed=1), guide_for(dataset, seed=2)
     guide = xr.concat([one, two], "band").assign_coords(band=[1, 2]).rio.write_crs(32633)
-    fine = coarse.fsrcnn.sharpen(guide, **NOW)
-    expected = upscale_array(coarse.to_numpy(), 2, guide=np.stack([one, two]))
+    fine, verdict = sharpen_dataarray(coarse, guide, **NOW)
+    expected = upscale_array(coarse.to_numpy(), 2, chosen_model(verdict), guide=np.stack([one, two]))
     assert np.array_equal(fine, expected)
     assert fine.rio.transform().a == 15
 
@@ -300,8 +311,9 @@ def test_times_beside_a_field_without_them_are_bands():
     dataset, guide = related()
     two = xr.concat([guide, guide_for(dataset, seed=8)], "time")
     still = dataset.isel(time=0, drop=True)
-    expected = upscale_array(still["tas"].to_numpy(), 2, guide=two.to_numpy())
-    assert np.array_equal(still.fsrcnn.sharpen(two, **NOW)["tas"], expected)
+    fine, verdicts = sharpen_dataset(still, two, **NOW)
+    expected = upscale_array(still["tas"].to_numpy(), 2, chosen_model(verdicts["tas"]), guide=two.to_numpy())
+    assert np.array_equal(fine["tas"], expected)
 
 
 # --------------------------------------------------------------------------------------------------------- lazy
