@@ -310,14 +310,20 @@ def _publish_file(staging: Path, final: Path, *, overwrite: bool) -> None:
 def _publish_folder(staging: Path, final: Path, *, overwrite: bool) -> None:
     """One rename: onto a free name, or the old folder changes places with the new one and goes with the work folder."""
     if overwrite and final.exists():
-        if not _rename_at(staging, final, _EXCHANGE):
-            raise OutputError(f"this file system cannot replace a folder at once: remove {printable(final)} first")
+        _exchange_folders(staging, final)
         return
     try:
         if not _rename_at(staging, final, _NO_REPLACE):
             _rename_new(staging, final)
     except FileExistsError:
-        raise _appeared(final) from None
+        if not overwrite:
+            raise _appeared(final) from None
+        _exchange_folders(staging, final)  # another run made it just now
+
+
+def _exchange_folders(staging: Path, final: Path) -> None:
+    if not _rename_at(staging, final, _EXCHANGE):
+        raise OutputError(f"this file system cannot replace a folder at once: remove {printable(final)} first")
 
 
 def _rename_at(old: Path, new: Path, flags: int) -> bool:

@@ -451,3 +451,23 @@ def test_patterns_are_read_in_one_way(tmp_path):
     assert match_names("none.nc") == ["none.nc"]
     assert match_names(f"{tmp_path}/*.tif") == []
     assert expand([f"{tmp_path}/**/1.nc"]) == [below / "1.nc"]
+
+
+def test_a_store_that_appears_while_another_is_published_is_replaced(tmp_path, monkeypatch):
+    """Of runs that may overwrite one output the last one stays, even where there was none when it looked."""
+    final, real = tmp_path / "x.zarr", staging._rename_at
+
+    def appear_first(old, new, flags):
+        if flags == staging._NO_REPLACE:
+            new.mkdir()
+            (new / "of_another").touch()
+        return real(old, new, flags)
+
+    monkeypatch.setattr(staging, "_rename_at", appear_first)
+    with staged(final, overwrite=True, folder=True) as work:
+        work.mkdir()
+        (work / "mine").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+    assert [path.name for path in final.iterdir()] == ["mine"]
+    with pytest.raises(OutputError, match="another run made it"), staged(tmp_path / "y.zarr", folder=True) as work:
+        work.mkdir()
