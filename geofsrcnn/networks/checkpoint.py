@@ -335,6 +335,11 @@ def shipped_stem(name: str, factor: int) -> str:
     return f"{name}-x{factor}"
 
 
+def is_shipped(name: str, factor: int) -> bool:
+    """Tell whether a model of this name is in the package for a factor."""
+    return any(path.stem == shipped_stem(name, factor) for path in shipped_models())
+
+
 def _load(path: Path) -> Checkpoint:
     return parse_checkpoint(_read(path), path)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, UsageError, printable
 from geofsrcnn.networks.catalog import GUIDED_REFUSALS, Model
-from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, Section, load_checkpoint, shipped_models, shipped_stem
+from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, Section, is_shipped, load_checkpoint
 from geofsrcnn.networks.config import SIZES, check_keys, check_size
 from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, activate, blind_to_planes, differences, on_differences
 from geofsrcnn.networks.guidance import INTERPOLATION, RADII, GuideBlock, regress
@@ -329,7 +329,7 @@ def correction_of(checkpoint: Checkpoint) -> Correction | None:
 def known_correction(model: Model) -> Correction | None:
     """Return the correcting network of a model's file, or that of ``default``; None where neither holds one."""
     found = None if model.checkpoint is None else correction_of(model.checkpoint)
-    if found is None and any(path.stem == shipped_stem("default", model.factor) for path in shipped_models()):
+    if found is None and is_shipped("default", model.factor):
         found = correction_of(load_checkpoint("default", model.factor))
     return found
 

@@ -20,7 +20,7 @@ from geofsrcnn.files.kinds import check_geotiff_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
-from geofsrcnn.networks.checkpoint import GUIDED, Section, check_output, save_checkpoint, shipped_models
+from geofsrcnn.networks.checkpoint import GUIDED, Section, check_output, is_shipped, save_checkpoint
 from geofsrcnn.networks.guided import section_of
 from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.training.guided_verdict import Verdict
@@ -212,7 +212,7 @@ def check_cells(cells: float, factor: int, shown: str, guided: str = "the raster
 
 def _base(model: ModelLike, factor: int) -> ModelLike:
     """The model as it was named, but where none is shipped for the factor the best classical method."""
-    if model != "default" or any(path.stem == f"default-x{factor}" for path in shipped_models()):
+    if model != "default" or is_shipped("default", factor):
         return model
     return BASELINE
 
