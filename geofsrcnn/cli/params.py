@@ -158,6 +158,13 @@ PERFORMANCE_OPTIONS = (
         "--tile-size", type=click.IntRange(1), default=None, metavar="N", help="Coarse cells along one side of a tile."
     ),
 )
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Threads that compute.  [default: cores]",
+)
 SAFETY_OPTIONS = (
     STRICT,
     click.option(

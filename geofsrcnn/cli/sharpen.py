@@ -21,6 +21,7 @@ from geofsrcnn.cli.params import (
     RANGE,
     RASTER_OPTIONS,
     SAFETY_OPTIONS,
+    THREADS,
     TIMES_FINER,
 )
 from geofsrcnn.cli.progress import PROGRESS, State, count_units, refuse_quiet, show_progress
@@ -74,9 +75,7 @@ if TYPE_CHECKING:
 @section(
     "Performance",
     *PERFORMANCE_OPTIONS,
-    click.option(
-        "--threads", type=click.IntRange(1), default=None, metavar="N", help="Threads that compute.  [default: cores]"
-    ),
+    THREADS,
 )
 @section("Safety", *SAFETY_OPTIONS)
 @section("Messages", PROGRESS, *MESSAGE_OPTIONS)
@@ -121,7 +120,7 @@ def sharpen(
 def _show_verdict(verdict: Verdict) -> None:
     """Print how well each method does, and what follows."""
     rows = [
-        (method.name, *(f"{error:.4g}" for error in method.rmse), round(method.ratio, 3), method.sam, method.ergas)
+        (method.name, *(f"{error:.4g}" for error in method.rmse), method.ratio, method.sam, method.ergas)
         for method in verdict.methods
     ]
     if rows:

@@ -22,6 +22,7 @@ from geofsrcnn.cli.params import (
     PERFORMANCE_OPTIONS,
     RANGE,
     SAFETY_OPTIONS,
+    THREADS,
     VARIABLES,
 )
 from geofsrcnn.cli.progress import PROGRESS, count_units, refuse_quiet, show_progress
@@ -50,13 +51,7 @@ _SECTIONS = (
     section(
         "Performance",
         *PERFORMANCE_OPTIONS,
-        click.option(
-            "--threads",
-            type=click.IntRange(1),
-            default=None,
-            metavar="N",
-            help="Threads that compute.  [default: cores]",
-        ),
+        THREADS,
     ),
     section(
         "Safety",
