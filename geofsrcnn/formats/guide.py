@@ -23,12 +23,10 @@ from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, open_file, quiet
 from geofsrcnn.formats.georeference import read_grid
 from geofsrcnn.formats.metadata import grey_ramp
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
 from geofsrcnn.values.cells import Cells, measured
-
-TINY = 1e-3
-"""Share of a cell by which grids may differ and still be the same."""
 
 AVERAGED = 0.75
 """A guide whose cells are smaller than this share of those wanted is averaged, others are interpolated."""

@@ -10,6 +10,9 @@ from geofsrcnn._types import Array
 from geofsrcnn.grids.axis import axis_of
 from geofsrcnn.grids.longitude import period_of_columns, unwrap
 
+TINY = 1e-3
+"""Share of a cell by which grids may differ and still be the same."""
+
 
 @dataclass(frozen=True)
 class Domain:

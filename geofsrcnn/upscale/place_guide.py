@@ -16,7 +16,7 @@ from geofsrcnn.cf.encoding import storage_of
 from geofsrcnn.cf.grid import CFGrid, axis_along, find_grid
 from geofsrcnn.cf.refine import Refinement
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable
-from geofsrcnn.grids.fine import Domain
+from geofsrcnn.grids.fine import TINY, Domain
 from geofsrcnn.grids.longitude import columns_near, move_near, unwrap
 from geofsrcnn.options import FACTORS
 from geofsrcnn.pairs.fields import Fields
@@ -33,9 +33,6 @@ AVERAGED = 2.0
 
 UNEVEN = 0.02
 """Share of a factor by which cells of a guide may differ from a whole number to one of the dataset."""
-
-TINY = 1e-3
-"""Share of a cell by which grids may differ and still be the same."""
 
 
 @dataclass(frozen=True)
