@@ -17,11 +17,11 @@ from .errors import TrainError as TrainError
 from .errors import UsageError as UsageError
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.rasters import evaluate_raster as evaluate_raster
+from .networks.card import Card as Card
 from .networks.catalog import Model as Model
 from .networks.catalog import ModelInfo as ModelInfo
 from .networks.catalog import list_models as list_models
 from .networks.catalog import load_model as load_model
-from .networks.checkpoint import Card as Card
 from .networks.checkpoint import Checkpoint as Checkpoint
 from .networks.checkpoint import load_checkpoint as load_checkpoint
 from .networks.checkpoint import save_checkpoint as save_checkpoint

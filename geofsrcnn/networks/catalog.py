@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.files.kinds import is_checkpoint_name
+from geofsrcnn.networks.card import read_card, shipped_models, shipped_stem
 from geofsrcnn.networks.config import DEFAULT_FACTOR
 from geofsrcnn.options import Overshoot, UpscaleOptions, check_factor, check_overshoot, check_precision
 from geofsrcnn.values.kernels import CLASSICAL
@@ -142,12 +143,9 @@ def list_models() -> list[ModelInfo]:
     >>> [model.name for model in list_models() if model.factor == 2]
     ['small', 'default', 'large']
     """
-    from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models, shipped_stem
-
     found = []
     for path in shipped_models():
-        checkpoint = load_checkpoint(path)
-        config, card = checkpoint.config, checkpoint.card
+        config, card = read_card(path)
         ratios = {name: card.scores.get(name) for name in ("of_bicubic", "of_best_classical")}
         name = path.stem.removesuffix(shipped_stem("", config.factor))
         found.append(

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geofsrcnn.errors import ConfigError, ModelError, UsageError, printable
+from geofsrcnn.networks.card import is_shipped
 from geofsrcnn.networks.catalog import GUIDED_REFUSALS, Model
-from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, Section, is_shipped, load_checkpoint
+from geofsrcnn.networks.checkpoint import GUIDED, Checkpoint, Section, load_checkpoint
 from geofsrcnn.networks.config import SIZES, check_keys, check_size
 from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, activate, blind_to_planes, differences, on_differences
 from geofsrcnn.networks.guidance import INTERPOLATION, RADII, GuideBlock, regress

@@ -21,8 +21,9 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.cf.dates import Date
 from geofsrcnn.errors import InputError, warn
 from geofsrcnn.evaluation.scores import Errors
+from geofsrcnn.networks.card import Card
 from geofsrcnn.networks.catalog import check_device
-from geofsrcnn.networks.checkpoint import Card, save_checkpoint, today, unknown_sources
+from geofsrcnn.networks.checkpoint import save_checkpoint, today, unknown_sources
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FIRST_WEIGHT, FSRCNN, Weights, run_layers
 from geofsrcnn.pairs.diagnose import diagnose, share_where

@@ -26,10 +26,10 @@ from geofsrcnn.evaluation.scores import MIN_CELLS, rmse, scored_mask
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import read_margin
+from geofsrcnn.networks.card import Card
 from geofsrcnn.networks.catalog import check_device
 from geofsrcnn.networks.checkpoint import (
     BANDS,
-    Card,
     Checkpoint,
     Section,
     load_checkpoint,

@@ -19,8 +19,9 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.files.kinds import check_geotiff_name
 from geofsrcnn.files.paths import local_path, refuse_same
 from geofsrcnn.formats.open import open_raster_within
+from geofsrcnn.networks.card import is_shipped
 from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, model_file
-from geofsrcnn.networks.checkpoint import GUIDED, Section, check_output, is_shipped, save_checkpoint
+from geofsrcnn.networks.checkpoint import GUIDED, Section, check_output, save_checkpoint
 from geofsrcnn.networks.guided import section_of
 from geofsrcnn.options import LEARNING_MINUTES, RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.training.guided_verdict import Verdict

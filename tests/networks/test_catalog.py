@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ import geofsrcnn
 from geofsrcnn.cli.main import cli
 from geofsrcnn.errors import ModelError, UsageError
 from geofsrcnn.networks import checkpoint
+from geofsrcnn.networks.card import MODELS, read_card, shipped_models
 from geofsrcnn.networks.catalog import Model, list_models, load_model
 
-SMALL = checkpoint.MODELS / "small-x2.safetensors"
+SMALL = MODELS / "small-x2.safetensors"
 
 
 @pytest.fixture
@@ -181,6 +184,24 @@ def test_what_can_be_run_by_name_is_listed():
     assert "lanczos-bp" in {model.name for model in found[len(networks) :]}
     for model in found:
         assert load_model(model.name, model.factor).factor == (model.factor or 3)
+
+
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["models"]])
+def test_models_are_listed_without_torch(arguments):
+    """Dialogs ask for the list each time they open: it is read from the headers of the files."""
+    command = [sys.executable, "-X", "importtime", "-m", "geofsrcnn", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "lanczos-bp" in done.stdout) == (0, True)
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "geofsrcnn.networks.card" in loaded
+    assert not loaded & {"torch", "safetensors", "rasterio"}
+
+
+def test_a_card_is_what_the_loaded_model_has():
+    """The header alone tells it."""
+    for path in shipped_models():
+        checked = checkpoint.load_checkpoint(path)
+        assert read_card(path) == (checked.config, checked.card)
 
 
 def test_the_facts_of_a_checkpoint_are_plain():
