@@ -23,6 +23,7 @@ from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.creation import Format
 from geofsrcnn.formats.error_bands import with_error_bands
+from geofsrcnn.formats.gdal import warn_of_proj
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.geotiff import GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterMetadata
@@ -250,6 +251,7 @@ def grid_of(dataset: xr.Dataset, grid: CFGrid, rows: slice | None = None) -> Gri
     top, down = _edge_and_step(dataset, grid, str(grid.y_coordinate), part, crs)
     left, right = _edge_and_step(dataset, grid, str(grid.x_coordinate), slice(None), crs)
     shape = part.stop - part.start, grid.shape[1]
+    warn_of_proj()
     with rasterio.Env():  # which tells PROJ where its database is
         known = None if crs is None else rasterio.crs.CRS.from_wkt(crs.to_wkt())
     return as_geotiff_holds(Grid(shape, Affine(right, 0.0, left, 0.0, down, top), known), "the dataset")

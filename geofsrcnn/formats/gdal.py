@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,14 @@ from typing import Any
 
 import rasterio.drivers
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.files.archives import refuse_packed
 from geofsrcnn.files.kinds import driver_of, head, sniff
 from geofsrcnn.files.paths import says_more_than_statistics, sidecars_of
-from geofsrcnn.process import LINKING_DRIVERS
+from geofsrcnn.process import LINKING_DRIVERS, PROJ_VARIABLES
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """Errors of GDAL, as rasterio raises them: some calls let GDAL's own errors through."""
@@ -45,6 +47,21 @@ def gdal_message(error: BaseException) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     return printable(str(cause).strip() or type(cause).__name__)[:300]
+
+
+def warn_of_proj() -> None:
+    """Say that PROJ finds no database of its version where the environment sends it.
+
+    For processes that are not ours, whose environment we leave alone; `geofsrcnn.process.harden_gdal` is for ours.
+    """
+    if not (found := [name for name in PROJ_VARIABLES if name in os.environ]):
+        return
+    try:
+        with rasterio.Env():
+            CRS.from_epsg(4326)
+    except CRSError:
+        words = f"{found[0]}={printable(os.environ[found[0]])} is of another installation, CRSs lose their EPSG codes"
+        warn("W-PROJ", f"{words}: unset it before Python starts")
 
 
 def choose_driver(path: Path, driver: str | None) -> str:
@@ -83,6 +100,7 @@ def _options(driver: str, *, sidecars: bool) -> dict[str, str]:
 
 def open_file(path: Path, driver: str, *, sidecars: bool) -> Any:
     """Open a raster with a driver, without its sidecars unless they are asked for; an InputError if GDAL cannot."""
+    warn_of_proj()
     try:
         with rasterio.Env(**_options(driver, sidecars=sidecars)), quiet():
             dataset = rasterio.open(path, driver=driver, sharing=False)
