@@ -25,6 +25,7 @@ from geofsrcnn.cli.params import (
     PERFORMANCE_OPTIONS,
     RANGE,
     SAFETY_OPTIONS,
+    STOP_WITH_STDIN,
     VARIABLES,
 )
 from geofsrcnn.cli.progress import PROGRESS, Display, State, refuse_quiet, show_progress
@@ -127,7 +128,7 @@ _DEFAULTS = BatchOptions()
         help="Hosts or buckets that may be read from and written to, as https://, s3:// or gs://.",
     ),
 )
-@section("Messages", PROGRESS, *MESSAGE_OPTIONS)
+@section("Messages", PROGRESS, STOP_WITH_STDIN, *MESSAGE_OPTIONS)
 @guarded
 def batch(
     *,

@@ -20,6 +20,7 @@ from geofsrcnn.cli.params import (
     PRECISION,
     RASTER_OPTIONS,
     REPORT_OPTIONS,
+    STOP_WITH_STDIN,
     STRICT,
     refuse_given,
 )
@@ -46,7 +47,7 @@ MODELS = click.option(
 @section("Most used", FACTOR, MODELS, BIDX, NODATA, KINDS, *REPORT_OPTIONS)
 @section("Input", *RASTER_OPTIONS)
 @section("Performance", DEVICE, PRECISION)
-@section("Messages", PROGRESS, JSON, STRICT, DEBUG)
+@section("Messages", PROGRESS, STOP_WITH_STDIN, JSON, STRICT, DEBUG)
 @guarded
 def evaluate(
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, REPORT_OPTIONS, STRICT, refuse_given
+from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, REPORT_OPTIONS, STOP_WITH_STDIN, STRICT, refuse_given
 from geofsrcnn.cli.progress import PROGRESS, count_units, show_progress
 from geofsrcnn.cli.show import file_names, show_comparisons
 from geofsrcnn.cli.signals import guarded, stops
@@ -27,7 +27,7 @@ from geofsrcnn.cli.signals import guarded, stops
     *REPORT_OPTIONS,
 )
 @section("Performance", DEVICE)
-@section("Messages", PROGRESS, JSON, STRICT, DEBUG)
+@section("Messages", PROGRESS, STOP_WITH_STDIN, JSON, STRICT, DEBUG)
 @guarded
 def evaluate_pairs(
     *,

@@ -87,6 +87,11 @@ PRECISION = click.option(
 )
 STRICT = click.option("--strict", is_flag=True, help="Take warnings as errors.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+STOP_WITH_STDIN = click.option(
+    "--stop-with-stdin",
+    is_flag=True,
+    help="End cleanly when standard input ends, as it does when the program that started this one is gone.",
+)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
 DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
 

@@ -21,6 +21,7 @@ from geofsrcnn.cli.params import (
     RANGE,
     RASTER_OPTIONS,
     SAFETY_OPTIONS,
+    STOP_WITH_STDIN,
     THREADS,
     TIMES_FINER,
 )
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     THREADS,
 )
 @section("Safety", *SAFETY_OPTIONS)
-@section("Messages", PROGRESS, *MESSAGE_OPTIONS)
+@section("Messages", PROGRESS, STOP_WITH_STDIN, *MESSAGE_OPTIONS)
 @guarded
 def sharpen(
     *,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.flags import with_flags
+from geofsrcnn.cli.stdin import signal_main_thread, watch_stdin
 from geofsrcnn.errors import (
     GeofsrcnnError,
     GeofsrcnnWarning,
@@ -49,12 +50,27 @@ class Request:
     def __init__(self) -> None:
         self.waits = False
         self.number: int | None = None
+        self.listens = False
+        self._of_stdin = False
 
     def take(self, number: int) -> None:
         """The first signal: note it, or end the run here."""
         self.number = number
         if not self.waits:
             raise Interrupted(number)
+
+    def end_with_stdin(self) -> None:
+        """Ask for the end as SIGTERM does, because standard input has ended, if there is still a run to end."""
+        if self.listens:
+            self._of_stdin = True
+            signal_main_thread(signal.SIGTERM)
+
+    def is_of_stdin(self, number: int) -> bool:
+        """Tell, once, whether a signal is that of standard input's end: with another's it makes no second one."""
+        if number != signal.SIGTERM:
+            return False
+        found, self._of_stdin = self._of_stdin, False
+        return found
 
     def check(self) -> None:
         """End the run if a signal asked for it."""
@@ -69,16 +85,23 @@ REQUEST = Request()
 def signals() -> Iterator[None]:
     """The first signal ends the run cleanly, the second at once."""
 
+    def end_at_once(number: int, _: FrameType | None) -> None:
+        if not REQUEST.is_of_stdin(number):
+            os._exit(SIGNALS[signal.Signals(number)])
+
     def handle(number: int, _: FrameType | None) -> None:
+        REQUEST.is_of_stdin(number)
         for each in SIGNALS:
-            signal.signal(each, lambda again, _: os._exit(SIGNALS[signal.Signals(again)]))
+            signal.signal(each, end_at_once)
         REQUEST.take(number)
 
     REQUEST.number = None
+    REQUEST.listens = True
     before = {each: signal.signal(each, handle) for each in SIGNALS}
     try:
         yield
     finally:
+        REQUEST.listens = False
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -135,14 +158,20 @@ def echo_json(facts: Any) -> None:
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
-    """Errors of the package as one line and their exit code; for commands with ``--debug``."""
+    """Errors of the package as one line and their exit code; for commands with ``--debug``.
+
+    ``--strict`` and ``--stop-with-stdin`` are seen to as well, where a command has them.
+    """
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         debug = bool(kwargs.pop("debug", False))
         strict = bool(kwargs.pop("strict", False))
+        stop_with_stdin = bool(kwargs.pop("stop_with_stdin", False))
         try:
             with show_warnings(strict=strict), signals():
+                if stop_with_stdin:
+                    watch_stdin(REQUEST.end_with_stdin)
                 function(*args, **kwargs)
         except GeofsrcnnError as error:
             code = fail(error, error.exit_code, debug=debug)

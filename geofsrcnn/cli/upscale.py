@@ -22,6 +22,7 @@ from geofsrcnn.cli.params import (
     PERFORMANCE_OPTIONS,
     RANGE,
     SAFETY_OPTIONS,
+    STOP_WITH_STDIN,
     THREADS,
     VARIABLES,
 )
@@ -64,7 +65,7 @@ _SECTIONS = (
             help="Hosts or buckets that INPUT may be read from, as https://, s3:// or gs://.",
         ),
     ),
-    section("Messages", PROGRESS, *MESSAGE_OPTIONS),
+    section("Messages", PROGRESS, STOP_WITH_STDIN, *MESSAGE_OPTIONS),
 )
 
 

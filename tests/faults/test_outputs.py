@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import SIGNALS, Work, facts, until
+from tests.support import processes
+from tests.support.faults import SIGNALS, Gate, Work, facts, until
 
 MOMENTS = 3 * int(os.environ.get("GEOFSRCNN_SEEDS", "3"))
 
@@ -79,6 +80,76 @@ def test_a_second_signal_ends_it_at_once(work, first, second):
     assert not work.output.exists()
     assert len(work.left()) == 1
     work.check_next_run()
+
+
+PIPE = """
+import os
+os.dup2(os.open({path!r}, os.O_RDONLY), 0)
+"""
+
+
+class Pipe:
+    """The standard input of runs, which ends when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.prelude = PIPE.format(path=str(path))
+        self._end = os.open(path, os.O_RDWR)
+
+    def close(self) -> None:
+        """Let it end, as when the process at the other end is killed."""
+        os.close(self._end)
+
+
+def _begun_with_pipe(work: Work, *more: object) -> tuple[processes.Run, Gate, Pipe]:
+    """A run that watches its standard input, has begun to write, and waits."""
+    pipe, gate = Pipe(work.output.parent.parent / "stdin"), work.gate(3)
+    run = work.start("--stop-with-stdin", *more, prelude=pipe.prelude + gate.prelude, end=True)
+    gate.reached(run)
+    return run, gate, pipe
+
+
+def test_the_end_of_stdin_ends_the_run_cleanly(work):
+    """As SIGTERM does, when the program that started it dies, however it does."""
+    old = work.put_old()
+    run, gate, pipe = _begun_with_pipe(work, "--overwrite")
+    pipe.close()
+    gate.asked(run)
+    gate.open()
+    done = run.wait()
+    assert (done.code, done.out) == (143, "")
+    assert done.err == "geofsrcnn: interrupted, no unfinished file is left\n"
+    assert gate.begun == 3 < work.writes
+    assert work.left() == []
+    assert facts(work.output) == old
+    work.check_next_run()
+
+
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])
+def test_the_end_of_stdin_is_no_second_signal(work, first):
+    """A terminal's Ctrl-C ends a program and what it started: the pipe between them closes a moment later."""
+    run, gate, pipe = _begun_with_pipe(work)
+    run.send(signal.Signals[first])
+    gate.asked(run)
+    threads = Path(f"/proc/{run.pid}/task")
+    before = len(list(threads.iterdir()))
+    pipe.close()
+    until(lambda: len(list(threads.iterdir())) < before, run)  # that which watched has seen it
+    gate.open()
+    done = run.wait()
+    assert done.code == SIGNALS[first]
+    assert done.err == "geofsrcnn: interrupted, no unfinished file is left\n"
+    assert work.left() == []
+
+
+def test_a_run_with_an_open_stdin_ends_as_any(work):
+    """What is written to it is not looked at."""
+    pipe = Pipe(work.output.parent.parent / "stdin")
+    os.write(pipe._end, b"some words\n")
+    done = work.run("--stop-with-stdin", prelude=pipe.prelude)
+    assert (done.code, done.err) == (0, "")
+    pipe.close()
+    assert work.check_output()
 
 
 def _struck(work: Work, number: int, draw: random.Random, turn: int, *more: object) -> object:
