@@ -148,8 +148,7 @@ class Run:
     def take_step(self, loss: Tensor, batch: list[str]) -> None:
         """Take an optimiser step from the loss of a batch; one that is not finite changes no weight."""
         options = self.options
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate * group["lr_ratio"]
+        set_learning_rate(self.optimiser, self.learning_rate)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.step < options.frozen:
@@ -248,16 +247,23 @@ def adamw(
     return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99))
 
 
+def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the rate of the next step; groups of weights may have a share of it, their ``lr_ratio``."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate * group.get("lr_ratio", 1.0)
+
+
 def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, learning_rate: float, step: int) -> float:
     """Take an optimiser step from a loss, and return its value; gradients are clipped.
+
+    Groups of weights that have an ``lr_ratio`` learn at this share of the rate.
 
     Raises
     ------
     TrainError
         If the loss or its gradient is not finite; no weight is changed then.
     """
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+    set_learning_rate(optimiser, learning_rate)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
