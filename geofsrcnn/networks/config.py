@@ -126,10 +126,8 @@ class FSRCNNConfig:
             raise ConfigError("inputs of other bands need unit_free=False, skip='none' and conserving='none'")
         if self.inputs and self.overshoot is not None:
             raise ConfigError("inputs of other bands set no range that overshoot could keep to")
-        if self.pad_layers and (self.unit_free or self.skip != "none" or self.padding == "reflect"):
-            raise ConfigError(
-                "pad_layers is the article's form: it needs unit_free=False, skip='none', padding replicate or zeros"
-            )
+        if self.pad_layers and (self.unit_free or self.skip != "none"):
+            raise ConfigError("pad_layers is the article's form: it needs unit_free=False, skip='none'")
 
     def _check_joint(self) -> None:
         if self.joint and self.channels == 1:

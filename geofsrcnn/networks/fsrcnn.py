@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from geofsrcnn.errors import InputError
 from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.limits import Bounds, conserve, cut, limit_blocks, limit_rows, neighbour_bounds
 from geofsrcnn.networks.roughness import divide, multiply, roughness, zero_unknown
@@ -487,6 +488,7 @@ def _run_hourglass(
     features = []
     for number, layer in enumerate(layers):
         if config.pad_layers and layer.radius:
+            _check_reflection(config, hidden, layer.radius)
             hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
         hidden = layer(hidden)
         if units is not None and number == 0:
@@ -496,6 +498,14 @@ def _run_hourglass(
     if units is not None:
         hidden = multiply(hidden.float(), cut(units[0], (units[0].shape[-1] - hidden.shape[-1]) // 2))
     return hidden, features
+
+
+def _check_reflection(config: FSRCNNConfig, hidden: Tensor, radius: int) -> None:
+    """Refuse to reflect fields that have fewer cells than a kernel reaches."""
+    if config.padding == "reflect" and min(hidden.shape[-2:]) <= radius:
+        raise InputError(
+            f"a network that reflects at each layer needs fields of {radius + 1} x {radius + 1} cells or more"
+        )
 
 
 def _apply_skip(local: Tensor, layer: Convolution) -> Tensor:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from geofsrcnn.errors import ConfigError
+from geofsrcnn.errors import ConfigError, InputError
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
@@ -69,6 +69,13 @@ def test_impossible_configurations_are_refused(values, message):
     """Each value out of bounds, and each combination that makes no sense, is named."""
     with pytest.raises(ConfigError, match=message):
         FSRCNNConfig(**values)
+
+
+def test_small_fields_cannot_be_reflected_at_each_layer():
+    """Two rows are fewer than the first kernel reaches beyond the edge: one line says so."""
+    model = FSRCNN(FSRCNNConfig(pad_layers=True, padding="reflect", unit_free=False, skip="none", conserving="none"))
+    with pytest.raises(InputError, match="reflects at each layer needs fields of 3 x 3 cells or more"):
+        model(torch.zeros(1, 1, 2, 9))
 
 
 def test_configuration_goes_through_a_dictionary():

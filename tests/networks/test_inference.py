@@ -22,6 +22,7 @@ VARIANTS = {
     "paper": PRESETS["paper"],
     "article": {"pad_layers": True, "mapping_prelu": "last", "conserving": "none", **FREE},
     "article, three bands": {"pad_layers": True, "channels": 3, "conserving": "none", **FREE},
+    "article, reflecting": {"pad_layers": True, "padding": "reflect", "conserving": "none", **FREE},
     "article, zeros": {"pad_layers": True, "padding": "zeros", "bias": True, **FREE},
     "slope a channel": {"prelu": "channel"},
     "slope after the last": {"mapping_prelu": "last", "m": 3},
