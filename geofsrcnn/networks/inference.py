@@ -13,6 +13,7 @@ from torch import Tensor
 from geofsrcnn.errors import ModelError
 from geofsrcnn.networks.fsrcnn import (
     FSRCNN,
+    Convolution,
     Layer,
     Weights,
     assemble,
@@ -163,6 +164,13 @@ def _can_fuse(layer: Layer, device: torch.device) -> bool:
     return single and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
+def prepare_layer(layer: Layer, dtype: torch.dtype, device: torch.device) -> Convolution:
+    """Pack a layer's weights for inference on a device."""
+    bias, slopes = (None if t is None else t.detach().cpu() for t in (layer.bias, layer.slopes))
+    layer = Layer(layer.weight.detach().cpu(), bias, slopes, layer.groups)
+    return _FusedLayer(layer, dtype) if _can_fuse(layer, device) else _PlainLayer(layer, dtype, device)
+
+
 class Network:
     """A trained network ready for inference: projections folded, weights packed, nothing changed by use.
 
@@ -207,10 +215,8 @@ class Network:
         if self._head is not None:
             self._head_layers = self._head.layers().prepare(lambda layer: self._prepare(layer, torch.float32))
 
-    def _prepare(self, layer: Layer, dtype: torch.dtype) -> _FusedLayer | _PlainLayer:
-        bias, slopes = (None if t is None else t.detach().cpu() for t in (layer.bias, layer.slopes))
-        layer = Layer(layer.weight.detach().cpu(), bias, slopes, layer.groups)
-        return _FusedLayer(layer, dtype) if _can_fuse(layer, self.device) else _PlainLayer(layer, dtype, self.device)
+    def _prepare(self, layer: Layer, dtype: torch.dtype) -> Convolution:
+        return prepare_layer(layer, dtype, self.device)
 
     @property
     def overshoot(self) -> float | None:
