@@ -16,7 +16,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/codespell geofsrcnn tests examples benchmarks docs *.md
+	$(BIN)/codespell geofsrcnn tests examples benchmarks studies docs *.md
 	$(BIN)/python -m tests.support.docstrings
 
 format: $(READY)

@@ -1,0 +1,17 @@
+"""better
+
+python studies/better.py DIR
+"""
+
+from __future__ import annotations
+
+from protocol.ablation import run_ablation
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
+    run_ablation("better", __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()

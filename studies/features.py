@@ -1,0 +1,171 @@
+"""What the feature layer extracts: filters of `default`, and their answers to terrain, imagery and temperature.
+
+    python studies/features.py DIR
+
+Each filter is described by its spectrum: where along x and y it is strongest (`wavelength` in coarse cells and
+`orientation`), and how much of its power lies along that orientation (`directional`, 1 is all). Two pictures are drawn
+beside the page, docs/studies/features.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import rasterio
+import torch
+import torch.nn.functional as F
+from matplotlib import pyplot as plt
+
+from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.networks.fsrcnn import FSRCNN
+from geofsrcnn.values.blocks import block_mean
+from protocol.images import Array
+from protocol.runs import HERE
+
+FIELDS = {
+    "terrain": ("validation/elevation/jacksboro.tif", 1),
+    "satellite band": ("validation/imagery/olinda_landsat7.tif", 1),
+    "temperature": ("validation/temperature/hadgem2_preindustrial.tif", 1),
+}
+"""Rasters and bands that the filters are shown, made three times coarser."""
+
+PICTURES = HERE.parent / "docs" / "studies"
+SPECTRUM = 64
+"""Frequencies along one axis."""
+
+
+def describe(kernel: Array) -> dict[str, float]:
+    """Describe a filter ``(k, k)`` by its power spectrum.
+
+    Returns
+    -------
+    dict
+        ``wavelength`` in coarse cells at the spectrum's mean frequency; ``orientation`` in degrees, the direction
+        across which it changes, counter-clockwise from x; ``directional``, 0 to 1, how much its power keeps to it.
+    """
+    power = np.abs(np.fft.fftshift(np.fft.fft2(kernel, (SPECTRUM, SPECTRUM)))) ** 2
+    along = np.fft.fftshift(np.fft.fftfreq(SPECTRUM))
+    y, x = np.meshgrid(-along, along, indexing="ij")  # rows count downwards
+    total = power.sum()
+    # directions d and d + 180 degrees are the same: their doubled angles are averaged
+    doubled = (power * np.exp(2j * np.arctan2(y, x))).sum() / total
+    frequency = float((power * np.hypot(x, y)).sum() / total)
+    return {
+        "wavelength": 1 / frequency,
+        "orientation": float(np.degrees(np.angle(doubled)) / 2 % 180),
+        "directional": float(abs(doubled)),
+    }
+
+
+def read_coarse(data: Path, name: str, factor: int) -> Array:
+    """Read one of `FIELDS`, made coarser by block means, less its mean, in units of its standard deviation."""
+    path, band = FIELDS[name]
+    with rasterio.open(data / path) as source:
+        values = source.read(band).astype(np.float64)
+        values = values if source.transform.e < 0 else values[::-1]  # north up
+    coarse = block_mean(values[: values.shape[0] // factor * factor, : values.shape[1] // factor * factor], factor)
+    scaled: Array = (coarse - coarse.mean()) / coarse.std()
+    return scaled
+
+
+def responses(model: FSRCNN, field: Array) -> Array:
+    """Give what each feature channel answers to a field ``(y, x)``, before its activation: ``(d, y - 4, x - 4)``."""
+    with torch.no_grad():
+        x = torch.from_numpy(field)[None, None].double()
+        answer: Array = F.conv2d(x, model.feature_filters().double())[0].numpy()
+    return answer
+
+
+def measure(model: FSRCNN, data: Path) -> dict[str, Any]:
+    """Describe all filters, and what they answer to the fields."""
+    filters = model.feature_filters().detach().double().numpy()[:, 0]
+    found: dict[str, Any] = {"filters": [describe(each) for each in filters], "answers": {}}
+    for name in FIELDS:
+        answer = responses(model, read_coarse(data, name, model.config.factor))
+        strength = answer.std(axis=(1, 2))
+        share = np.sort(strength**2)[::-1].cumsum() / (strength**2).sum()
+        found["answers"][name] = {
+            "strength": strength.tolist(),
+            "filters_for_90_percent": int(np.searchsorted(share, 0.9)) + 1,
+            "positive": float((answer > 0).mean()),
+        }
+    return found
+
+
+def draw_filters(model: FSRCNN, path: Path) -> None:
+    """Draw all filters, the directional ones first, by orientation."""
+    filters = model.feature_filters().detach().double().numpy()[:, 0]
+    facts = [describe(each) for each in filters]
+    order = sorted(range(len(filters)), key=lambda i: (facts[i]["directional"] < 0.3, facts[i]["orientation"]))
+    columns = 16
+    rows = -(-len(filters) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.6, rows * 0.72), squeeze=False)
+    for axis, i in zip(axes.flat, order, strict=False):
+        limit = np.abs(filters[i]).max()
+        axis.imshow(filters[i], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        shown = facts[i]["directional"] >= 0.3
+        axis.set_title(f"{facts[i]['orientation']:.0f}°" if shown else "spot", fontsize=7, pad=2)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def draw_answers(model: FSRCNN, data: Path, path: Path) -> None:
+    """Draw each field beside what its strongest filters answer."""
+    shown = 4
+    figure, axes = plt.subplots(len(FIELDS), shown + 1, figsize=(11, 2.3 * len(FIELDS)), squeeze=False)
+    filters = model.feature_filters().detach().double().numpy()[:, 0]
+    for row, name in zip(axes, FIELDS, strict=True):
+        field = read_coarse(data, name, model.config.factor)
+        answer = responses(model, field)
+        row[0].imshow(field, cmap="viridis")
+        row[0].set_title(name, fontsize=9)
+        for axis, i in zip(row[1:], strongest(answer, filters, shown), strict=True):
+            limit = float(np.quantile(np.abs(answer[i]), 0.99))
+            axis.imshow(answer[i], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            fact = describe(filters[i])
+            word = f"{fact['orientation']:.0f}°" if fact["directional"] >= 0.3 else "spot"
+            axis.set_title(f"filter {i}, {word}", fontsize=9)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def strongest(answer: Array, filters: Array, count: int) -> list[int]:
+    """Number the filters that answer most strongly, no two of them alike."""
+    flat = filters.reshape(len(filters), -1)
+    flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    chosen: list[int] = []
+    for i in np.argsort(-answer.std(axis=(1, 2))):
+        if all(abs(float(flat[i] @ flat[j])) < 0.6 for j in chosen):
+            chosen.append(int(i))
+    return chosen[:count]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, draw, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with validation/")
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "features.json")
+    parser.add_argument("--pictures", type=Path, default=PICTURES)
+    options = parser.parse_args(arguments)
+    mpl.use("Agg")
+    model = load_checkpoint("default", 3).model
+    for folder in (options.results.parent, options.pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps(measure(model, options.data), indent=1) + "\n")
+    draw_filters(model, options.pictures / "features-filters.png")
+    draw_answers(model, options.data, options.pictures / "features-answers.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""rates
+
+python studies/rates.py DIR
+"""
+
+from __future__ import annotations
+
+from protocol.ablation import run_ablation
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
+    run_ablation("rates", __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Each study runs, in miniature: few steps on small fields, from its own settings."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+
+from geofsrcnn.networks.config import FSRCNNConfig
+from protocol.ablation import compare, level
+from protocol.runs import Results, read_runs
+
+STUDIES = Path(__file__).parents[2] / "studies"
+ABLATIONS = ["activation", "better", "mapping", "padding", "rates", "sensitivity"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Photographs and grids as the studies expect them, drawn at random."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+
+    def smooth(rows, columns):
+        y, x = np.mgrid[:rows, :columns]
+        return sum(
+            random.uniform(5, 30) * np.sin(x / random.uniform(3, 9) + y / random.uniform(3, 9)) for _ in range(5)
+        )
+
+    for name, count in (("T91", 6), ("Set5", 2), ("Set14", 1)):
+        (folder / "benchmark" / name).mkdir(parents=True)
+        for number in range(count):
+            grey = np.clip(128 + smooth(130, 120), 0, 255).astype(np.uint8)
+            Image.fromarray(np.stack([grey, grey[::-1], grey], -1)).save(folder / "benchmark" / name / f"{number}.png")
+    fields = {
+        "train/temperature/a": 1,
+        "train/wind/b": 3,
+        "validation/pressure/c": 1,
+        "validation/elevation/jacksboro": 1,
+        "validation/imagery/olinda_landsat7": 1,
+        "validation/temperature/hadgem2_preindustrial": 1,
+    }
+    for name, bands in fields.items():
+        path = folder / f"{name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.stack([smooth(90, 96) for _ in range(bands)]).astype(np.float32)
+        profile = {"driver": "GTiff", "count": bands, "height": 90, "width": 96, "dtype": "float32"}
+        with rasterio.open(path, "w", crs="EPSG:32617", transform=Affine(30, 0, 0, 0, -30, 0), **profile) as out:
+            out.write(values)
+    return folder
+
+
+def small_settings(study, tmp_path):
+    """Write a study's settings with few steps."""
+    text = re.sub(r"^(steps|seeds|batch|patch) = .*$", "", (STUDIES / f"{study}.toml").read_text(), flags=re.MULTILINE)
+    path = tmp_path / f"{study}.toml"
+    path.write_text(text.replace("[base]", "[base]\nsteps = 2\nseeds = [0, 1]\nbatch = 2\npatch = 8"))
+    return path
+
+
+@pytest.mark.parametrize("study", ABLATIONS)
+def test_variants_are_compared(study, data, tmp_path):
+    """All runs leave errors behind; a second call runs nothing; differences to the first variant come out."""
+    settings = small_settings(study, tmp_path)
+    arguments = [str(data), "--settings", str(settings), "--results", str(tmp_path / "r.json")]
+    arguments += ["--work", str(tmp_path / "work")]
+    module = importlib.import_module(study)
+    module.main(arguments)
+    before = (tmp_path / "r.json").stat().st_mtime_ns
+    module.main(arguments)
+    assert (tmp_path / "r.json").stat().st_mtime_ns == before
+    results = json.loads((tmp_path / "r.json").read_text())
+    runs = read_runs(settings)
+    assert {run.name for run in runs} <= results.keys()
+    names = list(dict.fromkeys(run.name.partition("#")[0] for run in runs if run.domain == runs[0].domain))
+    differences = compare(results, names, [0, 1])
+    assert differences[names[0]] == (0, 0)
+    assert all(np.isfinite(pair).all() for pair in differences.values())
+    assert np.isfinite(level(results, "bicubic images x3", names[0], [0, 1], "rim"))
+
+
+def test_the_papers_table(data, tmp_path):
+    """Networks of all factors are trained, taken over from each other, and scored on both sets."""
+    settings = small_settings("paper", tmp_path)
+    settings.write_text(settings.read_text().replace("seeds = [0, 1]", ""))
+    results = tmp_path / "r.json"
+    work = tmp_path / "work"
+    arguments = [str(data), "--settings", str(settings), "--results", str(results), "--work", str(work)]
+    importlib.import_module("paper").main(arguments)
+    found = json.loads(results.read_text())
+    for run in read_runs(settings):
+        scores = found[run.name]["scores"]
+        assert {name: len(each) for name, each in scores.items()} == {"Set5": 2, "Set14": 1}
+        assert (work / f"{run.name}.pt").is_file()
+    operations = found["FSRCNN x3"]["operations"]
+    skip = FSRCNNConfig().factor ** 2 * 25
+    assert found["FSRCNN improved x3"]["operations"] + skip <= 1.02 * operations
+
+
+def test_time_is_measured(tmp_path):
+    """Each network has a median between its fastest and slowest round."""
+    arguments = ["--results", str(tmp_path / "r.json"), "--size", "20", "--rounds", "2", "--threads", "1"]
+    importlib.import_module("speed").main(arguments)
+    found = json.loads((tmp_path / "r.json").read_text())["1 threads"]
+    assert found["SRCNN-Ex"]["operations"] == 9 * 57184 * 400
+    assert found["FSRCNN"]["operations"] == 12464 * 400
+    assert all(0 < each["fastest"] <= each["median"] <= each["slowest"] for each in found.values())
+
+
+def test_the_deconvolutions_place(tmp_path):
+    """As printed the output is too small and off; with the centred kernel it is neither, at any factor."""
+    importlib.import_module("deconvolution").main(["--results", str(tmp_path / "r.json")])
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["x3"]["printed"]["cells"] == 3 * 11 - 2
+    assert found["x3"]["mended"]["shift"] == -1
+    assert all(each["centred"]["shift"] == 0 for each in found.values())
+    assert [each["centred"]["cells"] for each in found.values()] == [11 * factor for factor in range(2, 9)]
+
+
+def test_features_are_described(data, tmp_path):
+    """All filters of the shipped network, and two pictures."""
+    arguments = [str(data), "--results", str(tmp_path / "r.json"), "--pictures", str(tmp_path / "pictures")]
+    importlib.import_module("features").main(arguments)
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert len(found["filters"]) == 64
+    assert set(found["answers"]) == {"terrain", "satellite band", "temperature"}
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "features-answers.png",
+        "features-filters.png",
+    ]
+
+
+@pytest.mark.parametrize(("angle", "expected"), [(0, 0), (45, 135), (90, 90), (135, 45)])
+def test_orientation_of_a_wave(angle, expected):
+    """A wave that changes along a direction is told by it; rows count downwards."""
+    y, x = np.mgrid[:15, :15]
+    wave = np.cos(2 * np.pi / 5 * (x * np.cos(np.radians(angle)) + y * np.sin(np.radians(angle))))
+    window = np.hanning(15)[:, None] * np.hanning(15)
+    found = importlib.import_module("features").describe((wave - wave.mean()) * window)
+    assert found["orientation"] % 180 == pytest.approx(expected, abs=3)
+    assert found["wavelength"] == pytest.approx(5, rel=0.1)
+    assert found["directional"] > 0.8
+
+
+@pytest.mark.parametrize("path", sorted((STUDIES / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_are_those_of_the_settings(path):
+    """No committed result is of other settings than the study's."""
+    if not path.with_name("..").joinpath(f"{path.stem}.toml").exists():
+        pytest.skip("has no settings")
+    results = Results(path)
+    assert all(results.has(run) for run in read_runs(STUDIES / f"{path.stem}.toml") if run.name in results.values)
