@@ -194,7 +194,7 @@ def _address_in(file: Path, deadline: float) -> str:
     """The address in a scheduler's file, which a cluster that starts may be about to write."""
     while True:
         try:
-            return str(json.loads(file.read_text())["address"])
+            return str(json.loads(file.read_text(encoding="utf-8"))["address"])
         except (OSError, ValueError, LookupError, TypeError) as error:
             if time.monotonic() > deadline:
                 what = error.strerror if isinstance(error, OSError) else "it holds no address"

@@ -47,7 +47,7 @@ class Run:
 
 def read_runs(path: Path) -> list[Run]:
     """Read the runs of a study: tables ``[[run]]``, over what ``[base]`` says of all."""
-    table = tomllib.loads(path.read_text())
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
     return [run for entry in table["run"] for run in _expand({**table.get("base", {}), **entry})]
 
 
@@ -73,7 +73,7 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def has(self, run: Run) -> bool:
         """Tell whether a run with the very same settings is there."""

@@ -382,7 +382,7 @@ def test_a_mistyped_command_leaves_nothing_and_says_why_beside_a_journal(
 )
 def test_wrong_arguments_start_nothing(archive, tmp_path, monkeypatch, options, error, words):
     monkeypatch.chdir(tmp_path)
-    Path("card.json").write_text("[]")
+    Path("card.json").write_text("[]", encoding="utf-8")
     arguments = {"output_dir": tmp_path / "out", **PLAIN, **options}
     with pytest.raises(error, match=words):
         upscale_files([archive / "a.tif"], **arguments)

@@ -98,8 +98,8 @@ def test_a_search_can_be_ended(tree):
 
 def test_lists_that_cannot_be(tree):
     """One that lists itself, in any way, and one that is no text."""
-    Path("l.txt").write_text("@m.txt\n")
-    Path("m.txt").write_text("@../" + tree.name + "/l.txt\n")
+    Path("l.txt").write_text("@m.txt\n", encoding="utf-8")
+    Path("m.txt").write_text("@../" + tree.name + "/l.txt\n", encoding="utf-8")
     with pytest.raises(InputError, match="lists itself"):
         names(["@l.txt"], tree)
     Path("l.txt").write_bytes(b"\xff\n")
@@ -107,7 +107,7 @@ def test_lists_that_cannot_be(tree):
         names(["@l.txt"], tree)
     Path("l.txt").write_text("\ufeffin/d/x.tif\r\n# one\u2028line\r\n", newline="", encoding="utf-8")
     assert names(["@l.txt"], tree) == {"x_x3.tif": "in/d/x.tif"}
-    Path("m.jsonl").write_text('{"input": "in/a/dem.tif", "input": "in/b/dem.tif"}')
+    Path("m.jsonl").write_text('{"input": "in/a/dem.tif", "input": "in/b/dem.tif"}', encoding="utf-8")
     with pytest.raises(InputError, match=r"line 1 is no JSON .input stands there twice"):
         names(["m.jsonl"], tree)
 

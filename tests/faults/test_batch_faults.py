@@ -61,13 +61,13 @@ class Faulty(distributed.WorkerPlugin):
 
         def faulty(source, *arguments):
             if Path(source).name == file:
-                with open(notes, "a") as log:  # noqa: PTH123
+                with open(notes, "a", encoding="utf-8") as log:  # noqa: PTH123
                     log.write(f"{os.getpid()}\n")
                 if fault == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 if fault == "exit":
                     os._exit(1)
-                if fault == "once" and Path(notes).read_text().count("\n") == 1:
+                if fault == "once" and Path(notes).read_text(encoding="utf-8").count("\n") == 1:
                     os.kill(os.getpid(), signal.SIGKILL)
             return opened(source, *arguments)
 
@@ -89,7 +89,7 @@ class Doomed(distributed.WorkerPlugin):
 
         def die(plugin, worker) -> None:
             try:
-                open(notes, "x").close()  # noqa: PTH123
+                open(notes, "x", encoding="utf-8").close()  # noqa: PTH123
             except FileExistsError:
                 return
             os.kill(os.getpid(), signal.SIGKILL)
@@ -206,7 +206,7 @@ def test_a_result_lost_with_its_worker_is_made_again(tmp_path):
                 time.sleep(0.001)
 
         def noted() -> str:
-            with open(notes, "a") as log:  # noqa: PTH123
+            with open(notes, "a", encoding="utf-8") as log:  # noqa: PTH123
                 log.write("x")
             return "made"
 

@@ -219,7 +219,7 @@ def test_a_stopped_writer_is_no_fault(work):
     """A process that is stopped for a while and goes on gives the usual result."""
     run, gate = work.begun()
     run.send(signal.SIGSTOP)
-    until(lambda: Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    until(lambda: Path(f"/proc/{run.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T")
     gate.open()
     run.send(signal.SIGCONT)
     done = run.wait()

@@ -60,7 +60,9 @@ def vrt(path: Path, plain: Path, bands: list[str], dtype: str) -> Path:
         for number, inner in enumerate(bands, 1)
     )
     place = "<SRS>EPSG:32633</SRS><GeoTransform>500000,30,0,6000000,0,-30</GeoTransform>"
-    path.write_text(f'<VRTDataset rasterXSize="{columns}" rasterYSize="{rows}">{place}{text}</VRTDataset>')
+    path.write_text(
+        f'<VRTDataset rasterXSize="{columns}" rasterYSize="{rows}">{place}{text}</VRTDataset>', encoding="utf-8"
+    )
     return path
 
 

@@ -124,7 +124,7 @@ def complaints(path: Path, report: Path) -> set[str]:
         warnings.simplefilter("ignore")
         CheckSuite.load_all_available_checkers()
         ComplianceChecker.run_checker(str(path), ["cf:1.8"], 0, "normal", output_filename=report, output_format="json")
-    found = json.loads(report.read_text())["cf:1.8"]
+    found = json.loads(report.read_text(encoding="utf-8"))["cf:1.8"]
     said = {m for key in ("high_priorities", "medium_priorities") for c in found[key] for m in c["msgs"]}
     return {re.sub(r"[\d.]+", "N", message) for message in said}
 

@@ -74,6 +74,6 @@ def children(pid: int) -> list[int]:
 def gone(pid: int) -> bool:
     """Whether a process has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True

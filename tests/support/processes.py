@@ -79,7 +79,7 @@ class Run:
     def ended(self) -> bool:
         """Whether it has come to its end, which `wait` tells of."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
         except OSError:
             return True
 
