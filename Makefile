@@ -15,7 +15,7 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	for system in linux darwin win32; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
 	$(BIN)/codespell geofsrcnn tests examples benchmarks studies docs *.md
 	$(BIN)/python -m tests.support.docstrings
 

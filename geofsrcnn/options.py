@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from geofsrcnn.errors import UsageError, printable
+from geofsrcnn.machine import count_cores
 
 FACTORS = range(2, 9)
 
@@ -493,7 +494,7 @@ def workers_of(threads: int | None) -> int:
         If it is not a positive whole number.
     """
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return count_cores()
     if not _is_positive(threads):
         raise UsageError(f"threads must be a positive whole number, got {threads!r}")
     return int(threads)

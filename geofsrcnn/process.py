@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+
+from geofsrcnn.system import c_function
 
 LINKING_DRIVERS = (
     *("VRT", "GTI", "WMS", "WMTS", "WCS", "HTTP", "STACIT", "STACTA", "DERIVED", "PDF", "MBTiles", "Rasterlite"),
@@ -49,7 +49,6 @@ def keep_freed_memory() -> None:
     The fields of a step are a few megabytes each, so that each would be mapped, cleared and unmapped anew. For a
     process of our own, as the setting holds for all of it; elsewhere than on glibc nothing happens.
     """
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries; TypeError: Windows has no CDLL(None)
-        of_c = ctypes.CDLL(None)
-        of_c.mallopt(_M_MMAP_THRESHOLD, 2**30)
-        of_c.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    if set_option := c_function("mallopt"):
+        set_option(_M_MMAP_THRESHOLD, 2**30)
+        set_option(_M_TRIM_THRESHOLD, 2**31 - 1)

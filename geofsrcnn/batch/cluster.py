@@ -12,19 +12,18 @@ import logging
 import os
 import queue
 import secrets
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from geofsrcnn.errors import BatchError, UsageError, need, printable, warn
 from geofsrcnn.files.remote import is_loopback
+from geofsrcnn.system import keep_interrupts_from_children
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -125,7 +124,7 @@ def local_cluster(workers: int, retries: int, *, dashboard: bool = False) -> Ite
     if dashboard:
         _need_bokeh()
     with dask.config.set(settings), _quiet():
-        with _interrupts_blocked_in_children():
+        with keep_interrupts_from_children():
             cluster = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -147,17 +146,6 @@ def close_afterwards(cluster: Any) -> Iterator[Any]:
     finally:
         with suppress(AssertionError):  # of dask's, which asks a process to end that it has not started yet
             cluster.close()
-
-
-@contextmanager
-def _interrupts_blocked_in_children() -> Iterator[None]:
-    """Threads and processes that begin here never see a Ctrl-C, which a terminal sends to all of them at once."""
-    resource_tracker.ensure_running()  # which unblocks the signal where it begins
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

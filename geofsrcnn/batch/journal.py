@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -14,6 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from geofsrcnn.errors import OutputError, UsageError, printable
+from geofsrcnn.files.locks import lock_file
+from geofsrcnn.system import BINARY
 
 VERSION = 1
 
@@ -141,7 +142,7 @@ class Journal:
         self.path = path
         self.earlier = JournalState()
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
         except OSError as error:
             raise OutputError(f"cannot write the journal {printable(path)} ({error.strerror})") from error
         try:
@@ -153,7 +154,7 @@ class Journal:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self._file)
         except BlockingIOError:
             raise OutputError(f"another batch run writes here: {printable(self.path)} is locked: wait for it") from None
         except OSError:  # a file system without locks: two runs at once do the work twice, and harm nothing else

@@ -10,18 +10,19 @@ import glob
 import itertools
 import json
 import os
+import posixpath
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
 from geofsrcnn.batch.options import PATTERN
 from geofsrcnn.errors import InputError, OutputError, UsageError, printable
 from geofsrcnn.files.kinds import DRIVER_SUFFIXES, PACKED_SUFFIXES, SUFFIX_FORMATS, is_zarr
+from geofsrcnn.files.names import name_problem
 from geofsrcnn.files.paths import match_names
 from geofsrcnn.files.remote import is_remote
-from geofsrcnn.files.staging import name_problem
 
 ENDINGS = (*SUFFIX_FORMATS, ".zarr.zip")
 """Ends of names that are taken from a folder."""
@@ -65,6 +66,11 @@ def output_path(folder: str, target: str) -> Path:
 def output_url(folder: str, target: str) -> str:
     """The same of a remote folder."""
     return f"{folder.rstrip('/')}/{target}"
+
+
+def name_of(source: str) -> str:
+    """The last part of an input's path or URL."""
+    return source.split("?", 1)[0].rstrip("/").rpartition("/")[2] if is_remote(source) else Path(source).name
 
 
 class _Found(NamedTuple):
@@ -119,13 +125,13 @@ def read_items(
     OutputError
         If no input can have an output, or the name of one is too long.
     """
-    name_of = _Pattern(pattern, factor)
+    output_of = _Pattern(pattern, factor)
     items: dict[Item, None] = {}
     outputs = None if is_remote(folder) else Path(folder).resolve()
     for found in _expand(inputs, listing, outputs, check, endings):
         check()
         if found.output is None:
-            target = str(PurePosixPath(found.subfolder) / name_of(found.source))
+            target = str(PurePosixPath(found.subfolder) / output_of(found.source))
             problem = _problem(target)
         else:
             target, problem = found.output, ""
@@ -164,8 +170,7 @@ class _Pattern:
         self._pattern, self._factor = pattern, factor
 
     def __call__(self, source: str) -> str:
-        name = (source.split("?", 1)[0] if is_remote(source) else source).rstrip("/").rpartition("/")[2]
-        path = PurePosixPath(name)
+        path = PurePosixPath(name_of(source))
         if path.suffix.lower() == ".zip" and path.stem.lower().endswith(".zarr"):
             path = PurePosixPath(path.stem)
         if path.suffix.lower() in PACKED_SUFFIXES and PurePosixPath(path.stem).suffix:
@@ -292,7 +297,7 @@ def _problem(target: str) -> str:
     if any(ord(c) < 32 for c in target):
         return "its name has control characters: rename it"
     if words := name_problem(PurePosixPath(target).name):
-        return f"{words}: choose a shorter pattern="
+        return f"{words}: choose another pattern="
     if PurePosixPath(target).suffix.lower() not in SUFFIX_FORMATS:
         return f"output name {printable(target)} has none of {', '.join(SUFFIX_FORMATS)}: end pattern= in {{suffix}}"
     return ""
@@ -300,10 +305,16 @@ def _problem(target: str) -> str:
 
 def _check_inside(target: str, source: str) -> str:
     """The output's name, which must not leave its folder."""
-    normal = os.path.normpath(target)
-    if not target or normal.startswith(("/", "..")) or normal == "." or any(ord(c) < 32 for c in target):
+    normal = name_within(PurePath(target))
+    if not normal or any(ord(c) < 32 for c in target):
         raise UsageError(f"the output of {printable(source)} leaves the folder of outputs: '{printable(target)}'")
     return normal
+
+
+def name_within(target: PurePath) -> str:
+    """Write the way of a path within a folder with ``/``; empty if it leads out of it, or nowhere."""
+    normal = posixpath.normpath(target.as_posix())
+    return "" if target.anchor or normal == "." or normal.startswith("..") else normal
 
 
 def _refuse_collisions(items: Sequence[Item], folder: str) -> None:

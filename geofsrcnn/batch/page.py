@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn._types import Array, StrPath
-from geofsrcnn.batch.manifest import output_path
+from geofsrcnn.batch.manifest import name_of, output_path
 from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
 from geofsrcnn.evaluation.shell import need_report, render_page
 from geofsrcnn.files.remote import is_remote
@@ -96,7 +96,7 @@ def _warned(result: BatchResult) -> list[tuple[str, int, str]]:
     found: dict[str, tuple[str, list[str]]] = {}
     for each in result.files:
         for text in each.warnings:
-            key = text.replace(each.source.rstrip("/").rpartition("/")[2], "")
+            key = text.replace(name_of(each.source), "")
             found.setdefault(key, (text, []))[1].append(each.source)
     return [(text, len(sources), ", ".join(sources[:NAMED])) for text, sources in found.values()]
 

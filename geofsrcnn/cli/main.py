@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -25,6 +26,10 @@ from geofsrcnn.errors import GeofsrcnnError, UsageError, printable
 def main() -> None:
     """Entry point: click's own usage errors become one line as well."""
     debug = "--debug" in sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name is no reason to fail: Windows' pipes have few letters
     try:
         code = cli.main(prog_name="geofsrcnn", standalone_mode=False)
     except click.exceptions.Abort:

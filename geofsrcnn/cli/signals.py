@@ -27,11 +27,13 @@ from geofsrcnn.errors import (
     printable,
 )
 from geofsrcnn.files.staging import FULL
+from geofsrcnn.system import END_SIGNALS
 
 if TYPE_CHECKING:
     from types import FrameType
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+SIGNALS = {each: 128 + each for each in END_SIGNALS}
+"""Exit codes of runs that a signal ended, as shells give them."""
 
 
 class Interrupted(BaseException):

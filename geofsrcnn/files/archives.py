@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from geofsrcnn import system
 from geofsrcnn.errors import InputError, LimitError, UsageError, printable
 from geofsrcnn.files.kinds import PACKED, SINGLE_SUFFIXES, Signature, sniff, zip_names
+from geofsrcnn.files.names import is_reserved
 
 _SHOWN = 5
 """Names of a ZIP that a message lists."""
@@ -80,6 +82,8 @@ def unpack(path: Path, inside: str | None) -> Iterator[Path]:
         yield path
         return
     name, beside = _choose(path, inside)
+    if system.WINDOWS and is_reserved(_last_part(name)):
+        raise InputError(f"cannot unpack {printable(name)} of {printable(path.name)}: Windows reserves its name")
     folder = Path(tempfile.mkdtemp(prefix="geofsrcnn-"))
     try:
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.files.names import is_path
 
 Data = Literal["GeoTIFF", "HDF5", "NetCDF", "Zarr", "ZIP", "GRIB", "unknown"]
 Packed = Literal["archive", "gzip", "bzip2", "xz", "7z", "Zstandard", "tar", "kerchunk", "web page", "Git LFS pointer"]
@@ -191,4 +192,4 @@ CHECKPOINT_SUFFIX = ".safetensors"
 def is_checkpoint_name(name: str | os.PathLike[str]) -> bool:
     """Tell whether a name is that of a checkpoint's file, and not of a model in the package."""
     text = os.fspath(name)
-    return os.sep in text or text.endswith(CHECKPOINT_SUFFIX)
+    return is_path(text) or text.endswith(CHECKPOINT_SUFFIX)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from geofsrcnn.errors import InputError, RemoteError, UsageError, printable
 from geofsrcnn.files.kinds import ZARR_METADATA, head, is_zarr
+from geofsrcnn.files.names import scheme_of
 
 
 def local_path(name: str | os.PathLike[str]) -> Path:
@@ -40,7 +41,7 @@ def local_path(name: str | os.PathLike[str]) -> Path:
     shown = printable(text)
     if not text or any(ord(c) < 32 or ord(c) == 127 for c in text):
         raise InputError(f"not a file name: '{shown}' (empty or with control characters)")
-    if "://" in text and not Path(text).exists():
+    if "://" in text and scheme_of(text) and not Path(text).exists():
         raise RemoteError(f"remote input is not allowed: {_without_secrets(shown)}: download the file first")
     if text.startswith("/vsi"):
         raise RemoteError(f"GDAL's virtual file systems are not read: {_without_secrets(shown)}: give a local file")
@@ -50,9 +51,9 @@ def local_path(name: str | os.PathLike[str]) -> Path:
     try:
         status = path.stat()
     except FileNotFoundError:
-        head = text.split(":", 1)[0]
-        if ":" in text and head.isalnum():
-            raise InputError(f"not a file name: {shown} ({head}: names a GDAL driver): give a local file") from None
+        driver = scheme_of(text)
+        if driver.isalnum():
+            raise InputError(f"not a file name: {shown} ({driver}: names a GDAL driver): give a local file") from None
         raise InputError(f"no such file: {shown}") from None
     except OSError as error:
         raise InputError(f"cannot look at {shown} ({error.strerror}): check the path and its permissions") from None

@@ -6,29 +6,37 @@ its name. The work folder is locked while its process lives, so a later run can 
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
-import resource
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+from geofsrcnn import system
 from geofsrcnn.errors import OutputError, RemoteError, printable
 from geofsrcnn.files.kinds import is_zarr
+from geofsrcnn.files.locks import lock_file, open_to_lock, remove_dead
+from geofsrcnn.files.names import name_problem
+
+T = TypeVar("T")
 
 SUFFIX = ".part"
-
-_LONGEST = 255  # bytes of a name
 
 USABLE = 0.9
 """Share of the free room on a disk that an output, or what is fetched, may take."""
 
-_AT_FDCWD, _NO_REPLACE, _EXCHANGE = -100, 1, 2  # of renameat2(2)
+_PAUSES = (0.01, 0.1, 0.5, 1.0)
+"""Seconds between tries of what others may hinder for a moment."""
+
+_LONGEST_ON_WINDOWS = 247
+"""Characters of a folder's path, where longer ones are not enabled."""
+
+_REPLACED = "replaced"
+"""Name in the work folder of what an output replaces."""
 
 
 @contextmanager
@@ -84,7 +92,7 @@ def staged_together(
                 raise
             shown = printable(", ".join(map(str, finals)))
             words = f"cannot write {shown} ({error.strerror or printable(error)})"
-            raise OutputError(words + no_room(error, finals[-1])) from error
+            raise OutputError(words + (no_room(error, finals[-1]) or _in_use(error))) from error
 
 
 @contextmanager
@@ -95,28 +103,38 @@ def _work_of(final: Path) -> Iterator[Path]:
     try:
         yield work
     finally:
+        os.close(lock)  # first: Windows removes nothing that is open; and two who remove it do no harm
         try:
             _remove(work)
         except OSError as error:
             raise OutputError(f"cannot remove {printable(work)} ({error.strerror}): remove it by hand") from error
-        finally:
-            os.close(lock)
 
 
 def _remove(work: Path) -> None:
     """Remove a work folder, into which threads of a failed writer (Zarr's) may still be writing for a moment."""
-    for pause in (0.01, 0.1, 0.5, 1.0):
-        with suppress(OSError):
+
+    def remove() -> None:
+        if work.exists():
             shutil.rmtree(work)
-        if not work.exists():
-            return
+
+    _try_for_a_moment(remove, lambda _: True)
+
+
+def _try_for_a_moment(action: Callable[[], T], passes: Callable[[OSError], object]) -> T:
+    """Return the result of an action, tried again while its errors are such as pass."""
+    for pause in _PAUSES:
+        try:
+            return action()
+        except OSError as error:
+            if not passes(error):
+                raise
         time.sleep(pause)
-    shutil.rmtree(work)
+    return action()
 
 
-def name_problem(name: str) -> str:
-    """Say that an output's name is longer than file systems take; nothing if it is not."""
-    return f"output name is longer than {_LONGEST} bytes" if len(os.fsencode(name)) > _LONGEST else ""
+def _in_use(error: OSError) -> str:
+    """Return what to ask where Windows refuses to touch a file that is open (error 32, or 5); nothing elsewhere."""
+    return ": is it open in another program?" if getattr(error, "winerror", None) in (5, 32, 33) else ""
 
 
 def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None:
@@ -130,7 +148,7 @@ def check_target(target: Path, *, overwrite: bool, folder: bool = False) -> None
     """
     shown = printable(target)
     if words := name_problem(target.name):
-        raise OutputError(f"{words}: {shown[:80]}...")
+        raise OutputError(f"{words}: {printable(target.name)[:80]}: give another name")
     try:
         if target.is_dir() and not (folder and is_zarr(target)):
             what = "output is a folder that holds no Zarr" if folder else "output is a folder"
@@ -185,7 +203,7 @@ def no_room(error: BaseException | None, place: Path) -> str:
     if full or numbers & set(FULL) or os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
         return ": is the disk full?"
     too_large = errno.EFBIG in numbers or os.strerror(errno.EFBIG) in text
-    if too_large or resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+    if too_large or system.limits_file_size():
         return ": is the file larger than is allowed (ulimit -f)?"
     return ""
 
@@ -201,15 +219,19 @@ def _work_folder(final: Path) -> tuple[Path, int]:
         work = final.parent / f"{work_prefix(final)}{secrets.token_hex(4)}{SUFFIX}"
         try:
             work.mkdir(mode=0o777)
-            lock = os.open(work, os.O_RDONLY)
         except FileExistsError:
             continue
+        except OSError as error:
+            words = f"cannot write into {printable(final.parent)} ({error.strerror})"
+            raise OutputError(words + _too_long(error, work)) from error
+        try:
+            lock = open_to_lock(work)
         except FileNotFoundError:  # taken for a leftover between the two calls
             continue
         except OSError as error:
             raise OutputError(f"cannot write into {printable(final.parent)} ({error.strerror})") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
         except BlockingIOError:
             os.close(lock)
             continue
@@ -220,25 +242,27 @@ def _work_folder(final: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
+def _too_long(error: OSError, work: Path) -> str:
+    """Return what to do where Windows does not find a folder whose path is too long for it; nothing elsewhere."""
+    if not (system.WINDOWS and isinstance(error, FileNotFoundError) and len(os.fspath(work)) > _LONGEST_ON_WINDOWS):
+        return ""
+    return f": its path has more than {_LONGEST_ON_WINDOWS} characters: write to a folder nearer to the root"
+
+
 def _remove_leftovers(final: Path) -> None:
     """Remove the work folders of dead processes for the same output."""
     prefix = work_prefix(final)
+
+    def bring_back(work: Path) -> None:
+        """Bring back what was to be replaced, if the process died between taking it away and putting the new there."""
+        old, new = work / _REPLACED, (work / "output").with_suffix(final.suffix)
+        if new.exists() and old.exists() and not final.exists():
+            old.rename(final)
+
     for name in os.listdir(final.parent):  # noqa: PTH208  folders of outputs are long: a tenth of the time
         middle = name.removeprefix(prefix).removesuffix(SUFFIX)
-        if not (name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8):
-            continue
-        work = final.parent / name
-        try:
-            lock = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(work, ignore_errors=True)
-        except OSError:
-            pass
-        finally:
-            os.close(lock)
+        if name.startswith(prefix) and name.endswith(SUFFIX) and len(middle) == 8:
+            remove_dead(final.parent / name, bring_back)
 
 
 def _publish(stagings: Sequence[Path], finals: Sequence[Path], *, overwrite: bool) -> None:
@@ -254,14 +278,14 @@ def _publish(stagings: Sequence[Path], finals: Sequence[Path], *, overwrite: boo
                 undo.callback(take_back)
         undo.pop_all()
     for parent in dict.fromkeys(final.parent for final in finals):
-        _sync(parent)
+        system.sync_folder(parent)
 
 
 def _taking_back(staging: Path, final: Path) -> Callable[[], None]:
     """Return what undoes the publication of a file that is about to come, and brings back the one that it replaces."""
     if not final.exists():
         return lambda: final.unlink(missing_ok=True)
-    old = staging.with_name("replaced")
+    old = staging.with_name(_REPLACED)
     try:
         os.link(final, old)
     except OSError:  # a file system without hard links: better the new one than none
@@ -275,29 +299,20 @@ def _taking_back(staging: Path, final: Path) -> Callable[[], None]:
 
 def _sync_all(staging: Path) -> None:
     """Make a finished file's or folder's content durable."""
-    if staging.is_dir():
-        for folder, _, names in os.walk(staging, topdown=False):
-            for name in names:
-                _sync(Path(folder) / name)
-            _sync(Path(folder))
-    else:
-        _sync(staging)
-
-
-def _sync(path: Path) -> None:
-    """Make a file's or a folder's content durable."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    if not staging.is_dir():
+        system.sync_file(staging)
+        return
+    for folder, _, names in os.walk(staging, topdown=False):
+        for name in names:
+            system.sync_file(Path(folder) / name)
+        system.sync_folder(Path(folder))
 
 
 def _publish_file(staging: Path, final: Path, *, overwrite: bool) -> None:
     if overwrite:
         with suppress(FileNotFoundError):
             staging.chmod(final.stat().st_mode & 0o7777)
-        staging.replace(final)
+        _try_for_a_moment(lambda: staging.replace(final), _in_use)
         return
     try:
         os.link(staging, final)
@@ -308,35 +323,33 @@ def _publish_file(staging: Path, final: Path, *, overwrite: bool) -> None:
 
 
 def _publish_folder(staging: Path, final: Path, *, overwrite: bool) -> None:
-    """One rename: onto a free name, or the old folder changes places with the new one and goes with the work folder."""
+    """One rename onto a free name; an old folder changes places with the new one and goes with the work folder."""
     if overwrite and final.exists():
-        _exchange_folders(staging, final)
+        _replace_folder(staging, final)
         return
     try:
-        if not _rename_at(staging, final, _NO_REPLACE):
+        if not _try_for_a_moment(lambda: system.rename_exclusively(staging, final), _in_use):
             _rename_new(staging, final)
     except FileExistsError:
         if not overwrite:
             raise _appeared(final) from None
-        _exchange_folders(staging, final)  # another run made it just now
+        _replace_folder(staging, final)  # another run made it just now
 
 
-def _exchange_folders(staging: Path, final: Path) -> None:
-    if not _rename_at(staging, final, _EXCHANGE):
-        raise OutputError(f"this file system cannot replace a folder at once: remove {printable(final)} first")
+def _replace_folder(staging: Path, final: Path) -> None:
+    """Put a folder into another's place, in one step where the system can; else in two, between which there is none.
 
-
-def _rename_at(old: Path, new: Path, flags: int) -> bool:
-    """``renameat2``; False where the system or the file system has none."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    if rename(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(number, os.strerror(number), str(new))
+    A run that is killed between them leaves the old one in its work folder, from where the next brings it back.
+    """
+    if system.exchange(staging, final):
+        return
+    old = staging.with_name(_REPLACED)
+    _try_for_a_moment(lambda: final.rename(old), _in_use)
+    try:
+        _try_for_a_moment(lambda: staging.rename(final), _in_use)
+    except BaseException:
+        old.rename(final)
+        raise
 
 
 def _rename_new(staging: Path, final: Path) -> None:

@@ -30,6 +30,7 @@ from geofsrcnn.pairs.interpolate import average, degrees_apart, domain_of, regri
 from geofsrcnn.pairs.match import NOWHERE
 from geofsrcnn.pairs.match_times import common_step, common_times
 from geofsrcnn.pairs.quantities import convert, unit_conversion
+from geofsrcnn.system import allocate_on_disk
 
 TEXTS = ("units", "standard_name", "long_name", "cell_methods", "units_metadata")
 
@@ -119,7 +120,7 @@ def allocate(shape: tuple[int, ...]) -> Array:
         return np.empty(shape, np.float32)
     with tempfile.TemporaryFile() as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, size)
+            allocate_on_disk(file, size)
         except OSError as error:
             words = f"no room for {size / 2**30:.1f} GiB of fields in {printable(tempfile.gettempdir())}"
             raise OutputError(f"{words} ({error.strerror}): set TMPDIR to a folder on a larger disk") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from geofsrcnn.errors import LimitError, UsageError, printable
 from geofsrcnn.files.paths import size_of
 from geofsrcnn.files.staging import USABLE, free_bytes, staged_together
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.machine import peak_memory
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.values.cells import Cells
@@ -380,11 +380,6 @@ class Task:
             model=self.model.name,
             device=self.model.device,
         )
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def check_disk(target: Path, size: int, less: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.batch.manifest import ENDINGS, Item, endings_of, read_items
+from geofsrcnn.batch.manifest import ENDINGS, Item, endings_of, name_within, read_items
 from geofsrcnn.errors import InputError, OutputError, UsageError
 
 
@@ -235,3 +235,24 @@ def test_no_name_leaves_the_folder(tmp_path_factory, name):
     except (UsageError, OutputError):
         return
     assert (folder / "out" / item.target).resolve().is_relative_to((folder / "out").resolve())
+
+
+@pytest.mark.parametrize(
+    ("name", "within"),
+    [
+        ("a.tif", "a.tif"),
+        ("a\\b.tif", "a/b.tif"),
+        ("a/../b.tif", "b.tif"),
+        ("..\\b.tif", ""),
+        ("a\\..\\..\\b.tif", ""),
+        ("C:\\b.tif", ""),
+        ("C:b.tif", ""),
+        ("\\b.tif", ""),
+        ("\\\\server\\share\\b.tif", ""),
+        (".", ""),
+    ],
+)
+def test_an_output_on_windows_never_leaves_its_folder(name, within):
+    """Drives, shares and backslashes lead out of a folder there, and do not here."""
+    assert name_within(PureWindowsPath(name)) == within
+    assert name_within(PurePosixPath("a\\b.tif")) == "a\\b.tif"

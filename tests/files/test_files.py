@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from geofsrcnn import system
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
 from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
@@ -380,6 +381,30 @@ def test_what_cannot_be_removed_is_named(tmp_path, monkeypatch):
     assert (tmp_path / "x.tif").read_bytes() == b"new"
 
 
+def test_a_folder_that_is_removed_meanwhile(tmp_path, monkeypatch):
+    """If the folder of the output goes before the work folder is made, that is an error."""
+    target = tmp_path / "folder" / "x.tif"
+    target.parent.mkdir()
+    monkeypatch.setattr(staging, "_remove_leftovers", lambda _: target.parent.rmdir())
+    with pytest.raises(OutputError, match=r"cannot write into .*folder \(No such file or directory\)"), staged(target):
+        pytest.fail("the block must not run")
+
+
+def test_a_path_that_is_too_long_for_windows(tmp_path, monkeypatch):
+    """Windows says of a path of more than 247 characters that it finds it not: the error says why."""
+    deep = tmp_path / "/".join(["x" * 50] * 5)
+    deep.mkdir(parents=True)
+
+    def refuse(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "The system cannot find the path specified")
+
+    monkeypatch.setattr(system, "WINDOWS", True)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    words = r"specified\): its path has more than 247 characters: write to a folder nearer to the root$"
+    with pytest.raises(OutputError, match=words), staged(deep / "x.tif"):
+        pytest.fail("the block must not run")
+
+
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     """A block that ends without having made its file is an OutputError."""
     with (
@@ -455,15 +480,14 @@ def test_patterns_are_read_in_one_way(tmp_path):
 
 def test_a_store_that_appears_while_another_is_published_is_replaced(tmp_path, monkeypatch):
     """Of runs that may overwrite one output the last one stays, even where there was none when it looked."""
-    final, real = tmp_path / "x.zarr", staging._rename_at
+    final, real = tmp_path / "x.zarr", system.rename_exclusively
 
-    def appear_first(old, new, flags):
-        if flags == staging._NO_REPLACE:
-            new.mkdir()
-            (new / "of_another").touch()
-        return real(old, new, flags)
+    def appear_first(old, new):
+        new.mkdir()
+        (new / "of_another").touch()
+        return real(old, new)
 
-    monkeypatch.setattr(staging, "_rename_at", appear_first)
+    monkeypatch.setattr(system, "rename_exclusively", appear_first)
     with staged(final, overwrite=True, folder=True) as work:
         work.mkdir()
         (work / "mine").touch()
