@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ import xarray as xr
 from tests.support.elsewhere import python as run_python
 from tests.support.places import ROOT
 from tests.support.rasters import read, terrain, write
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes away what only Linux has")
 
 POSIX = (
     *("fcntl", "resource", "termios", "SIGHUP", "pthread_sigmask", "sched_getaffinity", "posix_fallocate"),

@@ -8,7 +8,6 @@ import json
 import math
 import pickle
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -703,6 +702,7 @@ def test_targets_that_cannot_be(warm, tmp_path):
 @contextmanager
 def longest_file(size):
     """Files that grow beyond `size` bytes cannot be written, as on a full disk; Python ignores the signal."""
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

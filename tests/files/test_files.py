@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -14,6 +13,7 @@ from geofsrcnn import system
 from geofsrcnn.errors import InputError, OutputError, RemoteError, UsageError
 from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
+from geofsrcnn.files.locks import lock_file, open_to_lock
 from geofsrcnn.files.paths import expand, local_path, match_names, refuse_same, says_more_than_statistics, sidecars_of
 from geofsrcnn.files.staging import check_target, staged
 
@@ -339,11 +339,14 @@ def test_leftovers_of_dead_runs_are_removed(tmp_path, when):
     assert names(tmp_path) == ["x.tif"]
 
 
-def test_work_of_live_runs_is_left_alone(tmp_path):
-    """A work folder whose lock is held stays."""
+@pytest.mark.parametrize("folders_open", [True, False])
+def test_work_of_live_runs_is_left_alone(tmp_path, monkeypatch, folders_open):
+    """A work folder that is locked stays, or where folders cannot be opened, one that holds a locked file."""
+    if not folders_open:
+        monkeypatch.setattr(system, "open_folder", lambda _: None)
     (tmp_path / LEFT).mkdir()
-    lock = os.open(tmp_path / LEFT, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = open_to_lock(tmp_path / LEFT)
+    lock_file(lock)
     with staged(tmp_path / "x.tif") as path:
         path.write_bytes(b"new")
     os.close(lock)

@@ -29,6 +29,7 @@ from geofsrcnn.errors import (
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.windows import Window
+from geofsrcnn.machine import peak_memory
 from tests.support.rasters import NOWHERE, created, opened, read, state, terrain, write
 
 VRT = '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte">{}</VRTRasterBand></VRTDataset>'
@@ -207,16 +208,9 @@ def test_a_corrupt_block_is_named(source, output):
 def test_small_files_that_declare_much(source, output, tags, error, words):
     """A few hundred bytes that declare gigabytes are refused before anything of that size is asked for."""
     source.write_bytes(tiff(tags, bytes(64)))
-    before = resident()
+    before = peak_memory()
     refused(source, output, error, words)
-    assert resident() - before < 100 * 2**20
-
-
-def resident() -> int:
-    """Peak memory of this process so far, bytes."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak_memory() - before < 100 * 2**20
 
 
 @pytest.mark.parametrize("codec", ["deflate", "zstd", "none"])
@@ -230,9 +224,9 @@ def test_bombs_are_refused_before_they_are_unpacked(source, output, codec):
     tags = {key: tag for key, tag in grey(side, side, compression=number).items() if key not in (273, 278, 279)}
     tags |= {322: (4, 1, side), 323: (4, 1, side), 324: (4, 1, 8), 325: (4, 1, len(data))}
     source.write_bytes(tiff(tags, data))
-    before = resident()
+    before = peak_memory()
     refused(source, output, LimitError, r"block of 400 MiB in coarse.tif \(limit 256\): rewrite it with")
-    assert resident() - before < 100 * 2**20
+    assert peak_memory() - before < 100 * 2**20
 
 
 def test_sparse_rasters_on_request(source, output):

@@ -28,6 +28,8 @@ def forked() -> None:
     """From now on workers are forked from a process that has imported all, instead of importing it themselves."""
     import distributed.utils
 
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows has none
+        return
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     distributed.utils.get_mp_context()  # which sets a list of its own, once
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)

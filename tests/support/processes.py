@@ -1,7 +1,8 @@
 """The command line in processes of its own, forked from one that has imported everything.
 
 A run costs a twentieth of a second instead of two, and still is a process: exit code, signals, limits and stderr are
-real. Only the interpreter's own end, which takes most of a short run's time, is left out unless asked for.
+real. Only the interpreter's own end, which takes most of a short run's time, is left out unless asked for. Elsewhere
+than on Linux each is started anew.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import functools
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 SELF = Path(__file__)
+FORKS = sys.platform == "linux"
 PRELOADED = (
     *(
         "cli.main",
@@ -95,16 +97,59 @@ class Run:
         return Finished(reply["code"], *texts, reply["peak"] * 1024)
 
 
-def start(*args: object, **setup: Any) -> Run:
+class Alone:
+    """A process under way that was started anew, where processes are not forked."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        import pytest
+
+        if missing := {"fsize", "uid"} & set(request):
+            pytest.skip(f"needs {missing.pop()} of Linux")
+        self._folder = tempfile.TemporaryDirectory()
+        self._files = {name: Path(self._folder.name) / name for name in ("out", "err", "peak")}
+        line = [sys.executable, str(SELF), json.dumps({**request, "peak": str(self._files["peak"])})]
+        with self._files["out"].open("wb") as out, self._files["err"].open("wb") as err:
+            self._process = subprocess.Popen(line, stdout=out, stderr=err)
+        self.pid = self._process.pid
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        if os.name == "nt":
+            import pytest
+
+            pytest.skip("a signal ends a process at once on Windows")
+        self._process.send_signal(number)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self._process.poll() is not None
+
+    def wait(self, timeout: float = PATIENCE) -> Finished:
+        """Wait for its end; it is killed, and the test fails, after `timeout` seconds."""
+        try:
+            code = self._process.wait(timeout)
+        finally:
+            self._process.kill()
+            self._process.wait()
+        out, err = (self._files[name].read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
+        peak = int(self._files["peak"].read_text(encoding="utf-8")) if self._files["peak"].exists() else 0
+        self._folder.cleanup()
+        return Finished(code, out, err, peak)
+
+
+def start(*args: object, **setup: Any) -> Run | Alone:
     """Start ``geofsrcnn ARGS``.
 
     Setup: ``fsize`` (largest file, bytes), ``uid``, ``cwd``, ``env``, ``umask``, ``prelude`` (Python source run
     first), ``script`` (Python source run instead, with ``args``), ``end`` (let the interpreter end as it does for a
     user).
     """
+    request = {"args": [str(a) for a in args], **setup}
+    if not FORKS:
+        return Alone(request)
     connection = _server()
     out, err = os.pipe(), os.pipe()
-    request = {"args": [str(a) for a in args], **setup}
     socket.send_fds(connection, [json.dumps(request).encode()], [out[1], err[1]])
     os.close(out[1])
     os.close(err[1])
@@ -130,7 +175,6 @@ _keep: list[Any] = []
 
 
 def _serve(connection: socket.socket) -> None:
-    sys.path[0] = str(SELF.parents[2])
     for name in PRELOADED:
         __import__(f"geofsrcnn.{name}")
     for name in OTHERS:
@@ -185,13 +229,15 @@ def _child(request: dict[str, Any], fds: list[int]) -> None:
 
 def _run(request: dict[str, Any], fds: list[int]) -> None:
     """In the child: set up, and do what the installed command does."""
-    for fd, number in zip(fds, (1, 2), strict=True):
+    for fd, number in zip(fds, (1, 2), strict=False):  # none where it was started anew
         os.dup2(fd, number)
         os.close(fd)
     os.environ.update(request.get("env", {}))
     os.umask(request.get("umask", 0o022))
     os.chdir(request.get("cwd", "."))
     if "fsize" in request:
+        import resource
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["fsize"], request["fsize"]))
     if "uid" in request:
@@ -208,5 +254,19 @@ def _run(request: dict[str, Any], fds: list[int]) -> None:
     main()
 
 
+def _run_alone(request: dict[str, Any]) -> None:
+    """In a process that was started anew."""
+    from geofsrcnn.machine import peak_memory
+
+    try:
+        _run(request, [])
+    finally:
+        Path(request["peak"]).write_text(str(peak_memory()), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.path[0] = str(SELF.parents[2])
+    if sys.argv[1].isdigit():
+        _serve(socket.socket(fileno=int(sys.argv[1])))
+    else:
+        _run_alone(json.loads(sys.argv[1]))
