@@ -1,11 +1,54 @@
-"""better
+"""Better than 2016 at the same operations: what each change since then gives, one added to the other.
 
 python studies/better.py DIR
 """
 
 from __future__ import annotations
 
-from protocol.ablation import run_ablation
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from protocol.ablation import compare, level, run_ablation
+from protocol.page import seeds_of, show, table
+from protocol.runs import HERE, read_runs
+
+STEPS = (
+    "paper",
+    "+ input carried at first",
+    "+ rate 4e-3, falling",
+    "+ average of weights",
+    "+ skip",
+    "+ unit-free",
+    "+ Charbonnier loss",
+    "+ mirrored patches",
+    "+ learned skip",
+    "+ branches",
+)
+"""Each adds to the one before."""
+
+ASIDE = ("with block means kept", "with one slope a layer")
+"""Each changes `+ learned skip`."""
+
+
+PLACES = ("inside", "rim")
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the study's page says."""
+    seeds = seeds_of("better", STEPS[0])
+
+    def differences(before: str, after: str) -> list[str]:
+        return [show(compare(results, [before, after], seeds, place)[after], len(seeds)) for place in PLACES]
+
+    first = [f"bicubic {level(results, 'bicubic images x3', STEPS[0], seeds, place):+.2f}" for place in PLACES]
+    steps = [[after, *differences(before, after)] for before, after in pairwise(STEPS)]
+    return {
+        "steps": table(["added", *PLACES], [[STEPS[0], *first], *steps]),
+        "aside": table(["changed", *PLACES], [[name, *differences("+ learned skip", name)] for name in ASIDE]),
+        "total": differences(STEPS[0], STEPS[-1])[0],
+        "count": f"{read_runs(HERE / 'better.toml')[0].settings.steps:,}",
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:

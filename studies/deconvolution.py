@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from protocol.page import table
 from protocol.runs import HERE
 
 CELLS = 11
@@ -58,10 +60,26 @@ def measure() -> dict[str, Any]:
     for factor in range(2, 9):
         taps = 5 if factor == 2 else 3
         printed = probe(factor, 9, 4)
-        mended = probe(factor, 9, 4, factor * CELLS - printed["cells"]) if printed["cells"] < factor * CELLS else None
+        mended = probe(factor, 9, 4, factor * CELLS - printed["cells"])
         centred = probe(factor, taps * factor, (taps - 1) * factor // 2)
         found[f"x{factor}"] = {"printed": printed, "mended": mended, "centred": centred}
     return found
+
+
+WORDS = {"printed": "as printed", "mended": "size mended", "centred": "centred"}
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the study's page says."""
+    rows = []
+    for factor, forms in results.items():
+        for name, word in WORDS.items():
+            form = forms[name]
+            numbers = f"{form['kernel']}, {form['padding']}, {form['output_padding']}"
+            missing = int(factor[1:]) * CELLS - form["cells"]
+            rows.append([factor, word, numbers, missing or "–", abs(form["shift"]) or "–"])
+    header = ["factor", "form", "kernel, padding, output padding", "rows missing", "shift in fine cells"]
+    return {"table": table(header, rows)}
 
 
 def main(arguments: list[str] | None = None) -> None:

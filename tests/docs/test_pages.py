@@ -24,7 +24,7 @@ RUN_EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_every_page_is_listed():
     """A page of docs/ that the tests do not know is not tested."""
-    found = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert found == {name for name in PAGES if name.startswith("docs/")}
 
 
@@ -36,10 +36,11 @@ def test_the_readme_is_short():
 
 
 def test_the_readme_leads_to_every_page():
-    """From the README each page of docs/ is one click away."""
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= {
-        link.partition("#")[0] for link in page("README.md").links
-    }
+    """From the README each page of docs/ is one click away, from the index of studies each of them."""
+    for folder, name in (("docs", "README.md"), ("docs/studies", "docs/studies/index.md")):
+        start = (ROOT / name).parent
+        led = {(start / link.partition("#")[0]).resolve() for link in page(name).links}
+        assert {path for path in (ROOT / folder).glob("*.md") if path != ROOT / name} <= led
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -11,8 +11,10 @@ import rasterio
 from affine import Affine
 from PIL import Image
 
+import pages
 from geofsrcnn.networks.config import FSRCNNConfig
 from protocol.ablation import compare, level
+from protocol.page import is_sure
 from protocol.runs import Results, read_runs
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -153,3 +155,16 @@ def test_results_are_those_of_the_settings(path):
         pytest.skip("has no settings")
     results = Results(path)
     assert all(results.has(run) for run in read_runs(STUDIES / f"{path.stem}.toml") if run.name in results.values)
+
+
+@pytest.mark.parametrize("study", pages.STUDIES)
+def test_pages_are_made_of_the_results(study):
+    """A study's page says what its results say."""
+    assert (pages.DOCS / f"{study}.md").read_text(encoding="utf-8") == pages.make_page(study)
+
+
+def test_a_difference_is_sure_by_students_t():
+    """Three seeds whose mean is four standard errors off zero do not exclude it, five do."""
+    assert not is_sure((-0.4, 0.1), 3)
+    assert is_sure((-0.5, 0.1), 3)
+    assert is_sure((0.3, 0.1), 20)

@@ -42,6 +42,11 @@ PAGES: dict[str, set[str]] = {
     "docs/quantities.md": {"upscale", "info"},
     "docs/scaling.md": {"batch", "upscale"},
     "docs/sharpen.md": {"sharpen"},
+    "docs/studies/activation.md": set(),
+    "docs/studies/better.md": set(),
+    "docs/studies/deconvolution.md": set(),
+    "docs/studies/features.md": set(),
+    "docs/studies/index.md": set(),
     "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
     "docs/troubleshooting.md": ALL,
 }
