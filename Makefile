@@ -4,13 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test qgis-test check format clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# QGIS of Debian, some 170 packages, and the tests of the plugin in it
+qgis-test: $(READY)
+	/usr/bin/python3 -c 'import qgis.core' 2>/dev/null || apt-get install -y --no-install-recommends qgis python3-qgis
+	GEOFSRCNN_REQUIRE_QGIS=1 $(BIN)/python -m pytest tests/qgis
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -80,7 +80,7 @@ def test_a_package_without_a_line_is_found(tmp_path):
 
 
 TESTS = structure.sources_of_tests()
-APART = {"docs", "faults", "golden", "promises", "real", "studies", "support"}
+APART = {"docs", "faults", "golden", "promises", "qgis", "real", "studies", "support"}
 """What is about the product as a whole."""
 
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A NetCDF file or a Zarr store made finer, all its variables and times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsProcessingParameterFile, QgsProcessingParameterFileDestination, QgsProcessingParameterString
+
+from .base import FeedbackListener, Tool, Values, model_parameters, more_parameters, summary_text, value_parameters
+
+INSIDE_ZARR = {"zarr.json", ".zgroup", ".zmetadata", ".zattrs"}
+"""Files at the top of a Zarr store: a dialog for files cannot choose the folder."""
+
+
+class UpscaleFile(Tool):
+    """``geofsrcnn upscale`` on a dataset."""
+
+    identifier = "upscale_file"
+    title = "Upscale NetCDF or Zarr file"
+    help = (
+        "Makes all variables and times of a NetCDF file or a Zarr store finer. Times, units and attributes are kept, "
+        "which a raster layer of QGIS does not hold: so give the file, not a layer.\n\n"
+        "<b>File</b>: a .nc file; of a Zarr store its folder, or the file zarr.json, .zgroup or .zmetadata in it.\n\n"
+        "<b>Variables</b>: names with commas between, such as t2m,tp; all if empty.\n\n"
+        "<b>Finer file</b>: its suffix says what is written: .nc, .zarr or .tif."
+    )
+
+    def initAlgorithm(self, config: Any = None) -> None:
+        """Add the parameters."""
+        self.addParameter(QgsProcessingParameterFile("INPUT", "File (NetCDF or Zarr)"))
+        variables = QgsProcessingParameterString("VARIABLES", "Variables (all if empty)", "", False, True)
+        kinds = "NetCDF files (*.nc);;Zarr stores (*.zarr);;GeoTIFF files (*.tif)"
+        for parameter in (
+            *model_parameters(asks=self.provider() is not None),
+            variables,
+            *value_parameters(),
+            *more_parameters(),
+            QgsProcessingParameterFileDestination("OUTPUT", "Finer file", kinds),
+        ):
+            self.addParameter(parameter)
+
+    def work(self, parameters: dict[str, Any], context: Any, listener: FeedbackListener) -> dict[str, Any]:
+        """Run the program on the file."""
+        source = Path(self.parameterAsFile(parameters, "INPUT", context)).absolute()
+        if source.name in INSIDE_ZARR:
+            source = source.parent
+        target = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        values = Values(self, parameters, context)
+        arguments = [*values.model(), *values.values(), *values.more(), "--overwrite"]
+        if values.given("VARIABLES"):
+            arguments += ["--variables", values.text("VARIABLES").replace(" ", "")]
+        path = str(Path(target).absolute())
+        summary = self.run_command("upscale", [str(source), path, *arguments], path, listener)
+        listener.feedback.pushInfo(summary_text(summary))
+        return {"OUTPUT": target}
