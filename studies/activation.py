@@ -1,6 +1,8 @@
 """A PReLU after each mapping convolution, or one after the last: the article's first question.
 
-python studies/activation.py DIR
+Trains what ``results/activation.json`` lacks; settings are in ``activation.toml``.
+
+    python studies/activation.py DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Better than 2016 at the same operations: what each change since then gives, one added to the other.
 
-python studies/better.py DIR
+Trains what ``results/better.json`` lacks; settings are in ``better.toml``.
+
+    python studies/better.py DIR
 """
 
 from __future__ import annotations

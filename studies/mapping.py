@@ -1,6 +1,8 @@
-"""mapping
+"""What the mapping does: the network with less and less of it.
 
-python studies/mapping.py DIR
+Trains what ``results/mapping.json`` lacks; settings are in ``mapping.toml``.
+
+    python studies/mapping.py DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""padding
+"""Values beyond the edge: zeros, replicated or reflected ones, at each layer or once at the input.
 
-python studies/padding.py DIR
+Trains what ``results/padding.json`` lacks; settings are in ``padding.toml``.
+
+    python studies/padding.py DIR
 """
 
 from __future__ import annotations

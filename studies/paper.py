@@ -18,7 +18,7 @@ from protocol.images import Photo, read_photos
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
-from protocol.training import Network, make_network, train, upscale_with
+from protocol.training import Network, make_network, take_over, train, upscale_with
 
 TESTS = ("Set5", "Set14")
 
@@ -38,20 +38,13 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
     images, _ = split_images(options.data / "benchmark" / "T91", hold_out=0)
     model = make_network(run.settings)
     if run.start:
-        take_over(model, torch.load(options.work / f"{run.start}.pt", weights_only=True))
+        take_over(model, options.work / f"{run.start}.pt")
     factor = run.settings.factor
     watch = partial(measure, photos=read_photos(options.data / "benchmark" / "Set5"), factor=factor)
     trained = train(model, augment(images, run.settings.scales), run.settings, measure=watch, tell=print)
     torch.save(trained.model.state_dict(), options.work / f"{run.name}.pt")
     scores = score_all(upscale_with(trained.model), options.data / "benchmark", factor)
     return {"curve": trained.curve, "scores": scores, "operations": trained.model.config.operations}
-
-
-def take_over(model: Network, weights: dict[str, torch.Tensor]) -> None:
-    """Take over the weights of a network, of one for another factor all but the deconvolution's."""
-    own = model.state_dict()
-    fitting = {name: tensor for name, tensor in weights.items() if tensor.shape == own[name].shape}
-    model.load_state_dict({**own, **fitting})
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,8 @@
-"""rates
+"""Learning rates: the paper's 1e-3 and 1e-4, the article's 10e-3 and 10e-4, and others.
 
-python studies/rates.py DIR
+Trains what ``results/rates.json`` lacks; settings are in ``rates.toml``.
+
+    python studies/rates.py DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""sensitivity
+"""The sensitive variables d, s and m: the paper's table, on photographs and on grids.
 
-python studies/sensitivity.py DIR
+Trains what ``results/sensitivity.json`` lacks; settings are in ``sensitivity.toml``.
+
+    python studies/sensitivity.py DIR
 """
 
 from __future__ import annotations

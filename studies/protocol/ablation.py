@@ -13,18 +13,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skimage
+import torch
 
 from protocol.grids import block_mean, read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
 from protocol.patches import Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing
-from protocol.training import make_network, train, upscale_with
+from protocol.training import make_network, take_over, train, upscale_with
 
 RIM = 4
 """Coarse cells from the edge that count as rim."""
 
 HOLD_OUT = 5
 """Every so many-th of the 91 images is scored on, not trained on."""
+
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+"""Photographs in scikit-image's package."""
 
 
 @cache
@@ -61,11 +82,22 @@ def errors(upscale: Callable[[Array], Array], photos: Sequence[Photo], factor: i
     return found
 
 
-def train_run(run: Run, data: Path) -> dict[str, Any]:
-    """Train a run's network and measure its errors."""
-    examples, photos, coarsen = read_domain(data, run.domain)
+@cache
+def read_more() -> list[Array]:
+    """Read the photographs that scikit-image carries: they stand in for General-100, which is not at hand."""
+    return [read_image(Path(skimage.__file__).parent / "data" / name) for name in PHOTOGRAPHS]
+
+
+def train_run(run: Run, options: Options) -> dict[str, Any]:
+    """Train a run's network, keep its weights, and measure its errors."""
+    examples, photos, coarsen = read_domain(options.data, run.domain)
+    if run.more:
+        examples = [*examples, *augment(read_more())]
     model = make_network(run.settings)
+    if run.start:
+        take_over(model, options.work / f"{run.start}.pt")
     trained = train(model, examples, run.settings, coarsen, every=max(run.settings.steps // 4, 1))
+    torch.save(trained.model.state_dict(), options.work / f"{run.name}.pt")
     found = errors(upscale_with(trained.model), photos, run.settings.factor, coarsen)
     return {"curve": trained.curve, "errors": found, "operations": trained.model.config.operations}
 
@@ -79,7 +111,7 @@ def bicubic_errors(data: Path, domain: str, factor: int) -> dict[str, Any]:
 def run_ablation(study: str, doc: str | None, arguments: list[str] | None = None) -> tuple[Options, dict[str, Any]]:
     """Run what a study's results lack, and return all results by the names of runs."""
     options = parse(study, doc, arguments)
-    results = run_missing(options, lambda run: train_run(run, options.data))
+    results = run_missing(options, lambda run: train_run(run, options))
     for domain, factor in {(run.domain, run.settings.factor) for run in options.runs}:
         if (name := f"bicubic {domain} x{factor}") not in results.values:
             results.values[name] = {"errors": bicubic_errors(options.data, domain, factor)}

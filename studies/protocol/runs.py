@@ -29,19 +29,24 @@ class Run:
     settings : Settings
         How it is trained.
     start : str
-        Name of the run whose weights it starts from; empty for none.
+        Name of the run whose weights it starts from, in the TOML without its seed; empty for none.
     domain : {"images", "grids"}
         What it is trained and scored on.
+    more : bool
+        Train on the photographs of scikit-image beside the 91 images.
     """
 
     name: str
     settings: Settings
     start: str = ""
     domain: str = "images"
+    more: bool = False
 
     def identity(self) -> dict[str, Any]:
         """All that decides what the run gives, as JSON has it."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if not self.more:
+            del plain["more"]
         return plain
 
 
@@ -53,13 +58,14 @@ def read_runs(path: Path) -> list[Run]:
 
 def _expand(entry: dict[str, Any]) -> Iterator[Run]:
     """Yield the runs of an entry, one for each of its seeds."""
-    name, start = entry.pop("name"), entry.pop("start", "")
+    name, start, more = entry.pop("name"), entry.pop("start", ""), entry.pop("more", False)
     seeds, domains = entry.pop("seeds", [0]), entry.pop("domains", ["images"])
     for domain in domains:
         for seed in seeds:
             label = f"{name} {domain}" if len(domains) > 1 else name
-            label += f"#{seed}" if len(seeds) > 1 else ""
-            yield Run(label, Settings.of({**entry, "seed": seed}), start, domain)
+            of_seed = f"#{seed}" if len(seeds) > 1 else ""
+            begun = start and f"{start}{of_seed}"
+            yield Run(f"{label}{of_seed}", Settings.of({**entry, "seed": seed}), begun, domain, more)
 
 
 class Results:

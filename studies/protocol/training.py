@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -150,6 +151,14 @@ def carry_through(*layers: nn.Module) -> None:
         centre = layer.kernel_size[0] // 2
         layer.weight[0] = 0
         layer.weight[0, 0, centre, centre] = 1
+
+
+def take_over(model: Network, path: Path) -> None:
+    """Take over a network's weights from a file; of one for another factor, all but the deconvolution's."""
+    own = model.state_dict()
+    saved = torch.load(path, weights_only=True)
+    fitting = {name: tensor for name, tensor in saved.items() if tensor.shape == own[name].shape}
+    model.load_state_dict({**own, **fitting})
 
 
 def train(

@@ -18,7 +18,7 @@ from protocol.page import is_sure
 from protocol.runs import Results, read_runs
 
 STUDIES = Path(__file__).parents[2] / "studies"
-ABLATIONS = ["activation", "better", "mapping", "padding", "rates", "sensitivity"]
+ABLATIONS = ["activation", "better", "mapping", "padding", "rates", "sensitivity", "stages"]
 
 
 @pytest.fixture(scope="module")
