@@ -7,7 +7,31 @@ Trains what ``results/padding.json`` lacks; settings are in ``padding.toml``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from protocol.ablation import run_ablation
+from protocol.page import comparison, gain
+
+VARIANTS = (
+    "zeros at each layer",
+    "replicate at each layer",
+    "reflect at each layer",
+    "zeros once",
+    "replicate once",
+    "reflect once",
+)
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the study's page says."""
+    return {
+        "table": comparison("padding", results, VARIANTS, ("images", "grids")),
+        "once": gain("padding", results, "replicate at each layer", "replicate once", "grids", "rim"),
+        "zeros_once_images": gain("padding", results, VARIANTS[0], "zeros once", "images", "rim"),
+        "replicate_grids": gain("padding", results, VARIANTS[0], "replicate at each layer", "grids", "rim"),
+        "zeros_once_grids": gain("padding", results, VARIANTS[0], "zeros once", "grids", "rim"),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -69,6 +69,13 @@ def comparison(study: str, results: Mapping[str, Any], variants: Sequence[str], 
     return table(header, zip(variants, *columns, strict=True))
 
 
+def gain(study: str, results: Mapping[str, Any], first: str, variant: str, domain: str, place: str) -> str:
+    """Write the difference of one variant to the first one, of a study of several domains."""
+    names = [f"{first} {domain}", f"{variant} {domain}"]
+    seeds = seeds_of(study, names[0])
+    return show(compare(results, names, seeds, place)[names[1]], len(seeds))
+
+
 def seeds_of(study: str, name: str) -> list[int]:
     """List the seeds of a variant."""
     runs = read_runs(HERE / f"{study}.toml")

@@ -47,6 +47,8 @@ PAGES: dict[str, set[str]] = {
     "docs/studies/deconvolution.md": set(),
     "docs/studies/features.md": set(),
     "docs/studies/index.md": set(),
+    "docs/studies/mapping.md": set(),
+    "docs/studies/padding.md": set(),
     "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
     "docs/troubleshooting.md": ALL,
 }
