@@ -11,6 +11,9 @@ from tests.support.grids import regular
 from tests.support.plugin import Qgis, make_program, require_qgis
 from tests.support.rasters import write
 
+collect_ignore_glob = ["inside/*"]
+"""Scripts that QGIS's own Python runs."""
+
 
 @pytest.fixture(scope="session")
 def jacksboro(tmp_path_factory):
