@@ -10,7 +10,7 @@ import importlib
 from protocol.page import DOCS, load_complete, render
 from protocol.runs import HERE
 
-STUDIES = sorted(path.stem for path in (HERE / "pages").glob("*.md") if path.stem != "index")
+STUDIES = sorted(path.stem for path in (HERE / "pages").glob("*.md"))
 """Studies that have a page."""
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import skimage
 import torch
 
-from protocol.grids import block_mean, read_grids
+from geofsrcnn.values.blocks import block_mean
+from protocol.grids import read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
 from protocol.patches import Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing

@@ -8,14 +8,11 @@ import numpy as np
 import rasterio
 
 from geofsrcnn.evaluation.rasters import chosen_bands
-from geofsrcnn.values.blocks import block_mean
 from protocol.images import Array, Photo
 from protocol.patches import WHITE
 
 DOMAINS = ("temperature", "pressure", "wind", "rain", "other", "ocean")
 """Folders of `../shared/data` whose fields are climate grids."""
-
-__all__ = ["DOMAINS", "block_mean", "read_grids"]
 
 
 def read_grids(folder: Path, domains: tuple[str, ...] = DOMAINS) -> list[Photo]:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from geofsrcnn.values.kernels import KERNELS
+
 Array = npt.NDArray[np.float64]
 
 LUMA = (65.481, 128.553, 24.966)
@@ -91,24 +93,17 @@ def imresize(image: Array, shape: tuple[int, int], scale: float | None = None) -
 @lru_cache(maxsize=256)
 def _weights(given: int, wanted: int, scale: float) -> Array:
     """Matrix ``(wanted, given)`` of one axis; beyond the edge the image is mirrored, its last cell twice."""
+    _, cubic = KERNELS["cubic"]
     stretch = min(scale, 1.0)
     centre = (np.arange(wanted) + 0.5) / scale - 0.5
     count = int(np.ceil(4 / stretch)) + 2
     cells = np.floor(centre - 2 / stretch).astype(int)[:, None] + np.arange(count)
-    weights = _cubic(stretch * (centre[:, None] - cells))
+    weights = cubic(stretch * (centre[:, None] - cells))
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = np.concatenate([np.arange(given), np.arange(given)[::-1]])
     matrix: Array = np.zeros((wanted, given))
     np.add.at(matrix, (np.arange(wanted)[:, None], mirrored[cells % (2 * given)]), weights)
     return matrix
-
-
-def _cubic(t: Array) -> Array:
-    t = np.abs(t)
-    near = (1.5 * t - 2.5) * t * t + 1
-    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-    result: Array = np.where(t <= 1, near, np.where(t < 2, far, 0.0))
-    return result
 
 
 def make_coarse(fine: Array, factor: int) -> Array:
