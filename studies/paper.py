@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from protocol.ablation import split_images
+from protocol.engine import upscale_with
 from protocol.images import Photo, read_photos
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
-from protocol.training import Network, make_network, take_over, train, upscale_with
+from protocol.training import Network, make_network, take_over, train
 
 TESTS = ("Set5", "Set14")
 

@@ -23,8 +23,8 @@ from geofsrcnn import upscale_array
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
-from geofsrcnn.networks.inference import Network
-from geofsrcnn.networks.srcnn import SRCNN, SRCNNConfig, srcnn_model
+from geofsrcnn.networks.srcnn import SRCNN, SRCNNConfig
+from protocol.engine import as_model
 from protocol.runs import HERE
 from protocol.training import PAPER_FORM
 
@@ -47,9 +47,7 @@ def make_model(name: str) -> Model:
     """Make a network of random weights ready to run."""
     torch.manual_seed(0)
     config = FORMS[name]
-    if isinstance(config, SRCNNConfig):
-        return srcnn_model(SRCNN(config))
-    return Model(name, FACTOR, "cpu", "float32", (Network(FSRCNN(config)),), config.operations)
+    return as_model(SRCNN(config) if isinstance(config, SRCNNConfig) else FSRCNN(config), name)
 
 
 def measure(size: int, rounds: int, threads: int) -> dict[str, list[float]]:

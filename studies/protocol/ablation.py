@@ -17,11 +17,12 @@ import skimage
 import torch
 
 from geofsrcnn.values.blocks import block_mean
+from protocol.engine import upscale_with
 from protocol.grids import read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
 from protocol.patches import Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing
-from protocol.training import make_network, take_over, train, upscale_with
+from protocol.training import make_network, take_over, train
 
 RIM = 4
 """Coarse cells from the edge that count as rim."""

@@ -21,7 +21,7 @@ from geofsrcnn.training.loop import adamw, move_average, take_step
 from geofsrcnn.training.schedule import ema_decay_at, learning_rate_at
 from geofsrcnn.values.kernels import filter_bank
 from protocol.images import Array, make_coarse
-from protocol.patches import PAPER_SCALES, WHITE, Coarsen, Patches, pad
+from protocol.patches import PAPER_SCALES, WHITE, Coarsen, Patches
 
 WARM_UP = 200
 
@@ -196,6 +196,7 @@ def train(
     """
     if settings.branches and isinstance(model, FSRCNN):
         add_branches(model)
+    model.to(memory_format=torch.channels_last)  # a quarter less time a step
     averaged = copy.deepcopy(model)
     patches = Patches(
         examples,
@@ -256,17 +257,3 @@ def _loss(error: Tensor, name: str) -> Tensor:
     if name == "l1":
         return error.abs().mean()
     return (error.square() + WHITE**-2).sqrt().mean()
-
-
-def upscale_with(model: Network) -> Callable[[Array], Array]:
-    """Return the network as a function of whole images in grey levels."""
-
-    def upscale(coarse: Array) -> Array:
-        padded = pad(coarse, model.halo, padding_of(model)) / WHITE
-        x = torch.from_numpy(padded.astype(np.float32))[None, None]
-        with torch.inference_mode():
-            fine = model(x)
-        result: Array = (fine[0, 0] * WHITE).double().numpy()
-        return result
-
-    return upscale

@@ -9,11 +9,12 @@ from skimage.metrics import structural_similarity
 
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import resample
+from protocol.engine import upscale_with
 from protocol.images import imresize, make_coarse, make_fine, read_photos, rescale, to_luma, trim
 from protocol.patches import Patches, augment, pad
 from protocol.runs import Results, read_runs
 from protocol.scores import mean, psnr, score, ssim
-from protocol.training import Settings, make_network, train, upscale_with
+from protocol.training import Settings, make_network, padding_of, train
 
 BENCHMARK = Path(__file__).parents[3] / "shared" / "data" / "benchmark"
 shared = pytest.mark.skipif(not BENCHMARK.is_dir(), reason="the photographs of the tables are not there")
@@ -143,6 +144,19 @@ def test_a_network_that_carries_its_input_starts_at_interpolation(factor, form):
     found, expected = upscale_with(model)(field), resample(field, factor, "bilinear")
     inner = slice(8 * factor, -8 * factor)
     np.testing.assert_allclose(found[inner, inner], expected[inner, inner], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"pad_layers": False, "padding": "reflect"}, {"kernels": [9, 1, 5]}], ids=["paper", "reflect", "SRCNN"]
+)
+def test_what_is_scored_is_what_was_trained(form):
+    """The engine gives what the trained network gives for the whole image, padded as its patches are."""
+    network = make_network(Settings(network=form))
+    field = photo(30, 37)
+    padded = torch.from_numpy(pad(field / 255, network.halo, padding_of(network)).astype(np.float32))
+    with torch.no_grad():
+        expected = network(padded[None, None])[0, 0] * 255
+    np.testing.assert_allclose(upscale_with(network)(field), expected, atol=2e-3)
 
 
 def test_linear_stages_have_no_activation_and_stay_so():
