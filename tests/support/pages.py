@@ -49,6 +49,7 @@ PAGES: dict[str, set[str]] = {
     "docs/studies/index.md": set(),
     "docs/studies/mapping.md": set(),
     "docs/studies/padding.md": set(),
+    "docs/studies/speed.md": set(),
     "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
     "docs/troubleshooting.md": ALL,
 }
