@@ -7,6 +7,7 @@ Trains what ``results/paper.json`` lacks (settings: ``paper.toml``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,28 @@ import torch
 
 from protocol.ablation import split_images
 from protocol.engine import upscale_with
-from protocol.images import Photo, read_photos
+from protocol.images import Photo, make_fine, read_photos
+from protocol.page import table
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
 from protocol.training import Network, make_network, take_over, train
 
 TESTS = ("Set5", "Set14")
+
+FACTORS = (2, 3, 4)
+
+CURVE = (2000, 4000, 10000, 20000, 30000, 50000, 100000, 150000)
+"""Steps that the page shows of the longest training."""
+
+PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
+    "bicubic": {"Set5": (33.66, 30.39, 28.42), "Set14": (30.23, 27.54, 26.00)},
+    "SRCNN": {"Set5": (36.33, 32.45, 30.15), "Set14": (32.15, 29.01, 27.21)},
+    "SRCNN-Ex": {"Set5": (36.67, 32.83, 30.45), "Set14": (32.35, 29.26, 27.44)},
+    "FSRCNN-s": {"Set5": (36.53, 32.55, 30.04), "Set14": (32.22, 29.08, 27.12)},
+    "FSRCNN": {"Set5": (36.94, 33.06, 30.55), "Set14": (32.54, 29.37, 27.50)},
+}
+"""PSNR in dB at x2, x3, x4 after training on the 91 images (Dong, Loy, Tang 2016, table 3)."""
 
 
 def score_all(upscale: Upscale, data: Path, factor: int) -> dict[str, Any]:
@@ -48,10 +64,50 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
     return {"curve": trained.curve, "scores": scores, "operations": trained.model.config.operations}
 
 
+def scores_of(results: Mapping[str, Any], name: str, factor: int) -> Mapping[str, Any] | None:
+    """Scores of a network at a factor; None if it was not trained for it."""
+    found = results.get(f"{name} x{factor}")
+    return None if found is None else found["scores"]
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the study's page says."""
+
+    def row(name: str, test: str) -> list[str]:
+        cells = [name]
+        for factor, published in zip(FACTORS, PUBLISHED.get(name, {}).get(test, (None,) * 3), strict=True):
+            scores = scores_of(results, name, factor)
+            cells.append("" if published is None else f"{published:.2f}")
+            cells += (
+                ["", ""] if scores is None else [f"**{mean(scores[test]):.2f}**", f"{mean(scores[test], 'ssim'):.4f}"]
+            )
+        return cells
+
+    header = ["network", *(text for factor in FACTORS for text in (f"x{factor}, paper", "here", "SSIM"))]
+    names = [*PUBLISHED, *(name for name in ("FSRCNN-s improved", "FSRCNN improved") if f"{name} x3" in results)]
+    curve = results["FSRCNN x3"]["curve"]
+    points = [point for point in curve if point["step"] in CURVE]
+    return {
+        **{test: table(header, [row(name, test) for name in names]) for test in TESTS},
+        "curve": table(
+            ["steps", "seconds of CPU", "Set5, x3"],
+            [[f"{point['step']:,}", f"{point['seconds']:,.0f}", f"{point['psnr']:.2f}"] for point in points],
+        ),
+        "steps": f"{curve[-1]['step']:,}",
+        "best": f"{mean(scores_of(results, 'FSRCNN', 3)['Set5']):.2f}",
+        "small": f"{mean(scores_of(results, 'FSRCNN-s improved', 3)['Set5']):.2f}",
+    }
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options = parse("paper", __doc__, arguments)
-    run_missing(options, lambda run: train_run(run, options))
+    results = run_missing(options, lambda run: train_run(run, options))
+    for factor in FACTORS:
+        if (name := f"bicubic x{factor}") not in results.values:
+            bicubic = partial(make_fine, factor=factor)
+            results.values[name] = {"scores": score_all(bicubic, options.data / "benchmark", factor)}
+            results.save()
 
 
 if __name__ == "__main__":

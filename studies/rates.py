@@ -7,7 +7,39 @@ Trains what ``results/rates.json`` lacks; settings are in ``rates.toml``.
 
 from __future__ import annotations
 
-from protocol.ablation import run_ablation
+from collections.abc import Mapping
+from typing import Any
+
+from protocol.ablation import compare, run_ablation
+from protocol.page import comparison, seeds_of, show
+from protocol.runs import HERE, read_runs
+
+VARIANTS = (
+    "1e-3 and 1e-4",
+    "10e-3 and 10e-4",
+    "1e-3 everywhere",
+    "4e-3 and 4e-4, falling",
+    "1e-3 and 1e-4, carrying",
+    "10e-3 and 10e-4, carrying",
+    "4e-3 and 4e-4, falling, carrying",
+)
+
+
+def facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the study's page says."""
+    seeds = seeds_of("rates", VARIANTS[0])
+
+    def gain(before: str, after: str) -> str:
+        return show(compare(results, [before, after], seeds)[after], len(seeds))
+
+    return {
+        "table": comparison("rates", results, VARIANTS, ("images",)),
+        "steps": f"{read_runs(HERE / 'rates.toml')[0].settings.steps:,}",
+        "printed": gain("1e-3 and 1e-4", "10e-3 and 10e-4"),
+        "everywhere": gain("1e-3 and 1e-4", "1e-3 everywhere"),
+        "printed_carrying": gain("1e-3 and 1e-4, carrying", "10e-3 and 10e-4, carrying"),
+        "falling_carrying": gain("1e-3 and 1e-4, carrying", "4e-3 and 4e-4, falling, carrying"),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:

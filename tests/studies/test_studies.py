@@ -92,12 +92,14 @@ def test_the_papers_table(data, tmp_path):
     results = tmp_path / "r.json"
     work = tmp_path / "work"
     arguments = [str(data), "--settings", str(settings), "--results", str(results), "--work", str(work)]
-    importlib.import_module("paper").main(arguments)
+    paper = importlib.import_module("paper")
+    paper.main(arguments)
     found = json.loads(results.read_text())
     for run in read_runs(settings):
         scores = found[run.name]["scores"]
         assert {name: len(each) for name, each in scores.items()} == {"Set5": 2, "Set14": 1}
         assert (work / f"{run.name}.pt").is_file()
+    assert re.search(r"\| SRCNN-Ex \| 36.67 \|\s+\|\s+\| 32.83 \| \*\*\d+\.\d\d\*\* \|", paper.facts(found)["Set5"])
     operations = found["FSRCNN x3"]["operations"]
     skip = FSRCNNConfig().factor ** 2 * 25
     assert found["FSRCNN improved x3"]["operations"] + skip <= 1.02 * operations
