@@ -86,7 +86,7 @@ def _upscale_block(
         own = torch.from_numpy(own_cells(model, valid, margin))
         fine = _join([model.guided(*each) for each in zip(groups.unsqueeze(1), itertools.repeat(guide), own)])
     else:
-        fine = _join([model(group.unsqueeze(0)) for group in groups])
+        fine = _join([_apply(model, group) for group in groups])
     core = cut(x, halo)
     for band, rule in enumerate(rules):
         if rule.bounds != FREE:
@@ -96,6 +96,22 @@ def _upscale_block(
                 _limit_errors(model, expected[band], core[band], rule, scale)
     found = _unscale(fine.numpy(), scales)
     return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scales)
+
+
+def _apply(model: Upsampler, group: torch.Tensor) -> torch.Tensor:
+    """Apply a model to the bands that it computes together; one value everywhere it would repeat, so that is done."""
+    if not model.unit_free or model.joint or not _is_flat(group):
+        return model(group.unsqueeze(0))
+    core = cut(group, model.halo).unsqueeze(0)
+    return core.repeat_interleave(model.factor, -1).repeat_interleave(model.factor, -2)
+
+
+def _is_flat(group: torch.Tensor) -> bool:
+    """Tell whether each band ``(band, y, x)`` has one finite value everywhere."""
+    first = group[:, :1, :1]
+    if not torch.equal(first, group[:, -1:, -1:]) or not first.isfinite().all():  # nearly always decides
+        return False
+    return bool((group == first).all())
 
 
 def fill_block(model: Upsampler, values: Array, valid: Mask, margin: Margin) -> Array:

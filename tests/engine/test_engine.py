@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from geofsrcnn.engine.base import BANDS, Job, Rule, band_groups
 from geofsrcnn.engine.run import run
-from geofsrcnn.engine.tile import upscale_block, upscale_tile
+from geofsrcnn.engine.tile import _is_flat, upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
+from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.blocks import repeat
 from geofsrcnn.values.cells import Cells
@@ -162,6 +163,36 @@ def test_without_a_model_cells_are_repeated_whatever_their_type():
     assert np.array_equal(cells.values, repeat(values, 3))
     assert Job(None, 3).reach == 0
     assert Job(Classical("cubic", 3), 3).reach == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [0.0, -0.1, 273.15, 101325.7, 1e-7, 2.0**60])
+@pytest.mark.parametrize("name", ["small", "default", "cubic", "lanczos-bp", "bilinear"])
+def test_networks_and_methods_repeat_a_constant(name, value, dtype):
+    """To the last bit, for a field of any size: a flat tile needs none of them."""
+    model = load_model(name, 3).upsampler
+    for cells in (1, 5, 40):
+        side = cells + 2 * model.halo
+        found = model(torch.full((1, 1, side, side), value, dtype=dtype))
+        assert torch.equal(found, torch.full((1, 1, 3 * cells, 3 * cells), value, dtype=dtype))
+
+
+@pytest.mark.parametrize("odd_one", [None, (0, 0), (0, -1), (9, 8), (-1, -1)])
+def test_flat_tiles_are_not_computed(monkeypatch, odd_one):
+    """A single cell that differs, wherever it is, and the network is asked."""
+    calls, compute = [], Classical.__call__
+    monkeypatch.setattr(Classical, "__call__", lambda self, x: calls.append(x) or compute(self, x))
+    method = Classical("bilinear", 3)
+    values = np.full((1, 20, 20), 7.5)
+    if odd_one:
+        values[0][odd_one] = 8
+    upscale_block(method, values, np.ones(values.shape, bool), Margin(*[method.halo] * 4))
+    assert bool(calls) == bool(odd_one)
+
+
+def test_infinities_are_not_flat():
+    """What is not finite goes through the network, which makes it missing or refuses it as ever."""
+    assert not _is_flat(torch.full((1, 3, 3), torch.inf))
 
 
 # Runs
