@@ -32,6 +32,8 @@ PAGES: dict[str, set[str]] = {
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
     "docs/expected-error.md": {"upscale", "evaluate", "info", "train-error"},
+    "docs/index.md": set(),
+    "docs/install.md": {"upscale", "evaluate", "train"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
     "docs/limits.md": {"upscale", "evaluate"},
@@ -55,7 +57,15 @@ PAGES: dict[str, set[str]] = {
 }
 """Every page, and the commands that it is about: an option it names belongs to one of them."""
 
-FOREIGN = {"--interface", "--no-dashboard", "--nthreads", "--nproc-per-node", "--protocol", "--extra-index-url"}
+FOREIGN = {
+    "--interface",
+    "--no-dashboard",
+    "--nthreads",
+    "--nproc-per-node",
+    "--protocol",
+    "--constraint",
+    "--extra-index-url",
+}
 """Options of other programs: dask's, torchrun's, pip's."""
 
 
