@@ -14,7 +14,7 @@ test: $(READY)
 
 # the pages of docs/ as a site in site/, which needs no server: open site/index.html
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # QGIS of Debian, some 170 packages, and the tests of the plugin in it
 qgis-test: $(READY)
@@ -40,4 +40,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip  # for dependency groups: 25.1 or later
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps xarray-spatial  # its Sentinel-2 scene
 	touch $(READY)

@@ -35,9 +35,11 @@ def test_the_readme_is_short():
     assert max(map(len, lines)) <= 120
 
 
-def test_the_readme_leads_to_every_page():
-    """From the README each page of docs/ is one click away, from the index of studies each of them."""
-    for folder, name in (("docs", "README.md"), ("docs/studies", "docs/studies/index.md")):
+def test_each_page_is_led_to():
+    """From the README each page of docs/ is one click away, others from the index of their folder or of docs/."""
+    indices = {"docs": "README.md", "docs/howto": "docs/index.md", "docs/studies": "docs/studies/index.md"}
+    assert {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")} == set(indices)
+    for folder, name in indices.items():
         start = (ROOT / name).parent
         led = {(start / link.partition("#")[0]).resolve() for link in page(name).links}
         assert {path for path in (ROOT / folder).glob("*.md") if path != ROOT / name} <= led

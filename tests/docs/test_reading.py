@@ -12,7 +12,7 @@ import pytest
 
 from geofsrcnn.cli.main import cli
 from tests.support import processes
-from tests.support.pages import PAGES, Block, options_of, page
+from tests.support.pages import PAGES, Block, options_of, page, shows
 
 ELSEWHERE = ("s3://", "gs://", "https://", "tls://", "torchrun")
 """Command lines with one of these are only parsed: they need other machines."""
@@ -34,15 +34,17 @@ DROPPED = {"train": ["--minutes"]}
 def test_a_reader_can_follow_the_page(name, folder):
     """All its blocks in order, in one folder and one Python session."""
     names: dict[str, object] = {"__name__": "__main__"}
-    printed = ""
+    printed, ran = "", [[""]]
     for block in page(name).blocks:
         where = f"{name}, line {block.line}"
         if block.language == "sh":
-            printed = run_commands(block, where)
+            printed, ran = run_commands(block, where), block.commands
         elif block.language == "python" and "dask_jobqueue" not in block.text:
             printed = run_python(block, where, names)
         elif block.language == "text" and printed:
             assert plain(block.text) == plain(printed), where
+        elif block.language == "console" and block.commands == ran[-1:] and ran[-1][1] not in SHORT:
+            assert shows(block.text.partition("\n")[2], printed), where
         elif block.language in ("toml", "json"):
             block.save(folder)
 

@@ -19,7 +19,7 @@ pytest.importorskip("material", reason="the group docs is not installed")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; warnings, such as of links and headings that are not there, end the build."""
     folder = tmp_path_factory.mktemp("site")
-    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

@@ -32,10 +32,13 @@ PAGES: dict[str, set[str]] = {
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
     "docs/expected-error.md": {"upscale", "evaluate", "info", "train-error"},
-    "docs/index.md": set(),
-    "docs/install.md": {"upscale", "evaluate", "train"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
+    "docs/howto/dem.md": {"upscale", "evaluate", "info"},
+    "docs/howto/reanalysis.md": {"upscale", "info"},
+    "docs/howto/satellite.md": {"upscale", "evaluate", "sharpen"},
+    "docs/index.md": set(),
+    "docs/install.md": {"upscale", "evaluate", "train"},
     "docs/limits.md": {"upscale", "evaluate"},
     "docs/models.md": {"upscale", "info", "evaluate"},
     "docs/pairs.md": {"train-pairs", "evaluate-pairs", "upscale"},
@@ -65,8 +68,11 @@ FOREIGN = {
     "--protocol",
     "--constraint",
     "--extra-index-url",
+    "--no-deps",
+    "--recipe",
+    "--channel",
 }
-"""Options of other programs: dask's, torchrun's, pip's."""
+"""Options of other programs: dask's, torchrun's, pip's, rattler-build's."""
 
 
 @dataclass(frozen=True)
