@@ -18,14 +18,15 @@ docs: $(READY)
 
 # QGIS of Debian, some 170 packages, and the tests of the plugin in it
 qgis-test: $(READY)
-	/usr/bin/python3 -c 'import qgis.core' 2>/dev/null || apt-get install -y --no-install-recommends qgis python3-qgis
+	/usr/bin/python3 -c 'import qgis.core' 2>/dev/null || \
+		(apt-get update && apt-get install -y --no-install-recommends qgis python3-qgis)
 	GEOFSRCNN_REQUIRE_QGIS=1 $(BIN)/python -m pytest tests/qgis
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	for system in linux darwin win32; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
-	$(BIN)/codespell geofsrcnn tests examples benchmarks studies docs *.md
+	$(BIN)/codespell geofsrcnn qgis tests examples benchmarks studies docs *.md
 	$(BIN)/python -m tests.support.docstrings
 
 format: $(READY)

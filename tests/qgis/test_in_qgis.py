@@ -9,7 +9,8 @@ import pytest
 import rasterio
 import xarray as xr
 
-from tests.support.plugin import alive, children, until
+from tests.support.faults import until
+from tests.support.plugin import alive, children
 
 ERROR = "ERROR:\t"
 

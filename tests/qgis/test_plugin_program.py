@@ -14,7 +14,8 @@ from geofsrcnn_qgis import program as tool
 from geofsrcnn_qgis.process import Cancelled, Listener, ToolError
 
 from geofsrcnn import list_models
-from tests.support.plugin import PLUGINS, alive, children, make_program, until
+from tests.support.faults import until
+from tests.support.plugin import PLUGINS, alive, children, make_program
 
 
 class Heard(Listener):

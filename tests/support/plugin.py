@@ -11,8 +11,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +42,6 @@ def make_program(folder: Path) -> Path:
     path.write_text(WRAPPER.format(python=sys.executable, root=str(ROOT)), encoding="utf-8")
     path.chmod(0o755)
     return path
-
-
-def until(condition: Callable[[], object], patience: float = 300) -> None:
-    """Wait until something is so; the test fails if it never is."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "never so"
-        time.sleep(0.01)
 
 
 def children(pid: int) -> list[int]:
