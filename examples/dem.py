@@ -46,10 +46,11 @@ def jacksboro(folder: Path) -> Path:
     """Matplotlib's DEM as a GeoTIFF."""
     with cbook.get_sample_data("jacksboro_fault_dem.npz") as data:
         values = data["elevation"].astype(np.int16)
-        x0, x1, y0, y1 = (float(data[name]) for name in ("xmin", "xmax", "ymin", "ymax"))
+        west, east = (float(data[name]) for name in ("xmin", "xmax"))
+        north, south = (float(data[name]) for name in ("ymin", "ymax"))  # the first row's edge is called ymin there
     rows, columns = values.shape
     path = folder / "jacksboro.tif"
-    affine = rasterio.transform.from_bounds(x0, y0, x1, y1, columns, rows)
+    affine = rasterio.transform.from_bounds(west, south, east, north, columns, rows)
     profile = {"driver": "GTiff", "width": columns, "height": rows, "count": 1, "dtype": "int16", "crs": "EPSG:4326"}
     with rasterio.open(path, "w", **profile, transform=affine) as out:
         out.write(values, 1)

@@ -51,7 +51,8 @@ def read_dem() -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Elevation in metres, cut to whole blocks, and its bounds in degrees."""
     with cbook.get_sample_data("jacksboro_fault_dem.npz") as dem:
         elevation = dem["elevation"].astype(np.float64)
-        west, east, south, north = (float(dem[key]) for key in ("xmin", "xmax", "ymin", "ymax"))
+        west, east = (float(dem[key]) for key in ("xmin", "xmax"))
+        north, south = (float(dem[key]) for key in ("ymin", "ymax"))  # the first row's edge is called ymin there
     rows, columns = (n // FACTOR * FACTOR for n in elevation.shape)
     dy, dx = (north - south) / elevation.shape[0], (east - west) / elevation.shape[1]
     return elevation[:rows, :columns], (west, north - rows * dy, west + columns * dx, north)

@@ -58,6 +58,7 @@ def test_demo_runs_and_the_network_wins(example, tmp_path):
     assert (tmp_path / "demo" / "comparison.png").stat().st_size > 50_000
     with rasterio.open(tmp_path / "demo" / "fine.tif") as fine:
         assert fine.shape == (342, 402)
+        assert fine.bounds == pytest.approx((-84.41375, 36.447917, -84.07875, 36.732917), abs=1e-6)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("iris_sample_data") is None, reason="iris-sample-data is not installed")
