@@ -18,8 +18,8 @@ docs: $(READY)
 
 # QGIS of Debian, some 170 packages, and the tests of the plugin in it
 qgis-test: $(READY)
-	/usr/bin/python3 -c 'import qgis.core' 2>/dev/null || \
-		(apt-get update && apt-get install -y --no-install-recommends qgis python3-qgis)
+	(/usr/bin/python3 -c 'import qgis.core' && which xvfb-run xauth) >/dev/null 2>&1 || \
+		(apt-get update && apt-get install -y --no-install-recommends qgis python3-qgis xvfb xauth)
 	GEOFSRCNN_REQUIRE_QGIS=1 $(BIN)/python -m pytest tests/qgis
 
 check: $(READY)

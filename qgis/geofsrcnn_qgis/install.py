@@ -34,7 +34,8 @@ INSTALLER_VARIABLES = (
 
 NO_PYTHON = (
     "neither uv nor Python 3.11, 3.12 or 3.13 was found: install one of them for yourself (python.org, or the page of uv "
-    "at docs.astral.sh; no administrator is needed), then run this again"
+    "at docs.astral.sh; no administrator is needed), then run this again; Debian and Ubuntu have a part of Python that "
+    "is needed in a package of its own, python3-venv"
 )
 
 PROBE = "import json, sys, venv, ensurepip; print(json.dumps([list(sys.version_info[:2]), sys.executable]))"

@@ -33,6 +33,13 @@ HOW_TO_INSTALL = (
 )
 
 
+class NotInstalled(ToolError):
+    """The program is nowhere, and no place was named for it."""
+
+    def __init__(self) -> None:
+        super().__init__(HOW_TO_INSTALL)
+
+
 def data_folder() -> Path:
     """Return the folder of the user that our environment lies in; no administrator is needed, upgrades keep it."""
     if WINDOWS:
@@ -65,8 +72,10 @@ def find(setting: str = "") -> Path:
 
     Raises
     ------
+    NotInstalled
+        If it is nowhere.
     ToolError
-        If it is nowhere, or not where the setting or the variable say.
+        If it is not where the setting or the variable say.
     """
     for place, words in ((setting, "the setting names"), (os.environ.get("GEOFSRCNN", ""), "GEOFSRCNN names")):
         if place.strip():
@@ -80,7 +89,7 @@ def find(setting: str = "") -> Path:
             return found
     where = which("geofsrcnn")
     if where is None:
-        raise ToolError(HOW_TO_INSTALL)
+        raise NotInstalled
     return Path(where).absolute()
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
@@ -14,8 +12,6 @@ from .algorithms.evaluate import Evaluate
 from .algorithms.install import Install
 from .algorithms.upscale_file import UpscaleFile
 from .algorithms.upscale_raster import UpscaleRaster
-
-ICON = Path(__file__).parent / "icon.png"
 
 TOOLS = (UpscaleRaster, UpscaleFile, Evaluate, Check, Install)
 
@@ -37,7 +33,7 @@ class Provider(QgsProcessingProvider):
 
     def icon(self) -> QIcon:
         """Return the icon of the tools."""
-        return QIcon(str(ICON))
+        return QIcon(str(settings.ICON))
 
     def load(self) -> bool:
         """Add the setting, and the tools."""

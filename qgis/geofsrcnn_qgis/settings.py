@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from qgis.PyQt.QtGui import QIcon
+
+ICON = Path(__file__).parent / "icon.png"
+
 GROUP, PROGRAM = "geofsrcnn", "GEOFSRCNN_PROGRAM"
 
 
@@ -17,8 +23,9 @@ def add() -> None:
     """Add the setting to QGIS's options."""
     from processing.core.ProcessingConfig import ProcessingConfig, Setting
 
-    words = "Program (empty: it is looked for; a file, or the folder of an environment)"
-    ProcessingConfig.addSetting(Setting(GROUP, PROGRAM, words, "", valuetype=Setting.STRING))
+    words = "The program geofsrcnn (empty: it is looked for; its file, or the folder of its environment)"
+    ProcessingConfig.setGroupIcon(GROUP, QIcon(str(ICON)))
+    ProcessingConfig.addSetting(Setting(GROUP, PROGRAM, words, "", valuetype=Setting.FILE))
     ProcessingConfig.readSettings()
 
 

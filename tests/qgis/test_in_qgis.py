@@ -55,7 +55,7 @@ def test_a_layer_with_statistics_beside_it_is_the_same(qgis, jacksboro, tmp_path
     [
         ({"FACTOR": 5}, "no model 'default' for factor 5"),
         ({"FACTOR": 3, "OPTIONS": "--colour"}, "no such option '--colour'"),
-        ({"FACTOR": 3, "MINIMUM": 5, "MAXIMUM": 1}, "range"),
+        ({"FACTOR": 3, "MINIMUM": 5, "MAXIMUM": 1}, "'no value below, above'"),
     ],
 )
 def test_what_is_wrong_is_one_line(qgis, jacksboro, tmp_path, parameters, words):
@@ -104,6 +104,16 @@ def test_a_dataset_keeps_its_times_and_names(qgis, dataset, tmp_path, form):
         assert fine["tas"].attrs["units"] == coarse["tas"].attrs["units"]
         assert fine["tas"].shape == (3, 48, 60)
         assert (fine["time"] == coarse["time"]).all()
+
+
+def test_a_finer_dataset_is_shown_if_that_is_wished(qgis, dataset, tmp_path):
+    """Each variable as a layer, its times as bands; a store that QGIS cannot read is said to be whole."""
+    found = qgis.script("shown.py", dataset, *(tmp_path / f"fine.{suffix}" for suffix in ("nc", "tif", "zarr")))
+    shown = {suffix: found[f"{suffix} True"] for suffix in ("nc", "tif", "zarr")}
+    assert shown["nc"] == {"layers": [["fine tas", 3, 48, 60, True]], "said": []}
+    assert shown["tif"]["layers"] == [["fine", 3, 48, 60, True]]
+    assert shown["zarr"]["layers"] or "fine.zarr, so that it is not shown" in shown["zarr"]["said"][-1]
+    assert [found[f"{suffix} False"]["layers"] for suffix in ("nc", "tif", "zarr")] == [[], [], []]
 
 
 def test_the_page_of_an_evaluation(qgis, jacksboro, tmp_path):

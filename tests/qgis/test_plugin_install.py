@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from geofsrcnn_qgis import install as installer
 from geofsrcnn_qgis import program as tool
 from geofsrcnn_qgis.process import Cancelled, Listener, ToolError
+
+from tests.support.plugin import make_wheel
 
 
 class Heard(Listener):
@@ -29,22 +30,6 @@ class Heard(Listener):
         return any(self.last_word in line for line in self.lines)
 
 
-def wheel(folder: Path, version: str, answers: str | None = None) -> Path:
-    """A package ``geofsrcnn`` whose program tells its version, and does no more."""
-    folder.mkdir(exist_ok=True)
-    path, info = folder / f"geofsrcnn-{version}-py3-none-any.whl", f"geofsrcnn-{version}.dist-info"
-    answer = f"geofsrcnn, version {version}" if answers is None else answers
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("geofsrcnn/__init__.py", f"def main():\n    print({answer!r})\n")
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: geofsrcnn\nVersion: {version}\n")
-        file.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        file.writestr(f"{info}/entry_points.txt", "[console_scripts]\ngeofsrcnn = geofsrcnn:main\n")
-        file.writestr(f"{info}/RECORD", "")
-    return path
-
-
 @pytest.fixture
 def home(monkeypatch, tmp_path):
     """A user with nothing installed, without a network, and with the Python that runs the tests; their data folder."""
@@ -61,12 +46,12 @@ def home(monkeypatch, tmp_path):
 def test_it_is_installed_and_found_and_brought_up_to_date(home, tmp_path):
     """Progress grows; a second run makes it anew, and leaves no older one."""
     heard = Heard()
-    path = installer.install(heard, str(wheel(tmp_path / "w", "0.1.5")))
+    path = installer.install(heard, str(make_wheel(tmp_path / "w", "0.1.5")))
     assert path == tool.find() == home / "venv" / "bin" / "geofsrcnn"
     assert tool.version_of(path) == "0.1.5"
     assert heard.shares == sorted(heard.shares)
     assert (heard.shares[-1], heard.lines[-1]) == (1, f"geofsrcnn 0.1.5 is ready: {path}")
-    installer.install(Heard(), str(wheel(tmp_path / "w", "0.2.0")))
+    installer.install(Heard(), str(make_wheel(tmp_path / "w", "0.2.0")))
     assert tool.version_of(tool.find()) == "0.2.0"
     assert [each.name for each in home.iterdir()] == ["venv"]
 
@@ -75,12 +60,12 @@ def test_what_fails_leaves_what_was_there(home, tmp_path):
     """A package that pip cannot read, and one whose program is none; with the installer's own words."""
     broken = tmp_path / "geofsrcnn-9-py3-none-any.whl"
     broken.write_text("no wheel")
-    other = str(wheel(tmp_path / "other", "3.0", "something else"))
+    other = str(make_wheel(tmp_path / "other", "3.0", "something else"))
     for package, words in ((str(broken), "failed \\(ERROR: .*: the whole text is in the log"), (other, "is not geofs")):
         with pytest.raises(ToolError, match=words):
             installer.install(Heard(), package)
         assert list(home.iterdir()) == []
-    installer.install(Heard(), str(wheel(tmp_path / "w", "0.1.5")))
+    installer.install(Heard(), str(make_wheel(tmp_path / "w", "0.1.5")))
     with pytest.raises(ToolError):
         installer.install(Heard(), str(broken))
     assert tool.version_of(tool.find()) == "0.1.5"
@@ -91,7 +76,7 @@ def test_what_fails_leaves_what_was_there(home, tmp_path):
 def test_cancel_leaves_what_was_there(home, tmp_path, last_word):
     """While the environment is made, and while pip works."""
     with pytest.raises(Cancelled):
-        installer.install(Heard(last_word), str(wheel(tmp_path / "w", "0.1.5")))
+        installer.install(Heard(last_word), str(make_wheel(tmp_path / "w", "0.1.5")))
     assert list(home.iterdir()) == []
 
 
@@ -101,7 +86,7 @@ def test_half_an_environment_is_made_anew(home, tmp_path):
     (home / "venv" / "bin" / "geofsrcnn").touch()
     with pytest.raises(ToolError, match="is not installed"):
         tool.find()
-    assert tool.version_of(installer.install(Heard(), str(wheel(tmp_path / "w", "0.1.5")))) == "0.1.5"
+    assert tool.version_of(installer.install(Heard(), str(make_wheel(tmp_path / "w", "0.1.5")))) == "0.1.5"
 
 
 def test_without_a_python_it_is_said_what_to_get(home, monkeypatch, tmp_path):

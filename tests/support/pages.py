@@ -44,6 +44,7 @@ PAGES: dict[str, set[str]] = {
     "docs/pairs.md": {"train-pairs", "evaluate-pairs", "upscale"},
     "docs/promises.md": {"upscale"},
     "docs/python.md": set(),
+    "docs/qgis.md": set(),
     "docs/quantities.md": {"upscale", "info"},
     "docs/scaling.md": {"batch", "upscale"},
     "docs/sharpen.md": {"sharpen"},

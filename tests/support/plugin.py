@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ def make_program(folder: Path) -> Path:
     return path
 
 
+def make_wheel(folder: Path, version: str, answers: str | None = None) -> Path:
+    """A package ``geofsrcnn`` whose program tells its version, and does no more."""
+    folder.mkdir(exist_ok=True)
+    path, info = folder / f"geofsrcnn-{version}-py3-none-any.whl", f"geofsrcnn-{version}.dist-info"
+    answer = f"geofsrcnn, version {version}" if answers is None else answers
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("geofsrcnn/__init__.py", f"def main():\n    print({answer!r})\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: geofsrcnn\nVersion: {version}\n")
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{info}/entry_points.txt", "[console_scripts]\ngeofsrcnn = geofsrcnn:main\n")
+        file.writestr(f"{info}/RECORD", "")
+    return path
+
+
 def children(pid: int) -> list[int]:
     """Processes that a process has started and that still run."""
     found = []
@@ -70,9 +87,12 @@ def why_no_qgis() -> str:
     return done.stderr.strip().rpartition("\n")[2]
 
 
-def require_qgis() -> None:
-    """Skip a test where QGIS is missing; fail it if GEOFSRCNN_REQUIRE_QGIS says that it must be there."""
-    if why := why_no_qgis():
+def require_qgis(*, windows: bool = False) -> None:
+    """Skip a test where QGIS is missing, or a screen for it; fail it if GEOFSRCNN_REQUIRE_QGIS wants it there."""
+    why = why_no_qgis()
+    if not why and windows and not Path("/usr/bin/xvfb-run").is_file():
+        why = "no xvfb-run: make qgis-test installs it"
+    if why:
         if os.environ.get("GEOFSRCNN_REQUIRE_QGIS"):
             pytest.fail(why)
         pytest.skip(why)
@@ -124,7 +144,7 @@ class Qgis:
     def run(self, *command: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         process = self.start(*command, **variables)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=550)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def script(self, name: str, *arguments: object, **variables: str) -> Any:
@@ -132,6 +152,25 @@ class Qgis:
         done = self.run("/usr/bin/python3", INSIDE / name, *arguments, **variables)
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.strip().rpartition("\n")[2])
+
+    def desktop(self, name: str, seen: Path, **variables: str) -> Any:
+        """Run a script of tests/qgis/inside in QGIS with its windows, on a screen that nobody sees.
+
+        It is told by DESKTOP_SEEN where to write what this returns, read as JSON; pictures lie beside it.
+        """
+        shown = [
+            "--noversioncheck",
+            "--nologo",
+            "--profiles-path",
+            self.home.parent / "profile",
+            "--code",
+            INSIDE / name,
+        ]
+        variables = {"QT_QPA_PLATFORM": "xcb", "DESKTOP_SEEN": str(seen), **variables}
+        screen = ["/usr/bin/xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1100x24"]
+        done = self.run(*screen, "/usr/bin/qgis.bin", *shown, **variables)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(seen.read_text(encoding="utf-8"))
 
 
 def _line(tool: str, parameters: Mapping[str, object]) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any, Sequence
@@ -27,6 +28,26 @@ KINDS = ("what its metadata say", "field", "never-negative", "fraction", "direct
 """What cells are, as ``--as`` of the program calls it; the first leaves it to the program."""
 
 
+PARAMETERS = {
+    "--as": "The cells are",
+    "--bidx": "Bands",
+    "--bounds": "Only this part",
+    "--error": "Add how wrong each cell may be",
+    "--factor": "How many times finer",
+    "--model": "Model",
+    "--range": "No value below, above",
+    "--threads": "Threads",
+    "--variables": "Variables",
+}
+"""What the tools call options that the program's messages name; others stand under 'Further options'."""
+
+
+def in_our_words(text: str) -> str:
+    """Return a message of the program with the names of parameters in place of those of options."""
+    known = "|".join(PARAMETERS)
+    return re.sub(rf"({known})(?![\w-])", lambda found: f"'{PARAMETERS[found[0]]}'", text)
+
+
 class FeedbackListener(Listener):
     """Passes on what the program says to a dialog of QGIS, and its Cancel button to the program."""
 
@@ -39,7 +60,7 @@ class FeedbackListener(Listener):
 
     def warn(self, text: str) -> None:
         """Show a warning."""
-        self.feedback.pushWarning(text)
+        self.feedback.pushWarning(in_our_words(text))
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -134,6 +155,8 @@ class Tool(QgsProcessingAlgorithm):
             if fresh and Path(target).is_file():
                 Path(target).unlink()
             raise
+        except ToolError as error:
+            raise ToolError(in_our_words(str(error))) from None
 
 
 def as_advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:

@@ -6,7 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsProcessingParameterFile, QgsProcessingParameterFileDestination, QgsProcessingParameterString
+from osgeo import gdal
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterString,
+    QgsRasterLayer,
+)
 
 from .base import FeedbackListener, Tool, Values, model_parameters, more_parameters, summary_text, value_parameters
 
@@ -24,7 +32,8 @@ class UpscaleFile(Tool):
         "which a raster layer of QGIS does not hold: so give the file, not a layer.\n\n"
         "<b>File</b>: a .nc file; of a Zarr store its folder, or the file zarr.json, .zgroup or .zmetadata in it.\n\n"
         "<b>Variables</b>: names with commas between, such as t2m,tp; all if empty.\n\n"
-        "<b>Finer file</b>: its suffix says what is written: .nc, .zarr or .tif."
+        "<b>Finer file</b>: its suffix says what is written: .nc, .zarr or .tif. Each of its variables can be shown as a "
+        "layer, with a band for each time; Zarr only where QGIS's GDAL reads it."
     )
 
     def initAlgorithm(self, config: Any = None) -> None:
@@ -38,11 +47,13 @@ class UpscaleFile(Tool):
             *value_parameters(),
             *more_parameters(),
             QgsProcessingParameterFileDestination("OUTPUT", "Finer file", kinds),
+            QgsProcessingParameterBoolean("LOAD", "Show its variables in the project", True),
         ):
             self.addParameter(parameter)
 
     def work(self, parameters: dict[str, Any], context: Any, listener: FeedbackListener) -> dict[str, Any]:
         """Run the program on the file."""
+        self.shown: dict[str, str] = {}
         source = Path(self.parameterAsFile(parameters, "INPUT", context)).absolute()
         if source.name in INSIDE_ZARR:
             source = source.parent
@@ -54,4 +65,34 @@ class UpscaleFile(Tool):
         path = str(Path(target).absolute())
         summary = self.run_command("upscale", [str(source), path, *arguments], path, listener)
         listener.feedback.pushInfo(summary_text(summary))
+        if self.parameterAsBool(parameters, "LOAD", context):
+            self.shown = layers_in(path, summary["fine"])
+            if not self.shown:
+                listener.warn(f"QGIS cannot read {path}, so that it is not shown: the file is whole all the same")
         return {"OUTPUT": target}
+
+    def postProcessAlgorithm(self, context: Any, feedback: Any) -> dict[str, Any]:
+        """Let QGIS show the finer variables; in the main thread, which owns the layers of the project."""
+        for source, name in self.shown.items():
+            layer = QgsRasterLayer(source, name, "gdal")
+            details = QgsProcessingContext.LayerDetails(name, context.project(), "OUTPUT")
+            details.forceName = True
+            context.temporaryLayerStore().addMapLayer(layer)
+            context.addLayerToLoadOnCompletion(layer.id(), details)
+        return {}
+
+
+def layers_in(path: str, shape: list[int]) -> dict[str, str]:
+    """Return the variables of a file that lie on a grid, as QGIS opens them, and their names; none if it cannot."""
+    try:
+        dataset = gdal.OpenEx(path, gdal.OF_RASTER)
+    except RuntimeError:  # where another plugin has switched GDAL's exceptions on
+        dataset = None
+    if dataset is None:
+        return {}
+    parts = [source for source, _ in dataset.GetSubDatasets()]
+    if not parts:
+        return {path: Path(path).stem}
+    sizes = {source: gdal.Open(source) for source in parts}
+    fields = [source for source, part in sizes.items() if part and [part.RasterYSize, part.RasterXSize] == shape]
+    return {source: f"{Path(path).stem} {source.rpartition(':')[2].strip('/')}" for source in fields}
