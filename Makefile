@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs qgis-test check format clean
+.PHONY: demo test docs qgis-test web-test check format clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -21,6 +21,12 @@ qgis-test: $(READY)
 	(/usr/bin/python3 -c 'import qgis.core' && which xvfb-run xauth) >/dev/null 2>&1 || \
 		(apt-get update && apt-get install -y --no-install-recommends qgis python3-qgis xvfb xauth)
 	GEOFSRCNN_REQUIRE_QGIS=1 $(BIN)/python -m pytest tests/qgis
+
+# Debian's browser, ONNX Runtime for browsers, and the page that runs a network there
+web-test: $(READY)
+	command -v chromium >/dev/null || apt-get install -y --no-install-recommends chromium
+	npm install --silent --no-save --prefix $(VENV)/web onnxruntime-web@1.30.0
+	GEOFSRCNN_REQUIRE_WEB=1 $(BIN)/python -m pytest tests/docs/test_browser.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

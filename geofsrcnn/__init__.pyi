@@ -26,6 +26,8 @@ from .networks.checkpoint import Checkpoint as Checkpoint
 from .networks.checkpoint import load_checkpoint as load_checkpoint
 from .networks.checkpoint import save_checkpoint as save_checkpoint
 from .networks.config import FSRCNNConfig as FSRCNNConfig
+from .networks.export import Exported as Exported
+from .networks.export import export_onnx as export_onnx
 from .networks.fsrcnn import FSRCNN as FSRCNN
 from .options import UpscaleOptions as UpscaleOptions
 from .pairs.evaluate import evaluate_pairs as evaluate_pairs

@@ -11,7 +11,7 @@ BARE = """
 import sys
 
 EXTRAS = {"xarray", "netCDF4", "cf_xarray", "cftime", "dask", "pint", "zarr", "matplotlib", "skimage", "distributed",
-          "scipy", "pandas", "fsspec", "aiohttp"}
+          "scipy", "pandas", "fsspec", "aiohttp", "onnx", "onnxruntime"}
 
 class Refused:
     def find_spec(self, name, path=None, target=None):

@@ -12,6 +12,7 @@ from geofsrcnn._version import __version__
 from geofsrcnn.cli.batch import batch
 from geofsrcnn.cli.evaluate import evaluate
 from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
+from geofsrcnn.cli.export import export
 from geofsrcnn.cli.help import WIDTH
 from geofsrcnn.cli.info import info, models
 from geofsrcnn.cli.sharpen import sharpen
@@ -68,5 +69,8 @@ def cli() -> None:
     """Make geospatial rasters 2 to 8 times finer: in place, in one piece, in their own units."""
 
 
-for command in (upscale, sharpen, batch, info, models, evaluate, evaluate_pairs, train, train_pairs, train_error):
+for command in (
+    *(upscale, sharpen, batch, info, models),
+    *(evaluate, evaluate_pairs, train, train_pairs, train_error, export),
+):
     cli.add_command(command)

@@ -16,8 +16,8 @@ from geofsrcnn.cli.main import cli
 from tests.support.pages import ALL, FOREIGN, PAGES, Page, options_of, page
 from tests.support.places import ROOT
 
-LANGUAGES = {"sh", "console", "python", "text", "toml", "json", "bash"}
-"""Of fenced blocks: run (sh, python), printed (text), shown as a transcript (console), laid out (toml), read."""
+LANGUAGES = {"sh", "console", "python", "text", "toml", "json", "bash", "html"}
+"""Of fenced blocks: run (sh, python, html), printed (text), a transcript (console), laid out (toml), read."""
 
 RUN_EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 

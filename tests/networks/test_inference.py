@@ -9,52 +9,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofsrcnn.networks.config import PRESETS
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.kernels import CLASSICAL, resample
-from tests.support.networks import TINY, deconvolution_to_subpixel, random_model
+from tests.support.networks import FREE, TINY, VARIANTS, deconvolution_to_subpixel, random_model
 from tests.support.strategies import factors, seeds
-
-FREE = {"unit_free": False, "skip": "none"}
-VARIANTS = {
-    "default sizes": PRESETS["default"],
-    "small sizes": PRESETS["small"],
-    "paper": PRESETS["paper"],
-    "article": {"pad_layers": True, "mapping_prelu": "last", "conserving": "none", **FREE},
-    "article, three bands": {"pad_layers": True, "channels": 3, "conserving": "none", **FREE},
-    "article, reflecting": {"pad_layers": True, "padding": "reflect", "conserving": "none", **FREE},
-    "article, zeros": {"pad_layers": True, "padding": "zeros", "bias": True, **FREE},
-    "slope a channel": {"prelu": "channel"},
-    "slope after the last": {"mapping_prelu": "last", "m": 3},
-    "slope a channel after the last": {"mapping_prelu": "last", "prelu": "channel", "m": 2},
-    "biases": {"bias": True, "unit_free": False},
-    "biases, slope a channel": {"bias": True, "unit_free": False, "prelu": "channel", "skip": "none"},
-    "cubic skip": {"skip": "cubic"},
-    "no skip": {"skip": "none"},
-    "no skip, not conserving": {"skip": "none", "conserving": "none"},
-    "not conserving": {"conserving": "none"},
-    "positive": {"conserving": "positive"},
-    "positive, cubic skip": {"conserving": "positive", "skip": "cubic", "factor": 2},
-    "zeros": {"padding": "zeros", "factor": 2},
-    "reflect": {"padding": "reflect", "factor": 4},
-    "three bands": {"channels": 3},
-    "three bands, cubic skip, positive": {"channels": 3, "skip": "cubic", "conserving": "positive"},
-    "three bands, no skip": {"channels": 3, "skip": "none", "factor": 2},
-    "joint": {"channels": 2, "joint": True},
-    "joint, slope a channel, positive": {
-        "channels": 4,
-        "joint": True,
-        "prelu": "channel",
-        "conserving": "positive",
-        "factor": 2,
-    },
-    "joint, no skip, not conserving": {"channels": 4, "joint": True, "skip": "none", "conserving": "none"},
-    "joint, large kernels": {"channels": 2, "joint": True, "feature_kernel": 11, "factor": 2},
-    "wide skip": {"skip_kernel": 15},
-    "one tap": {"deconvolution_taps": 1},
-    "five taps": {"deconvolution_taps": 5, "factor": 2},
-    "large kernels": {"feature_kernel": 7, "mapping_kernel": 5},
-}
 
 
 @pytest.mark.parametrize("name", list(VARIANTS))

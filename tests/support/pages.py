@@ -22,6 +22,7 @@ ALL = {
     "train-error",
     "evaluate",
     "evaluate-pairs",
+    "export",
 }
 
 PAGES: dict[str, set[str]] = {
@@ -32,6 +33,7 @@ PAGES: dict[str, set[str]] = {
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
     "docs/expected-error.md": {"upscale", "evaluate", "info", "train-error"},
+    "docs/export.md": {"export"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
     "docs/howto/dem.md": {"upscale", "evaluate", "info"},

@@ -27,6 +27,8 @@ LONGEST_COMMAND = 300
 HEAVY = {
     "torch": {"networks", "engine", "training", "pairs", "batch.worker"},
     "safetensors": {"networks", "training"},
+    "onnx": {"networks.export", "networks.onnx_graph"},
+    "onnxruntime": {"networks.export"},
     "rasterio": {"formats", "training.patches", "pairs.read"},
     "netCDF4": {"formats"},
     "zarr": {"formats", "files.remote"},
