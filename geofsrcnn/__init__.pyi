@@ -26,6 +26,7 @@ from .networks.checkpoint import Checkpoint as Checkpoint
 from .networks.checkpoint import load_checkpoint as load_checkpoint
 from .networks.checkpoint import save_checkpoint as save_checkpoint
 from .networks.config import FSRCNNConfig as FSRCNNConfig
+from .networks.convert import convert_weights as convert_weights
 from .networks.export import Exported as Exported
 from .networks.export import export_onnx as export_onnx
 from .networks.fsrcnn import FSRCNN as FSRCNN

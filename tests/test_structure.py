@@ -162,7 +162,7 @@ def test_public_names_are_exact():
         *("train_guided", "GuidedResult", "GuidedOptions", "sharpen_file", "Sharpened", "Verdict", "MethodScore"),
         *("sharpen_dataset", "sharpen_dataarray"),
         *("TrainOptions", "PairOptions"),
-        *("PairsSpec", "export_onnx", "Exported"),
+        *("PairsSpec", "export_onnx", "Exported", "convert_weights"),
         *("evaluate_raster", "evaluate_pairs"),
         *("upscale_array", "upscale_dataarray", "upscale_dataset", "upscale_datatree", "upscale_file", "upscale_files"),
         *("UpscaleOptions", "Model", "load_model", "ModelInfo", "list_models"),

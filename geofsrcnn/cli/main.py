@@ -10,6 +10,7 @@ import click
 
 from geofsrcnn._version import __version__
 from geofsrcnn.cli.batch import batch
+from geofsrcnn.cli.convert import convert
 from geofsrcnn.cli.evaluate import evaluate
 from geofsrcnn.cli.evaluate_pairs import evaluate_pairs
 from geofsrcnn.cli.export import export
@@ -71,6 +72,6 @@ def cli() -> None:
 
 for command in (
     *(upscale, sharpen, batch, info, models),
-    *(evaluate, evaluate_pairs, train, train_pairs, train_error, export),
+    *(evaluate, evaluate_pairs, train, train_pairs, train_error, export, convert),
 ):
     cli.add_command(command)

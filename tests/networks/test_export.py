@@ -117,6 +117,15 @@ def test_it_is_free_of_units(tmp_path):
     assert np.allclose(inside, (place[:, None] * 2 - place)[27:-27, 27:-27], atol=1e-5)
 
 
+def test_dry_cells_stay_dry(saved, tmp_path):
+    """A network that keeps values at or above zero leaves no trace in cells that are zero."""
+    export_onnx(saved(0.5, conserving="positive"), tmp_path / "a.onnx")
+    x = np.maximum(field(1, 1, 24, 30), 0)
+    assert 0.1 < (x == 0).mean() < 0.9
+    found = run(tmp_path / "a.onnx", x)
+    assert np.all(found[x.repeat(3, 2).repeat(3, 3) == 0] == 0)
+
+
 def test_a_fixed_size(tmp_path):
     """One field of that size, and no other."""
     done = export_onnx("small", tmp_path / "a.onnx", size=(19, 24))

@@ -23,6 +23,7 @@ ALL = {
     "evaluate",
     "evaluate-pairs",
     "export",
+    "convert",
 }
 
 PAGES: dict[str, set[str]] = {
@@ -33,7 +34,7 @@ PAGES: dict[str, set[str]] = {
     "docs/command-line.md": ALL,
     "docs/evaluation.md": {"evaluate", "evaluate-pairs", "upscale", "train-pairs"},
     "docs/expected-error.md": {"upscale", "evaluate", "info", "train-error"},
-    "docs/export.md": {"export"},
+    "docs/export.md": {"convert", "export"},
     "docs/formats.md": {"upscale", "info"},
     "docs/glossary.md": ALL,
     "docs/howto/dem.md": {"upscale", "evaluate", "info"},
