@@ -19,7 +19,10 @@ from typing import Iterator, Sequence
 from .process import WINDOWS, Cancelled, Listener, ToolError, environment, run
 from .program import READY, data_folder, own_environment, program_in, version_of, which
 
-PACKAGE = "geofsrcnn[netcdf,zarr,report]"
+EXTRAS = "[netcdf,zarr,report]"
+"""What the tools need beside the package itself."""
+
+PACKAGE = f"geofsrcnn{EXTRAS}"
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Versions of Python that geofsrcnn runs on."""
@@ -156,6 +159,8 @@ def install(listener: Listener, package: str = "", maker: Maker | None = None) -
         If the listener asked for the end; what was there before is there again.
     """
     maker = find_maker(listener) if maker is None else maker
+    package = package.strip() or PACKAGE
+    wanted = f"{package}{EXTRAS}" if package.endswith(".whl") else package
     place = own_environment()
     before = place.with_name("venv-before")
     listener.say(f"Environment: {place}, made with {maker.words}. PyTorch is large: this takes minutes.")
@@ -166,11 +171,11 @@ def install(listener: Listener, package: str = "", maker: Maker | None = None) -
     else:  # nothing, or what a run that was killed has left; what that one moved away comes back if this one fails
         _remove(place)
     try:
-        for number, step in enumerate(maker.steps(place, package.strip() or PACKAGE)):
+        for number, step in enumerate(maker.steps(place, wanted)):
             _run_step(step, _Packages(listener, number))
         program = program_in(place)
         if program is None:
-            raise ToolError(f"{package.strip() or PACKAGE} brings no program geofsrcnn")
+            raise ToolError(f"{package} brings no program geofsrcnn")
         version = version_of(program)
         (place / READY).write_text(version, encoding="utf-8")
     except BaseException:

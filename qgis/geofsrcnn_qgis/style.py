@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from qgis.core import QgsMapLayer, QgsProcessingLayerPostProcessorInterface
 from qgis.PyQt.QtXml import QDomDocument
 
 PARTS = QgsMapLayer.StyleCategory.Symbology | QgsMapLayer.StyleCategory.Rendering
+
+
+BANDS = ("band", "grayBand", "redBand", "greenBand", "blueBand", "alphaBand")
+"""Attributes of a style that hold the number of a band; 0 or less where there is none."""
 
 
 class StyleGiver(QgsProcessingLayerPostProcessorInterface):
@@ -41,9 +45,25 @@ def style_of(layer: Any) -> QDomDocument:
     return style
 
 
-def keep_style(context: Any, target: str, style: QDomDocument, name: str) -> None:
-    """Let a layer that will be loaded have a style and a name."""
+def for_bands(style: QDomDocument, bands: Sequence[int]) -> QDomDocument | None:
+    """Return a style of a layer for some of its bands, which are numbered anew; None if it needs another one."""
+    if not bands:
+        return style
+    renderers = style.elementsByTagName("rasterrenderer")
+    for renderer in (renderers.at(index).toElement() for index in range(renderers.count())):
+        for name in BANDS:
+            number = int(renderer.attribute(name, "0"))
+            if number > 0 and number not in bands:
+                return None
+            if number > 0:
+                renderer.setAttribute(name, bands.index(number) + 1)
+    return style
+
+
+def keep_style(context: Any, target: str, style: QDomDocument | None, name: str) -> None:
+    """Let a layer that will be loaded have a name and a style, QGIS's own if there is none."""
     if context.willLoadLayerOnCompletion(target):
         details = context.layerToLoadOnCompletionDetails(target)
         details.name = name
-        details.setPostProcessor(StyleGiver(style))
+        if style is not None:
+            details.setPostProcessor(StyleGiver(style))

@@ -186,15 +186,19 @@ def test_layers_that_are_refused(layers, kind, words):
 
 
 def test_the_result_is_shown_as_the_layer_is(qgis, jacksboro, tmp_path):
-    """Colours, limits and opacity; its name says what it is."""
+    """Colours, limits, opacity and bands; classes stay classes. A style that wants a band that is gone is left out."""
     source = tmp_path / "coarse.tif"
     source.write_bytes(jacksboro.read_bytes())
-    assert qgis.script("style.py", source) == {
+    found = qgis.script("style.py", source)
+    assert found["coloured"] == {
         "name": "my dem x2",
         "kind": "singlebandpseudocolor",
         "limits": [321.5, 987.5],
         "opacity": 0.75,
     }
+    assert found["bands 2 to 4"] == [3, "multibandcolor", [3, 2, 1]]
+    assert max(found["bands 1 and 2"][2]) <= 2
+    assert found["classes"] == [32, 10, 90]
 
 
 def test_cancel_leaves_nothing(qgis, large, tmp_path):

@@ -72,6 +72,13 @@ def test_what_fails_leaves_what_was_there(home, tmp_path):
     assert [each.name for each in home.iterdir()] == ["venv"]
 
 
+def test_a_file_is_installed_with_what_the_tools_need(home, tmp_path):
+    """As the published package is: NetCDF, Zarr and reports; here none of it can be found."""
+    needs = "Provides-Extra: netcdf\nRequires-Dist: a-package-that-is-not-there; extra == 'netcdf'\n"
+    with pytest.raises(ToolError, match="No matching distribution found for a-package-that-is-not-there"):
+        installer.install(Heard(), str(make_wheel(tmp_path / "w", "0.1.5", more=needs)))
+
+
 @pytest.mark.parametrize("last_word", ["Environment:", "another way is tried"])
 def test_cancel_leaves_what_was_there(home, tmp_path, last_word):
     """While the environment is made, and while pip works."""

@@ -47,7 +47,7 @@ PAGES: dict[str, set[str]] = {
     "docs/pairs.md": {"train-pairs", "evaluate-pairs", "upscale"},
     "docs/promises.md": {"upscale"},
     "docs/python.md": set(),
-    "docs/qgis.md": set(),
+    "docs/qgis.md": {"upscale"},
     "docs/quantities.md": {"upscale", "info"},
     "docs/scaling.md": {"batch", "upscale"},
     "docs/sharpen.md": {"sharpen"},

@@ -45,14 +45,14 @@ def make_program(folder: Path) -> Path:
     return path
 
 
-def make_wheel(folder: Path, version: str, answers: str | None = None) -> Path:
-    """A package ``geofsrcnn`` whose program tells its version, and does no more."""
+def make_wheel(folder: Path, version: str, answers: str | None = None, more: str = "") -> Path:
+    """A package ``geofsrcnn`` whose program tells its version, and does no more; with more lines of metadata."""
     folder.mkdir(exist_ok=True)
     path, info = folder / f"geofsrcnn-{version}-py3-none-any.whl", f"geofsrcnn-{version}.dist-info"
     answer = f"geofsrcnn, version {version}" if answers is None else answers
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("geofsrcnn/__init__.py", f"def main():\n    print({answer!r})\n")
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: geofsrcnn\nVersion: {version}\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: geofsrcnn\nVersion: {version}\n{more}")
         file.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )

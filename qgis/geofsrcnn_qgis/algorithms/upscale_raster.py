@@ -17,7 +17,7 @@ from qgis.core import (
 
 from ..process import ToolError
 from ..source import as_file, facts_of
-from ..style import keep_style, style_of
+from ..style import for_bands, keep_style, style_of
 from .base import (
     KINDS,
     FeedbackListener,
@@ -42,7 +42,7 @@ class UpscaleRaster(Tool):
         "<b>How many times finer</b>: 3 makes 9 cells of each.\n\n"
         "<b>Model</b>: default is a network (2, 3 or 4 times finer); small is faster, large a little better. "
         "Classical methods serve every factor. Classes, such as land cover, are repeated, never interpolated, if the "
-        "layer says that it holds classes; else choose the model nearest.\n\n"
+        "layer shows them as such (paletted), or its file says that it holds classes.\n\n"
         "<b>No value below, above</b>: limits that the result keeps, such as 0 and 100 for a share in percent.\n\n"
         "<b>Expected error</b>: a second band with the error to expect in each cell.\n\n"
         "The result is loaded in the style of the layer. Virtual rasters are written out first; web maps (WMS, XYZ) are "
@@ -67,6 +67,7 @@ class UpscaleRaster(Tool):
         if layer is None or not layer.isValid():
             raise ToolError("the raster layer cannot be opened: is its file still there?")
         self.facts, self.style = facts_of(layer), style_of(layer)
+        self.classes = [layer.renderer().band()] if layer.renderer().type() == "paletted" else []
         self.part = self.parameterAsExtent(parameters, "EXTENT", context, layer.crs())
 
     def work(self, parameters: dict[str, Any], context: Any, listener: FeedbackListener) -> dict[str, Any]:
@@ -78,14 +79,22 @@ class UpscaleRaster(Tool):
         if not self.part.isNull():
             edges = self.part.xMinimum(), self.part.yMinimum(), self.part.xMaximum(), self.part.yMaximum()
             arguments += ["--bounds", *map(repr, edges)]
-        kind = self.parameterAsEnumString(parameters, "KIND", context)
-        if kind in KINDS[1:]:
-            wanted = range(1, len(bands or self.facts.nodata) + 1)
-            arguments += [word for band in wanted for word in ("--as", f"{band}={kind}")]
+        arguments += self._kinds(parameters, bands, context)
         with tempfile.TemporaryDirectory(prefix="geofsrcnn-") as folder:
             source, more = as_file(self.facts, bands, Path(folder), listener)
             path = str(Path(target).absolute())
             summary = self.run_command("upscale", [source, path, *arguments, *more], path, listener)
         listener.feedback.pushInfo(summary_text(summary))
-        keep_style(context, target, self.style, f"{self.facts.name} x{summary['factor']}")
+        keep_style(context, target, for_bands(self.style, bands), f"{self.facts.name} x{summary['factor']}")
         return {"OUTPUT": target}
+
+    def _kinds(self, parameters: dict[str, Any], bands: list[int], context: Any) -> list[str]:
+        """Return what the cells are as arguments: as the user says, and classes where the style shows classes."""
+        kind = self.parameterAsEnumString(parameters, "KIND", context)
+        found = []
+        for position, band in enumerate(bands or range(1, len(self.facts.nodata) + 1), 1):
+            if kind in KINDS[1:]:
+                found += ["--as", f"{position}={kind}"]
+            elif band in self.classes:
+                found += ["--as", f"{position}=category"]
+        return found

@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
-from qgis.core import QgsProject, QgsRasterLayer
+from osgeo import gdal
+from qgis.core import (
+    QgsMultiBandColorRenderer,
+    QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsSingleBandPseudoColorRenderer,
+)
 from started import run
 
+FOLDER = Path(sys.argv[1]).parent
 
-def main() -> dict[str, object]:
-    """The style of a layer and of what it became."""
+
+def finer(layer: QgsRasterLayer, **more: Any) -> QgsRasterLayer:
+    """What a layer of the project becomes in it."""
     import processing
-    from qgis.core import QgsSingleBandPseudoColorRenderer
 
+    project = QgsProject.instance()
+    project.removeAllMapLayers()
+    project.addMapLayer(layer)
+    parameters = {"INPUT": layer, "FACTOR": 2, "MODEL": "cubic", "OUTPUT": "TEMPORARY_OUTPUT", **more}
+    processing.runAndLoadResults("geofsrcnn:upscale", parameters)
+    (fine,) = (each for each in project.mapLayers().values() if each.id() != layer.id())
+    return fine
+
+
+def coloured() -> dict[str, Any]:
+    """One band in colours, half transparent."""
     layer = QgsRasterLayer(sys.argv[1], "my dem")
     renderer = QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1)
     renderer.setClassificationMin(321.5)
     renderer.setClassificationMax(987.5)
     renderer.setOpacity(0.75)
     layer.setRenderer(renderer)
-    QgsProject.instance().addMapLayer(layer)
-    parameters = {"INPUT": layer, "FACTOR": 2, "MODEL": "cubic", "OUTPUT": "TEMPORARY_OUTPUT"}
-    processing.runAndLoadResults("geofsrcnn:upscale", parameters)
-    (fine,) = (each for each in QgsProject.instance().mapLayers().values() if each.id() != layer.id())
+    fine = finer(layer)
     shown = fine.renderer()
+    limits = [shown.classificationMin(), shown.classificationMax()]
+    return {"name": fine.name(), "kind": shown.type(), "limits": limits, "opacity": shown.opacity()}
+
+
+def bands(wanted: list[int]) -> list[Any]:
+    """Some bands of a layer that shows its bands 4, 3 and 2."""
+    path = str(FOLDER / "scene.vrt")
+    gdal.Translate(path, sys.argv[1], format="VRT", bandList=[1, 1, 1, 1])
+    layer = QgsRasterLayer(path, "scene")
+    layer.setRenderer(QgsMultiBandColorRenderer(layer.dataProvider(), 4, 3, 2))
+    fine = finer(layer, BANDS=wanted)
+    return [fine.bandCount(), fine.renderer().type(), fine.renderer().usesBands()]
+
+
+def classes() -> list[float]:
+    """The values of a layer of two classes."""
+    path = str(FOLDER / "cover.tif")
+    dataset = gdal.GetDriverByName("GTiff").Create(path, 16, 16)
+    dataset.SetGeoTransform((0, 1, 0, 0, 0, -1))
+    dataset.GetRasterBand(1).Fill(10)
+    dataset.GetRasterBand(1).WriteRaster(3, 5, 6, 6, bytes([90] * 36))
+    dataset = None
+    layer = QgsRasterLayer(path, "cover")
+    parts = QgsPalettedRasterRenderer.classDataFromRaster(layer.dataProvider(), 1)
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, parts))
+    fine = finer(layer)
+    found = QgsPalettedRasterRenderer.classDataFromRaster(fine.dataProvider(), 1)
+    return [fine.width(), *(each.value for each in found)]
+
+
+def main() -> dict[str, Any]:
+    """Styles of layers and of what they became."""
     return {
-        "name": fine.name(),
-        "kind": shown.type(),
-        "limits": [shown.classificationMin(), shown.classificationMax()],
-        "opacity": shown.opacity(),
+        "coloured": coloured(),
+        "bands 2 to 4": bands([2, 3, 4]),
+        "bands 1 and 2": bands([1, 2]),
+        "classes": classes(),
     }
 
 
