@@ -39,7 +39,7 @@ def dem(folder: Path) -> None:
         "bicubic, 30 m": light.hillshade(resample(coarse, 3, "cubic"), dx=25, dy=31),
         "geofsrcnn, 30 m": light.hillshade(fine, dx=25, dy=31),
     }
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.2), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(12, 5.2), layout="constrained")
     for axis, (name, shade) in zip(axes[0], shades.items(), strict=True):
         show(axis, shade[part], name, cmap="gray", vmin=0.1, vmax=1)
     difference = fine - resample(coarse, 3, "cubic")

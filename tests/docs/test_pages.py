@@ -120,6 +120,12 @@ def test_every_public_name_is_listed():
     assert set(geofsrcnn.__all__) - {"__version__"} - listed == set()
 
 
+def test_every_public_name_has_its_docstring_on_the_site():
+    """The page of all functions asks for each name once, and for no others."""
+    asked = re.findall(r"^::: geofsrcnn\.(\w+)$", page("docs/api.md").text, flags=re.MULTILINE)
+    assert sorted(asked) == sorted(set(geofsrcnn.__all__) - {"__version__"})
+
+
 def test_contributing_names_what_there_is():
     """Modules, functions and fields that CONTRIBUTING names with their package are in the package."""
     packages = {path.stem for path in (ROOT / "geofsrcnn").iterdir()}

@@ -88,7 +88,7 @@ def test_the_example_of_pairs_beats_simple_methods(example, tmp_path):
     said = example("pairs.py", tmp_path)
     verdict = r"The network is better than block means kept, the best baseline: RMSE \d+\.\d % below"
     assert re.search(verdict, said), said
-    (shown,) = [block.text for block in page("docs/pairs.md").blocks if block.language == "console"]
+    (shown,) = [block.text for block in page("docs/howto/pairs.md").blocks if block.language == "console"]
     on_stderr = ("geofsrcnn: warning: ", "step ")
     assert shows("".join(line for line in shown.splitlines(keepends=True) if not line.startswith(on_stderr)), said)
     with xr.open_dataset(tmp_path / "result.nc") as result, xr.open_dataset(tmp_path / "fine.nc") as fine:
