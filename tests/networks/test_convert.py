@@ -401,6 +401,7 @@ HOSTILE = {
     "an archive that is a bomb": (bomb, "holds more than its size"),
     "cut short": (lambda: saved(Parts(3).state_dict())[:9000], "cannot read weights"),
     "a view": (lambda: changed("last_part.weight", torch.zeros(1).expand(9000, 9000)), "holds more than its size"),
+    "a small view": (lambda: changed("last_part.weight", torch.zeros(1).expand(D, 1, 9, 9)), "more than its size"),
     "not finite": (lambda: changed("last_part.bias", torch.tensor([float("nan")])), "not finite"),
     "a missing layer": (lambda: changed("mid_part.0.weight", None), "none of an FSRCNN that can be run"),
     "a missing slope": (lambda: changed("first_part.1.weight", None), "do not fit together|stand where"),

@@ -119,9 +119,8 @@ def test_it_is_free_of_units(tmp_path):
 
 def test_dry_cells_stay_dry(saved, tmp_path):
     """A network that keeps values at or above zero leaves no trace in cells that are zero."""
-    export_onnx(saved(0.5, conserving="positive"), tmp_path / "a.onnx")
-    x = np.maximum(field(1, 1, 24, 30), 0)
-    assert 0.1 < (x == 0).mean() < 0.9
+    export_onnx(saved(conserving="positive"), tmp_path / "a.onnx")
+    x = np.maximum(np.random.default_rng(0).normal(size=(4, 1, 64, 60)), 0).astype(np.float32)
     found = run(tmp_path / "a.onnx", x)
     assert np.all(found[x.repeat(3, 2).repeat(3, 3) == 0] == 0)
 
