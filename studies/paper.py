@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from protocol.ablation import split_images
 from protocol.engine import upscale_with
 from protocol.images import Photo, make_fine, read_photos
@@ -21,7 +19,7 @@ from protocol.page import table
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
-from protocol.training import Network, make_network, take_over, train
+from protocol.training import Network, make_network, save, take_over, train
 
 TESTS = ("Set5", "Set14")
 
@@ -55,11 +53,11 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
     images, _ = split_images(options.data / "benchmark" / "T91", hold_out=0)
     model = make_network(run.settings)
     if run.start:
-        take_over(model, options.work / f"{run.start}.pt")
+        take_over(model, options.work / f"{run.start}.safetensors")
     factor = run.settings.factor
     watch = partial(measure, photos=read_photos(options.data / "benchmark" / "Set5"), factor=factor)
     trained = train(model, augment(images, run.settings.scales), run.settings, measure=watch, tell=print)
-    torch.save(trained.model.state_dict(), options.work / f"{run.name}.pt")
+    save(trained.model, options.work / f"{run.name}.safetensors")
     scores = score_all(upscale_with(trained.model), options.data / "benchmark", factor)
     return {"curve": trained.curve, "scores": scores, "operations": trained.model.config.operations}
 

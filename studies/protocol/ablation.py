@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import skimage
-import torch
 
 from geofsrcnn.values.blocks import block_mean
 from protocol.engine import upscale_with
@@ -22,7 +21,7 @@ from protocol.grids import read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
 from protocol.patches import Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing
-from protocol.training import make_network, take_over, train
+from protocol.training import make_network, save, take_over, train
 
 RIM = 4
 """Coarse cells from the edge that count as rim."""
@@ -97,9 +96,9 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
         examples = [*examples, *augment(read_more())]
     model = make_network(run.settings)
     if run.start:
-        take_over(model, options.work / f"{run.start}.pt")
+        take_over(model, options.work / f"{run.start}.safetensors")
     trained = train(model, examples, run.settings, coarsen, every=max(run.settings.steps // 4, 1))
-    torch.save(trained.model.state_dict(), options.work / f"{run.name}.pt")
+    save(trained.model, options.work / f"{run.name}.safetensors")
     found = errors(upscale_with(trained.model), photos, run.settings.factor, coarsen)
     return {"curve": trained.curve, "errors": found, "operations": trained.model.config.operations}
 

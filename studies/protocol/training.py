@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
@@ -153,10 +154,15 @@ def carry_through(*layers: nn.Module) -> None:
         layer.weight[0, 0, centre, centre] = 1
 
 
+def save(model: Network, path: Path) -> None:
+    """Save a network's weights."""
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+
+
 def take_over(model: Network, path: Path) -> None:
     """Take over a network's weights from a file; of one for another factor, all but the deconvolution's."""
     own = model.state_dict()
-    saved = torch.load(path, weights_only=True)
+    saved = load_file(path)
     fitting = {name: tensor for name, tensor in saved.items() if tensor.shape == own[name].shape}
     model.load_state_dict({**own, **fitting})
 

@@ -98,7 +98,7 @@ def test_the_papers_table(data, tmp_path):
     for run in read_runs(settings):
         scores = found[run.name]["scores"]
         assert {name: len(each) for name, each in scores.items()} == {"Set5": 2, "Set14": 1}
-        assert (work / f"{run.name}.pt").is_file()
+        assert (work / f"{run.name}.safetensors").is_file()
     assert re.search(r"\| SRCNN-Ex \| 36.67 \|\s+\|\s+\| 32.83 \| \*\*\d+\.\d\d\*\* \|", paper.facts(found)["Set5"])
     operations = found["FSRCNN x3"]["operations"]
     skip = FSRCNNConfig().factor ** 2 * 25
