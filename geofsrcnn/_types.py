@@ -15,6 +15,9 @@ Array = npt.NDArray[Any]
 
 Mask = npt.NDArray[np.bool_]
 
+Write = Callable[[], None]
+"""Stores what was prepared; called once, in the order of the plan, by the calling thread."""
+
 Progress = Callable[[int, int], None]
 
 Range = tuple[float, float]

@@ -12,11 +12,12 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.batch.manifest import output_path
 from geofsrcnn.batch.messages import Settings, Work
 from geofsrcnn.errors import OutputError, printable
@@ -66,8 +67,11 @@ class PartWriter:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive, self._count = archive, 0
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:  # noqa: ARG002  a sink
-        """Take the results of the next unit."""
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:  # noqa: ARG002  a sink
+        """Pass on the results of the next unit."""
+        return partial(self._write, cells)
+
+    def _write(self, cells: Cells) -> None:
         valid: Array | None = None if cells.valid.all() else np.packbits(cells.valid)
         for name, array in zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask, cells.errors), strict=True):
             if array is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from geofsrcnn._types import Array, Mask, Progress
+from geofsrcnn._types import Array, Mask, Progress, Write
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Source
 from geofsrcnn.engine.guided_source import BandGuides, GuideArray, GuidedSource
 from geofsrcnn.engine.stream import Stream
@@ -70,15 +71,18 @@ class _ArraySink:
         self.errors: Array | None = np.empty(shape, storages[0].error_dtype) if errors else None
         self._storages, self._name = storages, name
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
         if len(self._storages) == 1:
             stored = self._storages[0].encode(cells, self._name)
         else:
             stored = encode_bands(self._storages[bands], cells, [self._name] * len(cells.values))
+        return partial(self._write, window, stored, cells.errors, bands)
+
+    def _write(self, window: Window, stored: Array, errors: Array | None, bands: slice) -> None:
         self.array[(bands, *window.slices())] = stored
         if self.errors is not None:
-            assert cells.errors is not None
-            self.errors[(bands, *window.slices())] = cells.errors
+            assert errors is not None
+            self.errors[(bands, *window.slices())] = errors
 
 
 @overload

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from geofsrcnn._types import Range
+from geofsrcnn._types import Range, Write
 from geofsrcnn.errors import ModelError, UsageError
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model
@@ -45,10 +45,10 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where fine cells go; used by the calling thread only."""
+    """Where fine cells go: encoded by whichever thread computed them, stored by the calling one."""
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Take the cells of a window."""
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
+        """Encode the cells of a window, and change nothing yet."""
         ...
 
 

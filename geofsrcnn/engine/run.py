@@ -1,7 +1,7 @@
 """A plan of tiles through the engine, and the threads that compute it.
 
-Reading, computing and writing overlap: one thread reads, workers with one torch thread each compute, the calling
-thread writes. What is under way is bounded, so memory does not depend on the size of the raster.
+Reading, computing and writing overlap: one thread reads, workers with one torch thread each compute and encode, the
+calling thread writes. What is under way is bounded, so memory does not depend on the size of the raster.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 
 import torch
 
-from geofsrcnn._types import Progress
+from geofsrcnn._types import Progress, Write
 from geofsrcnn.engine.base import Job, Sink, Source, band_groups
 from geofsrcnn.engine.tile import upscale_tile
 from geofsrcnn.grids.windows import Plan, Tile
@@ -22,8 +22,6 @@ from geofsrcnn.values.cells import Cells
 
 Unit = tuple[slice, Tile]
 """Bands and a tile."""
-
-Result = tuple[slice, Tile, Cells]
 
 
 def run(
@@ -63,7 +61,7 @@ def run(
         The results of the units, computed elsewhere: nothing is read or computed.
     """
     units: Iterator[Unit]
-    results: Generator[Result]
+    writes: Generator[Write]
     if groups:
         units = ((bands, tile) for bands in groups for tile in plan)
     else:
@@ -73,40 +71,36 @@ def run(
     if share is not None:
         units, total = itertools.islice(units, share.start, share.stop), len(share)
     if precomputed is not None:
-        results = ((bands, tile, next(precomputed)) for bands, tile in units)
+        writes = (sink.prepare(tile.write, next(precomputed), bands) for bands, tile in units)
     elif workers == 1:
-        results = _compute_here(job, source, units)
+        writes = _compute_here(job, source, sink, units)
     else:
-        results = _compute_on_threads(job, source, units, workers)
-    with closing(results):
-        for done, (bands, tile, cells) in enumerate(results, 1):
-            sink.write(tile.write, cells, bands)
+        writes = _compute_on_threads(job, source, sink, units, workers)
+    with closing(writes):
+        for done, write in enumerate(writes, 1):
+            write()
             if progress is not None:
                 progress(done, total)
 
 
-def _compute_here(job: Job, source: Source, units: Iterator[Unit]) -> Generator[Result]:
+def _compute_here(job: Job, source: Source, sink: Sink, units: Iterator[Unit]) -> Generator[Write]:
     """Yield the results of units, computed in the calling thread."""
     with torch_threads(1):
         for bands, tile in units:
-            yield bands, tile, upscale_tile(job, source.read(tile.read, bands), tile, bands)
+            yield _compute(job, sink, source.read(tile.read, bands), tile, bands)
 
 
-def _compute_on_threads(job: Job, source: Source, units: Iterator[Unit], workers: int) -> Generator[Result]:
+def _compute_on_threads(job: Job, source: Source, sink: Sink, units: Iterator[Unit], workers: int) -> Generator[Write]:
     """Yield the results of units in order, while threads read and compute the next ones."""
     with _threads(workers) as (reader, pool):
-        pending: deque[tuple[slice, Tile, Future[Cells]]] = deque()
+        pending: deque[Future[Write]] = deque()
         for bands, tile in units:
             if len(pending) >= 2 * workers + 1:  # bounds the memory of what waits to be written
-                yield _wait_for(*pending.popleft())
+                yield pending.popleft().result()
             cells = reader.submit(source.read, tile.read, bands)
-            pending.append((bands, tile, pool.submit(_compute, job, cells, tile, bands)))
+            pending.append(pool.submit(_compute_when_read, job, sink, cells, tile, bands))
         while pending:
-            yield _wait_for(*pending.popleft())
-
-
-def _wait_for(bands: slice, tile: Tile, cells: Future[Cells]) -> Result:
-    return bands, tile, cells.result()
+            yield pending.popleft().result()
 
 
 @contextmanager
@@ -120,8 +114,13 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _compute(job: Job, cells: Future[Cells], tile: Tile, bands: slice) -> Cells:
-    return upscale_tile(job, cells.result(), tile, bands)
+def _compute_when_read(job: Job, sink: Sink, cells: Future[Cells], tile: Tile, bands: slice) -> Write:
+    return _compute(job, sink, cells.result(), tile, bands)
+
+
+def _compute(job: Job, sink: Sink, cells: Cells, tile: Tile, bands: slice) -> Write:
+    """Upscale a tile, and encode it."""
+    return sink.prepare(tile.write, upscale_tile(job, cells, tile, bands), bands)
 
 
 @contextmanager

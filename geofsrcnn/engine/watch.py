@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geofsrcnn._types import Array, Mask, Range
+from geofsrcnn._types import Array, Mask, Range, Write
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Sink, Source
 from geofsrcnn.errors import warn
 from geofsrcnn.grids.windows import Window
@@ -144,10 +144,15 @@ class RangeCheckedSink:
     def __init__(self, sink: Sink, rules: Sequence[Rule], watch: Watch) -> None:
         self._sink, self._rules, self._watch = sink, rules, watch
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Pass the cells on, after a look at them."""
-        self._watch.look_fine(cells, self._rules[bands], bands)
-        self._sink.write(window, cells, bands)
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
+        """Pass the cells on; they are looked at when they are written, by one thread in the order of the plan."""
+        stored = self._sink.prepare(window, cells, bands)
+
+        def write() -> None:
+            self._watch.look_fine(cells, self._rules[bands], bands)
+            stored()
+
+        return write
 
 
 def _describe_beyond(values: Array, valid: Mask, rule: Rule) -> str:

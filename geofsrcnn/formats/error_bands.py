@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from rasterio.enums import ColorInterp
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.formats.geotiff import GeoTiffSink
 from geofsrcnn.formats.raster import Band, RasterMetadata
 from geofsrcnn.grids.windows import Window
@@ -81,15 +81,15 @@ class ErrorSink:
         self._tiff, self._position = tiff, {number: first + k for k, number in enumerate(numbers)}
         self._scales = {number: metadata.bands[place].scale for number, place in self._position.items()}
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Write the errors of a window of some of the bands."""
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
+        """Encode the errors of a window of some of the bands."""
         assert cells.errors is not None
         own = [number for number in range(bands.start, bands.stop) if number in self._position]
         if not own:
-            return
+            return lambda: None
         errors = np.stack([_rounded(cells.errors[number - bands.start], self._scales[number]) for number in own])
         first = self._position[own[0]]
-        self._tiff.write(window, Cells(errors, ~np.isnan(errors)), slice(first, first + len(own)))
+        return self._tiff.prepare(window, Cells(errors, ~np.isnan(errors)), slice(first, first + len(own)))
 
 
 def _rounded(errors: Array, scale: float) -> Array:

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.errors import InputError, OutputError, UsageError, warn
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.creation import Format, default_compression, takes_predictor, writing_env
@@ -44,6 +45,15 @@ VERIFY_BATCH = 16
 """Windows that one handle reads back."""
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A window of some bands as it is stored; of the mask without `indexes`."""
+
+    stored: Array
+    indexes: list[int] | None
+    checksum: int
+
+
 class GeoTiffSink:
     """A GeoTIFF written in windows and verified.
 
@@ -61,6 +71,8 @@ class GeoTiffSink:
         How to write.
     split : bool
         Whether bands are written in several groups.
+    threads : int
+        Threads that compress; the bytes of the file do not depend on it.
 
     Raises
     ------
@@ -69,7 +81,15 @@ class GeoTiffSink:
     """
 
     def __init__(
-        self, path: Path, metadata: RasterMetadata, grid: Grid, block: int, form: Format, *, split: bool = False
+        self,
+        path: Path,
+        metadata: RasterMetadata,
+        grid: Grid,
+        block: int,
+        form: Format,
+        *,
+        split: bool = False,
+        threads: int = 1,
     ) -> None:
         self._path, self._metadata, self._grid, self._form = path, metadata, grid, form
         self._bands = {b.index: b for b in (*metadata.bands, *metadata.alpha)}
@@ -80,6 +100,8 @@ class GeoTiffSink:
         self._storages = {b.index: self._storage(b) for b in metadata.bands}
         self._checksums: list[tuple[Window, list[int] | None, int]] = []
         options = self._creation_options(block, split=split)
+        if threads > 1:
+            options.setdefault("num_threads", threads)
         self._written = _before_cog(path) if form.cog else path
         try:
             with writing_env(), quiet():
@@ -223,37 +245,40 @@ class GeoTiffSink:
             d.rpcs = g.rpcs
 
     def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Write a window of some of the bands to upscale, and what of alpha and mask its cells hold.
+        """Encode and write at once."""
+        self.prepare(window, cells, bands)()
 
-        Raises
-        ------
-        OutputError
-            If writing fails.
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
+        """Encode a window of some of the bands to upscale, and what of alpha and mask its cells hold.
+
+        What is returned raises `OutputError` if writing fails.
         """
         chosen = self._metadata.bands[bands]
         names = [f"band {b.index}" for b in chosen]
         stored = encode_bands([self._storages[b.index] for b in chosen], cells, names)
-        indexes = [self._position[b.index] for b in chosen]
+        parts = [_Part(stored, [self._position[b.index] for b in chosen], checksum(stored))]
+        if cells.alpha is not None:
+            alpha = _alpha(cells.alpha, self.dtype)
+            parts.append(_Part(alpha, [self._position[b.index] for b in self._metadata.alpha], checksum(alpha)))
+        if cells.mask is not None:
+            parts.append(_Part(cells.mask, None, checksum(cells.mask)))
+        return partial(self._write, window, parts)
+
+    def _write(self, window: Window, parts: Sequence[_Part]) -> None:
         area = RasterioWindow.from_slices(*window.slices())
         try:
             with writing_env():
-                self._put(stored, indexes, window, area)
-                if cells.alpha is not None:
-                    self._put(
-                        _alpha(cells.alpha, self.dtype),
-                        [self._position[b.index] for b in self._metadata.alpha],
-                        window,
-                        area,
-                    )
-                if cells.mask is not None:
-                    self._dataset.write_mask(cells.mask, window=area)
-                    self._checksums.append((window, None, checksum(cells.mask)))
+                for part in parts:
+                    self._put(part, area)
+                    self._checksums.append((window, part.indexes, part.checksum))
         except (*GDAL_ERRORS, OSError, ValueError) as error:
             raise self._failed("cannot write the output", error) from error
 
-    def _put(self, stored: Array, indexes: list[int], window: Window, area: RasterioWindow) -> None:
-        self._dataset.write(stored, indexes=indexes, window=area)
-        self._checksums.append((window, indexes, checksum(stored)))
+    def _put(self, part: _Part, area: RasterioWindow) -> None:
+        if part.indexes is None:
+            self._dataset.write_mask(part.stored, window=area)
+        else:
+            self._dataset.write(part.stored, indexes=part.indexes, window=area)
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window, calling `each_window` after each.

@@ -218,7 +218,7 @@ class Downscaling:
                 cells = next(precomputed)
             first = member * self.count
             bands = slice((first + times.start) * count, (first + times.stop) * count)
-            sink.write(Window(0, rows, 0, columns), cells, bands)
+            sink.prepare(Window(0, rows, 0, columns), cells, bands)()
             if progress is not None:
                 progress(done, len(own))
         if precomputed is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from geofsrcnn._types import Write
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName, is_folder
@@ -73,7 +75,10 @@ class _TimesSink:
     names: Sequence[str]
     lead: Mapping[str, int]
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
+        return partial(self._write, window, cells, bands)
+
+    def _write(self, window: Window, cells: Cells, bands: slice) -> None:
         count = len(self.names)
         member, first = divmod(bands.start // count, self.lead["time"])
         block = cells.values.reshape(-1, count, *window.shape)

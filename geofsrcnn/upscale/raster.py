@@ -215,7 +215,8 @@ class _GeoTIFF:
 
         block = self.stream.plan.tile_size * self.stream.model.factor
         split = len(self.stream.groups) > 1
-        with GeoTiffSink(staging, self.metadata, self.grid, block, self.form, split=split) as tiff:
+        threads = self.stream.workers
+        with GeoTiffSink(staging, self.metadata, self.grid, block, self.form, split=split, threads=threads) as tiff:
             sinks: list[Sink] = [tiff] if self.values else []
             if self.errors:
                 sinks.append(ErrorSink(tiff, self.metadata, self.errors))

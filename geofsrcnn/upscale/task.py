@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from geofsrcnn._types import Facts, Progress
+from geofsrcnn._types import Facts, Progress, Write
 from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, UsageError, printable
@@ -215,10 +215,15 @@ class EachSink:
 
     sinks: Sequence[Sink]
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
+    def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
         """Pass the cells on."""
-        for sink in self.sinks:
-            sink.write(window, cells, bands)
+        writes = [sink.prepare(window, cells, bands) for sink in self.sinks]
+
+        def write() -> None:
+            for each in writes:
+                each()
+
+        return write
 
 
 @dataclass(frozen=True)

@@ -386,8 +386,13 @@ def _to_integer(values: Array, dtype: np.dtype[Any], limits: Range | None) -> Ar
     if values.dtype.kind != "f":
         own = np.iinfo(values.dtype)
         return np.clip(values, max(low, own.min), min(high, own.max)).astype(dtype)
-    rounded = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    stored = np.clip(rounded, low, high)
+    exact = np.promote_types(values.dtype, np.float32 if info.bits <= 16 else np.float64)
+    stored: Array = np.rint(values.astype(exact, copy=False))
+    stored[np.isnan(stored)] = 0.0
+    np.clip(stored, low, high, out=stored)
+    if info.bits <= 32:
+        narrow: Array = stored.astype(dtype)
+        return narrow
     # the largest 64-bit integers are not exact in float64 and would wrap when cast
     inside = (stored > float(info.min)) & (stored < float(info.max))
     result = np.where(inside, stored, 0.0).astype(dtype)

@@ -242,7 +242,7 @@ def test_parts_hold_all_of_a_unit_and_damage_is_found(tmp_path):
     values = terrain((1, 20, 20)).astype("float32")
     cells = Cells(values, values > 0.5, errors=np.where(values > 0.5, values / 9, np.float32(np.nan)))
     with write_part(path) as part:
-        part.write(Window(0, 20, 0, 20), cells, slice(0, 1))
+        part.prepare(Window(0, 20, 0, 20), cells, slice(0, 1))()
     [found] = read_parts([path])
     assert np.array_equal(found.values, cells.values)
     assert np.array_equal(found.valid, cells.valid)

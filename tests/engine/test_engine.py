@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ class Memory:
         self.values, self.valid = values, np.ones(values.shape, bool)
         self.fine = np.full((values.shape[0], values.shape[1] * factor, values.shape[2] * factor), np.nan)
         self.fail_read, self.fail_write = fail_read, fail_write
-        self.reads, self.writes, self.readers, self.writers = 0, [], set(), set()
+        self.reads, self.writes = 0, []
+        self.readers, self.encoders, self.writers = set(), set(), set()
 
     @property
     def shape(self):
@@ -45,6 +47,10 @@ class Memory:
             raise OSError("the disk is gone")
         index = (bands, *window.slices())
         return Cells(self.values[index], self.valid[index])
+
+    def prepare(self, window, cells, bands):
+        self.encoders.add(threading.get_ident())
+        return partial(self.write, window, cells, bands)
 
     def write(self, window, cells, bands):
         self.writers.add(threading.get_ident())
@@ -200,7 +206,7 @@ def test_infinities_are_not_flat():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_tiles_are_written_once_in_the_plans_order_by_the_caller(workers):
-    """One thread reads, the calling thread writes in order, progress counts to the end."""
+    """One thread reads, others compute and encode, the calling one writes in order, progress counts to the end."""
     memory = Memory(np.random.default_rng(0).normal(size=(BANDS + 3, 11, 14)), 2)
     job = Job(Classical("cubic", 2), 2)
     plan, seen = plan_of((11, 14), 4, job), []
@@ -209,6 +215,8 @@ def test_tiles_are_written_once_in_the_plans_order_by_the_caller(workers):
     assert memory.writes == [(tile.write, bands) for tile in plan for bands in groups]
     assert memory.writers == {threading.get_ident()}
     assert len(memory.readers) == 1
+    assert (memory.encoders == memory.writers) == (workers == 1)
+    assert not memory.encoders & memory.writers or workers == 1
     assert seen == [(i + 1, 2 * len(plan)) for i in range(2 * len(plan))]
     expected = [resample(band, 2, "cubic") for band in memory.values]
     inside = (slice(None), slice(4, -4), slice(4, -4))

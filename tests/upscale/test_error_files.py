@@ -132,13 +132,13 @@ def test_both_files_appear_or_none(source, out, with_errors, monkeypatch, which,
 
 def test_an_output_that_appears_meanwhile_takes_both_back(source, out, with_errors, monkeypatch):
     """The values' name is taken while tiles are written: the file of errors does not appear without them."""
-    write_errors = ErrorSink.write
+    prepare = ErrorSink.prepare
 
     def also_take_the_name(*args):
         (out / "fine.tif").write_text("another run's")
-        write_errors(*args)
+        return prepare(*args)
 
-    monkeypatch.setattr(ErrorSink, "write", also_take_the_name)
+    monkeypatch.setattr(ErrorSink, "prepare", also_take_the_name)
     with pytest.raises(OutputError, match=r"output exists: .*fine.tif: another run made it"):
         upscale_file(source, out / "fine.tif", 3, with_errors, error_file=out / "error.tif")
     assert [path.read_text() for path in out.iterdir()] == ["another run's"]

@@ -45,6 +45,22 @@ def test_files_give_the_numbers_of_memory(tmp_path, kind, source, output):
         assert {k: found["tas"].encoding[k] for k in PACKING} == PACKING
 
 
+@pytest.mark.parametrize("output", ["fine.tif", "fine.zarr"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_bytes_do_not_depend_on_threads(tmp_path, dtype, output):
+    """Whoever computes, encodes and compresses, files are the same to the last byte."""
+    source = write(tmp_path / "coarse.tif", terrain((2, 130, 170), high=200).astype(dtype))
+    bytes_of = {}
+    for threads in (1, 2, 7):
+        target = tmp_path / str(threads) / output
+        target.parent.mkdir()
+        upscale_file(source, target, 3, MODEL, threads=threads, tile_size=32)
+        parts = [target] if target.is_file() else [path for path in target.rglob("*") if path.name != "zarr.json"]
+        bytes_of[threads] = {str(path.relative_to(target)): path.read_bytes() for path in parts if path.is_file()}
+    assert len(bytes_of[1]) == 1 or output == "fine.zarr"
+    assert bytes_of[1] == bytes_of[2] == bytes_of[7]
+
+
 @settings(max_examples=15)
 @given(data=st.data())
 def test_no_layout_changes_the_numbers(tmp_path_factory, data):
