@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,23 @@ def test_each_page_is_in_it(site):
     assert [place for place in places if not (site / place).is_file()] == []
     search = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert [place for place in places if f'"location":"{place}' not in search] == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here")
+def test_its_search_finds_words_without_a_server(site, tmp_path):
+    """A browser that opens a page as a file, and can reach nothing else, finds the pages about halos."""
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}",
+        "--virtual-time-budget=20000",
+    ]
+    address = f"{(site / 'index.html').as_uri()}?q=halo"
+    line = ["chromium", *options, "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", address]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    found = set(re.findall(r'<a href="[^"]*/(\w+\.html)[^"]*" class="md-search-result__link"', done.stdout))
+    assert {"glossary.html", "promises.html"} <= found
 
 
 def test_it_asks_nothing_of_the_network(site):

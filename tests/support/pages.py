@@ -29,7 +29,6 @@ ALL = {
 PAGES: dict[str, set[str]] = {
     "README.md": ALL,
     "CONTRIBUTING.md": ALL,
-    "examples/TRAINING.md": {"train"},
     "docs/archives.md": {"batch", "upscale"},
     "docs/api.md": set(),
     "docs/command-line.md": ALL,
@@ -54,6 +53,7 @@ PAGES: dict[str, set[str]] = {
     "docs/python.md": set(),
     "docs/qgis.md": {"upscale"},
     "docs/quantities.md": {"upscale", "info"},
+    "docs/recipe.md": {"train"},
     "docs/scaling.md": {"batch", "upscale"},
     "docs/sharpen.md": {"sharpen"},
     "docs/speed.md": {"upscale"},
