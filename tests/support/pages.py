@@ -28,7 +28,9 @@ ALL = {
 
 PAGES: dict[str, set[str]] = {
     "README.md": ALL,
+    "CODE_OF_CONDUCT.md": set(),
     "CONTRIBUTING.md": ALL,
+    "SECURITY.md": {"upscale"},
     "docs/archives.md": {"batch", "upscale"},
     "docs/api.md": set(),
     "docs/command-line.md": ALL,
@@ -172,9 +174,9 @@ def page(name: str) -> Page:
 
 
 def options_of(command: str) -> set[str]:
-    """All options of a command; of one that is not there none."""
+    """All options of a command, and of the program; of a command that is not there only these."""
     found = cli.commands.get(command)
-    params = [] if found is None else found.params
+    params = cli.params if found is None else [*cli.params, *found.params]
     return {"--help"} | {option for param in params for option in (*param.opts, *param.secondary_opts)}
 
 
