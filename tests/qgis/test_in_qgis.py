@@ -199,6 +199,7 @@ def test_the_result_is_shown_as_the_layer_is(qgis, jacksboro, tmp_path):
     assert found["bands 2 to 4"] == [3, "multibandcolor", [3, 2, 1]]
     assert max(found["bands 1 and 2"][2]) <= 2
     assert found["classes"] == [32, 10, 90]
+    assert found["whole"] == [True, False]
 
 
 def test_cancel_leaves_nothing(qgis, large, tmp_path):

@@ -53,7 +53,7 @@ PAGES: dict[str, set[str]] = {
     "docs/pairs.md": {"train-pairs", "evaluate-pairs", "upscale"},
     "docs/promises.md": {"upscale"},
     "docs/python.md": set(),
-    "docs/qgis.md": {"upscale"},
+    "docs/qgis.md": set(),
     "docs/quantities.md": {"upscale", "info"},
     "docs/recipe.md": {"train"},
     "docs/scaling.md": {"batch", "upscale"},

@@ -32,6 +32,7 @@ PARAMETERS = {
     "--as": "The cells are",
     "--bidx": "Bands",
     "--bounds": "Only this part",
+    "--dtype float32": "Keep fractions",
     "--error": "Add how wrong each cell may be",
     "--factor": "How many times finer",
     "--model": "Model",

@@ -9,6 +9,7 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterRasterDestination,
@@ -45,6 +46,7 @@ class UpscaleRaster(Tool):
         "layer shows them as such (paletted), or its file says that it holds classes.\n\n"
         "<b>No value below, above</b>: limits that the result keeps, such as 0 and 100 for a share in percent.\n\n"
         "<b>Expected error</b>: a second band with the error to expect in each cell.\n\n"
+        "<b>Keep fractions</b>: for layers of whole numbers, as most DEMs are: else the result has steps of one.\n\n"
         "The result is loaded in the style of the layer. Virtual rasters are written out first; web maps (WMS, XYZ) are "
         "pictures and cannot be made finer."
     )
@@ -52,7 +54,8 @@ class UpscaleRaster(Tool):
     def initAlgorithm(self, config: Any = None) -> None:
         """Add the parameters."""
         self.addParameter(QgsProcessingParameterRasterLayer("INPUT", "Raster layer"))
-        for parameter in (*model_parameters(asks=self.provider() is not None), *value_parameters()):
+        fractions = QgsProcessingParameterBoolean("FRACTIONS", "Keep fractions, as of heights in whole metres", False)
+        for parameter in (*model_parameters(asks=self.provider() is not None), *value_parameters(), fractions):
             self.addParameter(parameter)
         bands = QgsProcessingParameterBand("BANDS", "Bands (all if empty)", None, "INPUT", True, True)
         extent = QgsProcessingParameterExtent("EXTENT", "Only this part", None, True)
@@ -75,7 +78,10 @@ class UpscaleRaster(Tool):
         target = self.parameterAsOutputLayer(parameters, "OUTPUT", context)
         values = Values(self, parameters, context)
         bands = self.parameterAsInts(parameters, "BANDS", context) if values.given("BANDS") else []
-        arguments = [*values.model(), *values.values(), *values.more(), "--overwrite"]
+        arguments = [*values.model(), *values.values()]
+        if self.parameterAsBool(parameters, "FRACTIONS", context):
+            arguments += ["--dtype", "float32"]
+        arguments += [*values.more(), "--overwrite"]
         if not self.part.isNull():
             edges = self.part.xMinimum(), self.part.yMinimum(), self.part.xMaximum(), self.part.yMaximum()
             arguments += ["--bounds", *map(repr, edges)]

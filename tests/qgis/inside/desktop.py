@@ -56,7 +56,8 @@ def run_dialog(dialog: Any, name: str, cancel_at: int | None = None) -> str:
         button(dialog, "Cancel").click()
     settle(lambda: ends, 200)
     picture(dialog, f"{name}-done")
-    return max((each.toPlainText() for each in dialog.findChildren(QTextEdit)), key=len)
+    texts = [each.toPlainText() for each in dialog.findChildren(QTextEdit)]  # the log and the help
+    return next(text for text in texts if "QGIS version" in text)
 
 
 def messages() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from osgeo import gdal
 from qgis.core import (
+    Qgis,
     QgsMultiBandColorRenderer,
     QgsPalettedRasterRenderer,
     QgsProject,
@@ -72,6 +73,15 @@ def classes() -> list[float]:
     return [fine.width(), *(each.value for each in found)]
 
 
+def fractions() -> list[bool]:
+    """Whether what a layer of whole numbers becomes holds whole numbers, without the box and with it."""
+    path = str(FOLDER / "whole.tif")
+    gdal.Translate(path, sys.argv[1], outputType=gdal.GDT_Int16)
+    layers = (QgsRasterLayer(path, name) for name in ("without", "with"))
+    types = [finer(layer, FRACTIONS=layer.name() == "with").dataProvider().dataType(1) for layer in layers]
+    return [found == Qgis.DataType.Int16 for found in types]
+
+
 def main() -> dict[str, Any]:
     """Styles of layers and of what they became."""
     return {
@@ -79,6 +89,7 @@ def main() -> dict[str, Any]:
         "bands 2 to 4": bands([2, 3, 4]),
         "bands 1 and 2": bands([1, 2]),
         "classes": classes(),
+        "whole": fractions(),
     }
 
 
