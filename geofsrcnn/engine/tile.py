@@ -13,7 +13,7 @@ from geofsrcnn._types import Array, Mask
 from geofsrcnn.engine.base import FREE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.engine.guides import fit_guide, prepare_guide
-from geofsrcnn.grids.windows import Margin, Tile
+from geofsrcnn.grids.windows import Margin, Tile, Window
 from geofsrcnn.networks.guidance import GuideBlock
 from geofsrcnn.networks.guided import Guided
 from geofsrcnn.networks.inference import Upsampler
@@ -86,7 +86,7 @@ def _upscale_block(
         own = torch.from_numpy(own_cells(model, valid, margin))
         fine = _join([model.guided(*each) for each in zip(groups.unsqueeze(1), itertools.repeat(guide), own)])
     else:
-        fine = _join([_apply(model, group) for group in groups])
+        fine = _join([model(group.unsqueeze(0)) for group in groups])
     core = cut(x, halo)
     for band, rule in enumerate(rules):
         if rule.bounds != FREE:
@@ -96,22 +96,6 @@ def _upscale_block(
                 _limit_errors(model, expected[band], core[band], rule, scale)
     found = _unscale(fine.numpy(), scales)
     return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scales)
-
-
-def _apply(model: Upsampler, group: torch.Tensor) -> torch.Tensor:
-    """Apply a model to the bands that it computes together; one value everywhere it would repeat, so that is done."""
-    if not model.unit_free or model.joint or not _is_flat(group):
-        return model(group.unsqueeze(0))
-    core = cut(group, model.halo).unsqueeze(0)
-    return core.repeat_interleave(model.factor, -1).repeat_interleave(model.factor, -2)
-
-
-def _is_flat(group: torch.Tensor) -> bool:
-    """Tell whether each band ``(band, y, x)`` has one finite value everywhere."""
-    first = group[:, :1, :1]
-    if not torch.equal(first, group[:, -1:, -1:]) or not first.isfinite().all():  # nearly always decides
-        return False
-    return bool((group == first).all())
 
 
 def fill_block(model: Upsampler, values: Array, valid: Mask, margin: Margin) -> Array:
@@ -242,6 +226,14 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
     are repeated.
     """
+    return (
+        _upscale_one_value(job, cells, tile, bands)
+        if _repeats_itself(job, cells)
+        else _upscale(job, cells, tile, bands)
+    )
+
+
+def _upscale(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
     core = _core(tile.margin, cells.values.shape)
     coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
     rules, errors = job.rules[bands], None
@@ -261,6 +253,31 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     alpha = None if cells.alpha is None else repeat(cells.alpha[core], job.factor)
     mask = None if cells.mask is None else repeat(cells.mask[core[1:]], job.factor)
     return Cells(fine, valid, alpha, mask, errors)
+
+
+def _repeats_itself(job: Job, cells: Cells) -> bool:
+    """Tell whether each band has one value, which the model repeats to the last bit: sea, empty blocks."""
+    model, values = job.model, cells.values
+    if model is None or job.errors or model.joint or model.whole_field:
+        return False
+    if not model.unit_free or model.padding == "zeros":
+        return False
+    if any(each is not None for each in (cells.alpha, cells.mask, cells.guide)):
+        return False
+    first = values[:, :1, :1]
+    if not np.array_equal(first, values[:, -1:, -1:]) or not np.isfinite(first).all():  # nearly always decides
+        return False
+    return bool(cells.valid.all() and (values == first).all())
+
+
+def _upscale_one_value(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
+    """Upscale a tile of one value by its first cell, as by a tile of its own; the result is a view of a single cell."""
+    one = Window(0, 1, 0, 1)
+    corner = Cells(cells.values[:, :1, :1], cells.valid[:, :1, :1])
+    fine = _upscale(job, corner, Tile(one, one, one), bands)
+    rows, columns = (side * job.factor for side in tile.core.shape)
+    shape = len(fine.values), rows, columns
+    return Cells(np.broadcast_to(fine.values[:, :1, :1], shape), np.broadcast_to(fine.valid[:, :1, :1], shape))
 
 
 def _upscale_bands(

@@ -135,10 +135,18 @@ class Storage:
         """
         if self.raw:
             return cells.values
+        if _is_one_cell(cells.values) and _is_one_cell(cells.valid):
+            one = self.encode(Cells(cells.values[:, :1, :1], cells.valid[:, :1, :1]), name)
+            return np.ascontiguousarray(np.broadcast_to(one, cells.values.shape))
         if self.fine.dtype.kind != "f" and self.fine.mark is None and not np.isfinite(cells.values).all():
             words = f"missing cells in {name} cannot be stored as {self.fine.dtype}"
             raise InputError(f"{words}: say with nodata= which value stands for them")
         return self.fine.encode(cells.values, cells.valid).view(self.dtype.newbyteorder("="))
+
+
+def _is_one_cell(field: Array) -> bool:
+    """Tell whether a field ``(band, y, x)`` of several cells is a view of one that is repeated."""
+    return field.strides[1:] == (0, 0) and field.shape[1:] != (1, 1)
 
 
 def decode_bands(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from geofsrcnn.engine.base import BANDS, Job, Rule, band_groups
 from geofsrcnn.engine.run import run
-from geofsrcnn.engine.tile import _is_flat, upscale_block, upscale_tile
+from geofsrcnn.engine.tile import upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
 from geofsrcnn.networks.catalog import load_model
@@ -183,22 +183,34 @@ def test_networks_and_methods_repeat_a_constant(name, value, dtype):
         assert torch.equal(found, torch.full((1, 1, 3 * cells, 3 * cells), value, dtype=dtype))
 
 
-@pytest.mark.parametrize("odd_one", [None, (0, 0), (0, -1), (9, 8), (-1, -1)])
-def test_flat_tiles_are_not_computed(monkeypatch, odd_one):
-    """A single cell that differs, wherever it is, and the network is asked."""
-    calls, compute = [], Classical.__call__
-    monkeypatch.setattr(Classical, "__call__", lambda self, x: calls.append(x) or compute(self, x))
-    method = Classical("bilinear", 3)
-    values = np.full((1, 20, 20), 7.5)
-    if odd_one:
+@pytest.mark.parametrize("odd_one", [None, (0, 0), (0, -1), (9, 8), (-1, -1), "missing", "infinite"])
+def test_tiles_of_one_value_are_not_computed(monkeypatch, odd_one):
+    """A single cell that differs, wherever it is, and the whole tile is."""
+    computed, compute = [], Classical.__call__
+    monkeypatch.setattr(Classical, "__call__", lambda self, x: computed.append(x.shape[-1]) or compute(self, x))
+    job = Job(Classical("bilinear", 3), 3, [Rule(divisor=9)])
+    values, valid = np.full((1, 20, 20), 7.5), np.ones((1, 20, 20), bool)
+    if isinstance(odd_one, tuple):
         values[0][odd_one] = 8
-    upscale_block(method, values, np.ones(values.shape, bool), Margin(*[method.halo] * 4))
-    assert bool(calls) == bool(odd_one)
+    elif odd_one == "infinite":
+        values[:] = np.inf
+    elif odd_one:
+        valid[0, 9, 8] = False
+    core = Window(2, 18, 0, 20)
+    cells = upscale_tile(job, Cells(values, valid), Tile(core, Window(0, 20, 0, 20), core.refine(3)))
+    assert cells.values.shape == cells.valid.shape == (1, 48, 60)
+    if odd_one is None:
+        assert (cells.values == 7.5 / 9).all()
+        assert cells.valid.all()
+    assert (max(computed) > 20) == (odd_one is not None)
 
 
-def test_infinities_are_not_flat():
-    """What is not finite goes through the network, which makes it missing or refuses it as ever."""
-    assert not _is_flat(torch.full((1, 3, 3), torch.inf))
+def test_zeros_around_a_raster_are_no_part_of_one_value(random_network):
+    """A constant beside a padding of zeros is a step."""
+    model = Network(random_network(3, padding="zeros").model)
+    values, window = np.ones((1, 9, 9)), Window(0, 9, 0, 9)
+    cells = upscale_tile(Job(model, 3), Cells(values, values > 0), Tile(window, window, window.refine(3)))
+    assert np.ptp(cells.values) > 0
 
 
 # Runs
