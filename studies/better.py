@@ -33,6 +33,9 @@ ASIDE = ("with block means kept", "with one slope a layer")
 """Each changes `+ learned skip`."""
 
 
+OWN_FORM = "with Charbonnier loss, mirrored patches"
+"""Changes `+ average of weights`, and nothing of the paper's graph."""
+
 PLACES = ("inside", "rim")
 
 
@@ -48,6 +51,7 @@ def facts(results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "steps": table(["added", *PLACES], [[STEPS[0], *first], *steps]),
         "aside": table(["changed", *PLACES], [[name, *differences("+ learned skip", name)] for name in ASIDE]),
+        "own_form": differences("+ average of weights", OWN_FORM),
         "total": differences(STEPS[0], STEPS[-1])[0],
         "count": f"{read_runs(HERE / 'better.toml')[0].settings.steps:,}",
     }

@@ -82,7 +82,7 @@ def facts(results: Mapping[str, Any]) -> dict[str, Any]:
         return cells
 
     header = ["network", *(text for factor in FACTORS for text in (f"x{factor}, paper", "here", "SSIM"))]
-    names = [*PUBLISHED, *(name for name in ("FSRCNN-s improved", "FSRCNN improved") if f"{name} x3" in results)]
+    names = [*PUBLISHED, "FSRCNN-s improved"]
     curve = results["FSRCNN x3"]["curve"]
     points = [point for point in curve if point["step"] in CURVE]
     return {

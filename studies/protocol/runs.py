@@ -126,7 +126,7 @@ def parse(study: str, doc: str | None, arguments: list[str] | None = None) -> Op
     parser.add_argument("data", type=Path, help="folder with benchmark/, and for grids train/ and validation/")
     parser.add_argument("--settings", type=Path, default=HERE / f"{study}.toml")
     parser.add_argument("--results", type=Path, default=HERE / "results" / f"{study}.json")
-    parser.add_argument("--work", type=Path, default=HERE / "work" / study, help="folder for weights")
+    parser.add_argument("--work", type=Path, default=HERE / "weights" / study, help="folder for weights")
     parser.add_argument("--only", default="*", help="runs whose names fit this pattern")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)  # small networks: a second thread only waits
