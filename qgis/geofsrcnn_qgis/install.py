@@ -41,8 +41,8 @@ NO_PYTHON = (
     "is needed in a package of its own, python3-venv"
 )
 
-PROBE = "import json, sys, venv, ensurepip; print(json.dumps([list(sys.version_info[:2]), sys.executable]))"
-"""What a Python must be able to do: environments with pip (Debian has that in a package of its own)."""
+PROBE = "import json, ssl, sys, venv, ensurepip; print(json.dumps([list(sys.version_info[:2]), sys.executable]))"
+"""What a Python must be able to do: environments with pip (Debian has that in a package of its own), that fetches."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Install(Tool):
     help = (
         "Installs the program geofsrcnn for you, or the newest version of it, in a folder of your own. No administrator "
         "is needed, and nothing of QGIS changes. It needs the internet, some minutes and 1 to 2 GB of disk.\n\n"
-        "uv or Python 3.11, 3.12 or 3.13 must be on the computer; QGIS for Windows brings one.\n\n"
+        "uv or Python 3.11, 3.12 or 3.13 must be on the computer; new versions of QGIS for Windows bring one.\n\n"
         "To remove it, delete the folder that the log names."
     )
 
