@@ -45,10 +45,14 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where fine cells go: encoded by whichever thread computed them, stored by the calling one."""
+    """Where fine cells go."""
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
-        """Encode the cells of a window, and change nothing yet."""
+        """Encode the cells of a window, on the thread that computed them; what is returned stores them.
+
+        Several threads prepare at once, so that nothing shared may change here. Stored is on the calling thread, in the
+        order of the plan.
+        """
         ...
 
 

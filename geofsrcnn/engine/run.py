@@ -84,14 +84,14 @@ def run(
 
 
 def _compute_here(job: Job, source: Source, sink: Sink, units: Iterator[Unit]) -> Generator[Write]:
-    """Yield the results of units, computed in the calling thread."""
+    """Yield what stores the results of units, which are computed in the calling thread."""
     with torch_threads(1):
         for bands, tile in units:
             yield _compute(job, sink, source.read(tile.read, bands), tile, bands)
 
 
 def _compute_on_threads(job: Job, source: Source, sink: Sink, units: Iterator[Unit], workers: int) -> Generator[Write]:
-    """Yield the results of units in order, while threads read and compute the next ones."""
+    """Yield what stores the results of units, in order, while threads read and compute the next ones."""
     with _threads(workers) as (reader, pool):
         pending: deque[Future[Write]] = deque()
         for bands, tile in units:

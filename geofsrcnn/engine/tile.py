@@ -14,6 +14,7 @@ from geofsrcnn.engine.base import FREE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.engine.guides import fit_guide, prepare_guide
 from geofsrcnn.grids.windows import Margin, Tile, Window
+from geofsrcnn.networks.config import NUMPY_PADDING
 from geofsrcnn.networks.guidance import GuideBlock
 from geofsrcnn.networks.guided import Guided
 from geofsrcnn.networks.inference import Upsampler
@@ -24,8 +25,6 @@ from geofsrcnn.values.fill import fill
 
 SAFE = (2.0**-60, 2.0**60)
 """Magnitudes that float32 arithmetic bears; other blocks are scaled by a power of two and back."""
-
-_PAD_MODES = {"replicate": "edge", "zeros": "constant", "reflect": "reflect"}
 
 
 def upscale_block(
@@ -121,7 +120,7 @@ def fill_block(model: Upsampler, values: Array, valid: Mask, margin: Margin) -> 
         rings = max(values.shape[1:]) if model.whole_field else model.halo
         beyond = np.nan if model.joint else 0.0  # where one band is missing, others may be valid: it tells them nothing
         values = fill(values, valid, rings, beyond).astype(values.dtype, copy=False)
-    return _fit_halo(values, margin, model.halo, _PAD_MODES[model.padding])
+    return _fit_halo(values, margin, model.halo, NUMPY_PADDING[model.padding])
 
 
 def own_cells(model: Upsampler, valid: Mask, margin: Margin) -> Mask:
@@ -224,7 +223,7 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     """The fine cells of a tile from the coarse cells read for it.
 
     Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
-    are repeated.
+    are repeated. The arrays may be views of one cell, which cannot be written to.
     """
     return (
         _upscale_one_value(job, cells, tile, bands)

@@ -52,11 +52,11 @@ class Watch:
             self._warned.add(code)
             warn(code, f"{self._name} holds {words}")
 
-    def look_fine(self, cells: Cells, rules: Sequence[Rule], bands: slice) -> None:
-        """Look at fine cells, for `warn_of_negative`."""
-        for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
-            if rule.watched and band in self._records:
-                self._records[band].add_fine(values[valid], rule.step)
+    def add_fine(self, seen: Sequence[_Negative]) -> None:
+        """Take in what `look_for_negative` saw of fine cells, for `warn_of_negative`."""
+        for part in seen:
+            if part.band in self._records:
+                self._records[part.band].add_fine(part)
 
     def warn_of_negative(self, *, complete: bool = True) -> None:
         """Warn, once, of fine cells below 0 where no coarse one is; their share is given if all cells were seen."""
@@ -94,15 +94,35 @@ class _BandRecord:
             self.coarse_min = min(self.coarse_min, float(values.min()))
             self.coarse_max = max(self.coarse_max, float(values.max()))
 
-    def add_fine(self, values: Array, step: float) -> None:
-        self.fine_cells += values.size
-        if self.coarse_min < 0 or not values.size:
+    def add_fine(self, seen: _Negative) -> None:
+        self.fine_cells += seen.cells
+        if self.coarse_min < 0:
             return
-        smallest = float(values.min())
-        slack = max(step / 2, ROUNDING * self.coarse_max)
-        if smallest < -slack:
-            self.negative_cells += int((values < -slack).sum())
-            self.fine_min = min(self.fine_min, smallest)
+        slack = max(seen.step / 2, ROUNDING * self.coarse_max)
+        below = seen.values[seen.values < -slack]
+        if below.size:
+            self.negative_cells += below.size
+            self.fine_min = min(self.fine_min, float(below.min()))
+
+
+@dataclass(frozen=True)
+class _Negative:
+    """Negative values among the fine cells of a tile and band, of so many cells that are valid."""
+
+    band: int
+    step: float
+    cells: int
+    values: Array
+
+
+def look_for_negative(cells: Cells, rules: Sequence[Rule], bands: slice) -> list[_Negative]:
+    """Look at fine cells of bands that are watched; on any thread."""
+    each = zip(_numbers(bands), cells.values, cells.valid, rules, strict=False)
+    return [
+        _Negative(band, rule.step, int(valid.sum()), values[valid & (values < 0)])
+        for band, values, valid, rule in each
+        if rule.watched
+    ]
 
 
 def _numbers(bands: slice) -> Iterator[int]:
@@ -145,12 +165,12 @@ class RangeCheckedSink:
         self._sink, self._rules, self._watch = sink, rules, watch
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
-        """Pass the cells on; they are looked at when they are written, by one thread in the order of the plan."""
-        stored = self._sink.prepare(window, cells, bands)
+        """Pass the cells on, after a look at them, which counts when they are written."""
+        seen, store = look_for_negative(cells, self._rules[bands], bands), self._sink.prepare(window, cells, bands)
 
         def write() -> None:
-            self._watch.look_fine(cells, self._rules[bands], bands)
-            stored()
+            self._watch.add_fine(seen)
+            store()
 
         return write
 

@@ -52,6 +52,8 @@ class GeoTIFFWriter:
         Of the fine cells; see `grid_of`.
     form : Format
         How to write.
+    threads : int
+        Threads that compress.
 
     Raises
     ------
@@ -61,8 +63,8 @@ class GeoTIFFWriter:
 
     bands_first = True
 
-    def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format) -> None:
-        self._path, self._dataset, self._form = path, dataset, form
+    def __init__(self, path: Path, dataset: xr.Dataset, grid: Grid, form: Format, threads: int = 1) -> None:
+        self._path, self._dataset, self._form, self._threads = path, dataset, form, threads
         self._grid, self._flipped = north_up(grid)
         self._names: list[str] = []
         self._metadata: RasterMetadata
@@ -121,7 +123,7 @@ class GeoTIFFWriter:
     @cached_property
     def _sink(self) -> GeoTiffSink:
         """The file, made when all its bands are known."""
-        return GeoTiffSink(self._path, self._metadata, self._grid, self._block, self._form)
+        return GeoTiffSink(self._path, self._metadata, self._grid, self._block, self._form, threads=self._threads)
 
     def write(self, name: str, index: Index, values: Array) -> None:
         """Some bands of a window."""

@@ -31,6 +31,12 @@ SIZES = {
 ROUGHNESS_RADIUS = 4
 """Coarse cells around a cell over which the roughness of each band of a joint network is averaged, at least."""
 
+TORCH_PADDING = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
+"""Values of `FSRCNNConfig.padding` as PyTorch calls them."""
+
+NUMPY_PADDING = {**TORCH_PADDING, "replicate": "edge"}
+"""The same as NumPy and ONNX call them."""
+
 _ODD = ("feature_kernel", "mapping_kernel", "deconvolution_taps", "skip_kernel")
 
 

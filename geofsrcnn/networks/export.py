@@ -20,7 +20,7 @@ from geofsrcnn.files.staging import check_target, staged
 from geofsrcnn.networks.card import MODELS
 from geofsrcnn.networks.catalog import Model, ModelLike, load_model, model_file
 from geofsrcnn.networks.checkpoint import Checkpoint
-from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.config import TORCH_PADDING, FSRCNNConfig
 from geofsrcnn.networks.inference import Network
 from geofsrcnn.options import Overshoot
 
@@ -31,8 +31,6 @@ MOST_CELLS = 2**16
 
 TOLERANCE = 1e-5
 """Largest difference from the network, as a share of the range of its result."""
-
-_PAD_MODES = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,7 @@ def _verify(path: Path, free: bytes, network: Network) -> tuple[float, tuple[int
     side, halo = 2 * network.halo + 9, network.halo
     x = np.random.default_rng(0).random((2, network.channels, side, side + 2), np.float32)
     (found,) = _open_session(free).run(None, {"coarse": x})
-    padded = F.pad(torch.from_numpy(x), [halo] * 4, mode=_PAD_MODES[network.padding])
+    padded = F.pad(torch.from_numpy(x), [halo] * 4, mode=TORCH_PADDING[network.padding])
     expected = network(padded).numpy()
     largest = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
     difference = largest / float(np.ptp(expected)) if largest else 0.0

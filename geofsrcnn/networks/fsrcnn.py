@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from geofsrcnn.errors import InputError
-from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.config import TORCH_PADDING, FSRCNNConfig
 from geofsrcnn.networks.limits import Bounds, conserve, cut, limit_blocks, limit_rows, neighbour_bounds
 from geofsrcnn.networks.roughness import divide, multiply, roughness, zero_unknown
 from geofsrcnn.values.kernels import filter_bank, offsets
@@ -418,9 +418,6 @@ class Weights(Generic[L]):
     dtype: torch.dtype = torch.float32
 
 
-_PAD_MODES = {"replicate": "replicate", "zeros": "constant", "reflect": "reflect"}
-
-
 @dataclass(frozen=True)
 class Features:
     """The network's features that a second head stands on.
@@ -489,7 +486,7 @@ def _run_hourglass(
     for number, layer in enumerate(layers):
         if config.pad_layers and layer.radius:
             _check_reflection(config, hidden, layer.radius)
-            hidden = F.pad(hidden, [layer.radius] * 4, mode=_PAD_MODES[config.padding])
+            hidden = F.pad(hidden, [layer.radius] * 4, mode=TORCH_PADDING[config.padding])
         hidden = layer(hidden)
         if units is not None and number == 0:
             hidden = divide(hidden, units[1])

@@ -44,7 +44,7 @@ class Upsampler(Protocol):
     padding: str
     """Values beyond the raster's edge, as in `FSRCNNConfig`."""
     unit_free: bool
-    """A multiple of the values gives that multiple of the result."""
+    """A multiple of the values gives that multiple of the result, and one value everywhere that value everywhere."""
     whole_field: bool
     """It has to see a field at once, not in tiles."""
     conserving: bool

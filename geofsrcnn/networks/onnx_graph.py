@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from geofsrcnn.networks.config import FSRCNNConfig
+from geofsrcnn.networks.config import NUMPY_PADDING, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import Layer, Weights
 from geofsrcnn.networks.roughness import FLOOR
 
@@ -27,8 +27,6 @@ IR_VERSION = 8
 """Version of the file's format, the one that came with the opset: older programs refuse newer ones."""
 
 INPUT, OUTPUT = "coarse", "fine"
-
-_PAD_MODES = {"replicate": "edge", "zeros": "constant", "reflect": "reflect"}
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -132,7 +130,7 @@ class Graph:
 
 def _add_network(g: Graph, config: FSRCNNConfig, weights: Weights[Layer]) -> None:
     several = config.channels > 1
-    x = g.pad(INPUT, config.halo, _PAD_MODES[config.padding])
+    x = g.pad(INPUT, config.halo, NUMPY_PADDING[config.padding])
     bands = g.regroup(x, 1) if several else x
     local = _differences(g, bands) if config.unit_free or weights.skip is not None else ""
     hidden = local if config.unit_free else x
@@ -167,7 +165,7 @@ def _hourglass(
         hidden = g.cut(hidden, config.roughness_radius - layers[0].radius)
     for number, layer in enumerate(layers):
         if config.pad_layers:
-            hidden = g.pad(hidden, layer.radius, _PAD_MODES[config.padding])
+            hidden = g.pad(hidden, layer.radius, NUMPY_PADDING[config.padding])
         hidden = g.layer(hidden, layer)
         if units is not None and number == 0:
             hidden = g.regroup(g.add("Div", g.regroup(hidden, config.d // c), units[1]), config.d)

@@ -138,7 +138,7 @@ def _writer_of(
         form, grid = _geotiff(dataset, plan, rows, fields, model, options)
         finer = dataset.copy()
         finer.attrs = dict(plan.attrs)
-        return lambda staging: GeoTIFFWriter(staging, finer, grid.refine(plan.factor), form)
+        return lambda staging: GeoTIFFWriter(staging, finer, grid.refine(plan.factor), form, options.workers)
     from geofsrcnn.upscale.fields import rest_of
 
     return lambda staging: create_store(

@@ -84,15 +84,20 @@ class UpscaleFile(Tool):
 
 def layers_in(path: str, shape: list[int]) -> dict[str, str]:
     """Return the variables of a file that lie on a grid, as QGIS opens them, and their names; none if it cannot."""
-    try:
-        dataset = gdal.OpenEx(path, gdal.OF_RASTER)
-    except RuntimeError:  # where another plugin has switched GDAL's exceptions on
-        dataset = None
+    dataset = _open(path)
     if dataset is None:
         return {}
     parts = [source for source, _ in dataset.GetSubDatasets()]
     if not parts:
         return {path: Path(path).stem}
-    sizes = {source: gdal.Open(source) for source in parts}
+    sizes = {source: _open(source) for source in parts}
     fields = [source for source, part in sizes.items() if part and [part.RasterYSize, part.RasterXSize] == shape]
     return {source: f"{Path(path).stem} {source.rpartition(':')[2].strip('/')}" for source in fields}
+
+
+def _open(source: str) -> gdal.Dataset | None:
+    """Open a raster; None if GDAL cannot."""
+    try:
+        return gdal.OpenEx(source, gdal.OF_RASTER)
+    except RuntimeError:  # where another plugin has switched GDAL's exceptions on
+        return None
