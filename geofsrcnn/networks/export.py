@@ -118,13 +118,16 @@ def export_onnx(
     target = Path(output).absolute()
     if target.suffix != SUFFIX:
         raise UsageError(f"the name of an ONNX file must end in {SUFFIX}: {printable(target.name)}")
-    if size is not None and not all(isinstance(cells, int) and 1 <= cells <= MOST_CELLS for cells in size):
-        raise UsageError(f"size= must be two whole numbers from 1 to {MOST_CELLS}, got {size!r}")
+    _check_size(size)
     if (source := model_file(model)) is not None:
         refuse_same(target, source)
     check_target(target, overwrite=overwrite)
     loaded = load_model(model, factor, device="cpu", overshoot=overshoot)
     network, checkpoint = _network_of(loaded)
+    if size is not None and network.padding == "reflect" and min(size) <= network.halo:
+        raise UsageError(
+            f"size= must be more than {network.halo} both ways, as this network reflects edges, got {size!r}"
+        )
     free, data = (_serialise(checkpoint, network.config, each) for each in (None, size))
     with staged(target, overwrite=overwrite) as staging:
         staging.write_bytes(data)
@@ -140,6 +143,15 @@ def export_onnx(
             file_bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
+
+
+def _check_size(size: Any) -> None:
+    """Refuse what is no pair of whole numbers."""
+    if size is None:
+        return
+    whole = isinstance(size, (tuple, list)) and all(type(each) is int and 1 <= each <= MOST_CELLS for each in size)
+    if not (whole and len(size) == 2):
+        raise UsageError(f"size= must be two whole numbers from 1 to {MOST_CELLS}, got {printable(repr(size))}")
 
 
 def _network_of(model: Model) -> tuple[Network, Checkpoint]:

@@ -202,6 +202,18 @@ def test_models_of_pairs_are_refused(tmp_path):
         export_onnx(path, tmp_path / "a.onnx")
 
 
+def test_a_size_that_cannot_be_reflected_is_refused(tmp_path, saved):
+    """ONNX Runtime reflects fewer cells than there are; one more cell than the halo runs."""
+    path = saved(padding="reflect")
+    halo = geofsrcnn.load_model(path, 3, device="cpu").halo
+    with pytest.raises(UsageError, match=f"size= must be more than {halo} both ways"):
+        export_onnx(path, tmp_path / "a.onnx", size=(halo + 1, halo))
+    assert not (tmp_path / "a.onnx").exists()
+    export_onnx(path, tmp_path / "a.onnx", size=(halo + 1, halo + 1))
+    x = field(1, 1, halo + 1, halo + 1)
+    assert near(run(tmp_path / "a.onnx", x), engine(path, x))
+
+
 @pytest.mark.parametrize(
     ("setup", "words"),
     [
@@ -209,14 +221,19 @@ def test_models_of_pairs_are_refused(tmp_path):
         ({"size": (0, 4)}, r"size= must be two whole numbers from 1 to 65536, got \(0, 4\)"),
         ({"size": (4, 10**9)}, "got"),
         ({"size": (4, 4.5)}, "got"),
+        ({"size": (8, 8, 8)}, r"size= must be two whole numbers from 1 to 65536, got \(8, 8, 8\)"),
+        ({"size": (8,)}, "size= must be two"),
+        ({"size": 8}, "size= must be two"),
+        ({"size": "88"}, "size= must be two"),
         ({"overshoot": 2}, "overshoot="),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, setup, words):
     """With nothing written."""
     arguments = {"output": "a.onnx", **setup}
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as caught:
         export_onnx("small", tmp_path / arguments.pop("output"), **arguments)
+    assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
