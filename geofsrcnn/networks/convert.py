@@ -1,4 +1,4 @@
-"""FSRCNNs that others trained, as checkpoints of ours: the same arithmetic, checked against a schema and verified."""
+"""FSRCNNs that others trained, as checkpoints of ours: the same arithmetic, with all shapes checked."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from geofsrcnn.networks.checkpoint import (
     unknown_sources,
 )
 from geofsrcnn.networks.config import FSRCNNConfig
-from geofsrcnn.networks.foreign import MAX_FILE, Foreign, read_foreign
+from geofsrcnn.networks.foreign import MAX_FILE, MAX_WEIGHTS, Foreign, read_foreign
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.networks.inference import Network
-from geofsrcnn.options import check_factor
+from geofsrcnn.options import FACTORS, check_factor
 from geofsrcnn.values.kernels import offsets
 
 _LEAST = 5
@@ -87,10 +87,11 @@ def convert_weights(
     foreign = read_foreign(data, path)
     try:
         factor = _factor(foreign, factor)
-        _complete(foreign, factor, data_range)
+        _check_layers(foreign)
+        foreign.biases = [values * np.float32(data_range) for values in foreign.biases]
         model, moved = _build(foreign, factor, padding, pad_layers=pad_layers), 0
         if foreign.transposed and padding is None and (moved := measure_shift(model, data_range)):
-            model = _build(foreign, factor, foreign.weights[-1].shape[-1] // 2 + moved, pad_layers=pad_layers)
+            model = _build(foreign, factor, foreign.weights[-1].shape[2] // 2 + moved, pad_layers=pad_layers)
     except (ConfigError, ModelError) as error:
         raise ModelError(f"weights of {printable(path.name)} are none of an FSRCNN that can be run: {error}") from None
     facts = {"converted_from": path.name, "sha256": hashlib.sha256(data).hexdigest(), "data_range": data_range}
@@ -116,6 +117,9 @@ def _read(weights: StrPath) -> tuple[bytes, Path]:
 
 def _factor(foreign: Foreign, factor: int | None) -> int:
     """The factor, from the file or the user."""
+    if foreign.factor is not None and foreign.factor not in FACTORS:
+        stated = printable(str(foreign.factor))[:20]
+        raise ModelError(f"they are for factor {stated}, not a whole number from {FACTORS[0]} to {FACTORS[-1]}")
     if foreign.factor is not None and factor not in (None, foreign.factor):
         raise ModelError(f"they are for factor {foreign.factor}, not {factor}")
     if factor is None and foreign.factor is None:
@@ -123,13 +127,13 @@ def _factor(foreign: Foreign, factor: int | None) -> int:
     return factor or foreign.factor or 0
 
 
-def _complete(foreign: Foreign, factor: int, data_range: float) -> None:
-    """Scale biases to other units, and give the last layer one for each fine cell of a block."""
+def _check_layers(foreign: Foreign) -> None:
+    """Refuse layers that could not be an FSRCNN's, before anything is computed of them."""
     if len(foreign.weights) < _LEAST:
         raise ModelError(f"there are {len(foreign.weights)} convolutions, not {_LEAST} or more")
-    foreign.biases = [values * np.float32(data_range) for values in foreign.biases]
-    if foreign.biases:
-        foreign.biases[-1] = foreign.biases[-1].repeat(factor**2)
+    channels = foreign.weights[0].shape[1]
+    if foreign.biases and foreign.biases[-1].size != channels:
+        raise ModelError(f"the last layer has {foreign.biases[-1].size} biases, not one for each of {channels} bands")
 
 
 def _build(foreign: Foreign, factor: int, padding: int | None, *, pad_layers: bool) -> FSRCNN:
@@ -155,7 +159,8 @@ def _build(foreign: Foreign, factor: int, padding: int | None, *, pad_layers: bo
         padding="zeros" if pad_layers and foreign.padding == "zeros" else "replicate",
         pad_layers=pad_layers,
     )
-    return _fill(config, [*foreign.weights[:-1], last], foreign.biases, foreign.slopes)
+    biases = [*foreign.biases[:-1], *(values.repeat(factor**2) for values in foreign.biases[-1:])]
+    return _fill(config, [*foreign.weights[:-1], last], biases, foreign.slopes)
 
 
 def _fill(config: FSRCNNConfig, weights: list[Array], biases: list[Array], slopes: list[Array]) -> FSRCNN:
@@ -197,16 +202,27 @@ def to_subpixel(weight: Array, factor: int, padding: int | None = None) -> Array
     ndarray (c * factor * factor, d, t, t)
         t is odd, and as large as needed: of a kernel of 9 with padding 4 it is 5 at x2 and x3, and 3 at x4.
 
+    Raises
+    ------
+    ModelError
+        If the kernel is not square, or far larger than an FSRCNN's.
+    UsageError
+        If the padding is not less than the kernel.
+
     Notes
     -----
     Fine cell ``f i + p`` has of coarse cell ``i + j`` the share of the kernel's element ``p + padding - f j``.
     """
-    d, c, k, _ = weight.shape
+    d, c, k, width = weight.shape
+    if k != width:
+        raise ModelError(f"the kernel of the deconvolution is {k} x {width}, not square")
     cut = k // 2 if padding is None else padding
     if not 0 <= cut < k:
         raise UsageError(f"padding= must be from 0 to {k - 1}, less than the deconvolution's kernel, got {cut}")
     radius = max((factor - 1 + cut) // factor, (k - 1 - cut) // factor)
     taps = 2 * radius + 1
+    if d * c * (factor * taps) ** 2 > MAX_WEIGHTS:
+        raise ModelError(f"the deconvolution of shape {weight.shape} would take more than {MAX_WEIGHTS} weights")
     element = np.arange(factor)[:, None] + cut - factor * (np.arange(taps) - radius)
     known = (element >= 0) & (element < k)
     element = element.clip(0, k - 1)

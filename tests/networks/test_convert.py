@@ -191,7 +191,15 @@ FIELDS = {
         "blobs": (7, "*BlobProto"),
         "convolution_param": (106, "ConvolutionParameter"),
     },
-    "ConvolutionParameter": {"num_output": (1, "uint32"), "kernel_size": (4, "*uint32"), "stride": (6, "*uint32")},
+    "ConvolutionParameter": {
+        "num_output": (1, "uint32"),
+        "kernel_size": (4, "*uint32"),
+        "group": (5, "uint32"),
+        "stride": (6, "*uint32"),
+        "stride_h": (13, "uint32"),
+        "stride_w": (14, "uint32"),
+        "dilation": (18, "*uint32"),
+    },
     "BlobProto": {
         **{name: (number, "int32") for number, name in enumerate(("num", "channels", "height", "width"), 1)},
         "data": (5, "*float"),
@@ -206,7 +214,14 @@ FIELDS = {
         "attr": (5, "*AttrEntry"),
     },
     "AttrEntry": {"key": (1, "string"), "value": (2, "AttrValue")},
-    "AttrValue": {"i": (3, "int64"), "type": (6, "int32"), "tensor": (8, "TensorProto")},
+    "AttrValue": {
+        "list": (1, "ListValue"),
+        "s": (2, "bytes"),
+        "i": (3, "int64"),
+        "type": (6, "int32"),
+        "tensor": (8, "TensorProto"),
+    },
+    "ListValue": {"i": (3, "*int64")},
     "TensorProto": {
         "dtype": (1, "int32"),
         "tensor_shape": (2, "TensorShapeProto"),
@@ -241,10 +256,9 @@ def messages():
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"w.{name}")) for name in FIELDS}
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_caffe_models(tmp_path, messages, old):
-    """Layers in order, with the stride; blobs with either form of shape."""
-    module, net = drawn(Parts(3)), messages["NetParameter"]()
+def caffe(messages, module: nn.Module, *, old: bool = False, stride: int = 3, others=("Input",), **change) -> bytes:
+    """A Caffe model with blobs of either form of shape; `change` is made to the first convolution's parameters."""
+    net = messages["NetParameter"]()
 
     def add(kind, *blobs, **param):
         layer = net.layer.add(name="x", type=kind, **param)
@@ -255,15 +269,24 @@ def test_caffe_models(tmp_path, messages, old):
             else:
                 blob.shape.dim.extend(values.shape)
 
-    add("Input")
+    for kind in others:
+        add(kind)
     for each in module.modules():
         if isinstance(each, nn.PReLU):
             add("PReLU", each.weight.numpy())
         elif isinstance(each, (nn.Conv2d, nn.ConvTranspose2d)):
-            kind, stride = ("Convolution", 1) if isinstance(each, nn.Conv2d) else ("Deconvolution", 3)
-            param = messages["ConvolutionParameter"](kernel_size=[each.kernel_size[0]], stride=[stride])
+            kind, step = ("Convolution", 1) if isinstance(each, nn.Conv2d) else ("Deconvolution", stride)
+            values = {"kernel_size": [each.kernel_size[0]], "stride": [step], **change}
+            param, change = messages["ConvolutionParameter"](**values), {}
             add(kind, each.weight.numpy(), each.bias.numpy(), convolution_param=param)
-    (tmp_path / "x3.caffemodel").write_bytes(net.SerializeToString())
+    return net.SerializeToString()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_caffe_models(tmp_path, messages, old):
+    """Layers in order, with the stride; blobs with either form of shape."""
+    module = drawn(Parts(3))
+    (tmp_path / "x3.caffemodel").write_bytes(caffe(messages, module, old=old))
     found = convert_weights(tmp_path / "x3.caffemodel", tmp_path / "a.safetensors", padding=4, pad_layers=True)
     x = field(1, 14, 11)
     assert near(geofsrcnn.upscale_array(x, model=found, device="cpu"), truth(module, x))
@@ -271,8 +294,55 @@ def test_caffe_models(tmp_path, messages, old):
         convert_weights(tmp_path / "x3.caffemodel", tmp_path / "b.safetensors", 4)
 
 
-def tensorflow(messages, module: nn.Module, factor: int, *, half: float = 0.5) -> bytes:
-    """A frozen graph of a network whose last layer is a convolution before a pixel shuffle; constants come first."""
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stride": 0}, "for factor 0, not a whole number from 2 to 8"),
+        ({"stride": 10**6}, "for factor 1000000, not a whole number from 2 to 8"),
+        ({"dilation": [2]}, "convolution of dilation 2"),
+        ({"group": 2}, "convolution of group 2"),
+        ({"stride_h": 2}, "convolution of two strides"),
+        ({"stride": 3, "others": ["Input", "Eltwise"]}, "layer of type Eltwise is not converted"),
+        ({"stride": 3, "others": ["Sigmoid"]}, "layer of type Sigmoid is not converted"),
+        ({"stride": 3, "others": ["PReLU"]}, "layer of 0 blobs"),
+    ],
+)
+def test_caffe_models_that_compute_other_things_are_refused(tmp_path, messages, change, words):
+    """Strides, holes, groups and layers that an FSRCNN has not; nothing large is allocated first."""
+    (tmp_path / "a.caffemodel").write_bytes(caffe(messages, drawn(Parts(3)), **change))
+    with pytest.raises(ModelError, match=words) as caught:
+        convert_weights(tmp_path / "a.caffemodel", tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.caffemodel"]
+
+
+def test_caffe_layers_in_another_order_are_refused(tmp_path, messages):
+    """A stride before the end, a deconvolution that is not last, or none."""
+    sound = messages["NetParameter"].FromString(caffe(messages, drawn(Parts(3)), others=()))
+    *first, last = sound.layer
+    strided = messages["LayerParameter"].FromString(first[0].SerializeToString())
+    strided.convolution_param.stride[:] = [2]
+    for layers, words in (
+        ([strided, *first[1:], last], "convolution of stride 2 is not converted"),
+        ([last, *first], "stands behind its deconvolution"),
+        (first, "has no deconvolution"),
+    ):
+        (tmp_path / "a.caffemodel").write_bytes(messages["NetParameter"](layer=layers).SerializeToString())
+        with pytest.raises(ModelError, match=words):
+            convert_weights(tmp_path / "a.caffemodel", tmp_path / "a.safetensors", 3)
+
+
+PLAIN = {"strides": [1] * 4, "dilations": [1] * 4, "padding": b"SAME", "data_format": b"NHWC"}
+"""Attributes of TensorFlow's convolutions as OpenCV's models have them."""
+
+
+def tensorflow(
+    messages, module: nn.Module, factor: int, *, half: float = 0.5, ends=(), order=(0, 3, 1, 2), **change
+) -> bytes:
+    """A frozen graph of a network whose last layer is a convolution before a pixel shuffle; constants come first.
+
+    `ends` are operators behind it, and `change` is made to the attributes of convolutions.
+    """
     graph = messages["GraphDef"]()
     nodes = []
 
@@ -302,23 +372,36 @@ def tensorflow(messages, module: nn.Module, factor: int, *, half: float = 0.5) -
             part = node(f"half{number}", "Mul", part, constant(f"h{number}", half))
             x = node(f"prelu{number}", "Add", node(f"relu{number}", "Relu", x), part)
             continue
-        x = node(f"conv{number}", "Conv2D", x, constant(f"f{number}", each.weight.numpy().transpose(2, 3, 1, 0)))
+        kernel = node(f"read{number}", "Identity", constant(f"f{number}", each.weight.numpy().transpose(2, 3, 1, 0)))
+        x = node(f"conv{number}", "Conv2D", x, kernel, **PLAIN | change)
         if each.bias is not None:
-            x = node(f"add{number}", "Add", x, constant(f"b{number}", each.bias.numpy()))
-    x = node("shuffle", "DepthToSpace", x, block_size=factor)
-    node("out", "BiasAdd", x, constant("last", [0.125]))
+            x = node(f"add{number}", "AddV2", x, constant(f"b{number}", each.bias.numpy()))
+    x = node("shuffle", "DepthToSpace", x, block_size=factor, data_format=b"NHWC")
+    x = node("bands", "BiasAdd", x, constant("last", [0.125] * module[0].in_channels))
+    for operator in ends:
+        x = node(operator, operator, x)
+    axes = messages["TensorProto"](dtype=3, tensor_content=np.int32(order).tobytes())
+    axes.tensor_shape.dim.add(size=4)
+    graph.node.add(name="axes", op="Const").attr.add(key="value").value.tensor.CopyFrom(axes)
+    node("out", "Transpose", x, "axes")
     for name, operator, inputs, attr in nodes:
         each = graph.node.add(name=name, op=operator, input=list(inputs))
         for key, value in attr.items():
-            each.attr.add(key=key).value.i = value
+            place = each.attr.add(key=key).value
+            if isinstance(value, int):
+                place.i = value
+            elif isinstance(value, bytes):
+                place.s = value
+            else:
+                place.list.i.extend(value)
     return graph.SerializeToString()
 
 
-def subpixel(factor: int) -> nn.Sequential:
+def subpixel(factor: int, channels: int = 1) -> nn.Sequential:
     """A network whose last layer is a convolution before a pixel shuffle."""
-    layers = [nn.Conv2d(1, D, 5, padding=2), nn.PReLU(D), nn.Conv2d(D, S, 1), nn.PReLU(S)]
+    layers = [nn.Conv2d(channels, D, 5, padding=2), nn.PReLU(D), nn.Conv2d(D, S, 1), nn.PReLU(S)]
     layers += [nn.Conv2d(S, S, 3, padding=1), nn.PReLU(S), nn.Conv2d(S, D, 1), nn.PReLU(D)]
-    return drawn(nn.Sequential(*layers, nn.Conv2d(D, factor**2, 1, bias=False), nn.PixelShuffle(factor)))
+    return drawn(nn.Sequential(*layers, nn.Conv2d(D, channels * factor**2, 1, bias=False), nn.PixelShuffle(factor)))
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -336,6 +419,67 @@ def test_other_activations_are_not_taken_for_prelus(tmp_path, messages):
     (tmp_path / "a.pb").write_bytes(tensorflow(messages, subpixel(2), 2, half=1.0))
     with pytest.raises(ModelError, match="not written as a PReLU's"):
         convert_weights(tmp_path / "a.pb", tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"strides": [1, 2, 2, 1]}, "Conv2D with such strides is not converted"),
+        ({"dilations": [1, 2, 2, 1]}, "Conv2D with such dilations is not converted"),
+        ({"padding": b"VALID"}, "Conv2D with such padding is not converted"),
+        ({"data_format": b"NCHW"}, "Conv2D with such data_format is not converted"),
+        ({"groups": 2}, "Conv2D with such groups is not converted"),
+        ({"order": (0, 2, 1, 3)}, "Transpose is not converted"),
+        ({"ends": ["Tanh"]}, "operator Tanh with 0 constants is not converted"),
+        ({"ends": ["Relu"]}, "not written as a PReLU's"),
+        ({"ends": ["DepthToSpace"]}, "2 pixel shuffles"),
+    ],
+)
+def test_graphs_that_compute_other_things_are_refused(tmp_path, messages, change, words):
+    """Attributes and operators that an FSRCNN has not."""
+    (tmp_path / "a.pb").write_bytes(tensorflow(messages, subpixel(2), 2, **change))
+    with pytest.raises(ModelError, match=words) as caught:
+        convert_weights(tmp_path / "a.pb", tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pb"]
+
+
+@pytest.mark.parametrize("block", [0, 10**6])
+def test_blocks_of_graphs_are_checked(tmp_path, messages, block):
+    """Before anything is repeated that often."""
+    (tmp_path / "a.pb").write_bytes(tensorflow(messages, subpixel(2), block))
+    with pytest.raises(ModelError, match=f"for factor {block}, not a whole number from 2 to 8"):
+        convert_weights(tmp_path / "a.pb", tmp_path / "a.safetensors")
+
+
+def test_graphs_of_several_bands_are_refused(tmp_path, messages):
+    """TensorFlow's pixel shuffle has bands last, ours first: the result would be scrambled."""
+    (tmp_path / "a.pb").write_bytes(tensorflow(messages, subpixel(2, 3), 2))
+    with pytest.raises(ModelError, match="of several bands"):
+        convert_weights(tmp_path / "a.pb", tmp_path / "a.safetensors")
+
+
+def varint(number: int) -> bytes:
+    """A number of a protocol buffer."""
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "outer", "inner"),
+    [
+        (".caffemodel", b"\xa2\x06", b"\x10"),
+        (".pb", b"\x0a", b"\x08"),
+        (".pb", b"\x0a", b"\x0a\x01a\x12\x01b\x18"),
+        (".pb", b"\x0a", b"\x0a\x01a\x12\x01b\x2a\x0c\x12\x00\x08"),
+    ],
+    ids=["type", "name", "input", "attribute"],
+)
+def test_numbers_are_no_names(tmp_path, suffix, outer, inner):
+    """A number where a name is needed is no count of bytes to allocate."""
+    content = inner + varint(2**56) + b"\x12\x00" * (inner == b"\x08")
+    (tmp_path / f"a{suffix}").write_bytes(outer + varint(len(content)) + content)
+    with pytest.raises(ModelError, match="a number where a name is needed"):
+        convert_weights(tmp_path / f"a{suffix}", tmp_path / "a.safetensors", 3)
 
 
 @pytest.mark.parametrize(("centre", "moved"), [(3, -2), (4, -1), (5, None), (6, 1)])
@@ -410,6 +554,19 @@ HOSTILE = {
     "too many channels": (lambda: changed("first_part.0.weight", torch.zeros(999, 1, 5, 5)), "d must be"),
     "a matrix": (lambda: changed("first_part.0.weight", torch.zeros(D, 5)), "no weight of an FSRCNN"),
     "no layers": (lambda: saved({"a": torch.zeros(3)}), "there are 0 convolutions"),
+    "layers that share a storage": (lambda: saved(dict.fromkeys(map(str, range(65)), torch.zeros(3))), "more than 64"),
+    "values that share a storage": (
+        lambda: saved(dict.fromkeys("abcde", torch.zeros(2048, 2048, 1, 1, dtype=torch.int8))),
+        "layers hold more than 16777216 values",
+    ),
+    "a wide kernel": (lambda: changed("last_part.weight", torch.zeros(D, 1, 5, 9)), "is 5 x 9, not square"),
+    "a high kernel": (lambda: changed("last_part.weight", torch.zeros(D, 1, 9, 5)), "is 9 x 5, not square"),
+    "a large deconvolution": (
+        lambda: changed("last_part.weight", torch.zeros(2048, 1024, 1, 1, dtype=torch.int8)),
+        "would take more than 16777216 weights",
+    ),
+    "an empty layer": (lambda: changed("last_part.weight", torch.zeros(0, 1, 9, 9)), "a layer is empty"),
+    "too many biases": (lambda: changed("last_part.bias", torch.zeros(10**5)), "last layer has 100000 biases"),
     "MATLAB, cut short": (lambda: b"MATLAB 5.0 MAT-file" + b" " * 200, "cannot read weights"),
     "text": (lambda: b"weights = 3\n", "not weights that are known"),
     "nothing": (lambda: b"", "not weights that are known"),
