@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.plugin import make_wheel, require_qgis
+from tests.support.plugin import Qgis, make_wheel, require_qgis
 
 TOOLS = [f"geofsrcnn:{name}" for name in ("check", "evaluate", "install", "upscale", "upscale_file")]
 ENTRIES = [
@@ -17,9 +17,15 @@ ENTRIES = [
 
 
 @pytest.fixture(scope="module")
+def qgis(tmp_path_factory):
+    """QGIS with settings of its own, which these tests change."""
+    require_qgis(windows=True)
+    return Qgis(tmp_path_factory.mktemp("desktop-qgis"))
+
+
+@pytest.fixture(scope="module")
 def seen(qgis, jacksboro, large, tmp_path_factory):
     """What a user sees who begins without the program."""
-    require_qgis(windows=True)
     folder = tmp_path_factory.mktemp("desktop")
     found = qgis.desktop(
         "desktop.py",
