@@ -19,7 +19,7 @@ from protocol.page import table
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
-from protocol.training import Network, make_network, save, take_over, train
+from protocol.training import Network, save, train
 
 TESTS = ("Set5", "Set14")
 
@@ -51,13 +51,11 @@ def measure(model: Network, photos: list[Photo], factor: int) -> dict[str, float
 def train_run(run: Run, options: Options) -> dict[str, Any]:
     """Train a run's network and score it."""
     images, _ = split_images(options.data / "benchmark" / "T91", hold_out=0)
-    model = make_network(run.settings)
-    if run.start:
-        take_over(model, options.work / f"{run.start}.safetensors")
+    model = options.begin(run)
     factor = run.settings.factor
     watch = partial(measure, photos=read_photos(options.data / "benchmark" / "Set5"), factor=factor)
     trained = train(model, augment(images, run.settings.scales), run.settings, measure=watch, tell=print)
-    save(trained.model, options.work / f"{run.name}.safetensors")
+    save(trained.model, options.weights(run.name))
     scores = score_all(upscale_with(trained.model), options.data / "benchmark", factor)
     return {"curve": trained.curve, "scores": scores, "operations": trained.model.config.operations}
 
@@ -92,8 +90,6 @@ def facts(results: Mapping[str, Any]) -> dict[str, Any]:
             [[f"{point['step']:,}", f"{point['seconds']:,.0f}", f"{point['psnr']:.2f}"] for point in points],
         ),
         "steps": f"{curve[-1]['step']:,}",
-        "best": f"{mean(scores_of(results, 'FSRCNN', 3)['Set5']):.2f}",
-        "small": f"{mean(scores_of(results, 'FSRCNN-s improved', 3)['Set5']):.2f}",
     }
 
 

@@ -21,7 +21,7 @@ from protocol.grids import read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
 from protocol.patches import Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing
-from protocol.training import make_network, save, take_over, train
+from protocol.training import save, train
 
 RIM = 4
 """Coarse cells from the edge that count as rim."""
@@ -94,11 +94,9 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
     examples, photos, coarsen = read_domain(options.data, run.domain)
     if run.more:
         examples = [*examples, *augment(read_more())]
-    model = make_network(run.settings)
-    if run.start:
-        take_over(model, options.work / f"{run.start}.safetensors")
+    model = options.begin(run)
     trained = train(model, examples, run.settings, coarsen, every=max(run.settings.steps // 4, 1))
-    save(trained.model, options.work / f"{run.name}.safetensors")
+    save(trained.model, options.weights(run.name))
     found = errors(upscale_with(trained.model), photos, run.settings.factor, coarsen)
     return {"curve": trained.curve, "errors": found, "operations": trained.model.config.operations}
 

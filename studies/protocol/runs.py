@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from protocol.training import Settings
+from protocol.training import Network, Settings, make_network, take_over
 
 HERE = Path(__file__).parent.parent
 
@@ -118,6 +118,17 @@ class Options:
     work: Path
     results: Path
     runs: list[Run]
+
+    def weights(self, name: str) -> Path:
+        """Return the file of a run's weights."""
+        return self.work / f"{name}.safetensors"
+
+    def begin(self, run: Run) -> Network:
+        """Make a run's network, with the weights that it starts from."""
+        model = make_network(run.settings)
+        if run.start:
+            take_over(model, self.weights(run.start))
+        return model
 
 
 def parse(study: str, doc: str | None, arguments: list[str] | None = None) -> Options:
