@@ -35,7 +35,7 @@ def main() -> None:
     for command in (
         f"train-pairs fine.nc --coarse coarse.nc {options} --out model.safetensors",
         "evaluate-pairs model.safetensors --fine fine.nc --coarse coarse.nc --report report",
-        f"upscale coarse.nc result.nc --factor {FACTOR} --model model.safetensors",
+        "upscale coarse.nc result.nc --model model.safetensors",
     ):
         print(f"$ geofsrcnn {command}", flush=True)
         subprocess.run([sys.executable, "-m", "geofsrcnn", *command.split(), "--overwrite"], cwd=folder, check=True)
