@@ -8,7 +8,7 @@ import click
 
 from geofsrcnn.cli.help import Command, section
 from geofsrcnn.cli.param_types import Factor
-from geofsrcnn.cli.params import DEBUG, JSON, QUIET, TIMES_FINER
+from geofsrcnn.cli.params import DEBUG, JSON, OVERWRITE, QUIET, TIMES_FINER
 from geofsrcnn.cli.show import bands_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.errors import printable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         is_flag=True,
         help="Pad every layer as the other program does: the same edges, but no tiles, so no large rasters.",
     ),
-    click.option("--overwrite", is_flag=True, help="Replace an existing file."),
+    OVERWRITE,
     *(JSON, QUIET, DEBUG),
 )
 @guarded

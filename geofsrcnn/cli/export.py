@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, FACTOR, JSON, OVERSHOOT, QUIET
+from geofsrcnn.cli.params import DEBUG, FACTOR, JSON, OVERSHOOT, OVERWRITE, QUIET
 from geofsrcnn.cli.show import size_text
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.errors import printable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         help="Take one field of so many coarse cells, for programs that need to know.  [default: any]",
     ),
     OVERSHOOT,
-    click.option("--overwrite", is_flag=True, help="Replace an existing file."),
+    OVERWRITE,
     *(JSON, QUIET, DEBUG),
 )
 @guarded

@@ -135,6 +135,7 @@ ERROR = click.option(
     help="Add the expected absolute error of each cell: bands or variables NAME_error. Whole numbers of a GeoTIFF "
     "become floats.",
 )
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 DTYPE = click.option(
     "--dtype", default=None, metavar="TYPE", help="Type of the output.  [default: the input's, and its packing]"
 )

@@ -17,6 +17,7 @@ from geofsrcnn.cli.params import (
     MESSAGE_OPTIONS,
     MODEL,
     NODATA,
+    OVERWRITE,
     PERFORMANCE_OPTIONS,
     RANGE,
     RASTER_OPTIONS,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     ),
     click.option("--always", is_flag=True, help="Follow the guide even where it does not help."),
     *(BIDX, NODATA, RANGE, KINDS),
-    click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+    OVERWRITE,
 )
 @section("Input", *RASTER_OPTIONS)
 @section("Output", DTYPE, COG, CO)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, QUIET, STRICT
+from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, OVERWRITE, QUIET, STRICT
 from geofsrcnn.cli.signals import guarded
 from geofsrcnn.cli.train_options import (
     ALSO_FINE,
@@ -18,7 +18,6 @@ from geofsrcnn.cli.train_options import (
     FINE,
     OPTIMISER,
     OUT,
-    OVERWRITE,
     PATCHES,
     PROGRESS,
     RECORDS,

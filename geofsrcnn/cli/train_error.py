@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, QUIET, STRICT
+from geofsrcnn.cli.params import DEBUG, DEVICE, JSON, OVERWRITE, QUIET, STRICT
 from geofsrcnn.cli.progress import progress_option
 from geofsrcnn.cli.signals import echo_json, guarded
 from geofsrcnn.cli.train_options import (
@@ -17,7 +17,6 @@ from geofsrcnn.cli.train_options import (
     CONFIG,
     FINE,
     OUT,
-    OVERWRITE,
     PATCHES,
     VALIDATION_RASTERS,
     all_fine,

@@ -112,7 +112,6 @@ VALIDATION_RASTERS = click.option(
     "--validation", "-v", multiple=True, metavar="FINE", help="Raster to validate on; several times."
 )
 OUT = click.option("--out", "-o", required=True, metavar="M.safetensors", help="Checkpoint to write.")
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 RESUME = click.option("--resume", is_flag=True, help="Resume a training that was stopped, exactly.")
 PROGRESS = progress_option(
     "On stderr; auto: a line for each validation; json: lines with done, total and seconds_left, for programs."

@@ -19,6 +19,7 @@ from geofsrcnn.cli.params import (
     MODEL,
     NODATA,
     OUTPUT_OPTIONS,
+    OVERWRITE,
     PERFORMANCE_OPTIONS,
     RANGE,
     SAFETY_OPTIONS,
@@ -35,7 +36,7 @@ _SECTIONS = (
     section(
         "Most used",
         *(FACTOR, MODEL, VARIABLES, BIDX, BOUNDS, NODATA, RANGE, KINDS),
-        click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+        OVERWRITE,
         click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
     ),
     section("Input", *INPUT_OPTIONS),
