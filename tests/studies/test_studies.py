@@ -1,6 +1,7 @@
 """Each study runs, in miniature: few steps on small fields, from its own settings."""
 
 import importlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -102,6 +103,24 @@ def test_the_papers_table(data, tmp_path):
     assert found["FSRCNN-s improved x3"]["operations"] == found["FSRCNN-s x3"]["operations"]
 
 
+def test_effects_of_sizes_are_found():
+    """What each variable adds is told apart, where errors are made of known effects and a little noise."""
+    sensitivity = importlib.import_module("sensitivity")
+    random = np.random.default_rng(0)
+    planted = {"bicubic images x3": 0.0, "bicubic grids x3": 0.0}
+    for d, s, m in sensitivity.PUBLISHED:
+        decibels = 0.2 * (d == 56) - 0.1 * (s == 16) + 0.5 * (m - 2)
+        for domain, seed in itertools.product(sensitivity.DOMAINS, (0, 1)):
+            planted[f"{sensitivity.name((d, s, m), domain)}#{seed}"] = decibels + random.normal(0, 0.01)
+    found = sensitivity.facts(
+        {name: {"errors": {"field": {"inside": 10 ** (-gain / 20)}}} for name, gain in planted.items()}
+    )
+    effects = {line.split(" ")[1]: re.findall(r"[+-]\d\.\d\d", line) for line in found["effects"].splitlines()[2:]}
+    for variable, expected in {"d": 0.2, "s": -0.1, "m": 1.0}.items():
+        assert [float(each) for each in effects[variable]] == pytest.approx([expected] * 2, abs=0.011)
+    assert "| 56, 12, 4 | 12,464 | 33.16 | +1.2" in found["table"]
+
+
 def test_time_is_measured(tmp_path):
     """Each network has its seconds of each round; ratios are taken within rounds."""
     arguments = ["--results", str(tmp_path / "r.json"), "--size", "20", "--rounds", "3", "--threads", "1", "2"]
@@ -150,13 +169,11 @@ def test_orientation_of_a_wave(angle, expected):
     assert found["directional"] > 0.8
 
 
-@pytest.mark.parametrize("path", sorted((STUDIES / "results").glob("*.json")), ids=lambda path: path.stem)
-def test_results_are_those_of_the_settings(path):
+@pytest.mark.parametrize("settings", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_results_are_those_of_the_settings(settings):
     """No committed result is of other settings than the study's."""
-    if not path.with_name("..").joinpath(f"{path.stem}.toml").exists():
-        pytest.skip("has no settings")
-    results = Results(path)
-    assert all(results.has(run) for run in read_runs(STUDIES / f"{path.stem}.toml") if run.name in results.values)
+    results = Results(STUDIES / "results" / f"{settings.stem}.json")
+    assert all(results.has(run) for run in read_runs(settings) if run.name in results.values)
 
 
 @pytest.mark.parametrize("study", pages.STUDIES)
