@@ -22,7 +22,7 @@ import rasterio
 import torch
 from torch import nn
 
-from geofsrcnn.engine.base import TILE, Job
+from geofsrcnn.engine.base import TILE, Job, Write
 from geofsrcnn.engine.run import run
 from geofsrcnn.grids.windows import Plan, Window
 from geofsrcnn.networks.catalog import Model, load_model
@@ -78,8 +78,9 @@ class Noise:
 class Nothing:
     """A sink that drops everything."""
 
-    def write(self, window: Window, cells: Cells, bands: slice) -> None:
-        """Drop."""
+    def prepare(self, *_: object) -> Write:
+        """Encode nothing; nothing is stored."""
+        return lambda: None
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
