@@ -23,6 +23,21 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+def load(name):
+    """A benchmark as a module; nothing runs yet."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_what_it_imports_is_there(name, monkeypatch):
+    """Every benchmark finds the parts of the package that it measures."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    assert callable(load(name).main)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "shown"),
     [
@@ -39,9 +54,7 @@ def test_it_runs(name, arguments, shown, capsys, monkeypatch):
     """Figures of all its parts come out."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.setattr(sys, "argv", [name, *arguments.split()])
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(name)
     for size in ("ARTICLE_SIZE", "MATRIX"):
         monkeypatch.setattr(module, size, 96, raising=False)
     module.main()
