@@ -108,6 +108,8 @@ class RunOptions(FileOptions, total=False):
     threads: int | None
     overwrite: bool
     error_file: str | os.PathLike[str] | None
+    like: str | os.PathLike[str] | None
+    resolution: float | tuple[float, float] | None
 
 
 def _option(default: Any, applies: str = "") -> Any:
@@ -133,6 +135,12 @@ class UpscaleOptions:
         ``NAME_error`` behind all others, which makes whole numbers floats.
     error_file : str or path, optional
         A GeoTIFF of its own for the expected errors of a raster, whose values then keep their type; implies `error`.
+    like : str or path, optional
+        A raster whose grid is wanted, cell by cell, instead of a factor: the smallest factor that is fine enough, then
+        the average by area. Its values and bands do not count.
+    resolution : float or tuple of float, optional
+        Width, or width and height, of the cells that are wanted instead of a factor, in units of the CRS; the grid
+        begins where the input does, and covers all of it.
     dtype : str, optional
         Type of the output instead of the input's; ``float32`` or ``float64`` where NetCDF or Zarr take part.
     tile_size : int, optional
@@ -198,6 +206,8 @@ class UpscaleOptions:
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     error: bool = _option(default=False)
     error_file: str | None = _option(None, "raster to GeoTIFF")
+    like: str | None = _option(None, "raster to GeoTIFF")
+    resolution: tuple[float, float] | None = _option(None, "raster to GeoTIFF")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -236,6 +246,8 @@ class UpscaleOptions:
             "co": dict(self.co or {}),
             "kinds": _named_kinds(self.kinds),
             "error_file": _path(self.error_file, "error_file"),
+            "like": _path(self.like, "like"),
+            "resolution": _sides(self.resolution),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -254,6 +266,8 @@ class UpscaleOptions:
             raise UsageError(f"alpha must be one of {', '.join(ALPHA)}, got {self.alpha!r}")
         if self.error_file is not None:
             object.__setattr__(self, "error", True)
+        if self.like is not None and (self.resolution is not None or self.bounds is not None):
+            raise UsageError("like= says which cells are wanted: leave out resolution= and bounds=")
         check_tile_size(self.tile_size)
         check_dtype(self.dtype)
         self._check_error_type()
@@ -291,6 +305,11 @@ class UpscaleOptions:
         if unknown := sorted(set(options) - known):
             raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(known))}")
         return cls(**options)
+
+    @property
+    def wants_grid(self) -> bool:
+        """True if a grid is wanted instead of a factor."""
+        return self.like is not None or self.resolution is not None
 
     @property
     def workers(self) -> int:
@@ -358,6 +377,8 @@ class UpscaleOptions:
 
 _INSTEAD = {
     "error_file": "error_file= is for rasters and GeoTIFF: elsewhere error=True adds variables NAME_error",
+    "like": "like= is for rasters and GeoTIFF",
+    "resolution": "resolution= is for rasters and GeoTIFF",
     "also": "also= is for models that were trained on pairs",
     "quantiles": "quantiles= is for models that were trained on pairs",
     "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",
@@ -435,6 +456,17 @@ def _texts(values: Any, name: str) -> tuple[str, ...] | None:
     if not isinstance(values, Iterable):
         raise UsageError(f"{name} must be names, got {values!r}")
     return tuple(os.fspath(value) if isinstance(value, os.PathLike) else value for value in values)
+
+
+def _sides(value: Any) -> tuple[float, float] | None:
+    """Width and height of cells, of one number both."""
+    if value is None:
+        return None
+    sides = (value, value) if isinstance(value, Real) else value
+    found = _numbers(sides, "resolution=", "the width of a cell, or its width and height", 2)
+    if not all(0 < each < math.inf for each in found):
+        raise UsageError(f"resolution= must be above 0, got {value!r}")
+    return (found[0], found[1])
 
 
 def _path(value: Any, name: str) -> str | None:

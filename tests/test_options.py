@@ -16,7 +16,7 @@ def test_keywords_are_those_of_the_options():
     """The typed keywords and the options have the same names."""
     names = {each.name for each in fields(UpscaleOptions)}
     assert set(RunOptions.__annotations__) == names
-    assert set(FileOptions.__annotations__) == names - {"threads", "overwrite", "error_file"}
+    assert set(FileOptions.__annotations__) == names - {"threads", "overwrite", "error_file", "like", "resolution"}
     assert set(FieldOptions.__annotations__) <= names
 
 
@@ -86,6 +86,8 @@ VALUES = {
     "overshoot": 0.5,
     "kinds": {"a": "field"},
     "error_file": "error.tif",
+    "like": "grid.tif",
+    "resolution": 10,
     "dtype": "uint8",
     "tile_size": 9,
     "max_pixels": 9,

@@ -73,6 +73,22 @@ class Shares(click.ParamType[tuple[float, ...]]):
         return shares
 
 
+class Sides(click.ParamType[tuple[float, float]]):
+    """Width of a cell, or its width and height, with a comma between them."""
+
+    name = "sides"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """The value of a text, or of a value that was converted before."""
+        try:
+            sides = value if isinstance(value, tuple) else tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            sides = ()
+        if len(sides) not in (1, 2):
+            self.fail(f"{value!r} is not a width such as 10, or a width and a height such as 10,20", param, ctx)
+        return sides[0], sides[-1]
+
+
 class Nodata(click.types.FloatParamType):
     """A number; whole ones keep the digits that doubles have no room for, as 64-bit integers do."""
 

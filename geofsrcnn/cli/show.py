@@ -53,11 +53,11 @@ def bands_text(count: int) -> str:
 
 def show_summary(s: Summary, target: str) -> None:
     """Print what a run did; the output by the name that the user gave it."""
+    made = f"{s.model} on {s.device}" + (f", {s.grid}" if s.grid else "")
     click.echo(
         f"{printable(target)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}{_errors_text(s)}, "
-        f"{size_text(s.output_bytes)}; "
-        f"{s.model} on {s.device}, {s.seconds:.1f} s, {s.cells_per_second / 1e6:.2g} million cells a second, "
-        f"peak memory {size_text(s.peak_memory)}"
+        f"{size_text(s.output_bytes)}; {made}, {s.seconds:.1f} s, "
+        f"{s.cells_per_second / 1e6:.2g} million cells a second, peak memory {size_text(s.peak_memory)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geofsrcnn.cli.help import Command, section
-from geofsrcnn.cli.param_types import Names
+from geofsrcnn.cli.param_types import Names, Sides
 from geofsrcnn.cli.params import (
     BIDX,
     BOUNDS,
@@ -38,6 +38,17 @@ _SECTIONS = (
         *(FACTOR, MODEL, VARIABLES, BIDX, BOUNDS, NODATA, RANGE, KINDS),
         OVERWRITE,
         click.option("--dry-run", is_flag=True, help="Print the sizes, memory, time and disk that it would take."),
+    ),
+    section(
+        "Instead of a factor",
+        click.option(
+            "--resolution",
+            type=Sides(),
+            default=None,
+            metavar="R",
+            help="Cells of this width, in units of the CRS; W,H where they are not square.",
+        ),
+        click.option("--like", default=None, metavar="RASTER", help="The cells of this raster."),
     ),
     section("Input", *INPUT_OPTIONS),
     section(

@@ -16,6 +16,7 @@ import torch
 
 from geofsrcnn._types import Progress, Write
 from geofsrcnn.engine.base import Job, Sink, Source, band_groups
+from geofsrcnn.engine.onto import OntoPlan
 from geofsrcnn.engine.tile import upscale_tile
 from geofsrcnn.grids.windows import Plan, Tile
 from geofsrcnn.values.cells import Cells
@@ -28,7 +29,7 @@ def run(
     job: Job,
     source: Source,
     sink: Sink,
-    plan: Plan,
+    plan: Plan | OntoPlan,
     workers: int,
     progress: Progress | None = None,
     groups: Sequence[slice] = (),
@@ -47,7 +48,7 @@ def run(
         What to do.
     source, sink : Source, Sink
         Where from and where to.
-    plan : Plan
+    plan : Plan or OntoPlan
         The tiles, read with ``job.reach`` cells around.
     workers : int
         Threads that compute; 1 does everything in the calling thread.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from geofsrcnn._types import Progress
 from geofsrcnn.engine.base import Job, Rule, Sink, Source, band_groups, tile_size_of
+from geofsrcnn.engine.onto import Onto, OntoPlan, OntoSink
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.watch import RangeCheckedSink, RangeCheckedSource, Watch
 from geofsrcnn.grids.windows import Plan, Tile, Window
@@ -54,6 +56,8 @@ class Stream:
         Looks at the values; one of its own if not given.
     errors : bool
         Tell the expected error of each fine cell too; the model gives it.
+    onto : Onto, optional
+        The grid that is wanted instead of the fine one; the region is what it needs.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Stream:
     itemsize: int = 4
     watch: Watch | None = None
     errors: bool = False
+    onto: Onto | None = None
 
     @cached_property
     def job(self) -> Job:
@@ -77,10 +82,12 @@ class Stream:
         return Job(model, self.model.factor, self.rules, errors=self.errors and not self.repeats)
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> Plan | OntoPlan:
         """The tiles; the source that is read has more columns where it goes around the globe."""
         _, rows, columns = self.source.shape
         reach, side = self.job.reach, tile_size_of(self.tile_size, self.model, self.region.shape)
+        if self.onto is not None:
+            return OntoPlan(self.onto, Window(0, rows, 0, columns), self.onto.side(side), reach)
         if not self._goes_around:
             return Plan(Window(0, rows, 0, columns), self.region, side, reach, self.model.factor)
         extent = Window(0, rows, 0, columns + 2 * reach)
@@ -88,7 +95,12 @@ class Stream:
 
     @property
     def _goes_around(self) -> bool:
-        return bool(self.period and self.job.reach and not self.model.whole_field)
+        return bool(self.period and self.job.reach and not self.model.whole_field and self.onto is None)
+
+    @property
+    def block(self) -> int:
+        """Rows and columns that are written at once."""
+        return self.plan.side if isinstance(self.plan, OntoPlan) else self.plan.tile_size * self.model.factor
 
     @cached_property
     def groups(self) -> Sequence[slice]:
@@ -113,6 +125,8 @@ class Stream:
     @property
     def fine_cells(self) -> int:
         """Cells of all bands."""
+        if self.onto is not None:
+            return self.bands * math.prod(self.onto.overlap.shape)
         return self.coarse_cells * self.model.factor**2
 
     @property
@@ -132,6 +146,8 @@ class Stream:
 
         watch = self.watch or Watch(self.name)
         source: Source = RangeCheckedSource(self.source, self.rules, watch)
+        if precomputed is None and self.onto is not None:
+            sink = OntoSink(sink, self.onto, self.rules, repeats=self.job.model is None)
         if precomputed is None and any(rule.watched for rule in self.rules):
             sink = RangeCheckedSink(sink, self.rules, watch)
         if self._goes_around:

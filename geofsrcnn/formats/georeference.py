@@ -141,9 +141,16 @@ def _is_kept(crs: CRS) -> bool:
     found = _as_written(crs)
     if found is None:
         return False
-    if found == crs or found.to_dict() == crs.to_dict():
+    return same_crs(found, crs)
+
+
+def same_crs(a: CRS | None, b: CRS | None) -> bool:
+    """Tell whether two CRSs are the same, whatever they are called; none is the same as none."""
+    if not (a and b):
+        return not (a or b)
+    if a == b or a.to_dict() == b.to_dict():
         return True
-    there, here = (pyproj.CRS.from_wkt(each.to_wkt()) for each in (found, crs))
+    there, here = (pyproj.CRS.from_wkt(each.to_wkt()) for each in (a, b))
     return bool(there.equals(here, ignore_axis_order=True))
 
 

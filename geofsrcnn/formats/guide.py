@@ -9,20 +9,19 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window as RasterioWindow
 
-from geofsrcnn._types import Array, StrPath
+from geofsrcnn._types import StrPath
 from geofsrcnn.errors import InputError, printable
 from geofsrcnn.files.kinds import sniff
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, open_file, quiet
 from geofsrcnn.formats.georeference import read_grid
 from geofsrcnn.formats.metadata import grey_ramp
-from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.affine import Grid, apply_affine
 from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
@@ -187,7 +186,7 @@ def _whole(a: Grid, b: Grid) -> bool:
         return False
     columns, rows = b.shape[::-1]
     turned = abs(a.affine.b - b.affine.b) + abs(a.affine.d - b.affine.d)
-    corners = _project(~a.affine, *_project(b.affine, np.array([0, columns]), np.array([0, rows])))
+    corners = apply_affine(~a.affine, *apply_affine(b.affine, np.array([0, columns]), np.array([0, rows])))
     return bool(turned <= TINY * abs(b.affine.a) and np.abs(corners - corners.round()).max() < TINY)
 
 
@@ -196,21 +195,15 @@ def _check_overlap(guide: Grid, grid: Grid, shown: str) -> None:
     assert guide.affine is not None
     assert grid.affine is not None
     rows, columns = np.meshgrid(*(np.linspace(0, n, 21) for n in guide.shape), indexing="ij")
-    places = _project(guide.affine, columns, rows)
+    places = apply_affine(guide.affine, columns, rows)
     if guide.crs != grid.crs:
         with rasterio.Env():
             places = np.array(transform(guide.crs, grid.crs, *places.reshape(2, -1)))
-    across, along = _project(~grid.affine, *places)
+    across, along = apply_affine(~grid.affine, *places)
     for cells, most in ((across, grid.shape[1]), (along, grid.shape[0])):
         known = cells[np.isfinite(cells)]
         if not known.size or known.max() <= 0 or known.min() >= most:
             raise InputError(f"the guide {shown} does not cover any of the raster: does it show the same ground?")
-
-
-def _project(affine: Affine, columns: Array, rows: Array) -> Array:
-    """Coordinates ``(2, ...)`` of places in cells, or the other way round."""
-    a, b, c, d, e, f = affine[:6]
-    return np.array([a * columns + b * rows + c, d * columns + e * rows + f])
 
 
 def cells_of(guide: Grid, grid: Grid) -> float:

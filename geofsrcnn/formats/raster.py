@@ -393,6 +393,10 @@ class RasterSource:
         self.order = [index for index in self.order if index not in own]
         self.alpha, self.alpha_as_mask = [], True
 
+    def declare_nan(self) -> None:
+        """Take NaN for the nodata value of bands of floats that declare none, in an output where cells are missing."""
+        self.bands = [replace(b, nodata=math.nan) if b.nodata is None else b for b in self.bands]
+
     @property
     def count(self) -> int:
         """Bands of the file, chosen or not."""

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from affine import Affine
 
+from geofsrcnn._types import Array
 from geofsrcnn.errors import InputError
 from geofsrcnn.grids.windows import Window
 
@@ -129,6 +131,12 @@ class Grid:
         if y0 >= y1 or x0 >= x1:
             raise InputError(f"bounds {bounds} do not meet the raster's bounds {self.bounds}")
         return Window(y0, y1, x0, x1)
+
+
+def apply_affine(affine: Affine, columns: Array, rows: Array) -> Array:
+    """Coordinates ``(2, ...)`` of places in cells, or, by the inverse, the other way round."""
+    a, b, c, d, e, f = affine[:6]
+    return np.array([a * columns + b * rows + c, d * columns + e * rows + f])
 
 
 def _refine_affine(t: Affine, shape: tuple[int, int], factor: int) -> Affine:

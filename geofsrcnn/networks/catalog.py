@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +12,7 @@ from geofsrcnn.errors import ModelError, UsageError, printable
 from geofsrcnn.files.kinds import is_checkpoint_name
 from geofsrcnn.networks.card import read_card, shipped_models, shipped_stem
 from geofsrcnn.networks.config import DEFAULT_FACTOR
-from geofsrcnn.options import Overshoot, UpscaleOptions, check_factor, check_overshoot, check_precision
+from geofsrcnn.options import FACTORS, Overshoot, UpscaleOptions, check_factor, check_overshoot, check_precision
 from geofsrcnn.values.kernels import CLASSICAL
 
 if TYPE_CHECKING:
@@ -153,6 +153,35 @@ def list_models() -> list[ModelInfo]:
         )
     found.sort(key=lambda model: (model.factor, model.operations))
     return found + [ModelInfo(name) for name in CLASSICAL]
+
+
+def least_factor(model: ModelLike, needed: int) -> int:
+    """Return the smallest factor that a model serves and that is not below the one that is needed.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    served = _factors_of(model)
+    if found := [factor for factor in served if factor >= needed]:
+        return min(found)
+    name = printable(os.fspath(model)) if isinstance(model, str | os.PathLike) else "the model"
+    raise ModelError(
+        f"{name} makes cells at most {max(served)} times finer, the wanted ones need {needed} times: take another "
+        "model, such as lanczos-bp, which serves 2 to 8"
+    )
+
+
+def _factors_of(model: ModelLike) -> Sequence[int]:
+    """Return the factors that a model serves; all if it is not known, which is an error where it is loaded."""
+    if isinstance(model, Model):
+        return [model.factor]
+    if not isinstance(model, str | os.PathLike):
+        return [model.config.factor]
+    if (path := model_file(model)) is not None:
+        return [read_card(path)[0].factor]
+    return [each.factor for each in list_models() if each.name == model and each.factor is not None] or FACTORS
 
 
 def check_device(device: str) -> str:

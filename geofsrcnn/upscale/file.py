@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from geofsrcnn.files.paths import local_path, match_names, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
 from geofsrcnn.formats.open import input_format
-from geofsrcnn.networks.catalog import ModelLike, check_options, load_model, model_file
+from geofsrcnn.networks.catalog import ModelLike, check_options, least_factor, load_model, model_file
 from geofsrcnn.options import RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.upscale.task import Estimate, Summary, Task
 
@@ -150,6 +151,8 @@ def open_task(
         As `upscale_file` would before its first tile.
     """
     factor = None if factor is None else check_factor(factor)
+    if factor is not None and options.wants_grid:
+        raise UsageError("factor= and a wanted grid, like= or resolution=, exclude each other: leave one out")
     target = Path(dst).absolute()
     written = _check_places(src, target, model, options)
     with _unpack(src, options.inside) as place, _open_local(place, target, written, factor, model, options) as task:
@@ -176,6 +179,9 @@ def _open_local(
     options: UpscaleOptions,
 ) -> Iterator[Task]:
     formats = input_format(src, options.driver), written
+    if options.wants_grid:
+        options.refuse_formats(*formats)
+        factor = _find_factor(src, model, options)
     loaded = load_model(model, factor, device=options.device, precision=options.precision, overshoot=options.overshoot)
     check_options(loaded, options)
     options.refuse_formats(*formats)
@@ -195,9 +201,25 @@ def _open_local(
         yield task
 
 
+def _find_factor(src: Path | RemoteZarr, model: ModelLike, options: UpscaleOptions) -> int:
+    """Find the smallest factor of a model that is fine enough for the grid that is wanted."""
+    from geofsrcnn.formats.raster import RasterSource
+    from geofsrcnn.formats.wanted import needed_factor, wanted_grid
+
+    assert isinstance(src, Path)
+    shown = printable(src.name)
+    with (
+        warnings.catch_warnings(action="ignore"),  # they come when the raster is opened to be upscaled
+        RasterSource(src, replace(options, allow_sparse=True), allow_classes=True) as source,
+    ):
+        grid = source.grid
+    return least_factor(model, needed_factor(grid, wanted_grid(grid, options, shown), shown))
+
+
 def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, options: UpscaleOptions) -> FormatName:
     """Refuse outputs that cannot be, before anything is opened; what an output of this name is."""
-    inputs = [each for each in (src, model_file(model), *map(Path, options.also)) if isinstance(each, Path)]
+    others = [Path(each) for each in (*options.also, options.like) if each is not None]
+    inputs = [each for each in (src, model_file(model), *others) if isinstance(each, Path)]
     refuse_same(target, *inputs)
     if options.error_file is not None:
         _check_error_file(Path(options.error_file).absolute(), target, inputs, options)

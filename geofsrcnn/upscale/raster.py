@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn.engine.base import Rule, Sink, Source
+from geofsrcnn.engine.onto import Onto
 from geofsrcnn.engine.rules import rule_of_band, rule_of_repeated
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import printable
+from geofsrcnn.errors import InputError, printable
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.windows import Window
+from geofsrcnn.grids.overlap import AreaOverlap
+from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, no_errors, provenance
@@ -49,8 +51,8 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         region = whole if options.bounds is None else source.grid.window(options.bounds, period=source.period)
         if not options.allow_sparse:
             source.check_declared(*region.shape)
-        fine = region.shape[0] * model.factor, region.shape[1] * model.factor
-        check_pixels(math.prod(fine), options.max_pixels)
+        grid, onto = _grid_of(source, region, model, options)
+        check_pixels(math.prod(grid.shape), options.max_pixels)
         quantities = quantities_of(source, options.kinds or {})
         check_joint(source, quantities, model)
         options = replace(options, dtype=_type_of(source, quantities, options.dtype))
@@ -61,20 +63,21 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         dtype = _type_with_errors(source, options.dtype) if beside else options.dtype
         if beside:
             source.turn_alpha_into_mask()
-        cells, window = _from_edge(source, region)
+        cells, window, onto = _from_edge(source, region, onto, model)
         stream = Stream(
             printable(path.name),
             cells,
             model,
             window,
             rules=_rules(source, quantities, model, options),
-            period=source.period,
+            period=0 if onto else source.period,
             tile_size=options.tile_size,
             workers=options.workers,
             itemsize=_bytes_of_cell(source, dtype, len(beside)),
             errors=options.error,
+            onto=onto,
         )
-        grid = as_geotiff_holds(source.grid, printable(path.name)).crop(region).refine(model.factor)
+        grid = as_geotiff_holds(grid, printable(path.name))
         output = _output(source, grid, stream, quantities, beside, replace(options, dtype=dtype))
         apart = _error_file(output, errors, options)
         with source.block_cache():
@@ -83,12 +86,13 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
                 output,
                 target,
                 model,
-                (region.shape, fine),
+                (region.shape, grid.shape),
                 options,
                 check_unchanged,
                 error_bands=len(errors),
                 error_file=apart,
                 dtype=dtype if dtype != options.dtype else None,
+                grid=None if onto is None else onto.method,
             )
 
 
@@ -121,12 +125,60 @@ def _bytes_of_cell(source: RasterSource, dtype: str | None, error_bands: int) ->
     return -(-itemsize * (len(source.order) + error_bands) // len(source.bands))
 
 
-def _from_edge(source: RasterSource, region: Window) -> tuple[Source, Window]:
+def _grid_of(source: RasterSource, region: Window, model: Model, options: UpscaleOptions) -> tuple[Grid, Onto | None]:
+    """The grid of the output, and how fine cells come onto it where it is not the fine one.
+
+    Raises
+    ------
+    InputError
+        If cells that are wanted are missing, and nothing can stand for them.
+    """
+    if not options.wants_grid:
+        return source.grid.crop(region).refine(model.factor), None
+    from geofsrcnn.formats.wanted import overlap_on, wanted_grid
+
+    shown = printable(source.path.name)
+    wanted = wanted_grid(source.grid.crop(region), options, shown)
+    overlap = overlap_on(source.grid.refine(model.factor), wanted, shown)
+    marked = all(band.dtype.kind == "f" or band.nodata is not None for band in source.bands)
+    masked = source.has_mask or source.alpha_index is not None
+    if overlap.complete or source.period or masked:
+        pass
+    elif marked:
+        source.declare_nan()
+    else:
+        raise InputError(
+            f"{shown} does not cover all of the wanted grid, and says not which value stands for missing cells: give "
+            "one with nodata="
+        )
+    sides = " x ".join(f"{each:g}" for each in options.resolution or ())
+    cells = f"cells of {sides}" if options.like is None else f"those of {printable(Path(options.like).name)}"
+    return wanted, Onto(overlap, model.factor, math.nan if marked else 0.0, f"{overlap.method} onto {cells}")
+
+
+def _from_edge(
+    source: RasterSource, region: Window, onto: Onto | None, model: Model
+) -> tuple[Source, Window, Onto | None]:
     """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
+    if onto is not None:
+        return _around(source, onto, model)
     if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
-        return source, region
+        return source, region, None
     from_region = PeriodicSource(source, source.period, region.x0, source.period)
-    return from_region, region.shift(0, -region.x0)
+    return from_region, region.shift(0, -region.x0), None
+
+
+def _around(source: RasterSource, onto: Onto, model: Model) -> tuple[Source, Window, Onto]:
+    """The source as its columns follow each other around the globe, as far as they are wanted, and what is needed."""
+    cells: Source = source
+    overlap = onto.overlap
+    if source.period and isinstance(overlap, AreaOverlap):
+        margin = read_margin(model.halo) + 1
+        first, last = (round(end / model.factor) for end in (overlap.columns.edges.min(), overlap.columns.edges.max()))
+        first, last = first - margin, last + margin
+        cells = PeriodicSource(source, source.period, first, last - first)
+        onto = replace(onto, overlap=overlap.shift(-first * model.factor, (last - first) * model.factor))
+    return cells, onto.core(Window(0, overlap.shape[0], 0, overlap.shape[1])), onto
 
 
 def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str | None) -> str | None:
@@ -213,7 +265,7 @@ class _GeoTIFF:
         from geofsrcnn.formats.error_bands import ErrorSink
         from geofsrcnn.formats.geotiff import GeoTiffSink
 
-        block = self.stream.plan.tile_size * self.stream.model.factor
+        block = self.stream.block
         split = len(self.stream.groups) > 1
         threads = self.stream.workers
         with GeoTiffSink(staging, self.metadata, self.grid, block, self.form, split=split, threads=threads) as tiff:
@@ -236,7 +288,7 @@ def _output(
     from geofsrcnn.formats.error_bands import with_error_bands
 
     metadata = with_error_bands(source.metadata, errors) if errors else source.metadata
-    tags = provenance(stream.model, errors=bool(errors))
+    tags = provenance(stream.model, errors=bool(errors), onto=None if stream.onto is None else stream.onto.method)
     form = Format(options.dtype, options.cog, dict(options.co or {}), tags)
     output = _GeoTIFF(source, metadata, grid, stream, form, quantities, errors)
     output.rehearse()
@@ -249,7 +301,11 @@ def _error_file(values: _GeoTIFF, errors: Sequence[int], options: UpscaleOptions
 
     if options.error_file is None:
         return None
-    form = replace(values.form, dtype="float32", provenance=provenance(values.stream.model, errors=True))
+    form = replace(
+        values.form,
+        dtype="float32",
+        provenance={**values.form.provenance, **provenance(values.stream.model, errors=True)},
+    )
     metadata = only_errors(values.metadata, errors)
     output = replace(values, metadata=metadata, form=form, errors=errors, values=False)
     output.rehearse()

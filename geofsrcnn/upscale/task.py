@@ -54,6 +54,8 @@ class Summary(Facts):
         Path of the file of expected errors, if they have one of their own.
     dtype : str, optional
         Type of all bands, where expected errors among them made it another than the input's.
+    grid : str, optional
+        How cells came onto a grid that was wanted instead of a factor.
     """
 
     output: str
@@ -71,6 +73,7 @@ class Summary(Facts):
     error_bands: int = 0
     error_output: str | None = None
     dtype: str | None = None
+    grid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ class Task:
         The file that these go to, if not to the output.
     dtype : str, optional
         Type of all bands, where expected errors among them make it another than the input's.
+    grid : str, optional
+        How cells come onto a grid that is wanted instead of a factor.
     """
 
     streams: Sequence[Workload]
@@ -264,6 +269,7 @@ class Task:
     error_bands: int = 0
     error_file: ErrorFile | None = None
     dtype: str | None = None
+    grid: str | None = None
 
     @property
     def units(self) -> int:
@@ -368,6 +374,7 @@ class Task:
             error_bands=self.error_bands,
             error_output=None if self.error_file is None else os.fspath(self.error_file.target),
             dtype=self.dtype,
+            grid=self.grid,
         )
 
     def estimate(self) -> Estimate:
@@ -420,13 +427,14 @@ def no_errors(shown: str) -> UsageError:
     return UsageError(f"{shown} holds categories, which are repeated and have no expected error: leave out error=True")
 
 
-def provenance(model: Model, *, errors: bool = False) -> dict[str, str]:
-    """Tags that say how an output was made, and whether expected errors are in it."""
+def provenance(model: Model, *, errors: bool = False, onto: str | None = None) -> dict[str, str]:
+    """Tags that say how an output was made, how it came onto a wanted grid, and whether expected errors are in it."""
     tags = {
         "GEOFSRCNN_VERSION": __version__,
         "GEOFSRCNN_MODEL": printable(model.name),
         "GEOFSRCNN_FACTOR": str(model.factor),
         "GEOFSRCNN_MODEL_SHA256": model.digest,
+        "GEOFSRCNN_GRID": onto or "",
         "GEOFSRCNN_ERROR": "expected absolute error, in bands whose names end in _error" if errors else "",
         **{name: printable(text) for name, text in model.notes.items()},
     }

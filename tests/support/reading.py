@@ -22,6 +22,7 @@ def lay_out(folder: Path) -> None:
     dem = read_dem()
     rng = np.random.default_rng(0)
     _raster(folder / "in.tif", block_mean(dem[:288, :240], 4), west=490_000)
+    _raster(folder / "grid.tif", np.zeros((90, 110), np.uint8), west=492_300, cell=450)
     _raster(folder / "dem.tif", dem[:132, :138], west=600_000)
     for number in (1, 2):
         _raster(folder / f"fine{number}.tif", dem[:150, 150 * number - 150 :][:, :150], west=1000_000 * number)

@@ -1,0 +1,259 @@
+"""The grid that is wanted of a raster, like another raster's or of a resolution, and where its cells lie.
+
+Cells with sides parallel to those of the raster, in the same CRS, overlap exactly (`AreaOverlap`); all others go
+through `rasterio.warp`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyproj
+import rasterio
+from affine import Affine
+from pyproj.exceptions import CRSError
+from rasterio.enums import Resampling
+from rasterio.warp import reproject, transform
+
+from geofsrcnn._types import Array, Mask
+from geofsrcnn.cf.crs import circumference_of
+from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.files.kinds import sniff
+from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.gdal import open_file, quiet
+from geofsrcnn.formats.georeference import read_grid, same_crs
+from geofsrcnn.grids.affine import Grid, apply_affine
+from geofsrcnn.grids.fine import TINY
+from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.options import FACTORS
+
+if TYPE_CHECKING:
+    from geofsrcnn.options import UpscaleOptions
+
+MARGIN = 2
+"""Fine cells around those that the edge of a warped window falls on."""
+
+
+def wanted_grid(grid: Grid, options: UpscaleOptions, shown: str) -> Grid:
+    """The grid that is wanted of a raster.
+
+    Parameters
+    ----------
+    grid : Grid
+        That of the raster, or of the part of it that is wanted.
+    options : UpscaleOptions
+        With `like` or `resolution`.
+    shown : str
+        Name of the raster, for messages.
+
+    Raises
+    ------
+    InputError
+        If one of the two does not say where it lies.
+    """
+    if grid.affine is None:
+        raise InputError(f"{shown} has no transform, which tells where cells lie: set one (gdal_translate -a_ullr)")
+    if options.resolution is not None:
+        return _of_resolution(grid, options.resolution, shown)
+    assert options.like is not None
+    path = local_path(options.like)
+    name = printable(path.name)
+    if sniff(path) != "GeoTIFF":
+        raise InputError(f"{name}, the raster of like=, is no GeoTIFF: convert it first (gdal_translate)")
+    with open_file(path, "GTiff", sidecars=False) as dataset:
+        found = read_grid(dataset, name)
+    if found.affine is None:
+        raise InputError(
+            f"{name}, the raster of like=, has no transform, which tells where its cells lie: warp it first (gdalwarp)"
+        )
+    for crs, which in ((grid.crs, shown), (found.crs, name)):
+        if not crs and (grid.crs or found.crs):
+            raise InputError(f"{which} has no CRS, the other raster has one: set it (gdal_edit.py -a_srs)")
+    return replace(found, rpcs=None)
+
+
+def _of_resolution(grid: Grid, resolution: tuple[float, float], shown: str) -> Grid:
+    """The grid of these cells that begins where a raster does, and covers all of it."""
+    t = grid.affine
+    assert t is not None
+    if t.b or t.d:
+        raise InputError(f"{shown} is rotated, so that resolution= has no meaning: give like=, or warp it first")
+    rows, columns = grid.shape
+    width, height = math.copysign(resolution[0], t.a), math.copysign(resolution[1], t.e)
+    shape = math.ceil(rows * t.e / height - TINY), math.ceil(columns * t.a / width - TINY)
+    return replace(grid, shape=shape, affine=Affine(width, 0.0, t.c, 0.0, height, t.f), rpcs=None, gcps=())
+
+
+def needed_factor(grid: Grid, wanted: Grid, shown: str) -> int:
+    """Find the smallest factor that makes cells at least as fine as those wanted, in the middle of their grid.
+
+    Raises
+    ------
+    UsageError
+        If they are coarser than those of the raster, or too fine.
+    InputError
+        If one grid cannot be placed on the other.
+    """
+    rows, columns = _cells_of(grid, wanted)
+    if min(rows, columns) > 1 + TINY:
+        raise UsageError(
+            f"the wanted cells are coarser than those of {shown}, {max(rows, columns):.3g} times as wide: average it "
+            "instead (gdalwarp -r average)"
+        )
+    finer = 1 / min(rows, columns)
+    if finer > FACTORS[-1] + TINY:
+        raise UsageError(
+            f"the wanted cells are {finer:.3g} times finer than those of {shown}, {FACTORS[-1]} times are possible"
+        )
+    return max(FACTORS[0], math.ceil(finer - TINY))
+
+
+def _cells_of(grid: Grid, wanted: Grid) -> tuple[float, float]:
+    """Rows and columns of a grid to a wanted cell, in the middle of the wanted grid."""
+    rows, columns = (n / 2 for n in wanted.shape)
+    x, y = _places(grid, wanted, np.array([columns, columns + 1, columns]), np.array([rows, rows, rows + 1]))
+    found = tuple(float(np.hypot(*(each[1:] - each[0]))) for each in (y, x))
+    if not all(math.isfinite(each) and each > 0 for each in found):
+        raise InputError("the wanted grid cannot be placed on the raster: do they lie in the same part of the world?")
+    return found[0], found[1]
+
+
+def _places(grid: Grid, wanted: Grid, columns: Array, rows: Array) -> Array:
+    """Columns and rows of a grid ``(2, ...)`` where those of the wanted one lie; infinite where there are none."""
+    assert grid.affine is not None
+    assert wanted.affine is not None
+    places = apply_affine(wanted.affine, columns, rows)
+    if not same_crs(grid.crs, wanted.crs):
+        with rasterio.Env(), quiet():
+            places = np.array(transform(wanted.crs, grid.crs, *places.reshape(2, -1))).reshape(places.shape)
+    return apply_affine(~grid.affine, *places)
+
+
+def overlap_on(fine: Grid, wanted: Grid, shown: str) -> AreaOverlap | WarpOverlap:
+    """Where the cells of a wanted grid lie on a fine one.
+
+    Raises
+    ------
+    InputError
+        If they lie elsewhere.
+    """
+    assert fine.affine is not None
+    assert wanted.affine is not None
+    turned = any(abs(t.b) + abs(t.d) > 0 for t in (fine.affine, wanted.affine))
+    overlap = WarpOverlap(fine, wanted) if turned or not same_crs(fine.crs, wanted.crs) else _overlap(fine, wanted)
+    if not overlap.meets:
+        raise InputError(f"the wanted grid covers nothing of {shown}: do they show the same part of the world?")
+    return overlap
+
+
+def _overlap(fine: Grid, wanted: Grid) -> AreaOverlap:
+    """The overlap of grids of one CRS, whose longitudes may count from another meridian."""
+    rows, columns = wanted.shape
+    x, y = np.arange(columns + 1.0), np.arange(rows + 1.0)
+    across, _ = _places(fine, wanted, x, np.zeros_like(x))
+    _, along = _places(fine, wanted, np.zeros_like(y), y)
+    if (turn := _columns_around(fine)) > 0:
+        across = across + turn * round((fine.shape[1] - across[0] - across[-1]) / (2 * turn))
+    axes = zip((along, across), fine.shape, strict=True)
+    return AreaOverlap(*(AxisOverlap.of(np.stack([edges[:-1], edges[1:]], 1), cells) for edges, cells in axes))
+
+
+def _columns_around(grid: Grid) -> float:
+    """Columns of a grid that go around the globe, as long as they are; 0 if none do."""
+    if not grid.crs or grid.affine is None:
+        return 0.0
+    try:
+        return circumference_of(pyproj.CRS.from_wkt(grid.crs.to_wkt())) / abs(grid.affine.a)
+    except CRSError:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class WarpOverlap:
+    """The cells of a wanted grid on a fine one in another CRS, or turned against it, as `rasterio.warp` sees them.
+
+    Parameters
+    ----------
+    fine, wanted : Grid
+        The two grids.
+    """
+
+    fine: Grid
+    wanted: Grid
+
+    method = "warped (rasterio.warp, average)"
+    """In words, for the summary."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Wanted rows and columns."""
+        return self.wanted.shape
+
+    @cached_property
+    def area(self) -> float:
+        """Fine cells to a wanted one, in the middle of the grid."""
+        return math.prod(_cells_of(self.fine, self.wanted))
+
+    @property
+    def meets(self) -> bool:
+        """True if some wanted cells lie on the fine grid."""
+        low, high = self._reach(Window(0, self.shape[0], 0, self.shape[1]))
+        return all(b > 0 and a < n for a, b, n in zip(low, high, self.fine.shape, strict=True))
+
+    @property
+    def complete(self) -> bool:
+        """True if no wanted cell lies beyond the fine grid, as far as some places tell."""
+        low, high = self._reach(Window(0, self.shape[0], 0, self.shape[1]))
+        return all(a >= 0 and b <= n for a, b, n in zip(low, high, self.fine.shape, strict=True))
+
+    def _reach(self, wanted: Window) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Smallest and largest row and column of the fine grid that places in a window lie on; some all over it."""
+        rows, columns = np.meshgrid(
+            np.linspace(wanted.y0, wanted.y1, 33), np.linspace(wanted.x0, wanted.x1, 33), indexing="ij"
+        )
+        x, y = (each[np.isfinite(each)] for each in _places(self.fine, self.wanted, columns, rows))
+        if not (x.size and y.size):
+            return (math.inf, math.inf), (-math.inf, -math.inf)
+        return (float(y.min()), float(x.min())), (float(y.max()), float(x.max()))
+
+    def needed(self, wanted: Window) -> Window:
+        """Fine cells that a window of wanted ones needs; at least one."""
+        ends = []
+        for low, high, cells in zip(*self._reach(wanted), self.fine.shape, strict=True):
+            margin = MARGIN + 0.01 * max(high - low, 0.0)  # where places between those looked at bulge
+            first, last = (0, 0) if low > high else (math.floor(low - margin), math.ceil(high + margin))
+            first = min(max(first, 0), cells - 1)
+            ends += [first, max(min(last, cells), first + 1)]
+        return Window(*ends)
+
+    def average(self, field: Sums, fine: Window, wanted: Window, *, slopes: bool = True) -> Sums:  # noqa: ARG002  flat
+        """Average a field of some fine cells over some wanted ones; each fine cell is flat."""
+        return Sums(*self._warp(np.stack(field), fine, wanted, Resampling.average, 0.0))
+
+    def majority(self, values: Array, valid: Mask, fine: Window, wanted: Window) -> Array:
+        """Find the value that most of the valid part of each wanted cell has; NaN where none is."""
+        marked = np.where(valid, values.astype(np.float64), np.nan)
+        found: Array = self._warp(marked[None], fine, wanted, Resampling.mode, np.nan)[0]
+        return found
+
+    def _warp(self, layers: Array, fine: Window, wanted: Window, method: Resampling, nodata: float) -> Array:
+        found = np.full((len(layers), *wanted.shape), nodata)
+        with rasterio.Env(), quiet():
+            reproject(
+                layers,
+                found,
+                src_transform=self.fine.crop(fine).affine,
+                src_crs=self.fine.crs,
+                src_nodata=nodata if math.isnan(nodata) else None,
+                dst_transform=self.wanted.crop(wanted).affine,
+                dst_crs=self.wanted.crs,
+                dst_nodata=nodata,
+                resampling=method,
+                tolerance=0.0,  # an approximation would depend on the tile
+            )
+        return found

@@ -1,0 +1,326 @@
+"""Rasters onto a grid that is wanted: its cells exactly, means and totals kept, in one piece, or a clear refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.warp import Resampling, reproject
+
+from geofsrcnn import upscale_file
+from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.upscale.file import estimate_file
+from tests.support.rasters import created, digest, opened, read, terrain, write
+
+CLASSICAL = "lanczos-bp"
+X, Y = 500_000.0, 6_000_000.0
+
+
+def like(path, width, height, shape, at=(0.0, 0.0), **profile):
+    """A raster of so wide and high cells, its corner so far right of and below that of the rasters here."""
+    transform = Affine(width, 0.0, X + at[0], 0.0, -height, Y - at[1])
+    with created(path, (2, *shape), "uint8", **{"transform": transform, **profile}):
+        pass
+    return path
+
+
+def onto(tmp_path, values, grid=None, *, model=CLASSICAL, name="out.tif", source=None, **options):
+    """What a raster of these values becomes on the grid of another, and the summary."""
+    source = write(tmp_path / "in.tif", values) if source is None else source
+    summary = upscale_file(source, tmp_path / name, None, model, like=grid, overwrite=True, **options)
+    return read(tmp_path / name), summary
+
+
+def test_cells_are_those_of_the_other_raster(tmp_path):
+    """Size, transform and CRS to the last bit, whatever its bands hold; the input keeps its own names and tags."""
+    source = tmp_path / "in.tif"
+    with created(source, (2, 20, 24), "int16", nodata=-1) as dataset:
+        dataset.write(terrain((2, 20, 24), high=3000).astype("int16"))
+        dataset.descriptions, dataset.units = ("red", "near infrared"), ("m", "m")
+        dataset.scales, dataset.offsets = (0.1, 0.1), (5.0, 5.0)
+        dataset.update_tags(SENSOR="MSI")
+    before = digest(source)
+    grid = like(tmp_path / "like.tif", 13.7, 11.1, (31, 29), at=(101.3, 99.9))
+    _, summary = onto(tmp_path, None, grid, source=source)
+    assert digest(source) == before
+    with opened(tmp_path / "out.tif") as found, opened(grid) as wanted:
+        assert (found.transform, found.shape, found.crs) == (wanted.transform, wanted.shape, wanted.crs)
+        assert found.dtypes == ("int16", "int16")
+        assert found.descriptions == ("red", "near infrared")
+        assert (found.units, found.scales, found.offsets) == (("m", "m"), (0.1, 0.1), (5.0, 5.0))
+        assert found.nodata == -1
+        assert found.tags()["SENSOR"] == "MSI"
+        assert found.tags()["GEOFSRCNN_GRID"] == summary.grid == "averaged by area onto those of like.tif"
+    assert (summary.factor, summary.coarse, summary.fine) == (3, (20, 24), (31, 29))
+
+
+def test_the_fine_grid_itself_gives_the_fine_map(tmp_path):
+    """Where the wanted cells are the parts of coarse ones, every bit is that of upscaling by the factor."""
+    values = terrain((2, 30, 40), low=300, high=2000).astype("float32")
+    grid = like(tmp_path / "like.tif", 10, 10, (90, 120))
+    found, summary = onto(tmp_path, values, grid, model="default")
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 3, "default")
+    assert np.array_equal(found, read(tmp_path / "fine.tif"))
+    assert summary.factor == 3
+
+
+@pytest.mark.parametrize("resolution", [20, (15, 10), (20, 22.5), 25, (40, 12)])
+def test_means_are_kept_where_edges_meet(tmp_path, resolution):
+    """The mean over the smallest area of whole cells of both grids is that of the coarse cells in it."""
+    values = terrain((30, 60), low=300, high=2000)
+    found, _ = onto(tmp_path, values, model="small", resolution=resolution)
+    width, height = (resolution, resolution) if np.ndim(resolution) == 0 else resolution
+    rows, columns = (int(np.lcm(300, round(10 * side))) // 10 for side in (height, width))
+
+    def means(field, height, width):
+        y, x = round(rows / height), round(columns / width)
+        return field.reshape(field.shape[0] // y, y, field.shape[1] // x, x).mean((1, 3))
+
+    off = np.abs(means(found[0], height, width) - means(values, 30, 30))
+    assert off.max() < 1e-6 * 1700  # the rounding of the network
+
+
+@settings(max_examples=10)
+@given(st.floats(10.5, 29.5), st.floats(10.5, 29.5), st.tuples(st.floats(-40, 60), st.floats(-40, 60)), st.booleans())
+def test_planes_stay_where_they_are(tmp_path_factory, width, height, at, south_up):
+    """No shift at any width and place of cells: a plane has its own value in the middle of each, to rounding."""
+    tmp_path = tmp_path_factory.mktemp("plane")
+    y, x = np.mgrid[:40, :44] * 30 + 15.0
+    source = write(tmp_path / "in.tif", 1e5 + 3 * x - 2 * y)
+    shape = int(600 / height), int(600 / width)
+    transform = Affine(width, 0, X + 360 + at[0], 0, -height, Y - 300 - at[1])
+    if south_up:
+        transform = Affine(width, 0, X + 360 + at[0], 0, height, Y - 300 - at[1] - height * shape[0])
+    grid = like(tmp_path / "like.tif", 1, 1, shape, transform=transform)
+    found, _ = onto(tmp_path, None, grid, model="default", source=source)
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    across = transform.c + transform.a * columns - X
+    down = Y - (transform.f + transform.e * rows)
+    assert np.abs(found[0] - (1e5 + 3 * across - 2 * down)).max() < 2e-3  # float32 of the network, 150 m a cell
+
+
+@pytest.mark.parametrize("tile_size", [16, 23, 64])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_tiles_are_the_whole(tmp_path, tile_size, threads):
+    """Where tiles end does not matter, nor who computes them; missing cells and a wanted grid beyond the raster too."""
+    values = terrain((90, 100), low=200, high=900)
+    values[20:30, 40:55] = np.nan
+    grid = like(tmp_path / "like.tif", 17.3, 21.1, (150, 190), at=(-70, -30))
+    whole, _ = onto(tmp_path, values, grid, model="default", tile_size=1000)
+    found, _ = onto(tmp_path, values, grid, model="default", tile_size=tile_size, threads=threads)
+    assert np.array_equal(np.isnan(found), np.isnan(whole))
+    assert np.nanmax(np.abs(found - whole)) <= 1e-5 * 700
+
+
+def test_a_fine_map_averaged_by_gdal_is_near(tmp_path):
+    """Their mean is that of gdalwarp -r average; cells differ by what slopes within fine cells make."""
+    values = terrain((60, 80), low=200, high=900)
+    values[20:27, 30:36] = np.nan
+    grid = like(tmp_path / "like.tif", 20, 20, (90, 120))
+    found = onto(tmp_path, values, grid)[0][0]
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 2, CLASSICAL)
+    expected = np.full(found.shape, np.nan)
+    with opened(tmp_path / "fine.tif") as fine, opened(grid) as wanted:
+        places = {"src_transform": fine.transform, "dst_transform": wanted.transform}
+        crs = {"src_crs": fine.crs, "dst_crs": fine.crs}
+        missing = {"src_nodata": np.nan, "dst_nodata": np.nan}
+        reproject(fine.read(1), expected, **places, **crs, **missing, resampling=Resampling.average)
+    assert np.array_equal(np.isnan(found), np.isnan(expected))
+    steps = max(np.nanmax(np.abs(np.diff(expected, axis=axis))) for axis in (0, 1))
+    assert np.nanmax(np.abs(found - expected)) < steps / 4
+    assert abs(np.nanmean(found - expected)) < 1e-3 * np.nanstd(expected)
+
+
+def test_it_is_nearer_to_the_truth_than_flat_cells(tmp_path):
+    """A smooth field of 20 m from cells of 30 m: the average of flat fine cells is at least a third worse."""
+    y, x = (np.mgrid[:360, :360] + 0.5) / 60
+    truth = np.sin(3 * x + y) + np.cos(2 * y - x)
+    coarse, wanted = (truth.reshape(360 // n, n, 360 // n, n).mean((1, 3)) for n in (6, 4))
+    found = onto(tmp_path, coarse, resolution=20)[0][0]
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 2, CLASSICAL)
+    flat = read(tmp_path / "fine.tif", 1).repeat(3, 0).repeat(3, 1).reshape(90, 4, 90, 4).mean((1, 3))
+    inside = slice(8, -8), slice(8, -8)
+    errors = [np.sqrt(np.mean((each - wanted)[inside] ** 2)) for each in (found, flat)]
+    assert errors[0] < errors[1] / 1.33
+
+
+def test_totals_are_kept(tmp_path):
+    """What lies in a cell is shared by area: nothing is lost and nothing added, beside missing cells too."""
+    values = terrain((30, 40), low=0, high=50)
+    values[5:9, 7:12] = np.nan
+    grid = like(tmp_path / "like.tif", 17.3, 21.1, (60, 90), at=(-70, -30))
+    found, _ = onto(tmp_path, values, grid, kinds={"1": "total"}, model="small")
+    assert np.nansum(found) == pytest.approx(np.nansum(values), rel=1e-7)
+    assert np.nanmin(found) >= 0
+
+
+def test_directions_meet_at_north(tmp_path):
+    """The mean of 350 and 10 degrees is north; what is no direction stays where it is."""
+    values = np.tile([350.0, 10.0], (12, 6)).astype("float32")
+    values[:4] = 999.0
+    with pytest.warns(GeofsrcnnWarning, match="W-RANGE"):
+        found, _ = onto(tmp_path, values, resolution=20, kinds={"1": "direction"}, model="default")
+    assert (found[0, :4] == 999).all()
+    off = np.minimum(found[0, 8:] % 360, 360 - found[0, 8:] % 360)
+    assert off.max() < 40
+
+
+def test_classes_go_to_the_larger_part(tmp_path):
+    """By category and by nearest: only classes that are there, and colours and nodata are kept."""
+    rng = np.random.default_rng(0)
+    classes = rng.choice(np.array([3, 7, 9, 0], np.uint8), (20, 20))
+    source = tmp_path / "in.tif"
+    with created(source, (1, 20, 20), "uint8", nodata=0) as dataset:
+        dataset.write(classes[None])
+        dataset.write_colormap(1, {3: (1, 2, 3, 255), 7: (4, 5, 6, 255), 9: (7, 8, 9, 255)})
+    found, _ = onto(tmp_path, None, source=source, model="nearest", resolution=20)
+    assert set(np.unique(found)) <= {0, 3, 7, 9}
+    assert np.array_equal(found[0, ::3, ::3], classes[::2, ::2])  # whose first cell lies in one coarse cell
+    with opened(tmp_path / "out.tif") as dataset:
+        assert dataset.colormap(1)[7] == (4, 5, 6, 255)
+    plain = write(tmp_path / "plain.tif", classes, nodata=0)
+    again, _ = onto(tmp_path, None, source=plain, resolution=20, kinds={"1": "category"})
+    assert np.array_equal(again, found)
+
+
+def test_errors_are_averaged_as_they_are(tmp_path):
+    """The mean of the expected errors of the fine cells: what it is at most, as those of neighbours may cancel."""
+    values = terrain((30, 40), low=200, high=900).astype("float32")
+    grid = like(tmp_path / "like.tif", 10, 10, (90, 120))
+    found, summary = onto(tmp_path, values, grid, model="default", error=True)
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 3, "default", error=True)
+    assert np.array_equal(found, read(tmp_path / "fine.tif"))
+    assert summary.error_bands == 1
+    apart, _ = onto(tmp_path, values, resolution=20, model="default", error_file=tmp_path / "error.tif")
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 2, "default", error=True, overwrite=True)
+    errors = read(tmp_path / "error.tif", 1)
+    fine = read(tmp_path / "fine.tif", 2).repeat(3, 0).repeat(3, 1).reshape(45, 4, 60, 4).mean((1, 3))
+    assert errors.shape == apart.shape[1:]
+    assert np.allclose(errors, fine, rtol=5e-3)
+
+
+def test_masks_and_alpha_follow(tmp_path):
+    """A mask is open where a part of a cell is; alpha is averaged, and none lies beyond the raster."""
+    colours = terrain((3, 20, 20), low=20, high=200).astype("uint8")
+    mask = np.full((20, 20), 255, np.uint8)
+    mask[:, :7] = 0
+    source = tmp_path / "masked.tif"
+    with created(source, colours.shape, "uint8") as dataset:
+        dataset.write(colours)
+        dataset.write_mask(mask)
+    grid = like(tmp_path / "like.tif", 20, 20, (32, 32), at=(-10, -10))
+    onto(tmp_path, None, grid, source=source)
+    with opened(tmp_path / "out.tif") as dataset:
+        found = dataset.dataset_mask()
+    places = np.arange(32) * 20 - 10
+    across = (places + 20 > 210) & (places < 600)
+    assert np.array_equal(found > 0, (places + 20 > 0)[:, None] & (places < 600)[:, None] & across)
+    rgba = np.concatenate([colours, mask[None]])
+    options = {"photometric": "RGB", "alpha": "NON-PREMULTIPLIED"}
+    clear = write(tmp_path / "rgba.tif", rgba, **options)
+    seen, _ = onto(tmp_path, None, grid, source=clear)
+    assert (seen[3, 1:-1, 0] == 0).all()
+    assert (seen[3, 1:-2, 12:-2] == 255).all()
+    assert (seen[3, 1:-2, 11] > 0).all()
+
+
+def test_missing_cells_beyond_the_raster_need_a_value(tmp_path):
+    """Floats get NaN, and say so; whole numbers without a nodata value are refused before anything is written."""
+    values = terrain((20, 20), high=200)
+    grid = like(tmp_path / "like.tif", 20, 20, (40, 40), at=(-10, -10))
+    found, _ = onto(tmp_path, values.astype("float32"), grid)
+    with opened(tmp_path / "out.tif") as dataset:
+        assert np.isnan(dataset.nodata)
+    assert np.isnan(found[0, -1, -1])
+    assert np.isfinite(found[0, :31, :31]).all()
+    (tmp_path / "out.tif").unlink()
+    with pytest.raises(InputError, match=r"does not cover all of the wanted grid.*nodata="):
+        onto(tmp_path, values.astype("uint8"), grid)
+    assert not (tmp_path / "out.tif").exists()
+    marked, _ = onto(tmp_path, values.astype("uint8"), grid, nodata=255)
+    assert (marked[0, -1] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("resolution", "shape"), [(20, (15, 18)), (16, (19, 23)), ((17.5, 13), (24, 21)), (30, (10, 12))]
+)
+def test_a_resolution_covers_the_raster_from_its_corner(tmp_path, resolution, shape):
+    """Last rows and columns may reach beyond it, and hold what lies within."""
+    values = terrain((10, 12), low=5, high=9)
+    found, summary = onto(tmp_path, values, resolution=resolution)
+    assert found.shape[1:] == shape
+    assert np.isfinite(found).all()
+    width, height = (resolution, resolution) if np.ndim(resolution) == 0 else resolution
+    with opened(tmp_path / "out.tif") as dataset:
+        assert dataset.transform == Affine(width, 0, X, 0, -height, Y)
+    assert f"onto cells of {width:g} x {height:g}" in summary.grid
+
+
+def test_a_part_of_a_raster_at_a_resolution(tmp_path):
+    """The grid begins with the first coarse cell of the bounds, and values are those of the whole raster."""
+    values = terrain((40, 40), low=5, high=9)
+    whole, _ = onto(tmp_path, values, resolution=20)
+    onto(tmp_path, values, resolution=20, bounds=(X + 310, Y - 900, X + 600, Y - 290))
+    with opened(tmp_path / "out.tif") as dataset:
+        assert dataset.transform == Affine(20, 0, X + 300, 0, -20, Y - 270)
+    aligned, _ = onto(tmp_path, values, resolution=20, bounds=(X + 300, Y - 900, X + 600, Y - 300))
+    assert np.abs(aligned - whole[:, 15:45, 15:30]).max() < 1e-12
+
+
+def test_longitudes_may_count_from_another_meridian(tmp_path):
+    """From 0 to 360 onto -180 to 180: no seam and nothing missing."""
+    values = np.cos(np.radians(np.arange(0, 360, 5) + 2.5)) + np.zeros((24, 72))
+    source = write(tmp_path / "in.tif", values, crs="EPSG:4326", transform=Affine(5, 0, 0, 0, -5, 60))
+    transform = Affine(2, 0, -180, 0, -2, 58)
+    grid = like(tmp_path / "like.tif", 1, 1, (50, 180), transform=transform, crs="EPSG:4326")
+    found, _ = onto(tmp_path, None, grid, source=source)
+    middle = np.radians(-180 + 2 * np.arange(180) + 1.0)
+    assert np.isfinite(found).all()
+    assert np.abs(found[0] - np.cos(middle)).max() < 2e-3
+
+
+def test_a_disk_of_cells_is_never_held(tmp_path):
+    """A wanted grid a thousand times as wide as what is there takes memory for a tile, not for its cells."""
+    source = write(tmp_path / "in.tif", terrain((60, 60)).astype("float32"))
+    grid = like(tmp_path / "like.tif", 10, 10, (30_000, 30_000), at=(-1000, -1000), SPARSE_OK="TRUE")
+    estimate = estimate_file(source, tmp_path / "out.tif", model=CLASSICAL, like=grid)
+    assert estimate.fine == (30_000, 30_000)
+    assert estimate.memory < 2 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"resolution": 45}, UsageError, "coarser than those of in.tif, 1.5 times"),
+        ({"resolution": 3}, UsageError, "10 times finer than those of in.tif, 8 times are possible"),
+        ({"resolution": 5, "model": "default"}, ModelError, "default makes cells at most . times finer.*need 6"),
+        ({"resolution": 0}, UsageError, "resolution= must be above 0"),
+        ({"resolution": (10, 10, 10)}, UsageError, "resolution= must be the width"),
+        ({"resolution": float("nan")}, UsageError, "resolution= must be above 0"),
+        ({"resolution": 10, "like": "like.tif"}, UsageError, "leave out resolution="),
+        ({"like": "like.tif", "bounds": (0, 0, 1, 1)}, UsageError, "leave out resolution= and bounds="),
+        ({"like": "like.tif", "factor": 3}, UsageError, "exclude each other"),
+        ({"like": "missing.tif"}, InputError, "no such file"),
+        ({"like": "away.tif"}, InputError, "covers nothing of in.tif"),
+        ({"like": "nowhere.tif"}, InputError, "nowhere.tif, the raster of like=, has no transform"),
+        ({"like": "bare.tif"}, InputError, "bare.tif has no CRS"),
+        ({"like": "text.txt"}, InputError, "text.txt, the raster of like=, is no GeoTIFF"),
+        ({"like": "coarse.tif"}, UsageError, "coarser"),
+    ],
+)
+def test_wrong_requests_are_refused_in_a_line(tmp_path, monkeypatch, options, error, words):
+    """Before anything is written, and nothing is left."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in.tif", terrain((20, 20)))
+    like(tmp_path / "like.tif", 10, 10, (60, 60))
+    like(tmp_path / "away.tif", 10, 10, (60, 60), at=(1e5, 0))
+    like(tmp_path / "nowhere.tif", 1, 1, (60, 60), transform=None, crs=None)
+    like(tmp_path / "bare.tif", 10, 10, (60, 60), crs=None)
+    like(tmp_path / "coarse.tif", 100, 60, (10, 10))
+    (tmp_path / "text.txt").write_text("none")
+    with pytest.raises(error, match=words) as caught:
+        upscale_file("in.tif", "out.tif", **{"model": CLASSICAL, **options})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.tif").exists()
