@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -24,6 +25,10 @@ BLOCK = 16
 """Rows and columns of a tile are a multiple of it, as the blocks of a TIFF are."""
 
 
+LARGEST = 4
+"""Tiles that need more coarse cells than so many others are cut."""
+
+
 class Overlap(Protocol):
     """Where wanted cells lie on the fine grid: `geofsrcnn.grids.overlap.AreaOverlap`, or a warp."""
 
@@ -33,8 +38,17 @@ class Overlap(Protocol):
         ...
 
     @property
+    def exact(self) -> bool:
+        """True if sums are kept."""
+        ...
+
+    @property
     def area(self) -> float:
         """Fine cells to a wanted one, on average."""
+        ...
+
+    def shift(self, columns: int, cells: int) -> Self:
+        """The same with fine columns that are numbered from another one on, and are so many."""
         ...
 
     def needed(self, wanted: Window) -> Window:
@@ -113,16 +127,33 @@ class OntoPlan:
         return math.ceil(self.side * self.onto.coarse_side) + 1
 
     def __len__(self) -> int:
-        rows, columns = self.onto.overlap.shape
-        return -(-rows // self.side) * -(-columns // self.side)
+        return len(self._tiles)
 
     def __iter__(self) -> Iterator[Tile]:
+        return iter(self._tiles)
+
+    @cached_property
+    def _tiles(self) -> Sequence[Tile]:
         rows, columns = self.onto.overlap.shape
-        for y in range(0, rows, self.side):
-            for x in range(0, columns, self.side):
-                wanted = Window(y, min(y + self.side, rows), x, min(x + self.side, columns))
-                core = self.onto.core(wanted)
-                yield Tile(core, core.grow(self.reach, self.extent), wanted)
+        whole = Window(0, rows, 0, columns)
+        return [tile for window in _cut(whole, self.side) for tile in self._bounded(window)]
+
+    def _bounded(self, wanted: Window) -> Iterator[Tile]:
+        """A tile; quarters of it where it needs far more coarse cells than others, as around a pole."""
+        core, side = self.onto.core(wanted), max(wanted.shape)
+        if math.prod(core.shape) > LARGEST * (self.tile_size + 2) ** 2 and side > BLOCK:
+            half = max(BLOCK, side // 2 // BLOCK * BLOCK)
+            for window in _cut(wanted, half):
+                yield from self._bounded(window)
+        else:
+            yield Tile(core, core.grow(self.reach, self.extent), wanted)
+
+
+def _cut(window: Window, side: int) -> Iterator[Window]:
+    """Cut a window in windows of so many rows and columns; the last ones may be smaller."""
+    for y in range(window.y0, window.y1, side):
+        for x in range(window.x0, window.x1, side):
+            yield Window(y, min(y + side, window.y1), x, min(x + side, window.x1))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The grid that is wanted of a raster, like another raster's or of a resolution, and where its cells lie.
 
-Cells with sides parallel to those of the raster, in the same CRS, overlap exactly (`AreaOverlap`); all others go
-through `rasterio.warp`.
+Cells with sides parallel to those of the raster, in the same CRS, overlap exactly (`AreaOverlap`); onto all others GDAL
+warps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,11 @@ import pyproj
 import rasterio
 from affine import Affine
 from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import reproject, transform
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform
 
 from geofsrcnn._types import Array, Mask
 from geofsrcnn.cf.crs import circumference_of
@@ -28,12 +32,22 @@ from geofsrcnn.formats.gdal import open_file, quiet
 from geofsrcnn.formats.georeference import read_grid, same_crs
 from geofsrcnn.grids.affine import Grid, apply_affine
 from geofsrcnn.grids.fine import TINY
+from geofsrcnn.grids.longitude import FULL_CIRCLE
 from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
 
 if TYPE_CHECKING:
     from geofsrcnn.options import UpscaleOptions
+
+_ONE_WARP = Lock()
+"""Held by the thread that warps: rasterio turns its warnings off and on for all of them."""
+
+PARTS = 4
+"""Parts along one side of a fine cell that follow its slopes before a warp."""
+
+EXACT = 1e-9
+"""Cells by which places may be off in a warp: what is off more depends on the tile; with 0 rasterio opens none."""
 
 MARGIN = 2
 """Fine cells around those that the edge of a warped window falls on."""
@@ -175,7 +189,7 @@ def _columns_around(grid: Grid) -> float:
 
 @dataclass(frozen=True)
 class WarpOverlap:
-    """The cells of a wanted grid on a fine one in another CRS, or turned against it, as `rasterio.warp` sees them.
+    """The cells of a wanted grid on a fine one in another CRS, or turned against it, as GDAL sees them.
 
     Parameters
     ----------
@@ -186,13 +200,26 @@ class WarpOverlap:
     fine: Grid
     wanted: Grid
 
-    method = "warped (rasterio.warp, average)"
+    method = "warped (GDAL, average)"
     """In words, for the summary."""
+
+    exact = False
+    """Sums are not kept."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Wanted rows and columns."""
         return self.wanted.shape
+
+    @cached_property
+    def turn(self) -> float:
+        """Fine columns of longitudes that go around the globe; 0 for others."""
+        return _columns_around(self.fine) if self.fine.crs.is_geographic else 0.0
+
+    def shift(self, columns: int, cells: int) -> WarpOverlap:
+        """The same with fine columns that are numbered from another one on, and are so many."""
+        rows = self.fine.shape[0]
+        return replace(self, fine=self.fine.crop(Window(0, rows, -columns, cells - columns)))
 
     @cached_property
     def area(self) -> float:
@@ -219,6 +246,9 @@ class WarpOverlap:
         x, y = (each[np.isfinite(each)] for each in _places(self.fine, self.wanted, columns, rows))
         if not (x.size and y.size):
             return (math.inf, math.inf), (-math.inf, -math.inf)
+        if self.turn:  # places on one side of the date line are near those on the other
+            x = x + self.turn * np.round((x[x.size // 2] - x) / self.turn)
+            x = x + self.turn * round((self.fine.shape[1] / 2 - (x.min() + x.max()) / 2) / self.turn)
         return (float(y.min()), float(x.min())), (float(y.max()), float(x.max()))
 
     def needed(self, wanted: Window) -> Window:
@@ -231,29 +261,61 @@ class WarpOverlap:
             ends += [first, max(min(last, cells), first + 1)]
         return Window(*ends)
 
-    def average(self, field: Sums, fine: Window, wanted: Window, *, slopes: bool = True) -> Sums:  # noqa: ARG002  flat
-        """Average a field of some fine cells over some wanted ones; each fine cell is flat."""
-        return Sums(*self._warp(np.stack(field), fine, wanted, Resampling.average, 0.0))
+    def average(self, field: Sums, fine: Window, wanted: Window, *, slopes: bool = True) -> Sums:
+        """Average a field of some fine cells over some wanted ones; as cells are flat to GDAL, slopes make parts."""
+        parts = PARTS if slopes else 1
+        if slopes:
+            field = AreaOverlap.of_parts(fine.shape, parts).split(field)
+        return Sums(*self._warp(np.stack(field), fine, parts, wanted, Resampling.average, 0.0))
 
     def majority(self, values: Array, valid: Mask, fine: Window, wanted: Window) -> Array:
         """Find the value that most of the valid part of each wanted cell has; NaN where none is."""
         marked = np.where(valid, values.astype(np.float64), np.nan)
-        found: Array = self._warp(marked[None], fine, wanted, Resampling.mode, np.nan)[0]
+        found: Array = self._warp(marked[None], fine, 1, wanted, Resampling.mode, np.nan)[0]
         return found
 
-    def _warp(self, layers: Array, fine: Window, wanted: Window, method: Resampling, nodata: float) -> Array:
-        found = np.full((len(layers), *wanted.shape), nodata)
-        with rasterio.Env(), quiet():
-            reproject(
-                layers,
-                found,
-                src_transform=self.fine.crop(fine).affine,
-                src_crs=self.fine.crs,
-                src_nodata=nodata if math.isnan(nodata) else None,
-                dst_transform=self.wanted.crop(wanted).affine,
-                dst_crs=self.wanted.crs,
-                dst_nodata=nodata,
-                resampling=method,
-                tolerance=0.0,  # an approximation would depend on the tile
-            )
+    def _warp(
+        self, layers: Array, fine: Window, parts: int, wanted: Window, method: Resampling, nodata: float
+    ) -> Array:
+        """Warp fields of parts of fine cells onto a window of wanted ones."""
+        around = fine
+        if self.turn and fine.shape[1] >= self.turn:  # of more than one GDAL takes the places beyond it for none
+            layers = layers[..., : round(self.turn * parts)]
+        else:  # a frame, so that parts of wanted cells beyond the raster count as missing ones
+            around = Window(fine.y0 - 1, fine.y1 + 1, fine.x0 - 1, fine.x1 + 1)
+            layers = np.pad(layers, ((0, 0), (parts, parts), (parts, parts)), constant_values=nodata)
+        bands, rows, columns = layers.shape
+        place = _within_turn(replace(self.fine.crop(around).refine(parts), shape=(rows, columns)))
+        profile = {"driver": "GTiff", "dtype": "float64", "count": bands, "height": rows, "width": columns}
+        options = {
+            "src_crs": place.crs,
+            "crs": self.wanted.crs,
+            "transform": self.wanted.crop(wanted).affine,
+            "height": wanted.shape[0],
+            "width": wanted.shape[1],
+            "src_nodata": nodata if math.isnan(nodata) else None,
+            "nodata": nodata if math.isnan(nodata) else None,
+            "tolerance": EXACT,
+        }
+        with _ONE_WARP, rasterio.Env(), quiet(), MemoryFile() as memory:
+            with memory.open(crs=self.fine.crs, transform=place.affine, **profile) as file:
+                file.write(layers)
+            with memory.open() as file, WarpedVRT(file, resampling=method, **options) as warped:
+                found: Array = warped.read()
         return found
+
+
+def _within_turn(grid: Grid) -> Grid:
+    """A grid of longitudes from -180 to 180, as GDAL counts them; where it goes over an end, a CRS that counts on."""
+    t = grid.affine
+    assert t is not None
+    if not grid.crs.is_geographic:
+        return grid
+    middle = t.c + t.a * grid.shape[1] / 2
+    turns = FULL_CIRCLE * round(middle / FULL_CIRCLE)
+    moved = replace(grid, affine=Affine(t.a, t.b, t.c - turns, t.d, t.e, t.f))
+    west, _, east, _ = moved.bounds
+    if max(abs(west), abs(east)) <= FULL_CIRCLE / 2 + TINY * abs(t.a):
+        return moved
+    with quiet():
+        return replace(moved, crs=CRS.from_string(f"{grid.crs.to_proj4()} +lon_wrap={middle - turns}"))

@@ -115,6 +115,19 @@ class AreaOverlap:
     method = "averaged by area"
     """In words, for the summary."""
 
+    exact = True
+    """Sums are kept."""
+
+    @classmethod
+    def of_parts(cls, shape: tuple[int, int], parts: int) -> AreaOverlap:
+        """Make the overlap of the equal parts of fine cells, so many along one side."""
+        return cls(*(AxisOverlap.of(np.arange(n * parts)[:, None] / parts + [0, 1 / parts], n) for n in shape))
+
+    def split(self, field: Sums) -> Sums:
+        """Average a field of all fine cells over all wanted ones."""
+        rows, columns = self.rows.cells, self.columns.cells
+        return self.average(field, Window(0, rows, 0, columns), Window(0, self.shape[0], 0, self.shape[1]))
+
     @property
     def shape(self) -> tuple[int, int]:
         """Wanted rows and columns."""

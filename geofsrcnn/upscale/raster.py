@@ -16,11 +16,10 @@ from geofsrcnn.engine.onto import Onto
 from geofsrcnn.engine.rules import rule_of_band, rule_of_repeated
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import InputError, printable
+from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.overlap import AreaOverlap
-from geofsrcnn.grids.windows import Window, read_margin
+from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.upscale.task import EachSink, ErrorFile, Task, check_pixels, no_errors, provenance
@@ -57,6 +56,11 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         check_joint(source, quantities, model)
         options = replace(options, dtype=_type_of(source, quantities, options.dtype))
         source.raw = repeats and not any(quantity.kind is Kind.TOTAL for quantity in quantities)
+        if onto is not None and not onto.overlap.exact and any(each.kind is Kind.TOTAL for each in quantities):
+            raise UsageError(
+                f"{printable(path.name)} holds totals of cells, which a warp does not keep: take a grid of its own CRS "
+                "that is not turned, or say with kinds= that it holds a field"
+            )
         warn_of_guesses(source, quantities, repeats=repeats)
         errors = _bands_with_errors(source, quantities) if options.error else []
         beside = errors if options.error_file is None else []
@@ -171,14 +175,12 @@ def _from_edge(
 def _around(source: RasterSource, onto: Onto, model: Model) -> tuple[Source, Window, Onto]:
     """The source as its columns follow each other around the globe, as far as they are wanted, and what is needed."""
     cells: Source = source
-    overlap = onto.overlap
-    if source.period and isinstance(overlap, AreaOverlap):
-        margin = read_margin(model.halo) + 1
-        first, last = (round(end / model.factor) for end in (overlap.columns.edges.min(), overlap.columns.edges.max()))
-        first, last = first - margin, last + margin
-        cells = PeriodicSource(source, source.period, first, last - first)
-        onto = replace(onto, overlap=overlap.shift(-first * model.factor, (last - first) * model.factor))
-    return cells, onto.core(Window(0, overlap.shape[0], 0, overlap.shape[1])), onto
+    if period := source.period:  # a turn more on either side, so that nothing that is wanted lies at an edge
+        first, columns = -period, 3 * period
+        cells = PeriodicSource(source, period, first, columns)
+        onto = replace(onto, overlap=onto.overlap.shift(-first * model.factor, columns * model.factor))
+    rows, columns = onto.overlap.shape
+    return cells, onto.core(Window(0, rows, 0, columns)), onto
 
 
 def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str | None) -> str | None:

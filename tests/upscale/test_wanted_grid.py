@@ -7,12 +7,12 @@ import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.warp import Resampling, reproject
+from rasterio.warp import Resampling, reproject, transform
 
 from geofsrcnn import upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
 from geofsrcnn.upscale.file import estimate_file
-from tests.support.rasters import created, digest, opened, read, terrain, write
+from tests.support.rasters import created, digest, opened, plain, read, terrain, write
 
 CLASSICAL = "lanczos-bp"
 X, Y = 500_000.0, 6_000_000.0
@@ -324,3 +324,105 @@ def test_wrong_requests_are_refused_in_a_line(tmp_path, monkeypatch, options, er
         upscale_file("in.tif", "out.tif", **{"model": CLASSICAL, **options})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.tif").exists()
+
+
+# ---------------------------------------------------------------------------------------------- other CRSs
+
+
+def other_crs(path, crs, width, shape):
+    """A raster of cells of a width in another CRS, in the middle of the rasters here."""
+    with plain():
+        (x,), (y,) = transform("EPSG:32633", crs, [X + 600], [Y - 600])
+    corner = Affine(width, 0, x - shape[1] / 2 * width, 0, -width, y + shape[0] / 2 * width)
+    return like(path, 1, 1, shape, transform=corner, crs=crs)
+
+
+TURNED = Affine.translation(X + 400, Y - 500) * Affine.rotation(30) * Affine.scale(20, -20)
+
+
+@pytest.mark.parametrize(
+    ("crs", "width", "shape"),
+    [("EPSG:32632", 20, (26, 30)), ("EPSG:4326", 2e-4, (24, 30)), ("EPSG:3035", 25, (20, 20)), (None, 0, (20, 20))],
+)
+def test_planes_stay_in_other_crs(tmp_path, crs, width, shape):
+    """Through a warp a plane lies off by less than a hundredth of a cell, on average by next to nothing."""
+    y, x = np.mgrid[:40, :40] * 30 + 15.0
+    source = write(tmp_path / "in.tif", 1e4 + x - 2 * y)
+    if crs is None:
+        grid = like(tmp_path / "like.tif", 1, 1, shape, transform=TURNED)
+    else:
+        grid = other_crs(tmp_path / "like.tif", crs, width, shape)
+    found, summary = onto(tmp_path, None, grid, source=source, model="default")
+    assert summary.grid == "warped (GDAL, average) onto those of like.tif"
+    with opened(grid) as wanted:
+        rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+        t = wanted.transform
+        places = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+        across, up = transform(wanted.crs, "EPSG:32633", *(each.ravel() for each in places))
+    expected = 1e4 + (np.array(across) - X) - 2 * (Y - np.array(up))
+    off = found[0].ravel() - expected
+    assert np.isfinite(off).all()
+    assert np.abs(off).max() < 0.01 * 90
+    assert abs(off.mean()) < 1e-4 * 90
+
+
+@pytest.mark.parametrize("tile_size", [16, 23])
+def test_tiles_are_the_whole_in_another_crs(tmp_path, tile_size):
+    """Also where cells are missing, and beyond the raster; missing cells are those of GDAL, and so is the mean."""
+    values = terrain((40, 40), low=200, high=900)
+    values[20:25, 10:15] = np.nan
+    grid = other_crs(tmp_path / "like.tif", "EPSG:32632", 20, (80, 80))
+    whole, _ = onto(tmp_path, values, grid, model="default", tile_size=1000, threads=1)
+    found, _ = onto(tmp_path, values, grid, model="default", tile_size=tile_size, threads=3)
+    assert np.array_equal(np.isnan(found), np.isnan(whole))
+    assert np.nanmax(np.abs(found - whole)) <= 1e-5 * 700
+    upscale_file(tmp_path / "in.tif", tmp_path / "fine.tif", 2, "default")
+    expected = np.full(found.shape[1:], np.nan)
+    with opened(tmp_path / "fine.tif") as fine, opened(grid) as wanted:
+        places = {"src_transform": fine.transform, "dst_transform": wanted.transform}
+        crs = {"src_crs": fine.crs, "dst_crs": wanted.crs}
+        missing = {"src_nodata": np.nan, "dst_nodata": np.nan}
+        reproject(fine.read(1), expected, **places, **crs, **missing, resampling=Resampling.average, tolerance=0.0)
+    assert np.array_equal(np.isnan(whole[0]), np.isnan(expected))
+    assert abs(np.nanmean(whole[0] - expected)) < 1e-3 * np.nanstd(expected)
+
+
+@pytest.mark.parametrize("west", [-180, 0])
+def test_the_date_line_and_the_pole_have_no_seam(tmp_path, west):
+    """A map of the globe, from either meridian on, onto cells around the pole."""
+
+    def value(longitude, latitude):
+        return 10 + np.cos(np.radians(latitude)) * (
+            3 * np.cos(np.radians(longitude)) + 2 * np.sin(np.radians(longitude))
+        )
+
+    longitudes, latitudes = np.meshgrid(west + 2 * np.arange(180) + 1.0, 89 - 2.0 * np.arange(90))
+    place = {"crs": "EPSG:4326", "transform": Affine(2, 0, west, 0, -2, 90)}
+    source = write(tmp_path / "in.tif", value(longitudes, latitudes), **place)
+    around = Affine(100e3, 0, -3e6, 0, -100e3, 3e6)
+    grid = like(tmp_path / "like.tif", 1, 1, (60, 60), transform=around, crs="EPSG:3413")
+    found, _ = onto(tmp_path, None, grid, source=source, tile_size=16)
+    rows, columns = np.mgrid[:60, :60] + 0.5
+    with plain():
+        places = transform("EPSG:3413", "EPSG:4326", *(each.ravel() for each in around_of(around, columns, rows)))
+    expected = value(*map(np.array, places)).reshape(60, 60)
+    assert np.isfinite(found).all()
+    assert np.abs(found[0] - expected).max() < 0.05
+
+
+def around_of(affine, columns, rows):
+    """Coordinates of places in cells."""
+    return affine.a * columns + affine.c, affine.e * rows + affine.f
+
+
+def test_classes_and_totals_in_another_crs(tmp_path):
+    """Classes go to the larger part, no others appear; totals are refused, as a warp does not keep them."""
+    classes = np.random.default_rng(0).choice(np.array([3, 7, 9], np.uint8), (40, 40)).repeat(2, 0)[:40]
+    source = write(tmp_path / "in.tif", classes, nodata=0)
+    grid = other_crs(tmp_path / "like.tif", "EPSG:32632", 20, (80, 80))
+    found, _ = onto(tmp_path, None, grid, source=source, model="nearest")
+    assert set(np.unique(found)) == {0, 3, 7, 9}
+    again, _ = onto(tmp_path, None, grid, source=source, kinds={"1": "category"})
+    assert np.array_equal(found, again)
+    with pytest.raises(UsageError, match="totals of cells, which a warp does not keep"):
+        onto(tmp_path, classes.astype("float32"), grid, kinds={"1": "total"})
