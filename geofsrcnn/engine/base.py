@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geofsrcnn._types import Range, Write
 from geofsrcnn.errors import ModelError, UsageError
@@ -124,12 +124,15 @@ class Job:
         What the values of each band keep to; nothing if empty.
     errors : bool
         Tell the expected error of each fine cell too.
+    known : dict
+        Results for tiles of one value, which come again and again (`geofsrcnn.engine.tile`).
     """
 
     model: Upsampler | None
     factor: int
     rules: Sequence[Rule] = ()
     errors: bool = False
+    known: dict[Any, Cells] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def reach(self) -> int:

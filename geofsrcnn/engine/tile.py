@@ -27,6 +27,10 @@ SAFE = (2.0**-60, 2.0**60)
 """Magnitudes that float32 arithmetic bears; other blocks are scaled by a power of two and back."""
 
 
+KNOWN = 1024
+"""Results for tiles of one value that are kept."""
+
+
 def upscale_block(
     model: Upsampler,
     values: Array,
@@ -225,11 +229,11 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
     Invalid coarse cells become ``factor x factor`` invalid fine cells that hold the same value; alpha and mask
     are repeated. The arrays may be views of one cell, which cannot be written to.
     """
-    return (
-        _upscale_one_value(job, cells, tile, bands)
-        if _repeats_itself(job, cells)
-        else _upscale(job, cells, tile, bands)
-    )
+    one = cells.one_cell()
+    if one is None or not _repeats_itself(job, cells, one):
+        return _upscale(job, cells, tile, bands)
+    rows, columns = (side * job.factor for side in tile.core.shape)
+    return _upscale_one_cell(job, one, bands).spread((rows, columns))
 
 
 def _upscale(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
@@ -254,29 +258,28 @@ def _upscale(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
     return Cells(fine, valid, alpha, mask, errors)
 
 
-def _repeats_itself(job: Job, cells: Cells) -> bool:
-    """Tell whether each band has one value, which the model repeats to the last bit: sea, empty blocks."""
-    model, values = job.model, cells.values
-    if model is None or job.errors or model.joint or model.whole_field:
+def _repeats_itself(job: Job, cells: Cells, one: Cells) -> bool:
+    """Tell whether the job repeats one cell of each band to the last bit: nothing is there, or sea, empty blocks."""
+    model = job.model
+    if model is None or not one.valid.any():
+        return True
+    if job.errors or cells.guide is not None or model.joint or model.whole_field:
         return False
     if not model.unit_free or model.padding == "zeros":
         return False
-    if any(each is not None for each in (cells.alpha, cells.mask, cells.guide)):
-        return False
-    first = values[:, :1, :1]
-    if not np.array_equal(first, values[:, -1:, -1:]) or not np.isfinite(first).all():  # nearly always decides
-        return False
-    return bool(cells.valid.all() and (values == first).all())
+    return bool(one.valid.all() and np.isfinite(one.values).all())
 
 
-def _upscale_one_value(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
-    """Upscale a tile of one value by its first cell, as by a tile of its own; the result is a view of a single cell."""
-    one = Window(0, 1, 0, 1)
-    corner = Cells(cells.values[:, :1, :1], cells.valid[:, :1, :1])
-    fine = _upscale(job, corner, Tile(one, one, one), bands)
-    rows, columns = (side * job.factor for side in tile.core.shape)
-    shape = len(fine.values), rows, columns
-    return Cells(np.broadcast_to(fine.values[:, :1, :1], shape), np.broadcast_to(fine.valid[:, :1, :1], shape))
+def _upscale_one_cell(job: Job, one: Cells, bands: slice) -> Cells:
+    """Upscale cells that stand for a tile of one value as a tile of their own, or recall what that gave before."""
+    fields = (one.values, one.valid, one.alpha, one.mask)
+    key = (bands.start, *(None if field is None else field.tobytes() for field in fields))
+    if (found := job.known.get(key)) is None:
+        if len(job.known) >= KNOWN:
+            job.known.clear()
+        cell = Window(0, 1, 0, 1)
+        found = job.known[key] = _upscale(job, one, Tile(cell, cell, cell), bands)
+    return found
 
 
 def _upscale_bands(

@@ -41,6 +41,7 @@ class Watch:
         """Look at coarse cells; a warning tells of the first outside the bounds that fine ones keep."""
         if cells.undeclared:
             self._warn_once("W-HUGE", "values of 3.4e38 and more, taken as missing: declare them as nodata")
+        cells = cells.one_cell() or cells
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
                 self._records.setdefault(band, _BandRecord(rule.key, rule.numbered)).add_coarse(values[valid])
@@ -117,9 +118,11 @@ class _Negative:
 
 def look_for_negative(cells: Cells, rules: Sequence[Rule], bands: slice) -> list[_Negative]:
     """Look at fine cells of bands that are watched; on any thread."""
-    each = zip(_numbers(bands), cells.values, cells.valid, rules, strict=False)
+    seen = cells.one_cell() or cells  # of one value, negative ones are so before, and do not count
+    times = cells.values[0].size // seen.values[0].size
+    each = zip(_numbers(bands), seen.values, seen.valid, rules, strict=False)
     return [
-        _Negative(band, rule.step, int(valid.sum()), values[valid & (values < 0)])
+        _Negative(band, rule.step, times * int(valid.sum()), values[valid & (values < 0)])
         for band, values, valid, rule in each
         if rule.watched
     ]

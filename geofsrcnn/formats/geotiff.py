@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from geofsrcnn.formats.creation import Format, default_compression, takes_predic
 from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, quiet
 from geofsrcnn.formats.georeference import DatedCRS
 from geofsrcnn.formats.raster import Band, RasterMetadata
+from geofsrcnn.formats.readback import Readback, Written
 from geofsrcnn.formats.tiff import NODATA_PLACEHOLDER, nodata_text, write_nodata
 from geofsrcnn.formats.writer import DIFFERS, checksum, mismatch
 from geofsrcnn.grids.affine import Grid
@@ -42,7 +42,7 @@ ALPHA_TYPES = ("uint8", "uint16")
 """Types whose alpha bands readers take for a mask."""
 
 VERIFY_BATCH = 16
-"""Windows that one handle reads back."""
+"""Windows that are read back together."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Part:
     """A window of some bands as it is stored; of the mask without `indexes`."""
 
     stored: Array
-    indexes: list[int] | None
+    indexes: tuple[int, ...]
     checksum: int
 
 
@@ -98,7 +98,7 @@ class GeoTiffSink:
         self.dtype = self._output_type()
         self.nodata = self._output_nodata()
         self._storages = {b.index: self._storage(b) for b in metadata.bands}
-        self._checksums: list[tuple[Window, list[int] | None, int]] = []
+        self._writes: list[Written] = []
         options = self._creation_options(block, split=split)
         if threads > 1:
             options.setdefault("num_threads", threads)
@@ -256,13 +256,16 @@ class GeoTiffSink:
         chosen = self._metadata.bands[bands]
         names = [f"band {b.index}" for b in chosen]
         stored = encode_bands([self._storages[b.index] for b in chosen], cells, names)
-        parts = [_Part(stored, [self._position[b.index] for b in chosen], checksum(stored))]
+        parts = [_Part(stored, self._positions(chosen), checksum(stored))]
         if cells.alpha is not None:
             alpha = _alpha(cells.alpha, self.dtype)
-            parts.append(_Part(alpha, [self._position[b.index] for b in self._metadata.alpha], checksum(alpha)))
+            parts.append(_Part(alpha, self._positions(self._metadata.alpha), checksum(alpha)))
         if cells.mask is not None:
-            parts.append(_Part(cells.mask, None, checksum(cells.mask)))
+            parts.append(_Part(cells.mask, (), checksum(cells.mask)))
         return partial(self._write, window, parts)
+
+    def _positions(self, bands: Sequence[Band]) -> tuple[int, ...]:
+        return tuple(self._position[band.index] for band in bands)
 
     def _write(self, window: Window, parts: Sequence[_Part]) -> None:
         area = RasterioWindow.from_slices(*window.slices())
@@ -270,15 +273,16 @@ class GeoTiffSink:
             with writing_env():
                 for part in parts:
                     self._put(part, area)
-                    self._checksums.append((window, part.indexes, part.checksum))
+                    self._writes.append(Written(window, part.indexes, part.checksum))
         except (*GDAL_ERRORS, OSError, ValueError) as error:
             raise self._failed("cannot write the output", error) from error
 
     def _put(self, part: _Part, area: RasterioWindow) -> None:
-        if part.indexes is None:
-            self._dataset.write_mask(part.stored, window=area)
+        stored = np.ascontiguousarray(part.stored)
+        if part.indexes:
+            self._dataset.write(stored, indexes=part.indexes, window=area)
         else:
-            self._dataset.write(part.stored, indexes=part.indexes, window=area)
+            self._dataset.write_mask(stored, window=area)
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window, calling `each_window` after each.
@@ -312,40 +316,34 @@ class GeoTiffSink:
 
     def _verify(self, each_window: Callable[[], None], threads: int) -> None:
         """Compare the file with what was written: its description, then every window, on a few threads."""
-        batches = [self._checksums[i : i + VERIFY_BATCH] for i in range(0, len(self._checksums), VERIFY_BATCH)]
+        batches = [self._writes[i : i + VERIFY_BATCH] for i in range(0, len(self._writes), VERIFY_BATCH)]
+        file = Readback(self._path, on_disk=self._on_disk)
         pool = ThreadPoolExecutor(min(threads, os.cpu_count() or 1), "geofsrcnn-verify")
         try:
             with quiet():
-                self._verify_description()
-                for _ in pool.map(self._verify_windows, batches):
+                with file.open() as dataset:
+                    self._verify_description(dataset)
+                for _ in pool.map(file.compare, batches):
                     each_window()
         except (*GDAL_ERRORS, MemoryError) as error:
             raise self._failed(DIFFERS, error) from error
         finally:
             pool.shutdown(cancel_futures=True)
+            file.close()
 
-    def _verify_description(self) -> None:
-        with _reading(self._path) as d:
-            rows, columns = self._grid.shape
-            same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
-            same &= d.dtypes[0] == self.dtype.name
-            if self._exact_nodata is None:
-                same &= _same_nodata(d.nodata, self.nodata)
-            elif self._on_disk:
-                same &= nodata_text(self._path) == str(self._exact_nodata)
-            same &= (d.crs is None) == (self._grid.crs is None or bool(self._grid.gcps))
-            same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
-            same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
+    def _verify_description(self, d: Any) -> None:
+        rows, columns = self._grid.shape
+        same = (d.height, d.width, d.count) == (rows, columns, len(self._order))
+        same &= d.dtypes[0] == self.dtype.name
+        if self._exact_nodata is None:
+            same &= _same_nodata(d.nodata, self.nodata)
+        elif self._on_disk:
+            same &= nodata_text(self._path) == str(self._exact_nodata)
+        same &= (d.crs is None) == (self._grid.crs is None or bool(self._grid.gcps))
+        same &= self._grid.affine is None or d.transform.almost_equals(self._grid.affine, 1e-9)
+        same &= all(d.tags().get(key) == value for key, value in self._form.provenance.items())
         if not same:
             raise mismatch("size, type, nodata, CRS, transform or tags", self._path)
-
-    def _verify_windows(self, checksums: Sequence[tuple[Window, list[int] | None, int]]) -> None:
-        with _reading(self._path) as d:
-            for window, indexes, expected in checksums:
-                area = RasterioWindow.from_slices(*window.slices())
-                stored = d.read(indexes, window=area) if indexes else d.read_masks(1, window=area)
-                if checksum(stored) != expected:
-                    raise mismatch(str(window), self._path)
 
     def __enter__(self) -> GeoTiffSink:
         return self
@@ -414,13 +412,6 @@ def _of_domain(name: str, tags: Mapping[str, str]) -> dict[str, str]:
         return _without_reserved(tags)
     parts = (text.partition("=") for text in tags.values())
     return {key: value for key, sep, value in parts if sep}
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """The output opened again, by its path and with a handle of its own."""
-    with writing_env(), rasterio.open(path, driver="GTiff", sharing=False) as dataset:
-        yield dataset
 
 
 def _spell(nodata: float | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,4 +125,12 @@ def mismatch(what: str, path: Path) -> OutputError:
 def checksum(values: Array) -> int:
     """Return a checksum of numbers, whatever the order of their bytes."""
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if native.ndim > 2 and native.strides[-2:] == (0, 0):
+        return _checksum_of_repeated(native[..., :1, :1].tobytes(), native.itemsize, math.prod(native.shape[-2:]))
     return zlib.crc32(np.ascontiguousarray(native).view(np.uint8).data)
+
+
+@lru_cache(256)
+def _checksum_of_repeated(cells: bytes, size: int, times: int) -> int:
+    """The checksum of cells of so many bytes, each repeated; sea and empty blocks come again and again."""
+    return zlib.crc32(b"".join(cells[start : start + size] * times for start in range(0, len(cells), size)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +35,31 @@ def measured(values: Array) -> Mask:
     return found
 
 
+def is_one_value(field: Array) -> bool:
+    """Tell whether each band of a field ``(..., y, x)`` holds one value, to the last bit; views of one cell at once."""
+    if field.strides[-2:] == (0, 0):
+        return True
+    if field.itemsize > 8:  # complex numbers, which are only repeated
+        return False
+    bits = field.view(f"u{field.itemsize}")
+    first = bits[..., :1, :1]
+    return np.array_equal(first, bits[..., -1:, -1:]) and bool((bits == first).all())  # two cells nearly always decide
+
+
+def spread(field: Array, shape: tuple[int, int]) -> Array:
+    """The first cell of a field ``(..., y, x)``, repeated over rows and columns: a view that cannot be written to."""
+    return np.broadcast_to(field[..., :1, :1], (*field.shape[:-2], *shape))
+
+
+def join_bands(fields: Sequence[Array]) -> Array:
+    """Fields ``(band, y, x)`` behind each other; a view of one cell of each band if all are such views."""
+    if len(fields) == 1:
+        return fields[0]
+    if all(field.strides[-2:] == (0, 0) for field in fields):
+        return spread(np.concatenate([field[:, :1, :1] for field in fields]), fields[0].shape[-2:])
+    return np.concatenate(fields)
+
+
 @dataclass
 class Cells:
     """Values of a window on their way from a source to a sink.
@@ -63,6 +89,23 @@ class Cells:
     errors: Array | None = None
     undeclared: bool = False
     guide: GuideCells | None = None
+
+    def one_cell(self) -> Cells | None:
+        """One cell of each band, where it stands for all cells of the window; None where cells differ.
+
+        The guide is left out.
+        """
+        fields = (self.values, self.valid, self.alpha, self.mask, self.errors)
+        if not all(field is None or is_one_value(field) for field in fields):
+            return None
+        return replace(self.spread((1, 1)), guide=None)
+
+    def spread(self, shape: tuple[int, int]) -> Cells:
+        """The first cell of each band, repeated over rows and columns; arrays are views that cannot be written to."""
+        optional = [None if field is None else spread(field, shape) for field in (self.alpha, self.mask, self.errors)]
+        alpha, mask, errors = optional
+        values, valid = spread(self.values, shape), spread(self.valid, shape)
+        return replace(self, values=values, valid=valid, alpha=alpha, mask=mask, errors=errors)
 
     def with_nan(self) -> Array:
         """Give the values as float64, NaN where they are not valid."""

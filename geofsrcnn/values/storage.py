@@ -10,7 +10,7 @@ import numpy as np
 
 from geofsrcnn._types import Array, Mask, Range
 from geofsrcnn.errors import InputError, UsageError, warn
-from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.cells import Cells, is_one_value, join_bands, spread
 from geofsrcnn.values.encoding import Missing, Packing, refuse_lost_digits
 from geofsrcnn.values.expected_errors import error_type
 
@@ -113,6 +113,9 @@ class Storage:
         InputError
             If integers are too large to be computed with.
         """
+        if _repeats(stored) and (valid is None or is_one_value(valid)):
+            one = None if valid is None else valid[:, :1, :1]
+            return self.decode(stored[:, :1, :1], name, one, lossy=lossy).spread(stored.shape[1:])
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         numbers = stored if stored.dtype == self.coarse.dtype else stored.view(self.coarse.dtype.newbyteorder("="))
         missing = self.coarse.missing
@@ -135,18 +138,18 @@ class Storage:
         """
         if self.raw:
             return cells.values
-        if _is_one_cell(cells.values) and _is_one_cell(cells.valid):
+        if _repeats(cells.values) and is_one_value(cells.valid):
             one = self.encode(Cells(cells.values[:, :1, :1], cells.valid[:, :1, :1]), name)
-            return np.ascontiguousarray(np.broadcast_to(one, cells.values.shape))
+            return spread(one, cells.values.shape[1:])
         if self.fine.dtype.kind != "f" and self.fine.mark is None and not np.isfinite(cells.values).all():
             words = f"missing cells in {name} cannot be stored as {self.fine.dtype}"
             raise InputError(f"{words}: say with nodata= which value stands for them")
         return self.fine.encode(cells.values, cells.valid).view(self.dtype.newbyteorder("="))
 
 
-def _is_one_cell(field: Array) -> bool:
-    """Tell whether a field ``(band, y, x)`` of several cells is a view of one that is repeated."""
-    return field.strides[1:] == (0, 0) and field.shape[1:] != (1, 1)
+def _repeats(field: Array) -> bool:
+    """Tell whether a field ``(band, y, x)`` has several cells, of one value in each band."""
+    return field.shape[1:] != (1, 1) and is_one_value(field)
 
 
 def decode_bands(
@@ -156,8 +159,8 @@ def decode_bands(
     masks = [None] * len(storages) if valid is None else [mask[None] for mask in valid]
     each = [s.decode(v[None], name, m, lossy=lossy) for s, v, m in zip(storages, stored, masks, strict=True)]
     return Cells(
-        np.concatenate([cells.values for cells in each]),
-        np.concatenate([cells.valid for cells in each]),
+        join_bands([cells.values for cells in each]),
+        join_bands([cells.valid for cells in each]),
         undeclared=any(cells.undeclared for cells in each),
     )
 
@@ -165,4 +168,4 @@ def decode_bands(
 def encode_bands(storages: Sequence[Storage], cells: Cells, names: Sequence[str]) -> Array:
     """Encode bands that are stored each in its way; arguments as for `Storage.encode`."""
     parts = zip(storages, cells.values, cells.valid, names, strict=True)
-    return np.concatenate([s.encode(Cells(values[None], valid[None]), name) for s, values, valid, name in parts])
+    return join_bands([s.encode(Cells(values[None], valid[None]), name) for s, values, valid, name in parts])

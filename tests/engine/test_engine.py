@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from geofsrcnn.engine.base import BANDS, Job, Rule, band_groups
 from geofsrcnn.engine.run import run
-from geofsrcnn.engine.tile import upscale_block, upscale_tile
+from geofsrcnn.engine.tile import KNOWN, _upscale, upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
 from geofsrcnn.grids.windows import Margin, Plan, Tile, Window
 from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.networks.inference import Classical, Network
 from geofsrcnn.values.blocks import repeat
-from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.cells import Cells, spread
 from geofsrcnn.values.kernels import resample
 from tests.support.strategies import factors, masks, seeds, shapes
 
@@ -211,6 +211,58 @@ def test_zeros_around_a_raster_are_no_part_of_one_value(random_network):
     values, window = np.ones((1, 9, 9)), Window(0, 9, 0, 9)
     cells = upscale_tile(Job(model, 3), Cells(values, values > 0), Tile(window, window, window.refine(3)))
     assert np.ptp(cells.values) > 0
+
+
+@given(st.data())
+def test_what_is_known_of_one_value_is_what_a_job_without_memory_gives(random_network, data):
+    """Bands, types, values, validity, alpha and mask are told apart, in any order."""
+    model = data.draw(st.sampled_from([Network(random_network(2).model), Classical("cubic", 2), None]))
+    rules = [Rule(divisor=4), Rule(limits=(0.0, 2.0)), Rule(natural=(2.0, 9.0)), Rule(divisor=9)]
+    job = Job(model, 2, rules)
+    window = Window(0, 6, 0, 7)
+    tile = Tile(window, window, window.refine(2))
+    for start in data.draw(st.permutations([0, 1, 2, 0])):
+        bands, shape = slice(start, start + 2), (2, *window.shape)
+        dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+        values = spread(np.array(data.draw(pairs_of([3.0, 7.0, np.nan])), dtype).reshape(2, 1, 1), shape[1:])
+        valid = spread(np.array(data.draw(pairs_of([True, False]))).reshape(2, 1, 1), shape[1:]) & np.isfinite(values)
+        mask = np.full(shape[1:], data.draw(st.sampled_from([0, 255])), np.uint8)
+        alpha = data.draw(st.sampled_from([None, np.ones((1, *shape[1:]), np.uint8)]))
+        cells = Cells(values, valid, alpha, mask)
+        found, expected = upscale_tile(job, cells, tile, bands), _upscale(Job(model, 2, rules), cells, tile, bands)
+        assert found.values.dtype == expected.values.dtype
+        for name in ("values", "valid", "alpha", "mask"):
+            assert np.array_equal(getattr(found, name), getattr(expected, name), equal_nan=name == "values"), name
+    assert job.known or not valid.any()
+
+
+@pytest.mark.parametrize("method", ["cubic", None])
+def test_what_is_known_of_one_value_is_of_its_bands(method):
+    """The same values in bands of another rule, or of another type, give something else."""
+    model, window = None if method is None else Classical(method, 2), Window(0, 4, 0, 4)
+    job = Job(model, 2, [Rule(), Rule(divisor=4)])
+    tile = Tile(window, window, window.refine(2))
+    for dtype in (np.float32, np.float64):
+        for band, expected in ((0, 8), (1, 2), (0, 8)):
+            values = np.full((1, 4, 4), 8, dtype)
+            found = upscale_tile(job, Cells(values, values > 0), tile, slice(band, band + 1)).values
+            assert found.dtype == dtype
+            assert (found == expected).all()
+
+
+def pairs_of(values):
+    """Two of some values."""
+    return st.lists(st.sampled_from(values), min_size=2, max_size=2)
+
+
+def test_what_is_known_of_one_value_is_bounded():
+    """A raster of many such tiles, each of another value, does not fill the memory."""
+    job, window = Job(None, 2), Window(0, 2, 0, 2)
+    for number in range(KNOWN + 5):
+        values = np.full((1, 2, 2), number)
+        cells = upscale_tile(job, Cells(values, values >= 0), Tile(window, window, window))
+        assert (cells.values == number).all()
+    assert len(job.known) <= KNOWN
 
 
 # Runs

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geofsrcnn.values.cells import Cells, is_one_value, join_bands, spread
 from geofsrcnn.values.encoding import Missing, Packing, stored_nodata, to_stored
 from geofsrcnn.values.fill import fill
+from geofsrcnn.values.storage import Storage, decode_bands, encode_bands
 from tests.support.strategies import RUBBISH, masks, seeds, shapes
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
@@ -220,3 +222,79 @@ def test_narrow_bits_and_a_mark_narrow_the_limits_together():
     """With NBITS=4 and 15 for missing cells, values lie from 0 to 14, packed or not."""
     packing = Packing(np.dtype("uint8"), 2.0, 1.0, Missing((15.0,)), 15.0, (0, 15))
     assert packing.limits == (1.0, 29.0)
+
+
+# One value
+
+
+@given(st.sampled_from([*INTEGERS, *FLOATS, "float16", "bool", "complex64"]), shapes, st.booleans(), st.data())
+def test_one_value_is_told_by_bits(dtype, shape, apart, data):
+    """Bands have a value each; a cell of other bits anywhere counts, though it may compare as equal."""
+    field = np.zeros((2, *shape), dtype)
+    field[1] = np.nan if dtype in (*FLOATS, "float16") else 1
+    assert is_one_value(field)
+    assert is_one_value(field[:, ::-1])
+    if apart and shape != (1, 1):
+        cell = (data.draw(st.integers(0, 1)), *(data.draw(st.integers(0, n - 1)) for n in shape))
+        field[cell] = -field[cell] if np.dtype(dtype).kind == "f" else 1 - field[cell]
+        assert not is_one_value(field)
+
+
+def test_what_has_no_bits_of_a_number_is_not_one_value():
+    """Complex numbers of 16 bytes are repeated cell by cell."""
+    assert not is_one_value(np.zeros((1, 4, 4), complex))
+
+
+def test_bands_of_one_value_are_joined_as_views():
+    """A band that is no such view makes all of them ordinary."""
+    views = [spread(np.full((1, 1, 1), value), (3, 4)) for value in (5.0, 6.0)]
+    joined = join_bands(views)
+    assert joined.strides[1:] == (0, 0)
+    ordinary = join_bands([views[0], views[1].copy()])
+    assert ordinary.strides[1:] != (0, 0)
+    assert np.array_equal(joined, ordinary)
+
+
+@given(
+    st.sampled_from(["uint8", "int16", "int32", "float32", "float64"]),
+    st.sampled_from([0, 1, 7, 100]),
+    st.sampled_from([None, 7]),
+    st.sampled_from([(1.0, 0.0), (0.1, -3.0)]),
+    st.sampled_from([None, True, False]),
+)
+def test_one_value_is_stored_like_any_cell(dtype, value, nodata, scaling, valid):
+    """Decoded and encoded as a view of one cell, it is what it is beside cells that differ."""
+    packing = Packing(np.dtype(dtype), *scaling, Missing(() if nodata is None else (nodata,)), nodata)
+    storages = [Storage(packing, packing, packing.dtype)] * 2
+    same = np.full((2, 5, 6), value, dtype)
+    mixed = same.copy()
+    mixed[:, -1, -1] = 3
+    mask = None if valid is None else np.full(same.shape, valid)
+    one, many = (decode_bands(storages, list(each), "it", mask) for each in (same, mixed))
+    assert one.values.strides[1:] == (0, 0)
+    assert many.values.strides[1:] != (0, 0)
+    stored, expected = (encode_bands(storages, cells, ["a", "b"]) for cells in (one, many))
+    for found, ordinary in ((one.values, many.values), (one.valid, many.valid), (stored, expected)):
+        assert found.dtype == ordinary.dtype
+        assert np.array_equal(found[:, 0], ordinary[:, 0])
+        assert is_one_value(found)
+
+
+def test_one_cell_stands_for_a_window_only_if_all_of_it_is_alike():
+    """Masks and alpha count; what stands for the window has them too."""
+    values, valid = np.ones((2, 4, 5)), np.ones((2, 4, 5), bool)
+    alpha, mask = np.full((1, 4, 5), 9, np.uint8), np.full((4, 5), 255, np.uint8)
+    one = Cells(values, valid, alpha, mask).one_cell()
+    assert (one.values.shape, one.valid.shape, one.alpha.shape, one.mask.shape) == (
+        (2, 1, 1),
+        (2, 1, 1),
+        (1, 1, 1),
+        (1, 1),
+    )
+    again = one.spread((4, 5))
+    for found, expected in ((again.values, values), (again.valid, valid), (again.alpha, alpha), (again.mask, mask)):
+        assert np.array_equal(found, expected)
+    for field in (values, valid, alpha, mask):
+        before, field[..., 2, 2] = field[..., 2, 2].copy(), 0
+        assert Cells(values, valid, alpha, mask).one_cell() is None
+        field[..., 2, 2] = before
