@@ -20,8 +20,8 @@ STEPS = (
     "+ input carried at first",
     "+ rate 4e-3, falling",
     "+ average of weights",
-    "+ skip",
-    "+ unit-free",
+    "+ cubic skip, cells repeated once",
+    "+ unit-free, no biases",
     "+ Charbonnier loss",
     "+ mirrored patches",
     "+ learned skip",
@@ -52,7 +52,8 @@ def facts(results: Mapping[str, Any]) -> dict[str, Any]:
         "steps": table(["added", *PLACES], [[STEPS[0], *first], *steps]),
         "aside": table(["changed", *PLACES], [[name, *differences("+ learned skip", name)] for name in ASIDE]),
         "own_form": differences("+ average of weights", OWN_FORM),
-        "total": differences(STEPS[0], STEPS[-1])[0],
+        "early": differences(STEPS[0], STEPS[3]),
+        "late": differences(STEPS[3], STEPS[-1]),
         "count": f"{read_runs(HERE / 'better.toml')[0].settings.steps:,}",
     }
 

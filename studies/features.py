@@ -1,9 +1,10 @@
-"""What the feature layer extracts: filters of `default`, and their answers to terrain, imagery and temperature.
+"""What the feature layer extracts: filters of FSRCNN and of `default` beside random ones, and answers to three fields.
 
+    python studies/paper.py DIR --only "FSRCNN x3"    # whose weights are looked at
     python studies/features.py DIR
 
 Each filter is described by its spectrum: where along x and y it is strongest (`wavelength` in coarse cells and
-`orientation`), and how much of its power lies along that orientation (`directional`, 1 is all). Two pictures are drawn
+`orientation`), and how much of its power lies along that orientation (`directional`, 1 is all). Pictures are drawn
 beside the page, docs/studies/features.md.
 """
 
@@ -25,10 +26,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from geofsrcnn.networks.checkpoint import load_checkpoint
+from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.values.blocks import block_mean
 from protocol.images import Array
+from protocol.page import table
 from protocol.runs import HERE
+from protocol.training import PAPER_FORM, take_over
 
 FIELDS = {
     "terrain": ("validation/elevation/jacksboro.tif", 1),
@@ -39,6 +43,12 @@ FIELDS = {
 
 DIRECTIONAL = 0.3
 """Share of a filter's power from which on it has a direction."""
+
+LEVEL = 0.3
+"""Cosine between a filter and a constant from which on it sees how high a field is."""
+
+RANDOM = 2000
+"""Random filters that trained ones are compared with."""
 
 PICTURES = HERE.parent / "docs" / "studies"
 SPECTRUM = 64
@@ -52,7 +62,8 @@ def describe(kernel: Array) -> dict[str, float]:
     -------
     dict
         ``wavelength`` in coarse cells at the spectrum's mean frequency; ``orientation`` in degrees, the direction
-        across which it changes, counter-clockwise from x; ``directional``, 0 to 1, how much its power keeps to it.
+        across which it changes, counter-clockwise from x; ``directional``, 0 to 1, how much its power keeps to it;
+        ``level``, 0 to 1, the cosine between it and a constant.
     """
     power = np.abs(np.fft.fftshift(np.fft.fft2(kernel, (SPECTRUM, SPECTRUM)))) ** 2
     along = np.fft.fftshift(np.fft.fftfreq(SPECTRUM))
@@ -65,6 +76,34 @@ def describe(kernel: Array) -> dict[str, float]:
         "wavelength": 1 / frequency,
         "orientation": float(np.degrees(np.angle(doubled)) / 2 % 180),
         "directional": float(abs(doubled)),
+        "level": float(abs(kernel.mean()) / np.sqrt((kernel**2).mean())),
+    }
+
+
+def filters_of(model: FSRCNN) -> Array:
+    """Give the filters of a network's first layer, ``(d, k, k)``."""
+    filters: Array = model.feature_filters().detach().double().numpy()[:, 0]
+    return filters
+
+
+def random_filters(size: int, *, planes: bool) -> Array:
+    """Draw filters of normal noise ``(n, k, k)``; without planes, what a plane through them explains is taken off."""
+    noise = np.random.default_rng(0).normal(size=(RANDOM, size * size))
+    if not planes:
+        y, x = np.mgrid[:size, :size] - size // 2
+        basis, _ = np.linalg.qr(np.stack([np.ones(size * size), x.ravel(), y.ravel()], 1))
+        noise -= noise @ basis @ basis.T
+    return noise.reshape(RANDOM, size, size)
+
+
+def count(filters: Array) -> dict[str, Any]:
+    """Count what filters ``(d, k, k)`` have in common."""
+    found = [describe(each) for each in filters]
+    return {
+        "count": len(found),
+        "directional": sum(each["directional"] >= DIRECTIONAL for each in found),
+        "level": sum(each["level"] >= LEVEL for each in found),
+        "wavelength": float(np.median([each["wavelength"] for each in found])),
     }
 
 
@@ -87,25 +126,22 @@ def responses(model: FSRCNN, field: Array) -> Array:
     return answer
 
 
-def measure(model: FSRCNN, data: Path) -> dict[str, Any]:
-    """Describe all filters, and what they answer to the fields."""
-    filters = model.feature_filters().detach().double().numpy()[:, 0]
-    found: dict[str, Any] = {"filters": [describe(each) for each in filters], "answers": {}}
-    for name in FIELDS:
-        answer = responses(model, read_coarse(data, name, model.config.factor))
-        strength = answer.std(axis=(1, 2))
-        share = np.sort(strength**2)[::-1].cumsum() / (strength**2).sum()
-        found["answers"][name] = {
-            "strength": strength.tolist(),
-            "filters_for_90_percent": int(np.searchsorted(share, 0.9)) + 1,
-            "positive": float((answer > 0).mean()),
-        }
-    return found
+def measure(paper: FSRCNN, default: FSRCNN) -> dict[str, Any]:
+    """Describe the filters of both, beside random ones."""
+    size = paper.config.feature_kernel
+    return {
+        "default": [describe(each) for each in filters_of(default)],
+        "counts": {
+            "FSRCNN": count(filters_of(paper)),
+            "random": count(random_filters(size, planes=True)),
+            "`default`": count(filters_of(default)),
+            "random, less planes": count(random_filters(size, planes=False)),
+        },
+    }
 
 
-def draw_filters(model: FSRCNN, path: Path) -> None:
+def draw_filters(filters: Array, path: Path) -> None:
     """Draw all filters, the directional ones first, by orientation."""
-    filters = model.feature_filters().detach().double().numpy()[:, 0]
     facts = [describe(each) for each in filters]
     order = sorted(range(len(filters)), key=lambda i: (facts[i]["directional"] < DIRECTIONAL, facts[i]["orientation"]))
     columns = 16
@@ -126,7 +162,7 @@ def draw_answers(model: FSRCNN, data: Path, path: Path) -> None:
     """Draw each field beside what its strongest filters answer."""
     shown = 4
     figure, axes = plt.subplots(len(FIELDS), shown + 1, figsize=(11, 2.3 * len(FIELDS)), squeeze=False)
-    filters = model.feature_filters().detach().double().numpy()[:, 0]
+    filters = filters_of(model)
     for row, name in zip(axes, FIELDS, strict=True):
         field = read_coarse(data, name, model.config.factor)
         answer = responses(model, field)
@@ -165,19 +201,27 @@ def strongest(answer: Array, filters: Array, count: int) -> list[int]:
 
 def facts(results: Mapping[str, Any]) -> dict[str, Any]:
     """Gather what the study's page says."""
-    filters = results["filters"]
-    directional = [each["orientation"] for each in filters if each["directional"] >= DIRECTIONAL]
-    lengths = np.array([each["wavelength"] for each in filters])
+    directional = [each["orientation"] for each in results["default"] if each["directional"] >= DIRECTIONAL]
     angles = {"x": (0, 180), "rising": (45,), "y": (90,), "falling": (135,)}
     return {
-        "count": len(filters),
+        "table": table(
+            ["filters of 5 x 5 cells", "with a direction", "that see the level", "median wavelength"],
+            [
+                [
+                    name,
+                    f"{each['directional']:,} of {each['count']:,} ({each['directional'] / each['count']:.0%})",
+                    f"{each['level'] / each['count']:.0%}",
+                    f"{each['wavelength']:.1f}",
+                ]
+                for name, each in results["counts"].items()
+            ],
+        ),
+        "count": len(results["default"]),
         "directional": len(directional),
         "near": {
             name: sum(min(abs(each - angle) for angle in there) <= 22.5 for each in directional)
             for name, there in angles.items()
         },
-        "wavelength": [f"{length:.1f}" for length in (lengths.min(), np.median(lengths), lengths.max())],
-        "needed": {name: each["filters_for_90_percent"] for name, each in results["answers"].items()},
     }
 
 
@@ -186,15 +230,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with validation/")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "features.json")
+    parser.add_argument("--weights", type=Path, default=HERE / "weights" / "paper" / "FSRCNN x3.safetensors")
     parser.add_argument("--pictures", type=Path, default=PICTURES)
     options = parser.parse_args(arguments)
     mpl.use("Agg")
-    model = load_checkpoint("default", 3).model
+    paper = FSRCNN(FSRCNNConfig(factor=3, **PAPER_FORM))
+    take_over(paper, options.weights)
+    default = load_checkpoint("default", 3).model
     for folder in (options.results.parent, options.pictures):
         folder.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps(measure(model, options.data), indent=1) + "\n")
-    draw_filters(model, options.pictures / "features-filters.png")
-    draw_answers(model, options.data, options.pictures / "features-answers.png")
+    options.results.write_text(json.dumps(measure(paper, default), indent=1) + "\n")
+    draw_filters(filters_of(paper), options.pictures / "features-paper.png")
+    draw_filters(filters_of(default), options.pictures / "features-filters.png")
+    draw_answers(default, options.data, options.pictures / "features-answers.png")
 
 
 if __name__ == "__main__":

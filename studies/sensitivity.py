@@ -65,12 +65,12 @@ def effect(results: Mapping[str, Any], variable: str, domain: str) -> str:
 def row(results: Mapping[str, Any], sizes: Sizes) -> list[object]:
     """One network: its size, the paper's figure, and gains over bicubic interpolation here."""
     d, s, m = sizes
-    weights = FSRCNNConfig(**{**PAPER_FORM, "d": d, "s": s, "m": m}).operations
+    operations = FSRCNNConfig(**{**PAPER_FORM, "d": d, "s": s, "m": m}).operations
     gains = [
         level(results, f"bicubic {domain} x3", name(sizes, domain), seeds_of("sensitivity", name(sizes, domain)))
         for domain in DOMAINS
     ]
-    return [f"{d}, {s}, {m}", f"{weights:,}", f"{PUBLISHED[sizes]:.2f}", *(f"{gain:+.2f}" for gain in gains)]
+    return [f"{d}, {s}, {m}", f"{operations:,}", f"{PUBLISHED[sizes]:.2f}", *(f"{gain:+.2f}" for gain in gains)]
 
 
 def facts(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from geofsrcnn.values.blocks import block_mean
 from protocol.engine import upscale_with
 from protocol.grids import read_grids
 from protocol.images import Array, Photo, make_coarse, make_fine, read_image, to_luma, trim
-from protocol.patches import Coarsen, augment
+from protocol.patches import PAPER_SCALES, Coarsen, augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.training import save, train
 
@@ -60,12 +60,17 @@ def split_images(folder: Path, hold_out: int = HOLD_OUT) -> tuple[list[Array], l
 
 
 @cache
-def read_domain(data: Path, domain: str) -> tuple[list[Array], list[Photo], Coarsen]:
-    """Fine fields to train on, fields to score on, and how both are made coarser, of ``images`` or ``grids``."""
+def read_domain(
+    data: Path, domain: str, scales: tuple[float, ...] = PAPER_SCALES
+) -> tuple[list[Array], list[Photo], Coarsen]:
+    """Fine fields to train on, fields to score on, and how both are made coarser, of ``images`` or ``grids``.
+
+    Images are trained on at several scales, grids as they are.
+    """
     if domain == "grids":
         return [each.luma for each in read_grids(data / "train")], read_grids(data / "validation"), block_mean
     images, held = split_images(data / "benchmark" / "T91")
-    return augment(images), held, make_coarse
+    return augment(images, scales), held, make_coarse
 
 
 def errors(upscale: Callable[[Array], Array], photos: Sequence[Photo], factor: int, coarsen: Coarsen) -> dict[str, Any]:
@@ -91,9 +96,9 @@ def read_more() -> list[Array]:
 
 def train_run(run: Run, options: Options) -> dict[str, Any]:
     """Train a run's network, keep its weights, and measure its errors."""
-    examples, photos, coarsen = read_domain(options.data, run.domain)
+    examples, photos, coarsen = read_domain(options.data, run.domain, run.settings.scales)
     if run.more:
-        examples = [*examples, *augment(read_more())]
+        examples = [*examples, *augment(read_more(), run.settings.scales)]
     model = options.begin(run)
     trained = train(model, examples, run.settings, coarsen, every=max(run.settings.steps // 4, 1))
     save(trained.model, options.weights(run.name))
@@ -107,15 +112,14 @@ def bicubic_errors(data: Path, domain: str, factor: int) -> dict[str, Any]:
     return errors(lambda coarse: make_fine(coarse, factor), photos, factor, coarsen)
 
 
-def run_ablation(study: str, doc: str | None, arguments: list[str] | None = None) -> tuple[Options, dict[str, Any]]:
-    """Run what a study's results lack, and return all results by the names of runs."""
+def run_ablation(study: str, doc: str | None, arguments: list[str] | None = None) -> None:
+    """Run what a study's results lack."""
     options = parse(study, doc, arguments)
     results = run_missing(options, lambda run: train_run(run, options))
     for domain, factor in {(run.domain, run.settings.factor) for run in options.runs}:
         if (name := f"bicubic {domain} x{factor}") not in results.values:
             results.values[name] = {"errors": bicubic_errors(options.data, domain, factor)}
             results.save()
-    return options, results.values
 
 
 def compare(

@@ -38,7 +38,9 @@ def show(difference: tuple[float, float], seeds: int) -> str:
 
 LEGEND = f"""Differences in dB (more is better), means over fields and seeds, ± their standard error over seeds; bold
 where zero is excluded at 95 % (Student's t). *Inside*: fine cells of fields that no training saw, {RIM} coarse cells or
-more from the edge; *rim*: those nearer to it. Trainings are short: what a long one would add is not told."""
+more from the edge; *rim*: those nearer to it. Errors are over seeds, for these very fields, and not corrected for the
+number of comparisons: by chance one cell in twenty would be bold. With three seeds bold needs 4.3 standard errors, so
+that what is not bold may still be an effect. Trainings are short: what a long one would add is not told."""
 """What the numbers of `comparison` mean."""
 
 

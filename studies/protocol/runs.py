@@ -51,9 +51,19 @@ class Run:
 
 
 def read_runs(path: Path) -> list[Run]:
-    """Read the runs of a study: tables ``[[run]]``, over what ``[base]`` says of all."""
+    """Read the runs of a study: tables ``[[run]]``, over what ``[base]`` says of all.
+
+    An entry with ``like`` has all settings of the earlier run of this name, but for its own; ``network`` is such a
+    table within the table.
+    """
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return [run for entry in table["run"] for run in _expand({**table.get("base", {}), **entry})]
+    entries: dict[str, dict[str, Any]] = {"": table.get("base", {})}
+    for entry in table["run"]:
+        before = entries[entry.pop("like", "")]
+        network = {**before.get("network", {}), **entry.get("network", {})}
+        entries[entry["name"]] = {**before, **entry, **({"network": network} if network else {})}
+    del entries[""]
+    return [run for entry in entries.values() for run in _expand(dict(entry))]
 
 
 def _expand(entry: dict[str, Any]) -> Iterator[Run]:

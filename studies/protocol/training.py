@@ -1,4 +1,4 @@
-"""A training on photographs, as simple as it can be: settings in, a network and its curve out."""
+"""A training on photographs or grids, as simple as it can be: settings in, a network and its curve out."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Settings:
         Peak rate, and the deconvolution's as a share of it.
     constant : bool
         Keep the rate as it is after the warm-up; else it falls to 0 along a cosine.
-    loss : {"mse", "l1", "charbonnier"}
+    loss : {"mse", "charbonnier"}
         Charbonnier's with an epsilon of one grey level.
     ema : float
         Decay of the average of the weights, which is kept; 0 keeps the last ones.
@@ -112,6 +112,8 @@ def make_network(settings: Settings) -> Network:
     """Make the untrained network."""
     torch.manual_seed(settings.seed)
     if "kernels" in settings.network:
+        if settings.initial != "carry":
+            raise SystemExit(f"SRCNN carries its input at first: initial is carry, not {settings.initial!r}")
         kernels = tuple(settings.network["kernels"])
         srcnn = SRCNN(SRCNNConfig(**{**settings.network, "kernels": kernels, "factor": settings.factor}))
         carry_through(srcnn.feature, srcnn.mapping, srcnn.reconstruction)
@@ -160,10 +162,18 @@ def save(model: Network, path: Path) -> None:
 
 
 def take_over(model: Network, path: Path) -> None:
-    """Take over a network's weights from a file; of one for another factor, all but the deconvolution's."""
+    """Take over a network's weights from a file; of one for another factor, all but the deconvolution's.
+
+    Raises
+    ------
+    SystemExit
+        If anything else does not fit.
+    """
     own = model.state_dict()
     saved = load_file(path)
     fitting = {name: tensor for name, tensor in saved.items() if tensor.shape == own[name].shape}
+    if others := sorted(name for name in own if name not in fitting and not name.startswith("deconvolution.")):
+        raise SystemExit(f"{path.name} is of another network: {', '.join(others)} differ")
     model.load_state_dict({**own, **fitting})
 
 
@@ -260,6 +270,6 @@ def _optimiser(model: Network, settings: Settings) -> torch.optim.AdamW:
 def _loss(error: Tensor, name: str) -> Tensor:
     if name == "mse":
         return error.square().mean()
-    if name == "l1":
-        return error.abs().mean()
-    return (error.square() + WHITE**-2).sqrt().mean()
+    if name == "charbonnier":
+        return (error.square() + WHITE**-2).sqrt().mean()
+    raise SystemExit(f"loss is mse or charbonnier, not {name!r}")

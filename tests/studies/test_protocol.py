@@ -151,7 +151,7 @@ def test_a_network_that_carries_its_input_starts_at_interpolation(factor, form):
 )
 def test_what_is_scored_is_what_was_trained(form):
     """The engine gives what the trained network gives for the whole image, padded as its patches are."""
-    network = make_network(Settings(network=form))
+    network = make_network(Settings(network=form, initial="carry"))
     field = photo(30, 37)
     padded = torch.from_numpy(pad(field / 255, network.halo, padding_of(network)).astype(np.float32))
     with torch.no_grad():

@@ -16,6 +16,7 @@ import pages
 from protocol.ablation import compare, level
 from protocol.page import is_sure
 from protocol.runs import Results, read_runs
+from protocol.training import Settings, make_network, save
 
 STUDIES = Path(__file__).parents[2] / "studies"
 ABLATIONS = ["activation", "better", "mapping", "padding", "rates", "sensitivity", "stages"]
@@ -145,15 +146,24 @@ def test_the_deconvolutions_place(tmp_path):
 
 
 def test_features_are_described(data, tmp_path):
-    """All filters of the shipped network, and two pictures."""
+    """All filters of the shipped network, the paper's and random ones, and three pictures."""
+    weights = tmp_path / "paper.safetensors"
+    save(make_network(Settings()), weights)
     arguments = [str(data), "--results", str(tmp_path / "r.json"), "--pictures", str(tmp_path / "pictures")]
-    importlib.import_module("features").main(arguments)
+    importlib.import_module("features").main([*arguments, "--weights", str(weights)])
     found = json.loads((tmp_path / "r.json").read_text())
-    assert len(found["filters"]) == 64
-    assert set(found["answers"]) == {"terrain", "satellite band", "temperature"}
+    assert len(found["default"]) == 64
+    assert {name: each["count"] for name, each in found["counts"].items()} == {
+        "FSRCNN": 56,
+        "random": 2000,
+        "`default`": 64,
+        "random, less planes": 2000,
+    }
+    assert found["counts"]["`default`"]["level"] == found["counts"]["random, less planes"]["level"] == 0
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
         "features-answers.png",
         "features-filters.png",
+        "features-paper.png",
     ]
 
 
@@ -179,6 +189,7 @@ def test_results_are_those_of_the_settings(settings):
 @pytest.mark.parametrize("study", pages.STUDIES)
 def test_pages_are_made_of_the_results(study):
     """A study's page says what its results say."""
+    assert "None" not in pages.make_page(study), "a name that the template language takes for its own"
     assert (pages.DOCS / f"{study}.md").read_text(encoding="utf-8") == pages.make_page(study)
 
 
