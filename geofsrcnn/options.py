@@ -22,6 +22,10 @@ ALPHA = ("auto", "none")
 """Ways to take bands that are tagged as alpha."""
 
 PRECISIONS = ("float32", "bfloat16")
+"""Arithmetics that networks compute in."""
+
+PRECISION_CHOICES = (*PRECISIONS, "auto")
+"""The same, and the faster of them."""
 
 OUTPUT_TYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -150,7 +154,7 @@ class UpscaleOptions:
         Threads that compute; all cores if not given.
     device : str
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the network.
     overwrite : bool
         Replace an existing output.
@@ -501,8 +505,8 @@ def check_precision(precision: str) -> None:
     UsageError
         If there is no such one.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision not in PRECISION_CHOICES:
+        raise UsageError(f"precision must be one of {', '.join(PRECISION_CHOICES)}, got {precision!r}")
 
 
 def check_tile_size(tile_size: int | None) -> None:

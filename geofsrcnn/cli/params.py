@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from geofsrcnn.cli.param_types import Factor, Indexes, Names, Nodata, Option, Share, Shares
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.networks.config import DEFAULT_FACTOR
-from geofsrcnn.options import ALPHA, FACTORS, PRECISIONS, UpscaleOptions
+from geofsrcnn.options import ALPHA, FACTORS, PRECISION_CHOICES, UpscaleOptions
 
 TIMES_FINER = f"How many times finer, {FACTORS[0]}-{FACTORS[-1]}."
 
@@ -80,10 +80,10 @@ DEVICE = click.option(
 )
 PRECISION = click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
+    type=click.Choice(PRECISION_CHOICES),
     default=UpscaleOptions.precision,
     show_default=True,
-    help="Of the network's arithmetic.",
+    help="Of the network's arithmetic; auto: bfloat16 where this machine is faster with it.",
 )
 STRICT = click.option("--strict", is_flag=True, help="Take warnings as errors.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

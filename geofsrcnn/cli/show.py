@@ -53,12 +53,17 @@ def bands_text(count: int) -> str:
 
 def show_summary(s: Summary, target: str) -> None:
     """Print what a run did; the output by the name that the user gave it."""
-    made = f"{s.model} on {s.device}" + (f", {s.grid}" if s.grid else "")
+    made = _model_text(s) + (f", {s.grid}" if s.grid else "")
     click.echo(
         f"{printable(target)}: {shape_text(s.coarse)} -> {shape_text(s.fine)}, {bands_text(s.bands)}{_errors_text(s)}, "
         f"{size_text(s.output_bytes)}; {made}, {s.seconds:.1f} s, "
         f"{s.cells_per_second / 1e6:.2g} million cells a second, peak memory {size_text(s.peak_memory)}"
     )
+
+
+def _model_text(run: Summary | Estimate) -> str:
+    """Say what runs, where, and in which arithmetic if it is not the usual one."""
+    return f"{run.model} on {run.device}" + ("" if run.precision == "float32" else f" in {run.precision}")
 
 
 def _errors_text(s: Summary) -> str:
@@ -78,7 +83,7 @@ def show_estimate(e: Estimate, *, as_json: bool) -> None:
     tiles = "1 tile" if e.tiles == 1 else f"{e.tiles} tiles"
     click.echo(f"size     {shape_text(e.coarse)} -> {shape_text(e.fine)} cells, {bands_text(e.bands)}, {tiles}")
     click.echo(f"memory   about {size_text(e.memory)}")
-    click.echo(f"time     about {duration_text(e.seconds)} of computing with {e.model} on {e.device}")
+    click.echo(f"time     about {duration_text(e.seconds)} of computing with {_model_text(e)}")
     click.echo(f"disk     at most {size_text(e.disk)}, {size_text(e.disk_free)} free")
 
 

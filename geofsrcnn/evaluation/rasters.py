@@ -197,7 +197,7 @@ def evaluate_raster(
         As `geofsrcnn.load_model` takes them. Classical methods stand among the baselines, all of which are compared.
     device : str
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the networks.
     detail : bool
         Measure structure as well (spectra, SSIM, quantiles, shifts, maps); needs the extra ``report``.

@@ -229,8 +229,9 @@ def load_model(
         Factor that it must serve; if not given, that of the model's file, else 3.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    precision : {"float32", "bfloat16"}
-        Arithmetic of the network's hourglass; everything else is computed in float32 or better.
+    precision : {"float32", "bfloat16", "auto"}
+        Arithmetic of the network's hourglass; everything else is computed in float32 or better. ``auto`` takes bfloat16
+        where the device is faster with it, which is measured for a fifth of a second.
     overshoot : float or "none", optional
         Share of the range of the 3 x 3 coarse cells around, 0 to 1, by which fine values may leave it; "none": no
         limit. If not given, what the model says.
@@ -266,20 +267,22 @@ def _load(model: str | os.PathLike[str] | Checkpoint, factor: int | None, device
     """Load a model that is not loaded yet; a name may stand for several, of which the factor chooses."""
     check_precision(precision)
     if model == "nearest":
-        return Model("nearest", factor or DEFAULT_FACTOR, "cpu", precision)
+        return Model("nearest", factor or DEFAULT_FACTOR, "cpu", "float32")
     device = check_device(device)
     from geofsrcnn.networks.checkpoint import Checkpoint, load_checkpoint
     from geofsrcnn.networks.expected_error import head_of
     from geofsrcnn.networks.inference import Classical, Network
+    from geofsrcnn.networks.precision import resolve_precision
 
     if isinstance(model, str) and model in CLASSICAL:
         classical = Classical(model, factor or DEFAULT_FACTOR, device)
         operations = classical.factor**2 * (2 * classical.halo + 1) ** 2
-        return Model(model, classical.factor, device, precision, (classical,), operations)
+        return Model(model, classical.factor, device, "float32", (classical,), operations)
     if isinstance(model, Checkpoint):
         checkpoint = model
     else:  # a file has one factor, which is checked below; a name may stand for several
         checkpoint = load_checkpoint(model, None if model_file(model) else factor)
+    precision = resolve_precision(precision, device)
     head = head_of(checkpoint)
     members = tuple(Network(member, device, precision, head) for member in checkpoint.networks)
     config = checkpoint.config
@@ -298,11 +301,13 @@ def _limit(model: Model, overshoot: Overshoot) -> Model:
 
 def _check_ready(model: Model, device: str, precision: str) -> None:
     """Refuse to run a model that is loaded elsewhere or otherwise than is asked for."""
-    for what, wanted, default, own in (
-        ("device", device, "auto", model.device),
-        ("precision", precision, "float32", model.precision),
+    if model.checkpoint is None:
+        precision = "auto"  # classical methods are computed in float32, whatever is asked for
+    for what, wanted, defaults, own in (
+        ("device", device, ("auto",), model.device),
+        ("precision", precision, ("float32", "auto"), model.precision),
     ):
-        if wanted not in (default, own):
+        if wanted not in (*defaults, own):
             raise UsageError(f"model {model.name} is loaded with {what} {own}, not {wanted}: load it so")
 
 

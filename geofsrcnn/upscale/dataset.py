@@ -84,7 +84,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         Threads that compute; all cores if not given. With dask, its scheduler decides.
     device : str
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the network.
 
     Returns

@@ -44,8 +44,8 @@ class Summary(Facts):
         Fine cells of all bands in a second.
     peak_memory : int
         Largest resident memory of the process so far, bytes.
-    device : str
-        Where the model ran.
+    device, precision : str
+        Where the model ran, and in which arithmetic.
     output_bytes : int
         Size of the output, with the file of expected errors if there is one.
     error_bands : int
@@ -69,6 +69,7 @@ class Summary(Facts):
     cells_per_second: float
     peak_memory: int
     device: str
+    precision: str
     output_bytes: int
     error_bands: int = 0
     error_output: str | None = None
@@ -96,8 +97,8 @@ class Estimate(Facts):
         Bytes of the output before compression.
     disk_free : int
         Bytes free where the output goes.
-    model, device : str
-        What would run, where.
+    model, device, precision : str
+        What would run, where, and in which arithmetic.
     """
 
     bands: int
@@ -110,6 +111,7 @@ class Estimate(Facts):
     disk_free: int
     model: str
     device: str
+    precision: str
 
 
 class Workload(Protocol):
@@ -370,6 +372,7 @@ class Task:
             cells_per_second=self.fine_cells / seconds,
             peak_memory=peak_memory(),
             device=self.model.device,
+            precision=self.model.precision,
             output_bytes=size,
             error_bands=self.error_bands,
             error_output=None if self.error_file is None else os.fspath(self.error_file.target),
@@ -391,6 +394,7 @@ class Task:
             disk_free=free_bytes(self.target),
             model=self.model.name,
             device=self.model.device,
+            precision=self.model.precision,
         )
 
 

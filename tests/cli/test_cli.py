@@ -480,7 +480,7 @@ def test_dry_run_writes_nothing(source, output, model):
     assert (done.code, done.err) == (0, "")
     facts = json.loads(done.out)
     assert set(facts) == {
-        *("bands", "coarse", "fine", "tiles", "seconds", "memory", "disk", "disk_free", "model", "device")
+        *("bands", "coarse", "fine", "tiles", "seconds", "memory", "disk", "disk_free", "model", "device", "precision")
     }
     assert (facts["coarse"], facts["fine"], facts["tiles"]) == ([20, 24], [60, 72], 1)
     assert facts["disk"] == 60 * 72 * 4

@@ -139,7 +139,7 @@ def refusals(tmp_path, **options):
         ({"value_range": (0, 1)}, "nearest repeats cells as they are and keeps to no range"),
         ({"value_range": (1, 0)}, "value_range= must be a smaller and a larger number"),
         ({"tile_size": 0}, "tile size must be a positive whole number"),
-        ({"precision": "float8"}, "precision must be one of float32, bfloat16"),
+        ({"precision": "float8"}, "precision must be one of float32, bfloat16, auto"),
     ],
 )
 def test_options_are_refused_in_the_same_words(tmp_path, options, words):

@@ -533,7 +533,7 @@ def test_arrays_that_cannot_be_upscaled(array, message):
         ({"threads": True}, "threads must be a positive whole number"),
         ({"value_range": (1, 1)}, "value_range= must be a smaller and a larger number, got 1 1"),
         ({"value_range": (0, np.nan)}, "value_range= must be a smaller and a larger number"),
-        ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
+        ({"precision": "float16"}, "precision must be one of float32, bfloat16, auto"),
         ({"device": "tpu7"}, "no device 'tpu7' here"),
         ({"nodata": [1, 2]}, "2 nodata values for 1 bands"),
     ],
