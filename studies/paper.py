@@ -37,6 +37,13 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
 }
 """PSNR in dB at x2, x3, x4 after training on the 91 images (Dong, Loy, Tang 2016, table 3)."""
 
+ROWS = {
+    **{name: f"{name} x{{}}" for name in PUBLISHED},
+    "FSRCNN, the deconvolution alone trained on": "FSRCNN x{}, deconvolution",
+    "FSRCNN-s improved": "FSRCNN-s improved x{}",
+}
+"""Runs of the table's rows, for a factor."""
+
 
 def score_all(upscale: Upscale, data: Path, factor: int) -> dict[str, Any]:
     """Score a method on the images of the tables."""
@@ -60,36 +67,27 @@ def train_run(run: Run, options: Options) -> dict[str, Any]:
     return {"curve": trained.curve, "scores": scores, "operations": trained.model.config.operations}
 
 
-def scores_of(results: Mapping[str, Any], name: str, factor: int) -> Mapping[str, Any] | None:
-    """Scores of a network at a factor; None if it was not trained for it."""
-    found = results.get(f"{name} x{factor}")
-    return None if found is None else found["scores"]
-
-
 def facts(results: Mapping[str, Any]) -> dict[str, Any]:
     """Gather what the study's page says."""
 
     def row(name: str, test: str) -> list[str]:
         cells = [name]
         for factor, published in zip(FACTORS, PUBLISHED.get(name, {}).get(test, (None,) * 3), strict=True):
-            scores = scores_of(results, name, factor)
+            found = results.get(ROWS[name].format(factor))
             cells.append("" if published is None else f"{published:.2f}")
-            cells += (
-                ["", ""] if scores is None else [f"**{mean(scores[test]):.2f}**", f"{mean(scores[test], 'ssim'):.4f}"]
-            )
+            scores = None if found is None else found["scores"][test]
+            cells += ["", ""] if scores is None else [f"**{mean(scores):.2f}**", f"{mean(scores, 'ssim'):.4f}"]
         return cells
 
     header = ["network", *(text for factor in FACTORS for text in (f"x{factor}, paper", "here", "SSIM"))]
-    names = [*PUBLISHED, "FSRCNN-s improved"]
     curve = results["FSRCNN x3"]["curve"]
     points = [point for point in curve if point["step"] in CURVE]
     return {
-        **{test: table(header, [row(name, test) for name in names]) for test in TESTS},
+        **{test: table(header, [row(name, test) for name in ROWS]) for test in TESTS},
         "curve": table(
             ["steps", "seconds of CPU", "Set5, x3"],
             [[f"{point['step']:,}", f"{point['seconds']:,.0f}", f"{point['psnr']:.2f}"] for point in points],
         ),
-        "steps": f"{curve[-1]['step']:,}",
     }
 
 
