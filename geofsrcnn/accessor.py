@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import xarray as xr
 
-from geofsrcnn.options import LEARNING_MINUTES, DatasetOptions, FieldOptions
+from geofsrcnn.options import LEARNING_MINUTES, DatasetOptions, FieldOptions, GridOptions
 
 if TYPE_CHECKING:
     from geofsrcnn.cf.grid import CFGrid
@@ -43,6 +43,8 @@ class DatasetAccessor:
         model: ModelLike = "default",
         *,
         variables: Iterable[str] | None = None,
+        like: xr.Dataset | xr.DataArray | None = None,
+        resolution: float | tuple[float, float] | None = None,
         **options: Unpack[DatasetOptions],
     ) -> xr.Dataset:
         """Upscale the fields, as `geofsrcnn.upscale_dataset` does.
@@ -55,6 +57,10 @@ class DatasetAccessor:
             As for `geofsrcnn.load_model`. One that was trained on pairs finds its predictors by name.
         variables : iterable of str, optional
             Fields to upscale; the others on the grid are left out. All if not given.
+        like : Dataset or DataArray, optional
+            Its cells are wanted, instead of a factor.
+        resolution : float or tuple of float, optional
+            Width, or width and height, of the cells that are wanted, instead of a factor.
         **options
             ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``error``, ``quantiles``, ``tile_size``,
             ``threads``, ``device`` and ``precision``, as for `geofsrcnn.upscale_dataset`.
@@ -72,7 +78,9 @@ class DatasetAccessor:
         """
         from geofsrcnn.upscale.dataset import upscale_dataset
 
-        return upscale_dataset(self._dataset, factor, model, variables=variables, **options)
+        return upscale_dataset(
+            self._dataset, factor, model, variables=variables, like=like, resolution=resolution, **options
+        )
 
     def sharpen(
         self,
@@ -201,7 +209,7 @@ class DataArrayAccessor:
         model: ModelLike = "default",
         *,
         error: Literal[False] = False,
-        **options: Unpack[FieldOptions],
+        **options: Unpack[GridOptions],
     ) -> xr.DataArray: ...
 
     @overload
@@ -211,7 +219,7 @@ class DataArrayAccessor:
         model: ModelLike = "default",
         *,
         error: Literal[True],
-        **options: Unpack[FieldOptions],
+        **options: Unpack[GridOptions],
     ) -> xr.Dataset: ...
 
     def upscale(
@@ -220,7 +228,7 @@ class DataArrayAccessor:
         model: ModelLike = "default",
         *,
         error: bool = False,
-        **options: Unpack[FieldOptions],
+        **options: Unpack[GridOptions],
     ) -> xr.DataArray | xr.Dataset:
         """Upscale the field, as `geofsrcnn.upscale_dataarray` does.
 
@@ -233,8 +241,8 @@ class DataArrayAccessor:
         error : bool
             Tell the expected absolute error of each fine cell too.
         **options
-            ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``tile_size``, ``threads``, ``device``
-            and ``precision``, as for `geofsrcnn.upscale_dataset`.
+            ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``tile_size``, ``threads``, ``device``,
+            ``precision``, ``like`` and ``resolution``, as for `geofsrcnn.upscale_dataset`.
 
         Returns
         -------

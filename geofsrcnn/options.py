@@ -61,6 +61,13 @@ class FieldOptions(TypedDict, total=False):
     precision: str
 
 
+class GridOptions(FieldOptions, total=False):
+    """Those of one field in memory, of which a grid may be wanted instead of a factor: a Dataset or DataArray."""
+
+    like: Any
+    resolution: float | tuple[float, float] | None
+
+
 class DatasetOptions(FieldOptions, total=False):
     """Those of runs over all fields of a dataset in memory, which expected errors or quantiles are added to."""
 
@@ -210,8 +217,8 @@ class UpscaleOptions:
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     error: bool = _option(default=False)
     error_file: str | None = _option(None, "raster to GeoTIFF")
-    like: str | None = _option(None, "raster to GeoTIFF")
-    resolution: tuple[float, float] | None = _option(None, "raster to GeoTIFF")
+    like: str | None = _option(None, "a grid of its own kind")
+    resolution: tuple[float, float] | None = _option(None, "a grid of its own kind")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -350,6 +357,7 @@ class UpscaleOptions:
             "raster to GeoTIFF": not (raster_in and raster_out),
             "GeoTIFF output": not raster_out,
             "dataset input": raster_in,
+            "a grid of its own kind": raster_out and not raster_in,
         }
         self._refuse(lambda applies: meaningless.get(applies, False), _INSTEAD)
 
@@ -381,8 +389,8 @@ class UpscaleOptions:
 
 _INSTEAD = {
     "error_file": "error_file= is for rasters and GeoTIFF: elsewhere error=True adds variables NAME_error",
-    "like": "like= is for rasters and GeoTIFF",
-    "resolution": "resolution= is for rasters and GeoTIFF",
+    "like": "like= of a NetCDF or Zarr is not for a GeoTIFF: write NetCDF or Zarr",
+    "resolution": "resolution= of a NetCDF or Zarr is not for a GeoTIFF: write NetCDF or Zarr",
     "also": "also= is for models that were trained on pairs",
     "quantiles": "quantiles= is for models that were trained on pairs",
     "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",
@@ -476,7 +484,7 @@ def _sides(value: Any) -> tuple[float, float] | None:
 def _path(value: Any, name: str) -> str | None:
     """A path as text, or none."""
     if value is not None and not isinstance(value, (str, os.PathLike)):
-        raise UsageError(f"{name}= must be the name of a file, got {value!r}")
+        raise UsageError(f"{name}= must be the name of a file, got {type(value).__name__}")
     return None if value is None else str(os.fspath(value))
 
 

@@ -138,11 +138,13 @@ def split_keywords(keywords: Mapping[str, Any]) -> tuple[BatchOptions, UpscaleOp
         If there is no such option, or a value makes no sense.
     """
     own = {each.name for each in fields(BatchOptions)}
-    files = {each.name for each in fields(UpscaleOptions)} - {"threads", "error_file"}
+    files = {each.name for each in fields(UpscaleOptions)} - {"threads", "error_file", "like", "resolution"}
     if "threads" in keywords:
         raise UsageError("unknown arguments threads: a task of a batch has one")
     if "error_file" in keywords:
         raise UsageError("unknown arguments error_file: many files have their errors as bands, with error=True")
+    if grid := sorted({"like", "resolution"} & set(keywords)):
+        raise UsageError(f"unknown arguments {grid[0]}: a batch takes a factor, one file at a time may be given a grid")
     if unknown := sorted(set(keywords) - own - files):
         raise UsageError(f"unknown arguments {', '.join(unknown)}: there are {', '.join(sorted(own | files))}")
     batch = BatchOptions(**{name: value for name, value in keywords.items() if name in own})

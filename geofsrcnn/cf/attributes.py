@@ -111,9 +111,10 @@ def fine_encoding(variable: xr.Variable) -> dict[str, Any]:
     return kept
 
 
-def history(before: object, name: str, digest: str, factor: int, guide: str = "") -> str:
+def history(before: object, name: str, digest: str, factor: int, guide: str = "", onto: str = "") -> str:
     """The history attribute with a line more; without the time, so that the same run gives the same file."""
     words = (f", sha256 {digest}" if digest else "") + (f", guided by {guide}" if guide else "")
+    words += f", {onto}" if onto else ""
     line = f"geofsrcnn {__version__}: upscaled {factor} times, model {printable(name)}{words}"
     return f"{before}\n{line}" if before else line
 

@@ -140,6 +140,7 @@ def storage_of(
     total: bool = False,
     raw: bool = False,
     unpacked: np.dtype[Any] | None = None,
+    moved: bool = False,
 ) -> Storage:
     """How a variable's numbers become cells, and fine cells numbers, whether xarray has decoded it or not.
 
@@ -153,6 +154,8 @@ def storage_of(
         Stored numbers are repeated, whatever they mean.
     unpacked : numpy.dtype, optional
         Floating type that fine values are written in, instead of the variable's.
+    moved : bool
+        Fine cells are not parts of coarse ones.
     """
     packing, missing = packing_of(variable), missing_of(variable)
     if not is_packed(variable):  # numbers are values; encoding may tell how they will be packed
@@ -164,9 +167,17 @@ def storage_of(
         return Storage(coarse, Packing(unpacked, mark=np.nan), unpacked, raw)
     native = coarse.dtype.newbyteorder("=")
     # the parts of a missing cell hold its mark already, unless arithmetic in floats has changed it
-    changed = total or (native.kind == "f" and not coarse.plain) or (native.kind in "iu" and native.itemsize == 8)
-    mark = missing.marks[0] if missing.marks and changed else None
+    changed = total or moved or (native.kind == "f" and not coarse.plain)
+    changed |= native.kind in "iu" and native.itemsize == 8
+    mark = _mark_of(variable, missing, native) if changed else None
     return Storage(coarse, replace(coarse, dtype=native, mark=mark), variable.dtype, raw)
+
+
+def _mark_of(variable: xr.Variable | xr.DataArray, missing: Missing, dtype: np.dtype[Any]) -> float | None:
+    """Return what stands for missing cells: what is stated, else NaN; of whole numbers what the library fills with."""
+    if dtype.kind == "f" and not any(key in variable.attrs for key in MARKS):
+        return math.nan
+    return missing.marks[0] if missing.marks else None
 
 
 def is_packed(variable: xr.Variable | xr.DataArray) -> bool:

@@ -45,6 +45,7 @@ from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.longitude import unwrap
 from geofsrcnn.grids.mesh import mesh_of
+from geofsrcnn.grids.overlap import AreaOverlap
 from geofsrcnn.values.encoding import MARKS, SCALING, VALID, is_scaled
 from geofsrcnn.values.guesses import warn_of_repeated, warn_of_totals
 from geofsrcnn.values.quantity import Kind, Quantity, quantity_as, quantity_of
@@ -82,6 +83,8 @@ class Refinement:
         Attributes of the dataset; `history` is left to the caller.
     errors : dict of str to str
         Names of the variables of expected errors, by field.
+    overlap : AreaOverlap, optional
+        Where the cells of a grid that is wanted instead lie on the finer one.
     """
 
     grid: CFGrid
@@ -91,6 +94,27 @@ class Refinement:
     derived: dict[str, xr.Variable] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    overlap: AreaOverlap | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the result."""
+        rows, columns = self.grid.shape
+        return (rows * self.factor, columns * self.factor) if self.overlap is None else self.overlap.shape
+
+    def has_cells(self, variable: xr.Variable) -> bool:
+        """Tell whether a variable has a number for each cell."""
+        return {self.grid.y, self.grid.x} <= set(variable.dims) and variable.dtype.kind in "iuf"
+
+    def repeat(self, variable: xr.Variable) -> xr.Variable:
+        """Repeat the cells of a variable; of a grid that is wanted instead, take the one in the middle of each."""
+        if self.overlap is None:
+            return repeat_cells(variable, self.grid, self.factor)
+        axes = {self.grid.y: self.overlap.rows, self.grid.x: self.overlap.columns}
+        index = {dim: axis.nearest // self.factor for dim, axis in axes.items() if dim in variable.dims}
+        found: xr.Variable = variable.isel(index)
+        found.encoding = fine_encoding(variable)
+        return found
 
     def variables(
         self, dataset: xr.Dataset, upscaled: Callable[[str], xr.Variable], elsewhere: Collection[str] = ()
@@ -103,7 +127,8 @@ class Refinement:
             if role is Role.DERIVED:
                 fine[name] = self.derived[name]
             elif role is Role.REPEATED:
-                fine[name] = repeat_cells(dataset.variables[name], self.grid, self.factor)
+                whole = self.overlap is None or not self.has_cells(dataset.variables[name])
+                fine[name] = self.repeat(dataset.variables[name]) if whole else upscaled(name)
             else:
                 fine[name] = dataset.variables[name] if role is Role.COPIED else upscaled(name)
         return fine | {name: variable for name, variable in self.derived.items() if name not in fine}
@@ -154,7 +179,7 @@ def refine(
         **_fine_places(dataset, grid, factor),
         **_fine_areas(dataset, grid, factor),
     }
-    derived |= _fine_mappings(dataset, grid, derived)
+    derived |= fine_mappings(dataset, grid, derived)
     wanted = None if variables is None else _needed(dataset, grid.variables)
     quantities = _quantities(dataset, grid, kinds or {})
     roles: dict[str, Role] = {}
@@ -447,7 +472,7 @@ def _share_out(area: xr.Variable, part: xr.Variable) -> xr.Variable:
     return xr.Variable(area.dims, shared.astype(dtype), attrs, encoding | {"_FillValue": mark})
 
 
-def _fine_mappings(dataset: xr.Dataset, grid: CFGrid, derived: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
+def fine_mappings(dataset: xr.Dataset, grid: CFGrid, derived: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
     """Grid mappings, whose GeoTransform (GDAL's) follows the grid; without one where cells are uneven."""
     found: dict[str, xr.Variable] = {}
     for name, variable in dataset.variables.items():

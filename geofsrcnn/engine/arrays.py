@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geofsrcnn._types import Array, Mask, Progress, Write
 from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Source
 from geofsrcnn.engine.guided_source import BandGuides, GuideArray, GuidedSource
+from geofsrcnn.engine.onto import Onto, around_globe
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.engine.watch import Watch
 from geofsrcnn.errors import InputError, UsageError
@@ -246,6 +247,8 @@ class ArrayTask:
         Looks at the values; one of its own if not given.
     guides : sequence of Source
         On the fine grid; the model follows them.
+    onto : Onto, optional
+        The grid that is wanted instead of the fine one.
     """
 
     model: Model
@@ -256,6 +259,7 @@ class ArrayTask:
     name: str = "the array"
     watch: Watch | None = None
     guides: Sequence[Source] = ()
+    onto: Onto | None = None
 
     def upscale(
         self,
@@ -307,6 +311,9 @@ class ArrayTask:
         groups: list[slice] = []
         if self.guides:
             source = GuidedSource(source, self.guides, self.model.factor)
+        onto = self.onto
+        if onto is not None:
+            source, onto = around_globe(source, self.period, onto)
         if any(isinstance(guide, BandGuides) for guide in self.guides):
             groups = [slice(band, band + 1) for band in range(len(coarse))]
         stream = Stream(
@@ -316,14 +323,15 @@ class ArrayTask:
             region,
             repeats=self.storages[0].raw,
             rules=_for_each_band(self.rules, coarse),
-            period=self.period,
+            period=0 if onto else self.period,
             tile_size=self.tile_size,
             workers=workers,
             groups_in_order=groups,
             watch=self.watch,
             errors=errors,
+            onto=onto,
         )
-        rows, columns = (n * self.model.factor for n in region.shape)
+        rows, columns = region.refine(self.model.factor).shape if onto is None else onto.shape
         sink = _ArraySink((len(coarse), rows, columns), self.storages, self.name, errors=errors)
         stream.run(sink, progress)
         return sink

@@ -30,7 +30,9 @@ from geofsrcnn._types import Array
 from geofsrcnn.engine.arrays import ArrayTask
 from geofsrcnn.engine.base import NO_RULE, Rule
 from geofsrcnn.engine.guided_source import guide_sources
+from geofsrcnn.engine.onto import Onto
 from geofsrcnn.engine.watch import Watch
+from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.networks.catalog import Model, load_model
 from geofsrcnn.networks.ready import ready_model
@@ -160,6 +162,69 @@ def upscale_chunks_with_errors(array: da.Array, recipe: Recipe, model: Model) ->
     both = _in_chunks(array, replace(recipe, errors=True), model, LazyGuide(()))
     values = _part_of(both, 0, both.dtype)
     return values, _part_of(both, 1, recipe.storage.error_dtype)
+
+
+def upscale_chunks_onto(array: da.Array, recipe: Recipe, model: Model, onto: Onto) -> tuple[da.Array, da.Array | None]:
+    """The same onto a grid that is wanted; with the expected error of each cell if the recipe asks for it.
+
+    A chunk of wanted cells has about those of one of the array's chunks, and is made of the coarse cells that it needs,
+    those at its edge once more than its neighbour.
+    """
+    rows, columns = array.shape[-2:]
+    if period := recipe.period:
+        array = da.concatenate([array[..., :period]] * 3, axis=-1)
+        columns, recipe = 3 * period, replace(recipe, period=0)
+        onto = replace(onto, overlap=onto.overlap.shift(period * onto.factor, columns * onto.factor))
+    overlap, extent = onto.overlap, Window(0, rows, 0, columns)
+    assert isinstance(overlap, AreaOverlap), overlap
+    reach = max(rows, columns) if model.whole_field else read_margin(model.halo)
+    lines = []
+    for y in _windows(overlap.rows, array.chunks[-2], onto.factor):
+        line = []
+        for x in _windows(overlap.columns, array.chunks[-1], onto.factor):
+            wanted = Window(*y, *x)
+            read = onto.core(wanted).grow(reach, extent)
+            block = array[(..., *read.slices())].rechunk({array.ndim - 2: -1, array.ndim - 1: -1})
+            line.append(_onto_chunk(block, recipe, onto.part(wanted, read)))
+        lines.append(line)
+    values = da.block([[each[0] for each in line] for line in lines])
+    if not recipe.errors:
+        return values, None
+    return values, da.block([[each[1] for each in line] for line in lines])
+
+
+def _windows(axis: AxisOverlap, chunks: Sequence[int], factor: int) -> list[tuple[int, int]]:
+    """First and end of the wanted cells whose middles lie in each chunk."""
+    chunk = np.searchsorted(np.cumsum(chunks)[:-1] * factor, axis.edges.mean(1), side="right")
+    starts = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(chunk)]
+    return list(itertools.pairwise(starts))
+
+
+def _onto_chunk(block: da.Array, recipe: Recipe, onto: Onto) -> list[da.Array]:
+    """Values of a chunk of wanted cells, and expected errors if the recipe asks for them."""
+    sizes = (*block.chunks[:-2], *((size,) for size in onto.shape))
+    dtype = recipe.storage.dtype.newbyteorder("=")
+    made = block.map_blocks(
+        _upscale_onto,  # type: ignore[arg-type]
+        recipe,
+        onto,
+        dtype=dtype,
+        chunks=sizes,
+        meta=np.empty((0,) * block.ndim, dtype),
+    )
+    return [_part_of(made, 0, dtype), _part_of(made, 1, recipe.storage.error_dtype)] if recipe.errors else [made]
+
+
+def _upscale_onto(block: Array, recipe: Recipe, onto: Onto) -> Array | tuple[Array, ...]:
+    """Upscale what a chunk of wanted cells needs, and average it."""
+    model = ready_model(recipe.model, recipe.factor, recipe.device, recipe.precision)
+    model = load_model(model, overshoot=recipe.overshoot)
+    task = ArrayTask(model, [recipe.storage], [recipe.rule], 0, recipe.tile_size, recipe.name, onto=onto)
+    bands = block.reshape(-1, *block.shape[-2:])
+    what, shape = (bands, Window(0, bands.shape[1], 0, bands.shape[2]), 1), (*block.shape[:-2], *onto.shape)
+    if recipe.errors:
+        return tuple(each.reshape(shape) for each in task.upscale_with_errors(*what))
+    return task.upscale(*what).reshape(shape)
 
 
 def _part_of(pairs: da.Array, number: int, dtype: np.dtype[Any]) -> da.Array:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
 
 from geofsrcnn._types import Array, Mask, Write
-from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Sink
+from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Sink, Source
 from geofsrcnn.engine.directions import start_of
+from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.grids.overlap import Sums
 from geofsrcnn.grids.windows import Tile, Window
 from geofsrcnn.values.cells import Cells
@@ -49,6 +50,10 @@ class Overlap(Protocol):
 
     def shift(self, columns: int, cells: int) -> Self:
         """The same with fine columns that are numbered from another one on, and are so many."""
+        ...
+
+    def part(self, wanted: Window, fine: Window) -> Self:
+        """The same for a window of wanted cells on a window of fine ones."""
         ...
 
     def needed(self, wanted: Window) -> Window:
@@ -85,6 +90,15 @@ class Onto:
     missing: float = math.nan
     method: str = ""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Wanted rows and columns."""
+        return self.overlap.shape
+
+    def part(self, wanted: Window, coarse: Window) -> Onto:
+        """The same for a window of wanted cells on a window of coarse ones, for overlaps by area."""
+        return replace(self, overlap=self.overlap.part(wanted, coarse.refine(self.factor)))
+
     def core(self, wanted: Window) -> Window:
         """Coarse cells whose parts a window of wanted cells needs."""
         fine, f = self.overlap.needed(wanted), self.factor
@@ -98,6 +112,17 @@ class Onto:
     def coarse_side(self) -> float:
         """Coarse cells along one side of a wanted one, about."""
         return math.sqrt(self.overlap.area) / self.factor
+
+
+def around_globe(source: Source, period: int, onto: Onto) -> tuple[Source, Onto]:
+    """A source and a wanted grid as columns follow each other around the globe; as they are where `period` is 0.
+
+    There is a turn more on either side, so that nothing that is wanted lies at an edge.
+    """
+    if not period:
+        return source, onto
+    shifted = onto.overlap.shift(period * onto.factor, 3 * period * onto.factor)
+    return PeriodicSource(source, period, -period, 3 * period), replace(onto, overlap=shifted)
 
 
 @dataclass(frozen=True)
@@ -221,7 +246,8 @@ class _TileOnto:
             shares = sums.shares  # of a total, what lies in a cell counts, not its mean
             found = sums.values * self.onto.overlap.area if total else _divide(sums)
         there: Mask = shares > 0
-        return found if there.all() else np.where(there, found, self.onto.missing), there, told
+        missing = 0 if found.dtype.kind != "f" and math.isnan(self.onto.missing) else self.onto.missing
+        return found if there.all() else np.where(there, found, found.dtype.type(missing)), there, told
 
     def _sums(self, values: Array, valid: Mask, *, slopes: bool) -> Sums:
         """Average the valid cells of a band over the wanted ones."""

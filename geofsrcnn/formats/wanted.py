@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _ONE_WARP = Lock()
 """Held by the thread that warps: rasterio turns its warnings off and on for all of them."""
 
-PARTS = 4
+PARTS = 2
 """Parts along one side of a fine cell that follow its slopes before a warp."""
 
 EXACT = 1e-9
@@ -85,9 +85,10 @@ def wanted_grid(grid: Grid, options: UpscaleOptions, shown: str) -> Grid:
         raise InputError(
             f"{name}, the raster of like=, has no transform, which tells where its cells lie: warp it first (gdalwarp)"
         )
-    for crs, which in ((grid.crs, shown), (found.crs, name)):
-        if not crs and (grid.crs or found.crs):
-            raise InputError(f"{which} has no CRS, the other raster has one: set it (gdal_edit.py -a_srs)")
+    if found.crs and not grid.crs:
+        raise InputError(f"{shown} has no CRS, {name} has one: say which with crs=")
+    if grid.crs and not found.crs:
+        raise InputError(f"{name}, the raster of like=, has no CRS: set it (gdal_edit.py -a_srs)")
     return replace(found, rpcs=None)
 
 
@@ -220,6 +221,10 @@ class WarpOverlap:
         """The same with fine columns that are numbered from another one on, and are so many."""
         rows = self.fine.shape[0]
         return replace(self, fine=self.fine.crop(Window(0, rows, -columns, cells - columns)))
+
+    def part(self, wanted: Window, fine: Window) -> WarpOverlap:
+        """The same for a window of wanted cells on a window of fine ones."""
+        return WarpOverlap(self.fine.crop(fine), self.wanted.crop(wanted))
 
     @cached_property
     def area(self) -> float:

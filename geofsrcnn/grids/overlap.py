@@ -68,6 +68,12 @@ class AxisOverlap:
         return cls(np.where(off <= (TINY if off.max() < TINY else ROUNDING), whole, edges), cells)
 
     @property
+    def nearest(self) -> Array:
+        """The fine cell in the middle of each wanted one, or the nearest to it."""
+        found: Array = np.clip(np.floor(self.edges.mean(1)).astype(np.int64), 0, self.cells - 1)
+        return found
+
+    @property
     def width(self) -> float:
         """Fine cells to a wanted one, on average."""
         return float(np.diff(self.edges).mean())
@@ -151,6 +157,14 @@ class AreaOverlap:
     def shift(self, columns: int, cells: int) -> AreaOverlap:
         """The same with fine columns that are numbered from another one on, and are so many."""
         return replace(self, columns=AxisOverlap(self.columns.edges + columns, cells))
+
+    def part(self, wanted: Window, fine: Window) -> AreaOverlap:
+        """The same for a window of wanted cells on a window of fine ones."""
+        rows, columns = fine.shape
+        return AreaOverlap(
+            AxisOverlap(self.rows.edges[wanted.y0 : wanted.y1] - fine.y0, rows),
+            AxisOverlap(self.columns.edges[wanted.x0 : wanted.x1] - fine.x0, columns),
+        )
 
     def needed(self, wanted: Window) -> Window:
         """Fine cells that a window of wanted ones needs."""

@@ -348,6 +348,8 @@ def check_options(model: Model, options: UpscaleOptions, *, guided: bool = False
     """Refuse options that have no meaning for a model, or with a guide, with the same words wherever it is used."""
     options.refuse_pairs(of_pairs=model.of_pairs)
     if guided:
+        if options.wants_grid:
+            raise UsageError("a guide says which cells are wanted: leave out like= and resolution=")
         if options.error:
             raise UsageError(GUIDED_REFUSALS["error"])
         if options.overshoot not in (None, "none"):

@@ -17,11 +17,12 @@ from geofsrcnn.engine.arrays import ArrayTask, as_bands
 from geofsrcnn.engine.guided_source import guide_sources
 from geofsrcnn.errors import InputError, ModelError, UsageError, printable
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.networks.catalog import Model, ModelLike, check_options, load_model, refuse_pairs
-from geofsrcnn.options import FieldOptions, Overshoot, UpscaleOptions
+from geofsrcnn.networks.catalog import Model, ModelLike, check_options, least_factor, load_model, refuse_pairs
+from geofsrcnn.options import GridOptions, Overshoot, UpscaleOptions
 from geofsrcnn.upscale.fields import Field, field_attrs, field_of
 from geofsrcnn.upscale.look import warn_of_values
 from geofsrcnn.upscale.place_guide import FieldGuide
+from geofsrcnn.upscale.wanted_fields import WantedAxes
 
 if TYPE_CHECKING:
     from geofsrcnn.networks.guided import Correction
@@ -44,6 +45,8 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     threads: int | None = None,
     device: str = "auto",
     precision: str = "float32",
+    like: xr.Dataset | xr.DataArray | None = None,
+    resolution: float | tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Upscale the fields of a dataset, and put them onto the finer grid.
 
@@ -86,6 +89,12 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N``.
     precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the network.
+    like : Dataset or DataArray, optional
+        Of the same CRS: its cells are wanted instead of a factor, and its coordinates are taken over to the last bit.
+        The smallest factor that is fine enough, then the average by area.
+    resolution : float or tuple of float, optional
+        Width, or width and height, of the cells that are wanted instead of a factor, in units of the coordinates; the
+        grid begins where the dataset does, and covers all of it.
 
     Returns
     -------
@@ -116,9 +125,16 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
         threads=threads,
         device=device,
         precision=precision,
+        resolution=cast("tuple[float, float] | None", resolution),
     )
+    wanted = None
+    if like is not None or resolution is not None:
+        wanted = _wanted(dataset, factor, like, options)
+        factor = least_factor(model, wanted.factor)
     loaded = load_model(model, factor, device=device, precision=precision, overshoot=overshoot)
     check_options(loaded, options)
+    if loaded.of_pairs and like is not None:
+        raise UsageError("like= is not for models that were trained on pairs")
     if loaded.of_pairs:
         from geofsrcnn.pairs.apply import downscale_dataset
 
@@ -127,9 +143,26 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds, error=error)
+    plan = plan if wanted is None else wanted.put(dataset, plan)
     result = follow_plan(dataset, plan, loaded, lambda field, data: upscale_values(field, data, plan, loaded, options))
-    result.attrs["history"] = history(dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor)
+    onto = "" if wanted is None else wanted.words
+    result.attrs["history"] = history(
+        dataset.attrs.get("history"), loaded.name, loaded.digest, loaded.factor, onto=onto
+    )
     return result
+
+
+def _wanted(
+    dataset: xr.Dataset, factor: int | None, like: xr.Dataset | xr.DataArray | None, options: UpscaleOptions
+) -> WantedAxes:
+    """The cells that are wanted instead of a factor."""
+    if factor is not None:
+        raise UsageError("factor= and a wanted grid, like= or resolution=, exclude each other: leave one out")
+    if like is not None and options.resolution is not None:
+        raise UsageError("like= says which cells are wanted: leave out resolution=")
+    if like is not None and not isinstance(like, xr.Dataset | xr.DataArray):
+        raise UsageError(f"like= must be a Dataset or a DataArray, got {type(like).__name__}: open it first")
+    return WantedAxes.of(dataset, like, options.resolution, options.x, options.y)
 
 
 def follow_plan(
@@ -191,7 +224,7 @@ def upscale_dataarray(
     model: ModelLike = "default",
     *,
     error: Literal[False] = False,
-    **options: Unpack[FieldOptions],
+    **options: Unpack[GridOptions],
 ) -> xr.DataArray: ...
 
 
@@ -202,7 +235,7 @@ def upscale_dataarray(
     model: ModelLike = "default",
     *,
     error: Literal[True],
-    **options: Unpack[FieldOptions],
+    **options: Unpack[GridOptions],
 ) -> xr.Dataset: ...
 
 
@@ -213,7 +246,7 @@ def upscale_dataarray(
     model: ModelLike = "default",
     *,
     error: bool,
-    **options: Unpack[FieldOptions],
+    **options: Unpack[GridOptions],
 ) -> xr.DataArray | xr.Dataset: ...
 
 
@@ -223,7 +256,7 @@ def upscale_dataarray(
     model: ModelLike = "default",
     *,
     error: bool = False,
-    **options: Unpack[FieldOptions],
+    **options: Unpack[GridOptions],
 ) -> xr.DataArray | xr.Dataset:
     """Upscale a DataArray: one field, with its coordinates.
 
@@ -238,8 +271,8 @@ def upscale_dataarray(
     error : bool
         Tell the expected absolute error of each fine cell too, as for `geofsrcnn.upscale_dataset`.
     **options
-        ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``tile_size``, ``threads``, ``device`` and
-        ``precision``, as for `geofsrcnn.upscale_dataset`.
+        ``x``, ``y``, ``value_range``, ``overshoot``, ``kinds``, ``tile_size``, ``threads``, ``device``,
+        ``precision``, ``like`` and ``resolution``, as for `geofsrcnn.upscale_dataset`.
 
     Returns
     -------
@@ -254,11 +287,12 @@ def upscale_dataarray(
     """
     if not isinstance(array, xr.DataArray):
         raise UsageError(f"a DataArray is needed, got {type(array).__name__}: upscale_dataset takes a Dataset")
-    given = UpscaleOptions.of(options)
-    loaded = load_model(model, factor, device=given.device, precision=given.precision)
-    refuse_pairs(loaded)
+    given = UpscaleOptions.of({name: value for name, value in options.items() if name != "like"})
+    if options.get("like") is None and given.resolution is None:  # which tell the factor
+        model = load_model(model, factor, device=given.device, precision=given.precision)
+        refuse_pairs(model)
     dataset, name = as_dataset(array)
-    whole = upscale_dataset(dataset, factor, loaded, variables=[name], error=error, **options)
+    whole = upscale_dataset(dataset, factor, model, variables=[name], error=error, **options)
     return whole if error else as_dataarray(whole, name, array)
 
 
@@ -340,7 +374,9 @@ def _upscale_now(
     """Values ``(..., y, x)`` of a field in memory, made finer; and their expected errors."""
     coarse, _ = as_bands(data.reshape(-1, *data.shape[-2:]))
     rule = field.rule(options.value_range)
-    task = ArrayTask(model, [field.storage], [rule], plan.grid.period, options.tile_size, printable(field.name))
+    task = ArrayTask(
+        model, [field.storage], [rule], plan.grid.period, options.tile_size, printable(field.name), onto=field.onto
+    )
     if guide is not None:
         sources = guide_sources(guide.bands, data.shape[:-2], guide.time_axis(field.dims))
         task = replace(task, guides=sources)
@@ -357,7 +393,7 @@ def _upscale_lazily(
     field: Field, data: Any, plan: Refinement, model: Model, options: UpscaleOptions, guide: FieldGuide | None
 ) -> tuple[Any, Any | None]:
     """The same for the chunks of a field; nothing is computed."""
-    from geofsrcnn.engine.lazy import LazyGuide, Recipe, upscale_chunks, upscale_chunks_with_errors
+    from geofsrcnn.engine.lazy import LazyGuide, Recipe, upscale_chunks, upscale_chunks_onto, upscale_chunks_with_errors
 
     recipe = Recipe(
         model.checkpoint or model.name,
@@ -372,6 +408,8 @@ def _upscale_lazily(
         overshoot=model.overshoot,
         correction=None if guide is None else _correction_of(model),
     )
+    if field.onto is not None:
+        return upscale_chunks_onto(data, replace(recipe, errors=bool(field.error)), model, field.onto)
     if field.error:
         return upscale_chunks_with_errors(data, recipe, model)
     beside = None if guide is None else LazyGuide(guide.bands, guide.time_axis(field.dims))

@@ -21,11 +21,13 @@ from geofsrcnn.cf.attributes import PACKED_ATTRS, add_ancillary, fine_attrs, his
 from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of, stored_chunk
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
-from geofsrcnn.engine.base import Rule
+from geofsrcnn.engine.base import Rule, Source
+from geofsrcnn.engine.onto import Onto, around_globe
 from geofsrcnn.engine.rules import extremes_of, rule_of, rule_of_repeated
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Index, Writer
+from geofsrcnn.grids.overlap import AreaOverlap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
@@ -72,6 +74,8 @@ class Field:
         Leading indexes along `along` that go through a tile together.
     error : str
         The variable of its expected errors; empty if none are told.
+    onto : Onto, optional
+        The grid that is wanted instead of the fine one.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Field:
     unpacked: np.dtype[Any] | None = None
     together: int = 1
     error: str = ""
+    onto: Onto | None = None
 
     @property
     def raw(self) -> bool:
@@ -94,7 +99,8 @@ class Field:
     @cached_property
     def storage(self) -> Storage:
         """How its numbers become cells, and fine cells numbers."""
-        return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked)
+        moved = self.onto is not None
+        return storage_of(self.variable, total=self.total, raw=self.raw, unpacked=self.unpacked, moved=moved)
 
     @property
     def some_groups(self) -> list[slice]:
@@ -149,7 +155,15 @@ class Field:
     @property
     def fine_cells(self) -> int:
         """Cells of the finer field."""
-        return math.prod(self.sizes.values()) * self.factor**2
+        return self.bands * math.prod(self.fine_shape)
+
+    @property
+    def fine_shape(self) -> tuple[int, int]:
+        """Rows and columns of the finer field."""
+        if self.onto is not None:
+            return self.onto.shape
+        rows, columns = (self.sizes[dim] * self.factor for dim in self.dims[-2:])
+        return rows, columns
 
     @cached_property
     def _stored_chunk(self) -> dict[str, int]:
@@ -296,12 +310,10 @@ def fields_of(dataset: xr.Dataset, plan: Refinement, unpacked: np.dtype[Any] | N
     InputError
         If one has no cells.
     """
-    across = {plan.grid.y, plan.grid.x}
     found = []
     for name, role in plan.roles.items():
         variable = dataset.variables[name]
-        both = across <= set(variable.dims) and variable.dtype.kind in "iuf"
-        if role in (Role.FIELD, Role.EXTENSIVE) or (role is Role.REPEATED and both):
+        if role in (Role.FIELD, Role.EXTENSIVE) or (role is Role.REPEATED and plan.has_cells(variable)):
             field = field_of(name, variable, plan, unpacked, model)
             found.append(replace(field, each=dataset.encoding.get("quantities", {}).get(name, ())))
     return found
@@ -329,11 +341,30 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
     dims, quantity = (*lead, grid.y, grid.x), plan.quantities[name]
     repeats = role is Role.REPEATED or model.upsampler is None
     field = Field(name, variable, dims, plan.factor, quantity, total=total, repeats=repeats, unpacked=unpacked)
-    return replace(field, error=plan.errors.get(name, ""))
+    field = replace(field, error=plan.errors.get(name, ""))
+    return field if plan.overlap is None else replace(field, onto=_onto_of(field, plan.overlap, grid.period))
 
 
-def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model) -> xr.Dataset:
-    """Everything but the fields, as it is to be stored."""
+def _onto_of(field: Field, overlap: AreaOverlap, period: int) -> Onto:
+    """The grid that is wanted, and what a field's missing cells hold.
+
+    Raises
+    ------
+    InputError
+        If cells that are wanted are missing, and nothing can stand for them.
+    """
+    marks, dtype = field.storage.coarse.missing.marks, field.dtype
+    complete = overlap.rows.complete and (period > 0 or overlap.columns.complete)
+    if not (complete or marks or dtype.kind == "f"):
+        raise InputError(
+            f"{printable(field.name)} does not cover all of the wanted grid, and has no _FillValue for missing cells: "
+            "give it one"
+        )
+    return Onto(overlap, field.factor, marks[0] if field.raw and marks else math.nan)
+
+
+def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], model: Model, onto: str = "") -> xr.Dataset:
+    """Everything but the fields, as it is to be stored; its history says onto which cells."""
     rest = plan.variables(dataset, dataset.variables.__getitem__, [field.name for field in fields])
     kept = {name: _with_texts(name, variable.copy(deep=False)) for name, variable in rest.items()}
     for variable in kept.values():
@@ -343,7 +374,7 @@ def rest_of(dataset: xr.Dataset, plan: Refinement, fields: Sequence[Field], mode
         for key in ("_FillValue", "coordinates"):  # stored as they are, in the place where xarray looks
             if key in variable.attrs:
                 variable.encoding = {k: v for k, v in variable.encoding.items() if k != key}
-    words = history(dataset.attrs.get("history"), model.name, model.digest, model.factor)
+    words = history(dataset.attrs.get("history"), model.name, model.digest, model.factor, onto=onto)
     attrs = {**plan.attrs, "history": words}
     return xr.Dataset(kept, attrs=attrs)
 
@@ -372,19 +403,25 @@ def field_stream(field: Field, grid: CFGrid, model: Model, options: UpscaleOptio
             f"{printable(field.name)} has chunks of {field.chunk} along {printable(field.dims[field.along])}, "
             "each read many times: rechunk it to few of them and larger maps",
         )
+    source: Source = FieldSource(field)
+    onto, region = field.onto, Window(0, rows, 0, columns)
+    if onto is not None:
+        source, onto = around_globe(source, grid.period, onto)
+        region = onto.core(Window(0, onto.shape[0], 0, onto.shape[1]))
     return Stream(
         printable(field.name),
-        FieldSource(field),
+        source,
         model,
-        Window(0, rows, 0, columns),
+        region,
         repeats=field.repeats,
         rules=field.rules(options.value_range),
-        period=grid.period,
+        period=0 if onto else grid.period,
         tile_size=options.tile_size,
         workers=options.workers,
         groups_in_order=field.lead_groups.bands,
         itemsize=field.itemsize,
         errors=bool(field.error),
+        onto=onto,
     )
 
 

@@ -21,7 +21,7 @@ from geofsrcnn.files.kinds import SUFFIX_FORMATS, FormatName, check_geotiff_name
 from geofsrcnn.files.paths import local_path, match_names, refuse_same
 from geofsrcnn.files.remote import RemoteZarr, fetch_remote, is_remote
 from geofsrcnn.files.staging import check_target
-from geofsrcnn.formats.open import input_format
+from geofsrcnn.formats.open import input_format, need_xarray, open_dataset
 from geofsrcnn.networks.catalog import ModelLike, check_options, least_factor, load_model, model_file
 from geofsrcnn.options import RunOptions, UpscaleOptions, check_factor
 from geofsrcnn.upscale.task import Estimate, Summary, Task
@@ -181,7 +181,7 @@ def _open_local(
     formats = input_format(src, options.driver), written
     if options.wants_grid:
         options.refuse_formats(*formats)
-        factor = _find_factor(src, model, options)
+        factor = least_factor(model, _needed_factor(src, formats, options))
     loaded = load_model(model, factor, device=options.device, precision=options.precision, overshoot=options.overshoot)
     check_options(loaded, options)
     options.refuse_formats(*formats)
@@ -201,19 +201,23 @@ def _open_local(
         yield task
 
 
-def _find_factor(src: Path | RemoteZarr, model: ModelLike, options: UpscaleOptions) -> int:
-    """Find the smallest factor of a model that is fine enough for the grid that is wanted."""
+def _needed_factor(src: Path | RemoteZarr, formats: tuple[FormatName, FormatName], options: UpscaleOptions) -> int:
+    """Find the smallest factor that is fine enough for the grid that is wanted, in a first look at the input."""
+    if formats != ("GeoTIFF", "GeoTIFF") or isinstance(src, RemoteZarr):
+        need_xarray()
+        from geofsrcnn.upscale.wanted_fields import WantedAxes
+
+        with warnings.catch_warnings(action="ignore"), open_dataset(src, options, raw=True) as dataset:
+            return WantedAxes.of_options(dataset, options).factor
     from geofsrcnn.formats.raster import RasterSource
     from geofsrcnn.formats.wanted import needed_factor, wanted_grid
 
-    assert isinstance(src, Path)
-    shown = printable(src.name)
     with (
         warnings.catch_warnings(action="ignore"),  # they come when the raster is opened to be upscaled
         RasterSource(src, replace(options, allow_sparse=True), allow_classes=True) as source,
     ):
-        grid = source.grid
-    return least_factor(model, needed_factor(grid, wanted_grid(grid, options, shown), shown))
+        grid, shown = source.grid, printable(src.name)
+        return needed_factor(grid, wanted_grid(grid, options, shown), shown)
 
 
 def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, options: UpscaleOptions) -> FormatName:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geofsrcnn.engine.base import Rule, Sink, Source
-from geofsrcnn.engine.onto import Onto
+from geofsrcnn.engine.onto import Onto, around_globe
 from geofsrcnn.engine.rules import rule_of_band, rule_of_repeated
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
@@ -67,7 +67,7 @@ def open_raster(path: Path, target: Path, model: Model, options: UpscaleOptions)
         dtype = _type_with_errors(source, options.dtype) if beside else options.dtype
         if beside:
             source.turn_alpha_into_mask()
-        cells, window, onto = _from_edge(source, region, onto, model)
+        cells, window, onto = _from_edge(source, region, onto)
         stream = Stream(
             printable(path.name),
             cells,
@@ -156,31 +156,19 @@ def _grid_of(source: RasterSource, region: Window, model: Model, options: Upscal
             "one with nodata="
         )
     sides = " x ".join(f"{each:g}" for each in options.resolution or ())
-    cells = f"cells of {sides}" if options.like is None else f"those of {printable(Path(options.like).name)}"
+    cells = f"cells of {sides}" if options.like is None else f"the cells of {printable(Path(options.like).name)}"
     return wanted, Onto(overlap, model.factor, math.nan if marked else 0.0, f"{overlap.method} onto {cells}")
 
 
-def _from_edge(
-    source: RasterSource, region: Window, onto: Onto | None, model: Model
-) -> tuple[Source, Window, Onto | None]:
+def _from_edge(source: RasterSource, region: Window, onto: Onto | None) -> tuple[Source, Window, Onto | None]:
     """The source as its columns follow each other from the region on, where that goes over the edge of the globe."""
     if onto is not None:
-        return _around(source, onto, model)
+        cells, onto = around_globe(source, source.period, onto)
+        return cells, onto.core(Window(0, onto.shape[0], 0, onto.shape[1])), onto
     if region.x0 >= 0 and region.x1 <= source.grid.shape[1]:
         return source, region, None
     from_region = PeriodicSource(source, source.period, region.x0, source.period)
     return from_region, region.shift(0, -region.x0), None
-
-
-def _around(source: RasterSource, onto: Onto, model: Model) -> tuple[Source, Window, Onto]:
-    """The source as its columns follow each other around the globe, as far as they are wanted, and what is needed."""
-    cells: Source = source
-    if period := source.period:  # a turn more on either side, so that nothing that is wanted lies at an edge
-        first, columns = -period, 3 * period
-        cells = PeriodicSource(source, period, first, columns)
-        onto = replace(onto, overlap=onto.overlap.shift(-first * model.factor, columns * model.factor))
-    rows, columns = onto.overlap.shape
-    return cells, onto.core(Window(0, rows, 0, columns)), onto
 
 
 def _type_of(source: RasterSource, quantities: Sequence[Quantity], chosen: str | None) -> str | None:

@@ -52,6 +52,8 @@ def upscale_datatree(
     if not isinstance(tree, xr.DataTree):
         raise UsageError(f"a DataTree is needed, got {type(tree).__name__}: upscale_dataset takes a Dataset")
     given = UpscaleOptions.of(options)
+    if given.wants_grid:
+        raise UsageError("like= and resolution= are for Datasets and DataArrays: upscale the nodes one by one")
     loaded = load_model(model, factor, device=given.device, precision=given.precision)
     wanted = None if variables is None else [variables] if isinstance(variables, str) else list(variables)
     coarse = {node.path: node.to_dataset(inherit=True) for node in tree.subtree}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geofsrcnn.formats.writer import NewField, Writer
     from geofsrcnn.grids.affine import Grid
     from geofsrcnn.upscale.fields import Field
+    from geofsrcnn.upscale.wanted_fields import WantedAxes
 
 
 @contextmanager
@@ -48,6 +49,7 @@ def open_via_cf(
     from geofsrcnn.upscale.dataset import check_bands
     from geofsrcnn.upscale.fields import FieldSink, field_stream, fields_of, with_parts
     from geofsrcnn.upscale.look import warn_of_values
+    from geofsrcnn.upscale.wanted_fields import WantedAxes
 
     check_bands(model)
     check_unchanged = watch_changes([path] if isinstance(path, Path) else [])
@@ -61,6 +63,8 @@ def open_via_cf(
             kinds=None if formats[0] == "GeoTIFF" else options.kinds,  # of bands, which `open_dataset` has asked for
             error=options.error,
         )
+        wanted = WantedAxes.of_options(dataset, options) if options.wants_grid else None
+        plan = plan if wanted is None else wanted.put(dataset, plan)
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
@@ -76,13 +80,15 @@ def open_via_cf(
         check_pixels(sum(each.fine_cells for each in fields), options.max_pixels)
         side = tile_size_of(options.tile_size, model, plan.grid.shape)
         fields = [with_parts(each, side, plan.grid.shape) for each in fields]
-        make = _writer_of(dataset, path, plan, rows, fields, formats, model, options)
+        make = _writer_of(dataset, path, plan, rows, fields, formats, model, options, wanted)
         if formats[0] == "Zarr":
             from geofsrcnn.formats.zarr import warn_of_missing_chunks
 
             warn_of_missing_chunks(path, options.group, [each.name for each in fields])
         region = Window(rows.start, rows.stop, 0, plan.grid.shape[1])
-        streams = [replace(field_stream(each, plan.grid, model, options), region=region) for each in fields]
+        streams = [field_stream(each, plan.grid, model, options) for each in fields]
+        if wanted is None:
+            streams = [replace(each, region=region) for each in streams]
         output = StoreOutput(
             make,
             lambda writer: [new for each in fields for new in _new_fields(dataset, plan, side, each, writer)],
@@ -90,9 +96,20 @@ def open_via_cf(
             folder=is_folder(formats[1]),
             less="fewer variables",
         )
-        shapes = region.shape, region.refine(plan.factor).shape
+        shapes = region.shape, region.refine(plan.factor).shape if wanted is None else plan.shape
         told = sum(not rule.repeats for each in streams if each.errors for rule in each.rules)
-        yield Task(streams, output, target, model, shapes, options, check_unchanged, error_bands=told, dtype=dtype)
+        yield Task(
+            streams,
+            output,
+            target,
+            model,
+            shapes,
+            options,
+            check_unchanged,
+            error_bands=told,
+            dtype=dtype,
+            grid=None if wanted is None else wanted.words,
+        )
 
 
 def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice:
@@ -130,6 +147,7 @@ def _writer_of(
     formats: tuple[FormatName, FormatName],
     model: Model,
     options: UpscaleOptions,
+    wanted: WantedAxes | None,
 ) -> Callable[[Path], Writer]:
     """Return what makes the writer of the output in its work folder."""
     if formats[1] == "GeoTIFF":
@@ -144,7 +162,7 @@ def _writer_of(
     return lambda staging: create_store(
         formats[1],
         staging,
-        rest_of(dataset, plan, fields, model),
+        rest_of(dataset, plan, fields, model, onto="" if wanted is None else wanted.words),
         like=path if formats[0] == formats[1] else None,
         size=sum(each.fine_cells * each.itemsize for each in fields),
         unlimited=list(dataset.encoding.get("unlimited_dims", ())),
@@ -176,10 +194,13 @@ def _new_fields(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, 
     grid, factor = plan.grid, plan.factor
     order = order_of(field, writer)
     fine = [min(n, side) * factor for n in grid.shape]
+    if field.onto is not None:
+        fine = [min(n, field.onto.side(side)) for n in field.onto.shape]
     chunks = dict(zip(field.dims, (*[1] * (len(field.dims) - 2), *fine), strict=True))
     if field.along >= 0:
         chunks[field.dims[field.along]] = field.together
-    sizes = {dim: field.sizes[dim] * (field.factor if dim in (grid.y, grid.x) else 1) for dim in order}
+    finer = field.sizes | dict(zip((grid.y, grid.x), field.fine_shape, strict=True))
+    sizes = {dim: finer[dim] for dim in order}
     attrs = drop_dangling(field_attrs(dataset, field), plan)
     if field.unpacked is not None:
         attrs["_FillValue"] = field.unpacked.type("nan")

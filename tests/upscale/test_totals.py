@@ -127,3 +127,13 @@ def test_a_packed_total_of_a_raster_keeps_its_sums(tmp_path):
         fine = np.where(d.read_masks(1) > 0, d.read(1) * d.scales[0] + d.offsets[0], np.nan)
     sums = fine.reshape(20, 3, 26, 3).sum((1, 3))
     assert np.nanmax(np.abs(sums / (PEOPLE * 10.0 + 7) - 1)) < 1e-6
+
+
+def test_missing_totals_in_memory_are_nan():
+    """Of floats that state no mark; not what libraries fill with, which is a large number."""
+    values = np.arange(1.0, 101).reshape(10, 10)
+    values[4, 5] = np.nan
+    coarse = xr.Dataset({"n": (("y", "x"), values, {"units": "1"})})
+    fine = coarse.fsrcnn.upscale(3, "small", kinds={"n": "total"})
+    assert np.isnan(fine.n[12:15, 15:18]).all()
+    assert int(np.isnan(fine.n).sum()) == 9

@@ -52,7 +52,7 @@ def test_cells_are_those_of_the_other_raster(tmp_path):
         assert (found.units, found.scales, found.offsets) == (("m", "m"), (0.1, 0.1), (5.0, 5.0))
         assert found.nodata == -1
         assert found.tags()["SENSOR"] == "MSI"
-        assert found.tags()["GEOFSRCNN_GRID"] == summary.grid == "averaged by area onto those of like.tif"
+        assert found.tags()["GEOFSRCNN_GRID"] == summary.grid == "averaged by area onto the cells of like.tif"
     assert (summary.factor, summary.coarse, summary.fine) == (3, (20, 24), (31, 29))
 
 
@@ -305,7 +305,7 @@ def test_a_disk_of_cells_is_never_held(tmp_path):
         ({"like": "missing.tif"}, InputError, "no such file"),
         ({"like": "away.tif"}, InputError, "covers nothing of in.tif"),
         ({"like": "nowhere.tif"}, InputError, "nowhere.tif, the raster of like=, has no transform"),
-        ({"like": "bare.tif"}, InputError, "bare.tif has no CRS"),
+        ({"like": "bare.tif"}, InputError, "bare.tif, the raster of like=, has no CRS"),
         ({"like": "text.txt"}, InputError, "text.txt, the raster of like=, is no GeoTIFF"),
         ({"like": "coarse.tif"}, UsageError, "coarser"),
     ],
@@ -324,6 +324,25 @@ def test_wrong_requests_are_refused_in_a_line(tmp_path, monkeypatch, options, er
         upscale_file("in.tif", "out.tif", **{"model": CLASSICAL, **options})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.nc"])
+def test_an_interrupted_run_leaves_nothing(tmp_path, name):
+    """After some tiles; inputs are what they were, and the next run gives what an undisturbed one gives."""
+    source = write(tmp_path / "in.tif", terrain((90, 100)).astype("float32"))
+    grid = like(tmp_path / "like.tif", 17, 17, (120, 130))
+    before, names = (digest(source), digest(grid)), sorted(path.name for path in tmp_path.iterdir())
+
+    def interrupt(done, _):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    options = {"like": grid, "tile_size": 16, "threads": 2}
+    with pytest.raises(KeyboardInterrupt):
+        upscale_file(source, tmp_path / name, None, CLASSICAL, progress=interrupt, **options)
+    assert (digest(source), digest(grid)) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert upscale_file(source, tmp_path / name, None, CLASSICAL, **options).fine == (120, 130)
 
 
 # ---------------------------------------------------------------------------------------------- other CRSs
@@ -345,7 +364,7 @@ TURNED = Affine.translation(X + 400, Y - 500) * Affine.rotation(30) * Affine.sca
     [("EPSG:32632", 20, (26, 30)), ("EPSG:4326", 2e-4, (24, 30)), ("EPSG:3035", 25, (20, 20)), (None, 0, (20, 20))],
 )
 def test_planes_stay_in_other_crs(tmp_path, crs, width, shape):
-    """Through a warp a plane lies off by less than a hundredth of a cell, on average by next to nothing."""
+    """Through a warp a plane lies off by less than a fiftieth of a cell, on average by next to nothing."""
     y, x = np.mgrid[:40, :40] * 30 + 15.0
     source = write(tmp_path / "in.tif", 1e4 + x - 2 * y)
     if crs is None:
@@ -353,7 +372,7 @@ def test_planes_stay_in_other_crs(tmp_path, crs, width, shape):
     else:
         grid = other_crs(tmp_path / "like.tif", crs, width, shape)
     found, summary = onto(tmp_path, None, grid, source=source, model="default")
-    assert summary.grid == "warped (GDAL, average) onto those of like.tif"
+    assert summary.grid == "warped (GDAL, average) onto the cells of like.tif"
     with opened(grid) as wanted:
         rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
         t = wanted.transform
@@ -362,8 +381,8 @@ def test_planes_stay_in_other_crs(tmp_path, crs, width, shape):
     expected = 1e4 + (np.array(across) - X) - 2 * (Y - np.array(up))
     off = found[0].ravel() - expected
     assert np.isfinite(off).all()
-    assert np.abs(off).max() < 0.01 * 90
-    assert abs(off.mean()) < 1e-4 * 90
+    assert np.abs(off).max() < 0.02 * 90
+    assert abs(off.mean()) < 2e-4 * 90
 
 
 @pytest.mark.parametrize("tile_size", [16, 23])

@@ -1,0 +1,222 @@
+"""The grid that is wanted of a dataset, like another dataset's or of a resolution, instead of a finer one of it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from geofsrcnn._types import Array
+from geofsrcnn.cf.attributes import join_names
+from geofsrcnn.cf.grid import CFGrid, axis_along, find_grid
+from geofsrcnn.cf.places import bounds_name
+from geofsrcnn.cf.refine import Refinement, Role, fine_mappings
+from geofsrcnn.errors import GeofsrcnnError, InputError, UsageError, printable, warn
+from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.open import open_dataset
+from geofsrcnn.grids.axis import Axis
+from geofsrcnn.grids.fine import TINY
+from geofsrcnn.grids.longitude import FULL_CIRCLE
+from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
+from geofsrcnn.grids.windows import Window
+from geofsrcnn.options import FACTORS, UpscaleOptions
+from geofsrcnn.pairs.frames import frame_of, transform_axes
+
+SHOWN = ("the dataset", "like=")
+
+AXES = ("latitude-longitude", "projected", "rotated")
+"""Kinds of grids whose cells coordinates of one dimension tell."""
+
+
+@dataclass(frozen=True)
+class WantedAxes:
+    """Cells that are wanted of a dataset.
+
+    Parameters
+    ----------
+    grid : CFGrid
+        The dataset's own.
+    coarse, wanted : tuple of Axis
+        Rows and columns, of the dataset and wanted.
+    words : str
+        Which cells these are.
+    """
+
+    grid: CFGrid
+    coarse: tuple[Axis, Axis]
+    wanted: tuple[Axis, Axis]
+    words: str
+
+    @classmethod
+    def of(
+        cls,
+        dataset: xr.Dataset,
+        like: xr.Dataset | xr.DataArray | None,
+        resolution: tuple[float, float] | None,
+        x: str | None = None,
+        y: str | None = None,
+    ) -> WantedAxes:
+        """Find the cells that are wanted of a dataset.
+
+        Raises
+        ------
+        InputError
+            If one of the two says not where its cells lie, or they lie in other CRSs.
+        """
+        with warnings.catch_warnings(action="ignore"):  # they come when the dataset is made finer
+            grid = find_grid(dataset, x=x, y=y)
+        coarse = _axes_of(dataset, grid, SHOWN[0])
+        if resolution is not None:
+            width, height = resolution
+            wanted = _of_width(coarse[0], height), _of_width(coarse[1], width)
+            return cls(grid, coarse, wanted, f"averaged by area onto cells of {width:g} x {height:g}")
+        assert like is not None
+        other = like.to_dataset(name="field") if isinstance(like, xr.DataArray) else like
+        try:
+            there = find_grid(other)
+        except GeofsrcnnError as error:
+            raise InputError(f"like= has no grid: {error}") from None
+        wanted = _axes_of(other, there, SHOWN[1])
+        frames = frame_of(dataset, grid), frame_of(other, there)
+        places = wanted[0].values, wanted[1].values
+        known = all(frame.crs for frame in frames)
+        if grid.kind != there.kind or (known and transform_axes(*places, *frames, SHOWN) is not None):
+            raise InputError(
+                f"the dataset is {frames[0]}, like= {frames[1]}: reproject one of them first (rioxarray), or take "
+                "GeoTIFFs, which are warped"
+            )
+        return cls(grid, coarse, wanted, "averaged by area onto the cells of another dataset")
+
+    @classmethod
+    def of_options(cls, dataset: xr.Dataset, options: UpscaleOptions) -> WantedAxes:
+        """Find the cells that options of a run over files ask for; `like` may be any file.
+
+        Raises
+        ------
+        GeofsrcnnError
+            As `of` does, and if that file cannot be read.
+        """
+        if options.like is None:
+            return cls.of(dataset, None, options.resolution, options.x, options.y)
+        path = local_path(options.like)
+        with warnings.catch_warnings(action="ignore"), open_dataset(path, raw=True) as other:  # its fields do not count
+            found = cls.of(dataset, other, None, options.x, options.y)
+        return replace(found, words=f"averaged by area onto the cells of {printable(path.name)}")
+
+    @property
+    def factor(self) -> int:
+        """The smallest factor that makes cells at least as fine as those wanted.
+
+        Raises
+        ------
+        UsageError
+            If they are coarser than those of the dataset, or too fine.
+        """
+        pairs = zip(self.coarse, self.wanted, strict=True)
+        finer = [_width(coarse) / _width(wanted) for coarse, wanted in pairs]
+        if max(finer) < 1 - TINY:
+            raise UsageError(
+                f"the wanted cells are coarser than those of the dataset, {1 / min(finer):.3g} times as wide: average "
+                "it instead (xarray's coarsen, or cdo remapcon)"
+            )
+        if max(finer) > FACTORS[-1] + TINY:
+            raise UsageError(
+                f"the wanted cells are {max(finer):.3g} times finer than those of the dataset, {FACTORS[-1]} times are "
+                "possible"
+            )
+        return max(FACTORS[0], math.ceil(max(finer) - TINY))
+
+    def put(self, dataset: xr.Dataset, plan: Refinement) -> Refinement:
+        """Put the plan of a finer dataset onto the wanted cells.
+
+        Raises
+        ------
+        InputError
+            If these lie elsewhere.
+        """
+        around = self.grid.kind != "projected"
+        axes = zip(self.coarse, self.wanted, (False, around), strict=True)
+        overlap = AreaOverlap(*(_overlap(*each, plan.factor) for each in axes))
+        if not overlap.meets:
+            raise InputError("the wanted grid covers nothing of the dataset: check the coordinates of both")
+        derived = {**self._coordinates(dataset, plan), **_areas(plan, overlap)}
+        derived |= fine_mappings(dataset, replace(self.grid, even=all(each.even for each in self.wanted)), derived)
+        lost = [name for name in plan.derived if name not in derived and name in dataset.variables]
+        if lost:
+            warn("W-PLACES", f"left out, for they say where cells of another grid are: {join_names(lost)}")
+        roles = {name: Role.OMITTED if name in lost else role for name, role in plan.roles.items()}
+        return replace(plan, roles=roles, derived=derived, overlap=overlap)
+
+    def _coordinates(self, dataset: xr.Dataset, plan: Refinement) -> dict[str, xr.Variable]:
+        """Coordinates of the wanted rows and columns, and their boundaries where the finer ones have some."""
+        found = {}
+        names = self.grid.y_coordinate, self.grid.x_coordinate
+        for name, axis in zip(map(str, names), self.wanted, strict=True):
+            fine = plan.derived[name]
+            found[name] = xr.Variable(fine.dims, axis.values, fine.attrs, fine.encoding)
+            bounds = fine.attrs.get("bounds") or bounds_name(dataset, dataset[name])
+            if bounds in plan.derived:
+                edges = plan.derived[bounds]
+                found[bounds] = xr.Variable(edges.dims, axis.edges, edges.attrs, edges.encoding)
+        return found
+
+
+def _axes_of(dataset: xr.Dataset, grid: CFGrid, shown: str) -> tuple[Axis, Axis]:
+    """Rows and columns of a grid; an InputError where it has none."""
+    if grid.kind not in AXES:
+        raise InputError(
+            f"{shown} has a grid that is {grid.kind}: a wanted grid takes coordinates of one dimension each"
+        )
+    return axis_along(dataset, str(grid.y_coordinate)), axis_along(dataset, str(grid.x_coordinate))
+
+
+def _width(axis: Axis) -> float:
+    """Width of a cell, the median."""
+    return float(np.median(np.abs(np.diff(axis.edges))))
+
+
+def _of_width(axis: Axis, width: float) -> Axis:
+    """Cells of a width from where an axis begins on, which cover all of it."""
+    first, last = axis.edges[0, 0], axis.edges[-1, 1]
+    count = max(1, math.ceil(abs(last - first) / width - TINY))
+    edges = first + math.copysign(width, last - first) * np.arange(count + 1)
+    return Axis((edges[1:] + edges[:-1]) / 2, np.stack([edges[:-1], edges[1:]], axis=1))
+
+
+def _overlap(coarse: Axis, wanted: Axis, around: bool, factor: int) -> AxisOverlap:
+    """Wanted cells on the parts of coarse ones, counted in these; longitudes may count from another meridian."""
+    fine = coarse.split(factor).edges
+    borders, edges = np.append(fine[:, 0], fine[-1, 1]), wanted.edges
+    if around:
+        edges = edges + FULL_CIRCLE * round((borders.mean() - edges.mean()) / FULL_CIRCLE)
+    return AxisOverlap.of(_counted(borders, edges), len(fine))
+
+
+def _counted(borders: Array, places: Array) -> Array:
+    """Places counted in cells between borders, which rise or fall; beyond them in cells as wide as the last ones."""
+    sign = 1.0 if borders[-1] > borders[0] else -1.0
+    rising, wanted = sign * borders, sign * places
+    found = np.interp(wanted, rising, np.arange(len(rising)))
+    before, after = rising[1] - rising[0], rising[-1] - rising[-2]
+    found = np.where(wanted < rising[0], (wanted - rising[0]) / before, found)
+    return np.where(wanted > rising[-1], len(rising) - 1 + (wanted - rising[-1]) / after, found)
+
+
+def _areas(plan: Refinement, overlap: AreaOverlap) -> dict[str, xr.Variable]:
+    """Cell areas, shared out by how much of them lies in the wanted cells."""
+    y, x = plan.grid.y, plan.grid.x
+    found = {}
+    for name, area in plan.derived.items():
+        if area.attrs.get("standard_name") != "cell_area" or not {y, x} <= set(area.dims):
+            continue
+        values = area.transpose(..., y, x).to_numpy().astype(np.float64)
+        valid = np.isfinite(values)
+        fine, wanted = (Window(0, shape[0], 0, shape[1]) for shape in (values.shape[-2:], overlap.shape))
+        sums = overlap.average(Sums(np.where(valid, values, 0.0), valid.astype(np.float64)), fine, wanted)
+        shared = np.where(sums.shares > 0, sums.values * overlap.area, np.nan).astype(area.dtype)
+        dims = area.transpose(..., y, x).dims
+        found[name] = xr.Variable(dims, shared, area.attrs, area.encoding).transpose(*area.dims)
+    return found
