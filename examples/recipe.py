@@ -344,12 +344,24 @@ def domain_scores(fields: dict[str, list[Comparison]], model: str) -> dict[str, 
             for shown, method in methods.items()
         }
 
+    def terrain(measure: str) -> float:
+        own = [field.scores for field in every if measure in field.scores[model]]
+        best = [min((scores[method] for method in CLASSICAL), key=lambda found: found["rmse"]) for scores in own]
+        return round(
+            geometric_mean([scores[model][measure] / b[measure] for scores, b in zip(own, best, strict=True)]), 4
+        )
+
     return {
         "what": "RMSE divided by bicubic's (a = -0.75), geometric means over fields of sources not trained on",
         "fields": len(every),
         "of_bicubic": round(geometric_mean([field.ratio(model, BICUBIC) for field in every]), 4),
         "of_best_classical": round(geometric_mean([field.ratio(model) for field in every]), 4),
         "worst_of_best_classical": round(max(field.ratio(model) for field in every), 4),
+        **{
+            f"{measure}_of_best_classical": terrain(measure)
+            for measure in ("slope", "hillshade")
+            if any(measure in field.scores[model] for field in every)
+        },
         "domains": {f"{domain} ({len(own)})": ratios(own) for domain, own in sorted(fields.items()) if own},
     }
 

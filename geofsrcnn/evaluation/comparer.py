@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from geofsrcnn.evaluation.comparison import Comparison, Interval, Maps
 from geofsrcnn.evaluation.distributions import Distribution, DistributionScores
 from geofsrcnn.evaluation.measures import PERCENTILES
 from geofsrcnn.evaluation.scores import Correlation, Errors, crps, radial_spectrum, shift, ssim
+from geofsrcnn.evaluation.terrain import Terrain
 from geofsrcnn.values.angles import shorter_way
 from geofsrcnn.values.blocks import block_mean
 
@@ -103,6 +105,8 @@ class _Times:
         What the methods were given.
     areas : ndarray (y,), optional
         Of the cells of each row, by which they count in block means.
+    terrain : Terrain, optional
+        The cells, where values are elevations.
     """
 
     truth: Array
@@ -111,6 +115,12 @@ class _Times:
     dates: list[Date]
     coarse: Array
     areas: Array | None
+    terrain: Terrain | None
+
+    @cached_property
+    def derived(self) -> dict[str, Array]:
+        """Slopes and shading of the truth."""
+        return {} if self.terrain is None else self.terrain.derive(self.truth)
 
 
 class Comparer:
@@ -175,6 +185,7 @@ class Comparer:
         areas: Array | None = None,
         members: Array | None = None,
         distributions: Mapping[str, Distribution] | None = None,
+        terrain: Terrain | None = None,
     ) -> None:
         """Take in some times.
 
@@ -198,13 +209,15 @@ class Comparer:
             Of the first model.
         distributions : mapping of str to Distribution, optional
             Of models that give them, by name.
+        terrain : Terrain, optional
+            The cells, where values are elevations, whose slopes and shading are compared too.
         """
         named = estimates.items() if isinstance(estimates, Mapping) else estimates
         if where is None:
             named = list(named)
             where = np.isfinite(truth) & np.logical_and.reduce([np.isfinite(each) for _, each in named])
         weights = np.broadcast_to(self._weights, truth.shape)
-        times = _Times(np.where(where, truth, np.nan), where, weights, dates, coarse, areas)
+        times = _Times(np.where(where, truth, np.nan), where, weights, dates, coarse, areas, terrain)
         shown, drawn = self._index_shown(len(truth)), {}
         self._add_truth(times)
         for name, estimate in named:
@@ -244,6 +257,7 @@ class Comparer:
     def _add_method(self, method: _Method, values: Array, times: _Times, *, conserved: bool) -> None:
         self._describe(method, values, times)
         method.add_errors(values, times)
+        method.add_terrain(values, times)
         squares = np.where(times.scored, times.weights * np.square(values - times.truth), 0.0)
         method.unit_squares.append(self._sum_units(squares))
         if self._detail:
@@ -362,6 +376,7 @@ class Comparer:
         found = {"rmse": errors.rmse, "mae": errors.mae, "bias": errors.bias}
         if not self._subject.period:
             found["correlation"] = method.correlation.value
+        found |= {name: derived.rmse for name, derived in method.terrain.items() if derived.count}
         if self._detail:
             found |= self._score_structure(method)
         if self._subject.wet is not None:
@@ -434,6 +449,7 @@ class _Method(_Description):
         self.shifts: list[tuple[float, float]] = []
         self.scatter = np.zeros((BINS, BINS), np.int64)
         self.blocks, self._block_squares = 0, 0.0
+        self.terrain: dict[str, Errors] = {}
 
     def add_errors(self, values: Array, times: _Times) -> None:
         """Take in errors, of all times and of each season and month."""
@@ -443,6 +459,14 @@ class _Method(_Description):
             for part, key in (("season", SEASONS[date.month]), ("month", f"{date.month:02d}")):
                 errors = self.parts.setdefault(part, {}).setdefault(key, Errors())
                 errors.add(values[i], times.truth[i], times.scored[i], times.weights[i])
+
+    def add_terrain(self, values: Array, times: _Times) -> None:
+        """Take in errors of slopes and shading, where values are elevations."""
+        if times.terrain is None:
+            return
+        for name, layer in times.terrain.derive(values).items():
+            known = np.isfinite(layer) & np.isfinite(times.derived[name])
+            self.terrain.setdefault(name, Errors()).add(layer, times.derived[name], known, times.weights)
 
     def add_block_means(self, values: Array, times: _Times, factor: int) -> None:
         """Take in how far block means are from the coarse values."""

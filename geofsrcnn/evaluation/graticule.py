@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geofsrcnn._types import Array, Mask
+from geofsrcnn.evaluation.terrain import METRES_OF_A_DEGREE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +28,6 @@ _GAP = 3
 
 _TALLEST = 1.3
 """Height of a map in a figure, in widths, at most; taller ones are narrower."""
-
-_METRES_OF_A_DEGREE = 111_195.0
-"""On a sphere of 6371 km."""
 
 _MARGIN = 0.08
 """Share of a map's side that a label takes."""
@@ -144,7 +142,7 @@ class Frame:
 
     def _draw_scale_bar(self, axes: Axes) -> None:
         x, y = axes.get_xlim(), axes.get_ylim()
-        kilometres = _METRES_OF_A_DEGREE * math.cos(math.radians(sum(y) / 2)) / 1000
+        kilometres = METRES_OF_A_DEGREE * math.cos(math.radians(sum(y) / 2)) / 1000
         whole = (x[1] - x[0]) * kilometres
         if kilometres < 1 or whole > 5000:  # a length holds for one latitude only
             return

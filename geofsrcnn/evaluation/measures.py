@@ -101,7 +101,14 @@ _STRUCTURE = (
     Measure("conservation", "block means", None, None, "least", "RMS difference of block means from the coarse field"),
 )
 
-GROUPS = {"Skill": _SKILL, "Fine structure, extremes and position": _STRUCTURE}
+_TERRAIN = (
+    Measure("slope", "slope", "°", 3, "least", "RMSE of slopes (Horn 1981), of elevations in metres", 4),
+    Measure(
+        "hillshade", "hillshade", "", 2, "least", "RMSE of shading by light from the northwest, 45 degrees up, 0 to 255"
+    ),
+)
+
+GROUPS = {"Skill": _SKILL, "Terrain": _TERRAIN, "Fine structure, extremes and position": _STRUCTURE}
 """Scores by the caption of their table in a report, in the order of its columns."""
 
 MEASURES = {measure.key: measure for group in GROUPS.values() for measure in group}

@@ -26,6 +26,7 @@ from geofsrcnn.evaluation.calibration import Fit
 from geofsrcnn.evaluation.comparer import Comparer, Subject
 from geofsrcnn.evaluation.comparison import Comparison, unique_names
 from geofsrcnn.evaluation.scores import MARGIN, MIN_CELLS, scored_mask
+from geofsrcnn.evaluation.terrain import Terrain, terrain_of
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.open import open_raster_within
 from geofsrcnn.grids.windows import Window
@@ -39,7 +40,7 @@ from geofsrcnn.values.quantity import Kind, Quantity
 from geofsrcnn.values.storage import Storage
 
 if TYPE_CHECKING:
-    from geofsrcnn.formats.raster import RasterSource
+    from geofsrcnn.formats.raster import Band, RasterSource
 
 LARGEST = 2048
 """A raster of more fine rows and columns than this is scored on windows."""
@@ -100,6 +101,8 @@ class _Field:
         CRS of the coordinates as WKT; ``""`` where unknown.
     index : int
         Where the band stands among those of the raster, from 0.
+    terrains : sequence of Terrain
+        The cells of each window, where values are elevations; else none.
     together : sequence of ndarray (band, y, x)
         Coarse values of all bands of the raster, window by window, where some model takes them together.
     """
@@ -114,6 +117,7 @@ class _Field:
     x: Array
     crs: str = ""
     index: int = 0
+    terrains: Sequence[Terrain] = ()
     together: Sequence[Array] = ()
 
     @property
@@ -346,7 +350,15 @@ def _read_field(
     fields = np.stack(truth)
     rule = rule_of_band(source, index, band.index, quantity, band.packing, factor)
     rule = replace(rule, divisor=1, watched=False)  # totals are judged by the means of blocks
-    return _Field(name, band.unit or "", fields, factor, quantity, rule, y, x, crs)
+    terrains = _terrains(source, band, windows) if quantity.kind is Kind.FIELD else []
+    return _Field(name, band.unit or "", fields, factor, quantity, rule, y, x, crs, terrains=terrains)
+
+
+def _terrains(source: RasterSource, band: Band, windows: Sequence[Window]) -> list[Terrain]:
+    """The cells of windows, if the band holds elevations."""
+    words = " ".join([band.description or "", *band.tags.values(), source.path.stem])
+    found = (terrain_of(source.grid, window, words, band.unit or "") for window in windows)
+    return [terrain for terrain in found if terrain is not None]
 
 
 def _read_together(
@@ -415,8 +427,11 @@ def _compare(
     fits = {name: Fit() for name, model in methods.networks.items() if model.gives_error}
     for number, (truth, given, where) in enumerate(zip(field.truth, coarse, scored, strict=True)):
         together = field.together[number] if field.together else None
+        terrain = field.terrains[number] if field.terrains else None
         estimates = _estimates(given, together, field, methods, each_field, fits, truth, where)
-        comparer.add(truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True)
+        comparer.add(
+            truth[None], estimates, where=where[None], dates=[], coarse=given[None], conserved=True, terrain=terrain
+        )
     calibrations = {name: found for name, fit in fits.items() if (found := fit.finish()) is not None}
     result = replace(comparer.finish(), times=1, windows=len(coarse), calibrations=calibrations)
     if min(scores["rmse"] for scores in result.scores.values()) <= EXACT * float(field.truth[scored].std()):

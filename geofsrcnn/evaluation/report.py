@@ -136,7 +136,7 @@ def _score_table(c: Comparison, caption: str, measures: Sequence[Measure], metho
 
 
 def tables(c: Comparison) -> list[Table]:
-    """Tables of scores by method, in two groups, and of the RMSE of parts of the times."""
+    """Tables of scores by method, in groups, and of the RMSE of parts of the times."""
     methods = list(scores_of(c))
     by_group = (_score_table(c, caption, measures, methods) for caption, measures in GROUPS.items())
     found = [table for table in by_group if table is not None]

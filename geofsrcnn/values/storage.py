@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -149,7 +150,7 @@ class Storage:
 
 def _repeats(field: Array) -> bool:
     """Tell whether a field ``(band, y, x)`` has several cells, of one value in each band."""
-    return field.shape[1:] != (1, 1) and is_one_value(field)
+    return math.prod(field.shape[1:]) > 1 and is_one_value(field)
 
 
 def decode_bands(

@@ -92,13 +92,13 @@ def test_a_network_that_loses_is_told_so(tmp_path):
 
 def test_the_command_prints_all_methods_best_first(tmp_path):
     """One field: the network and thirteen methods in order of RMSE, and a verdict; the raster is not touched."""
-    path = write(tmp_path / "dem.tif", smooth().astype("float32"), crs="EPSG:32633")
+    path = write(tmp_path / "field.tif", smooth().astype("float32"), crs="EPSG:32633")
     before = state(path)
     done = processes.run("evaluate", path, "--factor", 2, "--model", "small", "--model", "lanczos-bp")
     assert (done.code, done.err) == (0, "")
     assert state(path) == before
     lines = done.out.splitlines()
-    assert lines[0] == "dem.tif band 1: x2, scored on 8,320 fine cells"
+    assert lines[0] == "field.tif band 1: x2, scored on 8,320 fine cells"
     rows = [re.split(r"  +", line) for line in lines[3 : 4 + len(CLASSICAL)]]
     assert {row[0] for row in rows} == {"◆ small-x2", *CLASSICAL}
     assert re.split(r"  +", lines[2])[1:4] == ["to best baseline", "95 % interval", "RMSE"]
@@ -129,7 +129,7 @@ def on_terminal(*args: object, columns: int) -> list[str]:
 
 def test_the_table_fits_the_terminal(tmp_path):
     """Columns are left out, the least important first, until no row is broken; what is piped has all of them."""
-    path = write(tmp_path / "dem.tif", smooth().astype("float32") * 1000, crs="EPSG:32633")
+    path = write(tmp_path / "field.tif", smooth().astype("float32") * 1000, crs="EPSG:32633")
     line = ("evaluate", path, "-f", 2, "-m", "small")
     piped = processes.run(*line, env={"COLUMNS": "60"}).out.splitlines()
     whole = "to best baseline 95 % interval RMSE 95 % interval MAE bias correlation"
