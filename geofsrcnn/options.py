@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from geofsrcnn.errors import UsageError, printable
@@ -217,8 +218,8 @@ class UpscaleOptions:
     kinds: Mapping[str, str] | None = _option(None, "a field of its own")
     error: bool = _option(default=False)
     error_file: str | None = _option(None, "raster to GeoTIFF")
-    like: str | None = _option(None, "a grid of its own kind")
-    resolution: tuple[float, float] | None = _option(None, "a grid of its own kind")
+    like: str | None = _option(None, "a field of its own")
+    resolution: tuple[float, float] | None = _option(None, "a field of its own")
     dtype: str | None = _option(None, "a field of its own")
     tile_size: int | None = _option(None, "a field of its own")
     threads: int | None = _option(None)
@@ -323,6 +324,13 @@ class UpscaleOptions:
         return self.like is not None or self.resolution is not None
 
     @property
+    def wanted_cells(self) -> str:
+        """Which cells are wanted instead of a factor, in words."""
+        if self.like is not None:
+            return f"the cells of {printable(Path(self.like).name)}"
+        return "cells of " + " x ".join(f"{each:g}" for each in self.resolution or ())
+
+    @property
     def workers(self) -> int:
         """Threads that compute, one for each core if their number is not given."""
         return workers_of(self.threads)
@@ -357,7 +365,6 @@ class UpscaleOptions:
             "raster to GeoTIFF": not (raster_in and raster_out),
             "GeoTIFF output": not raster_out,
             "dataset input": raster_in,
-            "a grid of its own kind": raster_out and not raster_in,
         }
         self._refuse(lambda applies: meaningless.get(applies, False), _INSTEAD)
 
@@ -389,8 +396,6 @@ class UpscaleOptions:
 
 _INSTEAD = {
     "error_file": "error_file= is for rasters and GeoTIFF: elsewhere error=True adds variables NAME_error",
-    "like": "like= of a NetCDF or Zarr is not for a GeoTIFF: write NetCDF or Zarr",
-    "resolution": "resolution= of a NetCDF or Zarr is not for a GeoTIFF: write NetCDF or Zarr",
     "also": "also= is for models that were trained on pairs",
     "quantiles": "quantiles= is for models that were trained on pairs",
     "bounds": "bounds= cuts rasters: cut a dataset before (xarray's sel, or ncks)",

@@ -39,6 +39,11 @@ class Overlap(Protocol):
         ...
 
     @property
+    def complete(self) -> bool:
+        """True if no wanted cell lies wholly beyond the fine grid."""
+        ...
+
+    @property
     def exact(self) -> bool:
         """True if sums are kept."""
         ...

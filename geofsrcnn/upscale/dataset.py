@@ -143,7 +143,7 @@ def upscale_dataset(  # noqa: PLR0913  all but the first three by name
     if not dataset.variables:  # as the root of a tree
         return dataset.copy()
     plan = refine(dataset, loaded.factor, variables=options.variables, x=x, y=y, kinds=options.kinds, error=error)
-    plan = plan if wanted is None else wanted.put(dataset, plan)
+    plan = plan if wanted is None else wanted.put_plan(dataset, plan)
     result = follow_plan(dataset, plan, loaded, lambda field, data: upscale_values(field, data, plan, loaded, options))
     onto = "" if wanted is None else wanted.words
     result.attrs["history"] = history(

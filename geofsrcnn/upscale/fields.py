@@ -22,7 +22,7 @@ from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of, stored_chun
 from geofsrcnn.cf.grid import CFGrid
 from geofsrcnn.cf.refine import Refinement, Role, drop_dangling
 from geofsrcnn.engine.base import Rule, Source
-from geofsrcnn.engine.onto import Onto, around_globe
+from geofsrcnn.engine.onto import Onto, Overlap, around_globe
 from geofsrcnn.engine.rules import extremes_of, rule_of, rule_of_repeated
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
@@ -342,10 +342,10 @@ def field_of(name: str, variable: xr.Variable, plan: Refinement, unpacked: np.dt
     repeats = role is Role.REPEATED or model.upsampler is None
     field = Field(name, variable, dims, plan.factor, quantity, total=total, repeats=repeats, unpacked=unpacked)
     field = replace(field, error=plan.errors.get(name, ""))
-    return field if plan.overlap is None else replace(field, onto=_onto_of(field, plan.overlap, grid.period))
+    return field if plan.overlap is None else replace(field, onto=onto_of(field, plan.overlap, grid.period))
 
 
-def _onto_of(field: Field, overlap: AreaOverlap, period: int) -> Onto:
+def onto_of(field: Field, overlap: Overlap, period: int) -> Onto:
     """The grid that is wanted, and what a field's missing cells hold.
 
     Raises
@@ -354,7 +354,7 @@ def _onto_of(field: Field, overlap: AreaOverlap, period: int) -> Onto:
         If cells that are wanted are missing, and nothing can stand for them.
     """
     marks, dtype = field.storage.coarse.missing.marks, field.dtype
-    complete = overlap.rows.complete and (period > 0 or overlap.columns.complete)
+    complete = overlap.complete or (period > 0 and isinstance(overlap, AreaOverlap) and overlap.rows.complete)
     if not (complete or marks or dtype.kind == "f"):
         raise InputError(
             f"{printable(field.name)} does not cover all of the wanted grid, and has no _FillValue for missing cells: "

@@ -180,7 +180,6 @@ def _open_local(
 ) -> Iterator[Task]:
     formats = input_format(src, options.driver), written
     if options.wants_grid:
-        options.refuse_formats(*formats)
         factor = least_factor(model, _needed_factor(src, formats, options))
     loaded = load_model(model, factor, device=options.device, precision=options.precision, overshoot=options.overshoot)
     check_options(loaded, options)
@@ -205,10 +204,11 @@ def _needed_factor(src: Path | RemoteZarr, formats: tuple[FormatName, FormatName
     """Find the smallest factor that is fine enough for the grid that is wanted, in a first look at the input."""
     if formats != ("GeoTIFF", "GeoTIFF") or isinstance(src, RemoteZarr):
         need_xarray()
-        from geofsrcnn.upscale.wanted_fields import WantedAxes
+        from geofsrcnn.upscale.wanted_fields import WantedAxes, WantedRaster
 
         with warnings.catch_warnings(action="ignore"), open_dataset(src, options, raw=True) as dataset:
-            return WantedAxes.of_options(dataset, options).factor
+            kind = WantedRaster if formats[1] == "GeoTIFF" else WantedAxes
+            return kind.of_options(dataset, options).factor
     from geofsrcnn.formats.raster import RasterSource
     from geofsrcnn.formats.wanted import needed_factor, wanted_grid
 

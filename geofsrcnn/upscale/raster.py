@@ -155,9 +155,8 @@ def _grid_of(source: RasterSource, region: Window, model: Model, options: Upscal
             f"{shown} does not cover all of the wanted grid, and says not which value stands for missing cells: give "
             "one with nodata="
         )
-    sides = " x ".join(f"{each:g}" for each in options.resolution or ())
-    cells = f"cells of {sides}" if options.like is None else f"the cells of {printable(Path(options.like).name)}"
-    return wanted, Onto(overlap, model.factor, math.nan if marked else 0.0, f"{overlap.method} onto {cells}")
+    words = f"{overlap.method} onto {options.wanted_cells}"
+    return wanted, Onto(overlap, model.factor, math.nan if marked else 0.0, words)
 
 
 def _from_edge(source: RasterSource, region: Window, onto: Onto | None) -> tuple[Source, Window, Onto | None]:

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from geofsrcnn.cf.refine import Refinement
     from geofsrcnn.formats.creation import Format
     from geofsrcnn.formats.writer import NewField, Writer
-    from geofsrcnn.grids.affine import Grid
     from geofsrcnn.upscale.fields import Field
-    from geofsrcnn.upscale.wanted_fields import WantedAxes
+    from geofsrcnn.upscale.wanted_fields import WantedAxes, WantedRaster
 
 
 @contextmanager
@@ -49,7 +48,6 @@ def open_via_cf(
     from geofsrcnn.upscale.dataset import check_bands
     from geofsrcnn.upscale.fields import FieldSink, field_stream, fields_of, with_parts
     from geofsrcnn.upscale.look import warn_of_values
-    from geofsrcnn.upscale.wanted_fields import WantedAxes
 
     check_bands(model)
     check_unchanged = watch_changes([path] if isinstance(path, Path) else [])
@@ -63,17 +61,18 @@ def open_via_cf(
             kinds=None if formats[0] == "GeoTIFF" else options.kinds,  # of bands, which `open_dataset` has asked for
             error=options.error,
         )
-        wanted = WantedAxes.of_options(dataset, options) if options.wants_grid else None
-        plan = plan if wanted is None else wanted.put(dataset, plan)
+        wanted = _wanted_of(dataset, formats[1], options)
+        plan = plan if wanted is None else wanted.put_plan(dataset, plan)
         fields = fields_of(dataset, plan, unpacked, model)
         if formats[1] == "GeoTIFF":
             fields = [each for each in fields if each.name in plan.grid.variables]  # not what they refer to
+        fields = fields if wanted is None else wanted.put(fields, plan.grid.period)
         if options.error and not any(each.error for each in fields):
             raise no_errors(printable(path.name))
         dtype = None
         if formats[1] == "GeoTIFF" and (floating := _type_with_errors(fields)) is not None:
             dtype, fields = floating.name, [replace(each, unpacked=floating) for each in fields]
-        rows = _rows_of(dataset, plan, formats[1])
+        rows = _rows_of(dataset, plan, formats[1] if wanted is None else "NetCDF")
         if formats[0] != "GeoTIFF" and model.upsampler is not None:  # of rasters `open_dataset` has said it
             for each in fields:
                 warn_of_values(each)
@@ -96,7 +95,7 @@ def open_via_cf(
             folder=is_folder(formats[1]),
             less="fewer variables",
         )
-        shapes = region.shape, region.refine(plan.factor).shape if wanted is None else plan.shape
+        shapes = region.shape, region.refine(plan.factor).shape if wanted is None else fields[0].fine_shape
         told = sum(not rule.repeats for each in streams if each.errors for rule in each.rules)
         yield Task(
             streams,
@@ -108,8 +107,23 @@ def open_via_cf(
             check_unchanged,
             error_bands=told,
             dtype=dtype,
-            grid=None if wanted is None else wanted.words,
+            grid=_words_of(fields),
         )
+
+
+def _wanted_of(dataset: xr.Dataset, target: FormatName, options: UpscaleOptions) -> WantedAxes | WantedRaster | None:
+    """The grid that is wanted instead of a factor."""
+    if not options.wants_grid:
+        return None
+    from geofsrcnn.upscale.wanted_fields import WantedAxes, WantedRaster
+
+    return (WantedRaster if target == "GeoTIFF" else WantedAxes).of_options(dataset, options)
+
+
+def _words_of(fields: Sequence[Field]) -> str | None:
+    """How fields come onto a grid that is wanted instead of a factor; None if none is."""
+    onto = fields[0].onto
+    return None if onto is None else onto.method
 
 
 def _rows_of(dataset: xr.Dataset, plan: Refinement, target: FormatName) -> slice:
@@ -147,41 +161,41 @@ def _writer_of(
     formats: tuple[FormatName, FormatName],
     model: Model,
     options: UpscaleOptions,
-    wanted: WantedAxes | None,
+    wanted: WantedAxes | WantedRaster | None,
 ) -> Callable[[Path], Writer]:
     """Return what makes the writer of the output in its work folder."""
     if formats[1] == "GeoTIFF":
-        from geofsrcnn.formats.field_tiff import GeoTIFFWriter
+        from geofsrcnn.formats.field_tiff import GeoTIFFWriter, grid_of
 
-        form, grid = _geotiff(dataset, plan, rows, fields, model, options)
+        form = _geotiff_form(fields, model, options)
+        known = None if wanted is None else wanted.geotiff
+        grid = grid_of(dataset, plan.grid, rows).refine(plan.factor) if known is None else known
         finer = dataset.copy()
         finer.attrs = dict(plan.attrs)
-        return lambda staging: GeoTIFFWriter(staging, finer, grid.refine(plan.factor), form, options.workers)
+        return lambda staging: GeoTIFFWriter(staging, finer, grid, form, options.workers)
     from geofsrcnn.upscale.fields import rest_of
 
     return lambda staging: create_store(
         formats[1],
         staging,
-        rest_of(dataset, plan, fields, model, onto="" if wanted is None else wanted.words),
+        rest_of(dataset, plan, fields, model, onto=_words_of(fields) or ""),
         like=path if formats[0] == formats[1] else None,
         size=sum(each.fine_cells * each.itemsize for each in fields),
         unlimited=list(dataset.encoding.get("unlimited_dims", ())),
     )
 
 
-def _geotiff(
-    dataset: xr.Dataset, plan: Refinement, rows: slice, fields: Sequence[Field], model: Model, options: UpscaleOptions
-) -> tuple[Format, Grid]:
-    """How a GeoTIFF is written, and its grid before refinement."""
+def _geotiff_form(fields: Sequence[Field], model: Model, options: UpscaleOptions) -> Format:
+    """How a GeoTIFF is written."""
     from geofsrcnn.formats.creation import Format, check_creation_options
-    from geofsrcnn.formats.field_tiff import grid_of
 
     if len(fields) > 1:
         names = printable(", ".join(each.name for each in fields))
         raise UsageError(f"a GeoTIFF holds one field, there are {names}: use variables=")
-    form = Format(None, options.cog, dict(options.co or {}), provenance(model, errors=options.error))
+    tags = provenance(model, errors=options.error, onto=_words_of(fields))
+    form = Format(None, options.cog, dict(options.co or {}), tags)
     check_creation_options(form, fields[0].dtype)
-    return form, grid_of(dataset, plan.grid, rows)
+    return form
 
 
 def _new_fields(dataset: xr.Dataset, plan: Refinement, side: int, field: Field, writer: Writer) -> Iterator[NewField]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,11 @@ from geofsrcnn.cf.places import bounds_name
 from geofsrcnn.cf.refine import Refinement, Role, fine_mappings
 from geofsrcnn.errors import GeofsrcnnError, InputError, UsageError, printable, warn
 from geofsrcnn.files.paths import local_path
+from geofsrcnn.formats.field_tiff import even_rows, grid_of
+from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.open import open_dataset
+from geofsrcnn.formats.wanted import needed_factor, overlap_on, wanted_grid
+from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.longitude import FULL_CIRCLE
@@ -24,6 +29,7 @@ from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS, UpscaleOptions
 from geofsrcnn.pairs.frames import frame_of, transform_axes
+from geofsrcnn.upscale.fields import Field, onto_of
 
 SHOWN = ("the dataset", "like=")
 
@@ -104,7 +110,7 @@ class WantedAxes:
         path = local_path(options.like)
         with warnings.catch_warnings(action="ignore"), open_dataset(path, raw=True) as other:  # its fields do not count
             found = cls.of(dataset, other, None, options.x, options.y)
-        return replace(found, words=f"averaged by area onto the cells of {printable(path.name)}")
+        return replace(found, words=f"{AreaOverlap.method} onto {options.wanted_cells}")
 
     @property
     def factor(self) -> int:
@@ -129,7 +135,15 @@ class WantedAxes:
             )
         return max(FACTORS[0], math.ceil(max(finer) - TINY))
 
-    def put(self, dataset: xr.Dataset, plan: Refinement) -> Refinement:
+    geotiff = None
+    """The grid of a GeoTIFF, which this is not for."""
+
+    def put(self, fields: Sequence[Field], period: int) -> list[Field]:  # noqa: ARG002  as of `WantedRaster`
+        """Say of fields, which the plan has put onto the wanted cells, how they come there."""
+        onto = [each.onto and replace(each.onto, method=self.words) for each in fields]
+        return [replace(each, onto=described) for each, described in zip(fields, onto, strict=True)]
+
+    def put_plan(self, dataset: xr.Dataset, plan: Refinement) -> Refinement:
         """Put the plan of a finer dataset onto the wanted cells.
 
         Raises
@@ -161,6 +175,69 @@ class WantedAxes:
             if bounds in plan.derived:
                 edges = plan.derived[bounds]
                 found[bounds] = xr.Variable(edges.dims, axis.edges, edges.attrs, edges.encoding)
+        return found
+
+
+@dataclass(frozen=True)
+class WantedRaster:
+    """Cells of a GeoTIFF that are wanted of a dataset.
+
+    Parameters
+    ----------
+    coarse, wanted : Grid
+        Those of the dataset, and those that are wanted.
+    words : str
+        Which cells these are.
+    """
+
+    coarse: Grid
+    wanted: Grid
+    words: str
+
+    @classmethod
+    def of_options(cls, dataset: xr.Dataset, options: UpscaleOptions) -> WantedRaster:
+        """Find the cells that options of a run over files ask for.
+
+        Raises
+        ------
+        GeofsrcnnError
+            If the dataset has none that a GeoTIFF can say, or that file cannot be read.
+        """
+        grid = find_grid(dataset, variables=options.variables or None, x=options.x, y=options.y)
+        rows = even_rows(dataset, grid)
+        part = grid_of(dataset, grid, rows)
+        coarse = part.crop(Window(-rows.start, grid.shape[0] - rows.start, 0, grid.shape[1]))  # those at poles as whole
+        return cls(coarse, wanted_grid(part, options, SHOWN[0]), options.wanted_cells)
+
+    @property
+    def factor(self) -> int:
+        """The smallest factor that makes cells at least as fine as those wanted."""
+        return needed_factor(self.coarse, self.wanted, SHOWN[0])
+
+    @property
+    def geotiff(self) -> Grid:
+        """The grid of the GeoTIFF."""
+        return as_geotiff_holds(self.wanted, SHOWN[0])
+
+    def put_plan(self, dataset: xr.Dataset, plan: Refinement) -> Refinement:  # noqa: ARG002  as of `WantedAxes`
+        """Leave the plan as it is: a GeoTIFF holds no coordinates."""
+        return plan
+
+    def put(self, fields: Sequence[Field], period: int) -> list[Field]:
+        """Put fields onto the wanted cells.
+
+        Raises
+        ------
+        UsageError, InputError
+            If these lie elsewhere, or a field cannot come there.
+        """
+        found = []
+        for field in fields:
+            overlap = overlap_on(self.coarse.refine(field.factor), self.wanted, SHOWN[0])
+            if field.total and not overlap.exact:
+                raise UsageError(f"{printable(field.name)} holds totals of cells, which a warp does not keep")
+            words = f"{overlap.method} onto {self.words}"
+            found.append(replace(field, onto=replace(onto_of(field, overlap, period), method=words)))
         return found
 
 

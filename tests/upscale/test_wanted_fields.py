@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from rasterio.warp import transform
 
 from geofsrcnn import upscale_dataset, upscale_file, upscale_files
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
-from tests.support.rasters import terrain, write
+from tests.support.rasters import opened, terrain, write
 
 MODEL = "small"
 LAT, LON = 60 - 2.5 * np.arange(30), 2.5 * np.arange(144)
@@ -156,6 +157,40 @@ def test_a_raster_into_netcdf_and_like_a_raster(tmp_path):
     with xr.open_dataset(tmp_path / "out.nc") as found:
         assert found.band_data.shape == (30, 30)
         assert found.x.values[[0, -1]].tolist() == [500_010, 500_590]
+
+
+def temperature(longitude, latitude):
+    """A smooth field on the globe."""
+    east, north = np.radians(longitude), np.radians(latitude)
+    return 280 + 5 * np.cos(north) * np.cos(3 * east) + 10 * np.sin(2 * north)
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "shape", "method"),
+    [
+        ("EPSG:32631", [40e3, 0, 2e5, 0, -40e3, 6e6], (30, 24), "warped (GDAL, average)"),
+        ("EPSG:4326", [0.4, 0, -20.3, 0, -0.4, 60.1], (50, 80), "averaged by area"),
+        ("EPSG:3857", [5e4, 0, -1e6, 0, -5e4, 6e6], (30, 40), "warped (GDAL, average)"),
+    ],
+)
+def test_reanalysis_onto_the_cells_of_a_geotiff(tmp_path, crs, corner, shape, method):
+    """Each time a band, across the meridian where the dataset begins, in whatever CRS; rows at the poles count too."""
+    lat, lon = np.linspace(90, -90, 121), np.arange(0, 360, 1.5)
+    coarse = globe(lat=lat, lon=lon)
+    coarse["tas"] = coarse.tas.copy(data=temperature(*np.meshgrid(lon, lat)) + np.arange(2)[:, None, None])
+    coarse.to_netcdf(tmp_path / "in.nc")
+    write(tmp_path / "like.tif", np.zeros(shape, "uint8"), crs=crs, transform=corner)
+    with pytest.warns(GeofsrcnnWarning, match="W-DATUM|W-POLES"):
+        summary = upscale_file(tmp_path / "in.nc", tmp_path / "out.tif", None, "lanczos-bp", like=tmp_path / "like.tif")
+    assert summary.grid == f"{method} onto the cells of like.tif"
+    with opened(tmp_path / "out.tif") as found, opened(tmp_path / "like.tif") as wanted:
+        assert (found.transform, found.shape, found.crs) == (wanted.transform, wanted.shape, wanted.crs)
+        first, second = found.read()
+        rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+        t = found.transform
+        places = transform(crs, "EPSG:4326", (t.a * columns + t.c).ravel(), (t.e * rows + t.f).ravel())
+    assert np.abs(first - temperature(*map(np.array, places)).reshape(shape)).max() < 0.02
+    assert np.allclose(second - first, 1, atol=1e-3)
 
 
 @pytest.mark.parametrize(
