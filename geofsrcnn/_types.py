@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,16 @@ Progress = Callable[[int, int], None]
 Range = tuple[float, float]
 
 StrPath = str | os.PathLike[str]
+
+
+def each_of(writes: Sequence[Write]) -> Write:
+    """Make one of what stores several parts."""
+
+    def write() -> None:
+        for each in writes:
+            each()
+
+    return write
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -69,14 +69,14 @@ class PartWriter:
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:  # noqa: ARG002  a sink
         """Pass on the results of the next unit."""
-        return partial(self._write, cells)
-
-    def _write(self, cells: Cells) -> None:
         valid: Array | None = None if cells.valid.all() else np.packbits(cells.valid)
-        for name, array in zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask, cells.errors), strict=True):
-            if array is not None:
-                with self._archive.open(f"{self._count}.{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        named = zip(ARRAYS, (cells.values, valid, cells.alpha, cells.mask, cells.errors), strict=True)
+        return partial(self._write, {name: np.ascontiguousarray(each) for name, each in named if each is not None})
+
+    def _write(self, arrays: Mapping[str, Array]) -> None:
+        for name, array in arrays.items():
+            with self._archive.open(f"{self._count}.{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
         self._count += 1
 
 

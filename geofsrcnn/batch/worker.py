@@ -6,6 +6,7 @@ Nothing is raised but by defects of the cluster: what a task has to say goes bac
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import tempfile
 import threading
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from geofsrcnn.upscale.task import Summary, Task
 
 VERSIONED = ("geofsrcnn", "torch")
+
+ASSEMBLING = 4
+"""Threads that put parts together: all others of a large run wait for it."""
 
 
 class Setup(WorkerPlugin):
@@ -190,7 +194,8 @@ def assemble_parts(settings: Settings, work: Work, state: str, count: int) -> Ou
     """Write the output from its parts, which are removed then."""
     folder, target = parts_folder(settings, work, state), output_path(settings.folder, work.target)
     _check_state(settings, work, state)
-    with _open(settings, work, Path(work.source), target) as task:
+    threads = min(ASSEMBLING, os.cpu_count() or 1)
+    with _open(settings, work, Path(work.source), target, threads) as task:
         task.check()
         start = time.perf_counter()
         size = task.write(_progress(settings), read_parts([part_path(folder, number) for number in range(count)]))
@@ -204,14 +209,14 @@ def _check_state(settings: Settings, work: Work, state: str) -> None:
 
 
 @contextmanager
-def _open(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path) -> Iterator[Task]:
+def _open(settings: Settings, work: Work, source: Path | RemoteZarr, target: Path, threads: int = 1) -> Iterator[Task]:
     from geofsrcnn.upscale.file import open_task
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {printable(target.parent)} ({error.strerror})") from error
-    with open_task(source, target, settings.factor, _model(settings), _options(settings, work)) as task:
+    with open_task(source, target, settings.factor, _model(settings), _options(settings, work, threads)) as task:
         yield task
 
 
@@ -237,10 +242,10 @@ def _output(settings: Settings, work: Work) -> Iterator[Path]:
             upload(target, output_url(settings.folder, work.target), settings.allow_remote, _check_stop(settings))
 
 
-def _options(settings: Settings, work: Work) -> UpscaleOptions:
+def _options(settings: Settings, work: Work, threads: int) -> UpscaleOptions:
     return replace(
         settings.options,
-        threads=1,
+        threads=threads,
         overwrite=True,
         variables=work.variables or settings.options.variables,
         device=_device(settings.options.device),

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -61,8 +63,8 @@ def run(
     precomputed : iterator of Cells, optional
         The results of the units, computed elsewhere: nothing is read or computed.
     """
+    work: _Work = _Computing(job, source, sink) if precomputed is None else _Passing(precomputed, sink)
     units: Iterator[Unit]
-    writes: Generator[Write]
     if groups:
         units = ((bands, tile) for bands in groups for tile in plan)
     else:
@@ -71,12 +73,7 @@ def run(
     total = len(plan) * len(groups)
     if share is not None:
         units, total = itertools.islice(units, share.start, share.stop), len(share)
-    if precomputed is not None:
-        writes = (sink.prepare(tile.write, next(precomputed), bands) for bands, tile in units)
-    elif workers == 1:
-        writes = _compute_here(job, source, sink, units)
-    else:
-        writes = _compute_on_threads(job, source, sink, units, workers)
+    writes = _here(work, units) if workers == 1 else _on_threads(work, units, workers)
     with closing(writes):
         for done, write in enumerate(writes, 1):
             write()
@@ -84,24 +81,72 @@ def run(
                 progress(done, total)
 
 
-def _compute_here(job: Job, source: Source, sink: Sink, units: Iterator[Unit]) -> Generator[Write]:
-    """Yield what stores the results of units, which are computed in the calling thread."""
+class _Work(Protocol):
+    """The work on each unit."""
+
+    def read(self, unit: Unit) -> Cells:
+        """Take in the cells that the unit is made of; one unit after the other."""
+        ...
+
+    def prepare(self, unit: Unit, cells: Cells) -> Write:
+        """Make it; several threads at once. What is returned stores the result."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Computing:
+    """Coarse cells are read, upscaled and encoded."""
+
+    job: Job
+    source: Source
+    sink: Sink
+
+    def read(self, unit: Unit) -> Cells:
+        bands, tile = unit
+        return self.source.read(tile.read, bands)
+
+    def prepare(self, unit: Unit, cells: Cells) -> Write:
+        bands, tile = unit
+        return self.sink.prepare(tile.write, upscale_tile(self.job, cells, tile, bands), bands)
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """Fine cells that were computed before are encoded."""
+
+    precomputed: Iterator[Cells]
+    sink: Sink
+
+    def read(self, _: Unit) -> Cells:
+        return next(self.precomputed)
+
+    def prepare(self, unit: Unit, cells: Cells) -> Write:
+        bands, tile = unit
+        return self.sink.prepare(tile.write, cells, bands)
+
+
+def _here(work: _Work, units: Iterator[Unit]) -> Generator[Write]:
+    """Yield what stores the results of units, which are made in the calling thread."""
     with torch_threads(1):
-        for bands, tile in units:
-            yield _compute(job, sink, source.read(tile.read, bands), tile, bands)
+        for unit in units:
+            yield work.prepare(unit, work.read(unit))
 
 
-def _compute_on_threads(job: Job, source: Source, sink: Sink, units: Iterator[Unit], workers: int) -> Generator[Write]:
-    """Yield what stores the results of units, in order, while threads read and compute the next ones."""
+def _on_threads(work: _Work, units: Iterator[Unit], workers: int) -> Generator[Write]:
+    """Yield what stores the results of units, in order, while threads read and make the next ones."""
     with _threads(workers) as (reader, pool):
         pending: deque[Future[Write]] = deque()
-        for bands, tile in units:
+        for unit in units:
             if len(pending) >= 2 * workers + 1:  # bounds the memory of what waits to be written
                 yield pending.popleft().result()
-            cells = reader.submit(source.read, tile.read, bands)
-            pending.append(pool.submit(_compute_when_read, job, sink, cells, tile, bands))
+            cells = reader.submit(work.read, unit)
+            pending.append(pool.submit(_prepare_when_read, work, unit, cells))
         while pending:
             yield pending.popleft().result()
+
+
+def _prepare_when_read(work: _Work, unit: Unit, cells: Future[Cells]) -> Write:
+    return work.prepare(unit, cells.result())
 
 
 @contextmanager
@@ -113,15 +158,6 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _compute_when_read(job: Job, sink: Sink, cells: Future[Cells], tile: Tile, bands: slice) -> Write:
-    return _compute(job, sink, cells.result(), tile, bands)
-
-
-def _compute(job: Job, sink: Sink, cells: Cells, tile: Tile, bands: slice) -> Write:
-    """Upscale a tile, and encode it."""
-    return sink.prepare(tile.write, upscale_tile(job, cells, tile, bands), bands)
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from affine import Affine
 from pyproj import CRS
 from rasterio.enums import ColorInterp
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write, each_of
 from geofsrcnn.cf.crs import crs_of, in_units_of
 from geofsrcnn.cf.encoding import missing_of, packing_of
 from geofsrcnn.cf.grid import CFGrid, axis_along, coordinate_values
@@ -67,23 +67,29 @@ class GeoTIFFWriter:
         self._path, self._dataset, self._form, self._threads = path, dataset, form, threads
         self._grid, self._flipped = north_up(grid)
         self._names: list[str] = []
-        self._metadata: RasterMetadata
-        self._block: int
+        self._held = ExitStack()
+        self._sink: GeoTiffSink | None = None
         self._missing = Missing()
         self._lead: tuple[int, ...] = ()
 
-    def define(self, new: NewField) -> None:
+    def define(self, fields: Sequence[NewField]) -> None:
         """The field; then its expected errors, which are not packed, as floats of the field's type."""
-        self._names.append(new.name)
-        if len(self._names) == 1:
-            self._define_field(new)
-            return
-        values = self._metadata.bands
-        metadata = with_error_bands(self._metadata, range(len(values)))
-        described = zip(metadata.bands[len(values) :], _error_descriptions(self._dataset, new), strict=True)
-        self._metadata = replace(metadata, bands=[*values, *(replace(b, description=words) for b, words in described)])
+        values, *errors = fields
+        self._names = [new.name for new in fields]
+        metadata = self._describe(values)
+        if errors:
+            metadata = self._with_errors(metadata, errors[0])
+        block = values.chunks[-1]
+        sink = GeoTiffSink(self._path, metadata, self._grid, block, self._form, threads=self._threads)
+        self._sink = self._held.enter_context(sink)
 
-    def _define_field(self, new: NewField) -> None:
+    def _with_errors(self, metadata: RasterMetadata, new: NewField) -> RasterMetadata:
+        values = metadata.bands
+        metadata = with_error_bands(metadata, range(len(values)))
+        described = zip(metadata.bands[len(values) :], _error_descriptions(self._dataset, new), strict=True)
+        return replace(metadata, bands=[*values, *(replace(b, description=words) for b, words in described)])
+
+    def _describe(self, new: NewField) -> RasterMetadata:
         variable = xr.Variable(tuple(new.sizes), np.empty([0] * len(new.sizes), new.dtype), new.attrs)
         coarse = self._dataset.variables.get(new.name)
         if coarse is not None and coarse.dtype == new.dtype:  # which may say that it comes from NetCDF
@@ -107,8 +113,7 @@ class GeoTIFFWriter:
             )
             for index, description in enumerate(_descriptions(self._dataset, new), 1)
         ]
-        self._block = new.chunks[-1]
-        self._metadata = RasterMetadata(
+        return RasterMetadata(
             bands=bands,
             alpha=(),
             order=[band.index for band in bands],
@@ -120,13 +125,9 @@ class GeoTIFFWriter:
             raw=True,
         )
 
-    @cached_property
-    def _sink(self) -> GeoTiffSink:
-        """The file, made when all its bands are known."""
-        return GeoTiffSink(self._path, self._metadata, self._grid, self._block, self._form, threads=self._threads)
-
-    def write(self, name: str, index: Index, values: Array) -> None:
+    def prepare(self, name: str, index: Index, values: Array) -> Write:
         """Some bands of a window."""
+        assert self._sink is not None, name
         sides = zip(index[-2:], self._grid.shape, self._flipped, strict=True)
         rows, columns = (slice(n - part.stop, n - part.start) if flip else part for part, n, flip in sides)
         window = Window(rows.start, rows.stop, columns.start, columns.stop)
@@ -138,18 +139,22 @@ class GeoTIFFWriter:
         layers = np.ascontiguousarray(
             np.flip(layers, tuple(axis for axis, flip in enumerate(self._flipped, 1) if flip))
         )
-        for band, layer in zip(bands, layers, strict=True):
-            cells = Cells(layer[None], missing.valid(layer)[None])
-            self._sink.write(window, cells, slice(int(band), int(band) + 1))
+        writes = [
+            self._sink.prepare(window, Cells(layer[None], missing.valid(layer)[None]), slice(int(band), int(band) + 1))
+            for band, layer in zip(bands, layers, strict=True)
+        ]
+        return each_of(writes)
 
-    def finish(self, each_part: Callable[[], None]) -> None:
+    def finish(self, each_part: Callable[[], None], threads: int) -> None:
         """Close the file, and compare it with what was written."""
-        self._sink.finish(each_part)
+        assert self._sink is not None
+        self._sink.finish(each_part, threads)
 
     def close(self) -> None:
         """Let go of the file."""
-        if "_sink" in vars(self):
+        if self._sink is not None:
             self._sink.abandon()
+        self._held.close()
 
 
 def _descriptions(dataset: xr.Dataset, new: NewField) -> list[str]:

@@ -55,7 +55,7 @@ class _Part:
 
 
 class GeoTiffSink:
-    """A GeoTIFF written in windows and verified.
+    """A GeoTIFF written in windows and verified, in a ``with`` block of the thread that writes.
 
     Parameters
     ----------
@@ -102,6 +102,7 @@ class GeoTiffSink:
         options = self._creation_options(block, split=split)
         if threads > 1:
             options.setdefault("num_threads", threads)
+        self._env = rasterio.Env()  # which costs too much for each write
         self._written = _before_cog(path) if form.cog else path
         try:
             with writing_env(), quiet():
@@ -270,10 +271,9 @@ class GeoTiffSink:
     def _write(self, window: Window, parts: Sequence[_Part]) -> None:
         area = RasterioWindow.from_slices(*window.slices())
         try:
-            with writing_env():
-                for part in parts:
-                    self._put(part, area)
-                    self._writes.append(Written(window, part.indexes, part.checksum))
+            for part in parts:
+                self._put(part, area)
+                self._writes.append(Written(window, part.indexes, part.checksum))
         except (*GDAL_ERRORS, OSError, ValueError) as error:
             raise self._failed("cannot write the output", error) from error
 
@@ -282,7 +282,8 @@ class GeoTiffSink:
         if part.indexes:
             self._dataset.write(stored, indexes=part.indexes, window=area)
         else:
-            self._dataset.write_mask(stored, window=area)
+            with writing_env():
+                self._dataset.write_mask(stored, window=area)
 
     def finish(self, each_window: Callable[[], None] = lambda: None, threads: int = 4) -> None:
         """Close the file, make it a COG if asked, and read back every window, calling `each_window` after each.
@@ -346,11 +347,13 @@ class GeoTiffSink:
             raise mismatch("size, type, nodata, CRS, transform or tags", self._path)
 
     def __enter__(self) -> GeoTiffSink:
+        self._env.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.abandon()
+        self._env.__exit__()
 
     def abandon(self) -> None:
         """Let go of the file, whatever state it is in."""

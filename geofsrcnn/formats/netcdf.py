@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ import numpy as np
 import xarray as xr
 from xarray.backends.locks import HDF5_LOCK
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.cf.encoding import NEVER_FILLED
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable
 from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, header, with_parents
-from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
+from geofsrcnn.formats.writer import Checksums, Index, NewField, checksum, writing
 
 FAILURES = (OSError, RuntimeError, ValueError, AttributeError, TypeError, KeyError)
 """Errors of netCDF4 and xarray for files that are damaged or odd."""
@@ -128,28 +129,35 @@ class NetCDFWriter:
             with HDF5_LOCK:
                 self._file = netCDF4.Dataset(path, "a")
 
-    def define(self, new: NewField) -> None:
-        """A field to come, with the filters of the coarse one."""
+    def define(self, fields: Sequence[NewField]) -> None:
+        """All fields that are to come, with the filters of the coarse ones."""
         with writing(self._path, *FAILURES), HDF5_LOCK:
-            for dim, size in new.sizes.items():
-                if dim not in self._file.dimensions:
-                    self._file.createDimension(dim, None if dim in self._unlimited else size)
-            options: dict[str, Any] = {}
-            if self._file.data_model.startswith("NETCDF4"):
-                options = {"chunksizes": tuple(new.chunks), **_filters(new.encoding)}
-            fill = new.attrs.get("_FillValue")
-            dtype = new.dtype.newbyteorder("=")
-            variable = self._file.createVariable(new.name, dtype, tuple(new.sizes), fill_value=fill, **options)
-            variable.set_auto_maskandscale(False)
-            variable.setncatts(_holdable({key: value for key, value in new.attrs.items() if key != "_FillValue"}))
+            for new in fields:
+                self._define(new)
 
-    def write(self, name: str, index: Index, values: Array) -> None:
-        """A part of a field, as stored."""
+    def _define(self, new: NewField) -> None:
+        for dim, size in new.sizes.items():
+            if dim not in self._file.dimensions:
+                self._file.createDimension(dim, None if dim in self._unlimited else size)
+        options: dict[str, Any] = {}
+        if self._file.data_model.startswith("NETCDF4"):
+            options = {"chunksizes": tuple(new.chunks), **_filters(new.encoding)}
+        fill = new.attrs.get("_FillValue")
+        dtype = new.dtype.newbyteorder("=")
+        variable = self._file.createVariable(new.name, dtype, tuple(new.sizes), fill_value=fill, **options)
+        variable.set_auto_maskandscale(False)
+        variable.setncatts(_holdable({key: value for key, value in new.attrs.items() if key != "_FillValue"}))
+
+    def prepare(self, name: str, index: Index, values: Array) -> Write:
+        """A part of a field, as stored; the library itself compresses it, where it is written."""
+        return partial(self._write, name, index, values, checksum(values))
+
+    def _write(self, name: str, index: Index, values: Array, expected: int) -> None:
         with writing(self._path, *FAILURES), HDF5_LOCK:
             self._file.variables[name][index] = values
-        self._sums.add(name, index, values)
+        self._sums.add(name, index, expected)
 
-    def finish(self, each_part: Callable[[], None]) -> None:
+    def finish(self, each_part: Callable[[], None], threads: int) -> None:
         """Close the file, open it again, and compare all that was written.
 
         Raises
@@ -157,15 +165,21 @@ class NetCDFWriter:
         OutputError
             If a part is not what was written: the disk may be full.
         """
-        with writing(self._path, *FAILURES), HDF5_LOCK:
-            self._file.close()
-            with netCDF4.Dataset(self._path) as file:
+        with writing(self._path, *FAILURES):
+            with HDF5_LOCK:
+                self._file.close()
+                file = netCDF4.Dataset(self._path)
                 file.set_auto_maskandscale(False)
 
-                def read(name: str, index: Index) -> Array:
+            def read(name: str, index: Index) -> Array:
+                with HDF5_LOCK:
                     return np.asarray(file.variables[name][index])
 
-                self._sums.compare(self._path, read, each_part)
+            try:
+                self._sums.compare(self._path, read, each_part, threads)
+            finally:
+                with HDF5_LOCK:
+                    file.close()
 
     def close(self) -> None:
         """Let go of the file, whatever state it is in: the first error counts, and the file is about to be removed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.errors import GeofsrcnnError, OutputError, printable
 from geofsrcnn.files.staging import no_room
 
@@ -62,16 +64,16 @@ class Writer(Protocol):
     bands_first: bool
     """True if rows and columns must be the last dimensions."""
 
-    def define(self, new: NewField) -> None:
-        """A field to come."""
+    def define(self, fields: Sequence[NewField]) -> None:
+        """All fields that are to come."""
         ...
 
-    def write(self, name: str, index: Index, values: Array) -> None:
-        """A part of a field, as stored."""
+    def prepare(self, name: str, index: Index, values: Array) -> Write:
+        """Encode a part of a field, on any thread; what is returned stores it, on the calling one."""
         ...
 
-    def finish(self, each_part: Callable[[], None]) -> None:
-        """Make it whole, and compare it with what was written, part by part."""
+    def finish(self, each_part: Callable[[], None], threads: int) -> None:
+        """Make it whole, and compare it with what was written, part by part, on so many threads."""
         ...
 
     def close(self) -> None:
@@ -99,22 +101,32 @@ class Checksums:
     def __init__(self) -> None:
         self._sums: list[tuple[str, Index, int]] = []
 
-    def add(self, name: str, index: Index, values: Array) -> None:
-        """Note a part of a field."""
-        self._sums.append((name, index, checksum(values)))
+    def add(self, name: str, index: Index, expected: int) -> None:
+        """Note the checksum of a part of a field that was written."""
+        self._sums.append((name, index, expected))
 
-    def compare(self, path: Path, read: Callable[[str, Index], Array], each_part: Callable[[], None]) -> None:
-        """Read all parts again.
+    def compare(
+        self, path: Path, read: Callable[[str, Index], Array], each_part: Callable[[], None], threads: int
+    ) -> None:
+        """Read all parts again, on so many threads.
 
         Raises
         ------
         OutputError
             If one is not what was written.
         """
-        for name, index, expected in self._sums:
+
+        def check(part: tuple[str, Index, int]) -> None:
+            name, index, expected = part
             if checksum(read(name, index)) != expected:
                 raise mismatch(printable(name), path)
-            each_part()
+
+        pool = ThreadPoolExecutor(min(threads, os.cpu_count() or 1), "geofsrcnn-verify")
+        try:
+            for _ in pool.map(check, self._sums):
+                each_part()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def mismatch(what: str, path: Path) -> OutputError:

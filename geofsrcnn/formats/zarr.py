@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,13 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, WrapperStore, ZipStore
 
-from geofsrcnn._types import Array
+from geofsrcnn._types import Array, Write
 from geofsrcnn.cf.encoding import missing_of
 from geofsrcnn.errors import GeofsrcnnError, InputError, LimitError, OutputError, RemoteError, printable, warn
 from geofsrcnn.files.remote import PAUSE, RemoteZarr, refusal
 from geofsrcnn.files.staging import no_room
 from geofsrcnn.formats.groups import check_variables, choose_group, has_fields, header, with_parents
-from geofsrcnn.formats.writer import Checksums, Index, NewField, writing
+from geofsrcnn.formats.writer import Checksums, Index, NewField, checksum, writing
 
 LOSSLESS = ("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma")
 """Codecs that an output keeps; others it replaces by Zarr's default."""
@@ -205,8 +206,12 @@ class ZarrWriter:
         with writing(self._path, OSError), _quiet():
             rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
 
-    def define(self, new: NewField) -> None:
-        """A field to come, with the compression of the coarse one."""
+    def define(self, fields: Sequence[NewField]) -> None:
+        """All fields that are to come, with the compression of the coarse ones."""
+        for new in fields:
+            self._define(new)
+
+    def _define(self, new: NewField) -> None:
         sizes = tuple(new.sizes.values())
         plan = da.zeros(sizes, chunks=-1, dtype=new.dtype)
         variable = xr.Variable(tuple(new.sizes), plan, _with_fill(new.attrs, new.marks, new.dtype))
@@ -227,13 +232,16 @@ class ZarrWriter:
                 root: Any = zarr.open_group(self._path, mode="r+", zarr_format=self._version, use_consolidated=False)
                 self._arrays[new.name] = root[new.name]
 
-    def write(self, name: str, index: Index, values: Array) -> None:
-        """Whole chunks of a field, as stored."""
+    def prepare(self, name: str, index: Index, values: Array) -> Write:
+        """Whole chunks of a field, as stored; Zarr's own threads compress them."""
+        return partial(self._write, name, index, values, checksum(values))
+
+    def _write(self, name: str, index: Index, values: Array, expected: int) -> None:
         with writing(self._path, OSError), _quiet():
             self._arrays[name][index] = values
-        self._sums.add(name, index, values)
+        self._sums.add(name, index, expected)
 
-    def finish(self, each_part: Callable[[], None]) -> None:
+    def finish(self, each_part: Callable[[], None], threads: int) -> None:
         """Read back and compare all that was written, then the metadata of all arrays in one place.
 
         Raises
@@ -247,7 +255,7 @@ class ZarrWriter:
                 if root[name].nchunks_initialized != array.nchunks:
                     words = f"chunks of {printable(name)} are missing in the output"
                     raise OutputError(words + no_room(None, self._path))
-            self._sums.compare(self._path, lambda name, index: np.asarray(root[name][index]), each_part)
+            self._sums.compare(self._path, lambda name, index: np.asarray(root[name][index]), each_part, threads)
             zarr.consolidate_metadata(self._path, zarr_format=self._version)
 
     def close(self) -> None:

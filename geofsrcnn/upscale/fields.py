@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from geofsrcnn._types import Array, Range, Write
+from geofsrcnn._types import Array, Range, Write, each_of
 from geofsrcnn.cf.attributes import PACKED_ATTRS, add_ancillary, fine_attrs, history
 from geofsrcnn.cf.encoding import limits_of, packing_of, storage_of, stored_chunk
 from geofsrcnn.cf.grid import CFGrid
@@ -26,7 +26,7 @@ from geofsrcnn.engine.onto import Onto, Overlap, around_globe
 from geofsrcnn.engine.rules import extremes_of, rule_of, rule_of_repeated
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
-from geofsrcnn.formats.writer import Index, Writer
+from geofsrcnn.formats.writer import Writer
 from geofsrcnn.grids.overlap import AreaOverlap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
@@ -276,25 +276,21 @@ class FieldSink:
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
         """Encode a window of one group."""
         field = self._field
-        parts = [self._part(field.name, window, field.storage.encode(cells, printable(field.name)), bands)]
+        writes = [self._part(field.name, window, field.storage.encode(cells, printable(field.name)), bands)]
         if field.error:
             assert cells.errors is not None, field.error
             errors = round_mantissa(cells.errors.astype(field.storage.error_dtype, copy=False))
-            parts.append(self._part(field.error, window, errors, bands))
+            writes.append(self._part(field.error, window, errors, bands))
+        return each_of(writes)
 
-        def write() -> None:
-            for part in parts:
-                self._writer.write(*part)
-
-        return write
-
-    def _part(self, name: str, window: Window, stored: Array, bands: slice) -> tuple[str, Index, Array]:
-        """A part of a variable, as the writer takes it."""
+    def _part(self, name: str, window: Window, stored: Array, bands: slice) -> Write:
+        """A part of a variable, prepared by the writer."""
         field = self._field
         place = dict(zip(field.dims, (*field.lead_groups.lead(bands), *window.slices()), strict=True))
         shape = [place[dim].stop - place[dim].start for dim in field.dims]
         turned = stored.reshape(shape).transpose([field.dims.index(dim) for dim in self._dims])
-        return name, tuple(place[dim] for dim in self._dims), np.ascontiguousarray(turned)
+        index = tuple(place[dim] for dim in self._dims)
+        return self._writer.prepare(name, index, np.ascontiguousarray(turned))
 
 
 def order_of(field: Field, writer: Writer) -> tuple[str, ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from geofsrcnn._types import Write
+from geofsrcnn._types import Write, each_of
 from geofsrcnn.cf.times import decode_times
 from geofsrcnn.errors import UsageError, printable
 from geofsrcnn.files.kinds import FormatName, is_folder
@@ -53,6 +52,7 @@ def open_pairs(
             lambda writer, _: _TimesSink(writer, [name for name, _ in fields.outputs()], fields.lead),
             folder=is_folder(form),
             less="fewer times",
+            threads=options.workers,
         )
         yield Task([fields], output, target, model, fields.shapes, options, check_unchanged)
 
@@ -76,14 +76,13 @@ class _TimesSink:
     lead: Mapping[str, int]
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
-        return partial(self._write, window, cells, bands)
-
-    def _write(self, window: Window, cells: Cells, bands: slice) -> None:
         count = len(self.names)
         member, first = divmod(bands.start // count, self.lead["time"])
         block = cells.values.reshape(-1, count, *window.shape)
         index = slice(first, first + len(block)), *window.slices()
         members = (slice(member, member + 1),) if len(self.lead) > 1 else ()
+        writes = []
         for k, name in enumerate(self.names):
             values = np.ascontiguousarray(block[:, k])
-            self.writer.write(name, (*members, *index), values[None] if members else values)
+            writes.append(self.writer.prepare(name, (*members, *index), values[None] if members else values))
+        return each_of(writes)

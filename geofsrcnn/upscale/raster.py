@@ -240,8 +240,12 @@ class _GeoTIFF:
         from geofsrcnn.formats.geotiff import rehearse
 
         check_creation_options(self.form, np.dtype(self.form.dtype or self.metadata.bands[0].dtype))
-        masked = self.values and (self.source.has_mask or self.source.alpha_as_mask)
-        rehearse(self.metadata, self.grid, self.form, masked=masked)
+        rehearse(self.metadata, self.grid, self.form, masked=self._masked)
+
+    @property
+    def _masked(self) -> bool:
+        """True if a mask is written too."""
+        return self.values and (self.source.has_mask or self.source.alpha_as_mask)
 
     def check(self) -> None:
         from geofsrcnn.formats.sample import warn_of_values
@@ -256,7 +260,7 @@ class _GeoTIFF:
 
         block = self.stream.block
         split = len(self.stream.groups) > 1
-        threads = self.stream.workers
+        threads = 1 if self._masked else self.stream.workers  # blocks of the mask would overtake those of values
         with GeoTiffSink(staging, self.metadata, self.grid, block, self.form, split=split, threads=threads) as tiff:
             sinks: list[Sink] = [tiff] if self.values else []
             if self.errors:

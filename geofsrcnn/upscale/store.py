@@ -30,6 +30,8 @@ class StoreOutput:
         True if it is a folder.
     less : str
         The request that makes it smaller.
+    threads : int
+        Threads that read it back.
     """
 
     create: Callable[[Path], Writer]
@@ -37,6 +39,7 @@ class StoreOutput:
     sink_of: Callable[[Writer, int], Sink]
     folder: bool
     less: str
+    threads: int
 
     def check(self) -> None:
         """Refuse nothing: all has been checked before."""
@@ -46,9 +49,8 @@ class StoreOutput:
         """Write into a work folder or file."""
         writer = self.create(staging)
         try:
-            for new in self.new_fields(writer):
-                writer.define(new)
-            yield _Writing(writer, self.sink_of)
+            writer.define(list(self.new_fields(writer)))
+            yield _Writing(writer, self.sink_of, self.threads)
         finally:
             writer.close()
 
@@ -59,9 +61,10 @@ class _Writing:
 
     writer: Writer
     sink_of: Callable[[Writer, int], Sink]
+    threads: int
 
     def sink(self, number: int) -> Sink:
         return self.sink_of(self.writer, number)
 
     def finish(self, step: Callable[[], None]) -> None:
-        self.writer.finish(step)
+        self.writer.finish(step, self.threads)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from geofsrcnn._types import Facts, Progress, Write
+from geofsrcnn._types import Facts, Progress, Write, each_of
 from geofsrcnn._version import __version__
 from geofsrcnn.engine.base import Sink
 from geofsrcnn.errors import LimitError, UsageError, printable
@@ -222,13 +222,7 @@ class EachSink:
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
         """Pass the cells on."""
-        writes = [sink.prepare(window, cells, bands) for sink in self.sinks]
-
-        def write() -> None:
-            for each in writes:
-                each()
-
-        return write
+        return each_of([sink.prepare(window, cells, bands) for sink in self.sinks])
 
 
 @dataclass(frozen=True)

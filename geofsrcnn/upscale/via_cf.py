@@ -94,6 +94,7 @@ def open_via_cf(
             lambda writer, number: FieldSink(writer, fields[number]),
             folder=is_folder(formats[1]),
             less="fewer variables",
+            threads=options.workers,
         )
         shapes = region.shape, region.refine(plan.factor).shape if wanted is None else fields[0].fine_shape
         told = sum(not rule.repeats for each in streams if each.errors for rule in each.rules)

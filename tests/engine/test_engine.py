@@ -269,6 +269,27 @@ def test_what_is_known_of_one_value_is_bounded():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+def test_results_made_elsewhere_are_encoded_by_the_workers(workers):
+    """They are taken in order by one thread, encoded by others, written in order; nothing is read or computed."""
+    memory = Memory(np.random.default_rng(0).normal(size=(2, 11, 14)), 2)
+    job, takers = Job(Classical("cubic", 2), 2), set()
+    plan = plan_of((11, 14), 4, job)
+
+    def results():
+        for number, tile in enumerate(plan):
+            takers.add(threading.get_ident())
+            rows, columns = (2 * n for n in tile.core.shape)
+            yield Cells(np.full((2, rows, columns), number), np.ones((2, rows, columns), bool))
+
+    run(job, memory, memory, plan, workers, precomputed=results())
+    assert memory.reads == 0
+    assert len(takers) == 1
+    assert (threading.get_ident() in memory.encoders) == (workers == 1)
+    for number, tile in enumerate(plan):
+        assert (memory.fine[(slice(None), *tile.write.slices())] == number).all()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
 def test_tiles_are_written_once_in_the_plans_order_by_the_caller(workers):
     """One thread reads, others compute and encode, the calling one writes in order, progress counts to the end."""
     memory = Memory(np.random.default_rng(0).normal(size=(BANDS + 3, 11, 14)), 2)

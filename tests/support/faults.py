@@ -21,7 +21,7 @@ from tests.support.rasters import read, terrain, write
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
-WRITES = ("formats.geotiff:GeoTiffSink._write", "formats.netcdf:NetCDFWriter.write", "formats.zarr:ZarrWriter.write")
+WRITES = ("formats.geotiff:GeoTiffSink._write", "formats.netcdf:NetCDFWriter._write", "formats.zarr:ZarrWriter._write")
 """Of a tile."""
 
 STEPS = ("cli.signals:Request.check",)

@@ -282,14 +282,14 @@ def test_errors_are_stored_as_their_field_is(model, tmp_path):
 
 def test_errors_are_read_back_and_compared(model, tmp_path, monkeypatch):
     """A file whose errors are not what was written is no output."""
-    write_part = NetCDFWriter.write
+    write_part = NetCDFWriter._write
 
-    def damage(writer, name, index, values):
-        write_part(writer, name, index, values)
+    def damage(writer, name, index, values, checksum):
+        write_part(writer, name, index, values, checksum)
         if name == "tas_error":
             writer._file.variables[name][index] = values + 1
 
-    monkeypatch.setattr(NetCDFWriter, "write", damage)
+    monkeypatch.setattr(NetCDFWriter, "_write", damage)
     with pytest.raises(OutputError, match=r"differs from what was written \(tas_error\)"):
         upscale_file(stored(regular(), tmp_path / "in.nc"), tmp_path / "out.nc", 3, model, error=True)
     assert not (tmp_path / "out.nc").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -17,8 +18,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofsrcnn import upscale_dataset, upscale_file
+from geofsrcnn import upscale, upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnError, GeofsrcnnWarning, InputError, LimitError, OutputError, UsageError
+from geofsrcnn.formats import geotiff, netcdf, readback, writer
+from geofsrcnn.formats import zarr as zarr_format
+from geofsrcnn.formats.writer import checksum
 from geofsrcnn.networks.catalog import load_model
 from geofsrcnn.upscale.file import estimate_file
 from tests.support import processes
@@ -45,20 +49,49 @@ def test_files_give_the_numbers_of_memory(tmp_path, kind, source, output):
         assert {k: found["tas"].encoding[k] for k in PACKING} == PACKING
 
 
-@pytest.mark.parametrize("output", ["fine.tif", "fine.zarr"])
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_bytes_do_not_depend_on_threads(tmp_path, dtype, output):
+def coarse_of(folder: Path, kind: str) -> Path:
+    """A raster of two bands, or three times of a field, larger than a few tiles."""
+    if kind == "nc":
+        return stored(regular(rows=90, columns=170, times=3)[["tas"]], folder / "coarse.nc")
+    values = terrain((2, 130, 170), high=200)
+    path = write(folder / "coarse.tif", values.astype("float32" if kind == "masked" else kind))
+    if kind == "masked":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "r+") as raster:
+            raster.write_mask(np.where(values[0] > 120, 255, 0).astype("uint8"))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:W-DATUM")
+@pytest.mark.parametrize("output", ["fine.tif", "fine.nc", "fine.zarr"])
+@pytest.mark.parametrize("kind", ["float32", "uint8", "masked", "nc"])
+def test_bytes_do_not_depend_on_threads(tmp_path, kind, output):
     """Whoever computes, encodes and compresses, files are the same to the last byte."""
-    source = write(tmp_path / "coarse.tif", terrain((2, 130, 170), high=200).astype(dtype))
+    source = coarse_of(tmp_path, kind)
     bytes_of = {}
     for threads in (1, 2, 7):
         target = tmp_path / str(threads) / output
         target.parent.mkdir()
         upscale_file(source, target, 3, MODEL, threads=threads, tile_size=32)
-        parts = [target] if target.is_file() else [path for path in target.rglob("*") if path.name != "zarr.json"]
+        parts = [target] if target.is_file() else target.rglob("*")
         bytes_of[threads] = {str(path.relative_to(target)): path.read_bytes() for path in parts if path.is_file()}
     assert len(bytes_of[1]) == 1 or output == "fine.zarr"
     assert bytes_of[1] == bytes_of[2] == bytes_of[7]
+
+
+@pytest.mark.filterwarnings("ignore:W-DATUM")
+@pytest.mark.parametrize("output", ["fine.tif", "fine.nc", "fine.zarr"])
+@pytest.mark.parametrize("kind", ["float32", "nc"])
+def test_the_calling_thread_writes_what_others_encoded_and_checked(tmp_path, monkeypatch, kind, output):
+    """Checksums, the last step before writing and the only one after reading back, are made by other threads."""
+    made = []
+    for module in (geotiff, netcdf, readback, writer, zarr_format):
+        monkeypatch.setattr(
+            module, "checksum", lambda values: made.append(threading.get_ident()) or checksum(values), raising=True
+        )
+    monkeypatch.setattr(upscale.raster._GeoTIFF, "rehearse", lambda _: None)  # on the calling thread
+    upscale_file(coarse_of(tmp_path, kind), tmp_path / output, 3, MODEL, threads=2, tile_size=64)
+    assert len(set(made)) > 1
+    assert threading.get_ident() not in made
 
 
 @settings(max_examples=15)
