@@ -123,7 +123,8 @@ def needed_factor(grid: Grid, wanted: Grid, shown: str) -> int:
     finer = 1 / min(rows, columns)
     if finer > FACTORS[-1] + TINY:
         raise UsageError(
-            f"the wanted cells are {finer:.3g} times finer than those of {shown}, {FACTORS[-1]} times are possible"
+            f"the wanted cells are {finer:.3g} times finer than those of {shown}: ask for cells at most "
+            f"{FACTORS[-1]} times finer"
         )
     return max(FACTORS[0], math.ceil(finer - TINY))
 

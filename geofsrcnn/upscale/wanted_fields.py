@@ -130,8 +130,8 @@ class WantedAxes:
             )
         if max(finer) > FACTORS[-1] + TINY:
             raise UsageError(
-                f"the wanted cells are {max(finer):.3g} times finer than those of the dataset, {FACTORS[-1]} times are "
-                "possible"
+                f"the wanted cells are {max(finer):.3g} times finer than those of the dataset: ask for cells at most "
+                f"{FACTORS[-1]} times finer"
             )
         return max(FACTORS[0], math.ceil(max(finer) - TINY))
 

@@ -294,7 +294,7 @@ def test_a_disk_of_cells_is_never_held(tmp_path):
     ("options", "error", "words"),
     [
         ({"resolution": 45}, UsageError, "coarser than those of in.tif, 1.5 times"),
-        ({"resolution": 3}, UsageError, "10 times finer than those of in.tif, 8 times are possible"),
+        ({"resolution": 3}, UsageError, "10 times finer than those of in.tif: ask for cells at most 8 times"),
         ({"resolution": 5, "model": "default"}, ModelError, "default makes cells at most . times finer.*need 6"),
         ({"resolution": 0}, UsageError, "resolution= must be above 0"),
         ({"resolution": (10, 10, 10)}, UsageError, "resolution= must be the width"),
