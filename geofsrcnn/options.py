@@ -148,8 +148,8 @@ class UpscaleOptions:
     error_file : str or path, optional
         A GeoTIFF of its own for the expected errors of a raster, whose values then keep their type; implies `error`.
     like : str or path, optional
-        A raster whose grid is wanted, cell by cell, instead of a factor: the smallest factor that is fine enough, then
-        the average by area. Its values and bands do not count.
+        A raster or dataset whose grid is wanted, cell by cell, instead of a factor: the smallest factor that is fine
+        enough, then the average by area. Its values and bands do not count.
     resolution : float or tuple of float, optional
         Width, or width and height, of the cells that are wanted instead of a factor, in units of the CRS; the grid
         begins where the input does, and covers all of it.

@@ -16,7 +16,7 @@ from geofsrcnn.engine.onto import Onto, around_globe
 from geofsrcnn.engine.rules import rule_of_band, rule_of_repeated
 from geofsrcnn.engine.sources import PeriodicSource
 from geofsrcnn.engine.stream import Stream
-from geofsrcnn.errors import InputError, UsageError, printable
+from geofsrcnn.errors import InputError, UsageError, printable, warn
 from geofsrcnn.files.paths import watch_changes
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.windows import Window
@@ -143,6 +143,8 @@ def _grid_of(source: RasterSource, region: Window, model: Model, options: Upscal
 
     shown = printable(source.path.name)
     wanted = wanted_grid(source.grid.crop(region), options, shown)
+    if source.grid.rpcs is not None:
+        warn("W-RPC", f"{shown} has RPCs, which count in its own cells: the output has none")
     overlap = overlap_on(source.grid.refine(model.factor), wanted, shown)
     marked = all(band.dtype.kind == "f" or band.nodata is not None for band in source.bands)
     masked = source.has_mask or source.alpha_index is not None

@@ -70,6 +70,18 @@ COMPLETE = {
 }
 
 
+def test_rpcs_do_not_fit_a_wanted_grid(tmp_path):
+    """They count in cells of the raster, and are left out with a warning."""
+    domain = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in COMPLETE.items())
+    path = vrt(tmp_path, "<SRS>EPSG:32633</SRS>", CORNER, f'<Metadata domain="RPC">{domain}</Metadata>')
+    with opened(path) as coarse:
+        width = coarse.res[0]
+    with pytest.warns(GeofsrcnnWarning, match="W-RPC: in.vrt has RPCs, which count in its own cells"):
+        upscale_file(path, tmp_path / "out.tif", None, "bilinear", driver="VRT", resolution=width / 1.5)
+    with opened(tmp_path / "out.tif") as fine:
+        assert fine.rpcs is None
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
