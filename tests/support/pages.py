@@ -67,6 +67,7 @@ PAGES: dict[str, set[str]] = {
     "docs/studies/mapping.md": set(),
     "docs/studies/padding.md": set(),
     "docs/studies/rates.md": set(),
+    "docs/studies/sensitivity.md": set(),
     "docs/studies/speed.md": set(),
     "docs/studies/stages.md": set(),
     "docs/training.md": {"train", "train-error", "upscale", "evaluate"},
