@@ -48,7 +48,7 @@ _SECTIONS = (
             metavar="R",
             help="Cells of this width, in units of the CRS; W,H where they are not square.",
         ),
-        click.option("--like", default=None, metavar="RASTER", help="The cells of this raster."),
+        click.option("--like", default=None, metavar="FILE", help="The cells of this raster or dataset."),
     ),
     section("Input", *INPUT_OPTIONS),
     section(
