@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from geofsrcnn._types import Array, Mask
-from geofsrcnn.engine.base import FREE, Job, Rule
+from geofsrcnn.engine.base import FREE, TILE, Job, Rule
 from geofsrcnn.engine.directions import upscale_directions
 from geofsrcnn.engine.guides import fit_guide, prepare_guide
 from geofsrcnn.grids.windows import Margin, Tile, Window
@@ -75,30 +76,53 @@ def _upscale_block(
     errors: bool = False,
     guide: GuideBlock | None = None,
 ) -> tuple[Array, Array | None]:
-    halo = model.halo
     values = fill_block(model, values, valid, margin)
     scales = _safe_scales(values, model)
     x = torch.from_numpy(np.ascontiguousarray(values if scales is None else values * scales))
     groups = x.unsqueeze(1) if model.channels == 1 else x.unsqueeze(0)
     expected = None
     if errors:
-        fine, expected = (
-            _join(parts) for parts in zip(*(model.with_error(g.unsqueeze(0)) for g in groups), strict=True)
-        )
+        told = [model.with_error(batch) for batch in _batches(model, groups)]
+        fine, expected = (_join(parts) for parts in zip(*told, strict=True))
     elif guide is not None and isinstance(model, Guided):
         own = torch.from_numpy(own_cells(model, valid, margin))
         fine = _join([model.guided(*each) for each in zip(groups.unsqueeze(1), itertools.repeat(guide), own)])
     else:
-        fine = _join([model(group.unsqueeze(0)) for group in groups])
-    core = cut(x, halo)
-    for band, rule in enumerate(rules):
+        fine = _join([model(batch) for batch in _batches(model, groups)])
+    for bands, rule in _alike(rules, scales):
         if rule.bounds != FREE:
-            scale = 1.0 if scales is None else float(scales[band, 0, 0])
-            _keep_range(model, fine[band], x[band], rule, scale)
+            scale = 1.0 if scales is None else float(scales[bands.start, 0, 0])
+            _keep_range(model, fine[bands], x[bands], rule, scale)
             if expected is not None:
-                _limit_errors(model, expected[band], core[band], rule, scale)
+                _limit_errors(model, expected[bands], cut(x[bands], model.halo), rule, scale)
     found = _unscale(fine.numpy(), scales)
     return found, None if expected is None else _unscale(expected.numpy().astype(found.dtype, copy=False), scales)
+
+
+def _batches(model: Upsampler, groups: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Bands that the model computes apart, as many in one call as have the cells of a tile: small grids, many times.
+
+    Results are the same to the last bit however many there are, but where each has a single cell: for that, libraries
+    have a way of their own.
+    """
+    single = groups.shape[-2] == groups.shape[-1] == 2 * model.halo + 1
+    return torch.split(groups, 1 if single else _count_together(groups))
+
+
+def _count_together(fields: torch.Tensor) -> int:
+    """Fields that have as many cells as a tile together, or one."""
+    return max(1, TILE**2 // (fields.shape[-2] * fields.shape[-1]))
+
+
+def _alike(rules: Sequence[Rule], scales: Array | None) -> Iterator[tuple[slice, Rule]]:
+    """Neighbouring bands that keep to the same bounds, scaled alike."""
+
+    def key(band: int) -> tuple[Any, ...]:
+        return rules[band].limits, rules[band].natural, None if scales is None else float(scales[band, 0, 0])
+
+    for _, group in itertools.groupby(range(len(rules)), key):
+        bands = list(group)
+        yield slice(bands[0], bands[-1] + 1), rules[bands[0]]
 
 
 def fill_block(model: Upsampler, values: Array, valid: Mask, margin: Margin) -> Array:
@@ -165,8 +189,8 @@ def _limit_errors(model: Upsampler, errors: torch.Tensor, core: torch.Tensor, ru
     with torch.inference_mode():
         errors.clamp_(max=high - low)
         if model.conserving:
-            without_choice = settled(core, low, high).repeat_interleave(model.factor, 0)
-            errors.masked_fill_(without_choice.repeat_interleave(model.factor, 1), 0.0)
+            without_choice = settled(core, low, high).repeat_interleave(model.factor, -2)
+            errors.masked_fill_(without_choice.repeat_interleave(model.factor, -1), 0.0)
 
 
 def _fit_halo(values: Array, margin: Margin, halo: int, mode: str) -> Array:
@@ -199,28 +223,33 @@ def _safe_scale(largest: float) -> float:
 
 
 def _keep_range(model: Upsampler, fine: torch.Tensor, x: torch.Tensor, rule: Rule, scale: float) -> None:
-    """Bring blocks that leave their bounds back into them, in place; with conserving models they keep their means.
+    """Bring blocks of bands that leave their bounds back into them, in place; conserving models keep their means.
 
     Bounds are those of the rule, and those of the model's overshoot within them.
     """
     low, high = (end * scale for end in rule.bounds)
-    smallest, largest = torch.aminmax(fine)
-    if low <= smallest and largest <= high:
-        return
     with torch.inference_mode():
-        x = x[None, None]
-        core = cut(x, model.halo)
-        blocks = torch.nn.functional.pixel_unshuffle(fine[None, None], model.factor)
-        outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
-        bounds: Sequence[float | torch.Tensor] = (low, high)
-        if model.overshoot is not None:
-            around = neighbour_bounds(x, model.halo, model.overshoot)
-            bounds = [(core + bound).clamp(low, high) for bound in around]
-        kept = conserve(blocks.unsqueeze(1), core, *bounds).squeeze(1) if model.conserving else clip(blocks, *bounds)
-        if rule.natural != FREE:
-            beyond = (core < rule.natural[0] * scale) | (core > rule.natural[1] * scale)
-            kept = torch.where(beyond, core.clamp(*(end * scale for end in rule.limits)), kept)
-        fine.copy_(torch.nn.functional.pixel_shuffle(torch.where(outside, kept, blocks), model.factor)[0, 0])
+        smallest, largest = torch.aminmax(fine.flatten(1), dim=1)
+        (leaving,) = (~((low <= smallest) & (largest <= high))).nonzero(as_tuple=True)
+        for some in torch.split(leaving, _count_together(x)) if len(leaving) else ():
+            fine[some] = _kept(model, fine[some].unsqueeze(1), x[some].unsqueeze(1), rule, scale).squeeze(1)
+
+
+def _kept(model: Upsampler, fine: torch.Tensor, x: torch.Tensor, rule: Rule, scale: float) -> torch.Tensor:
+    """Fine bands ``(n, 1, y, x)`` within their bounds."""
+    low, high = (end * scale for end in rule.bounds)
+    core = cut(x, model.halo)
+    blocks = torch.nn.functional.pixel_unshuffle(fine, model.factor)
+    outside = ((blocks < low) | (blocks > high)).any(1, keepdim=True)
+    bounds: Sequence[float | torch.Tensor] = (low, high)
+    if model.overshoot is not None:
+        around = neighbour_bounds(x, model.halo, model.overshoot)
+        bounds = [(core + bound).clamp(low, high) for bound in around]
+    kept = conserve(blocks.unsqueeze(1), core, *bounds).squeeze(1) if model.conserving else clip(blocks, *bounds)
+    if rule.natural != FREE:
+        beyond = (core < rule.natural[0] * scale) | (core > rule.natural[1] * scale)
+        kept = torch.where(beyond, core.clamp(*(end * scale for end in rule.limits)), kept)
+    return torch.nn.functional.pixel_shuffle(torch.where(outside, kept, blocks), model.factor)
 
 
 def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None)) -> Cells:

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofsrcnn.engine.base import BANDS, Job, Rule, band_groups
+from geofsrcnn.engine.base import BANDS, TILE, Job, Rule, band_groups
 from geofsrcnn.engine.run import run
 from geofsrcnn.engine.tile import KNOWN, _upscale, upscale_block, upscale_tile
 from geofsrcnn.errors import ModelError
@@ -131,6 +131,66 @@ def test_bands_of_a_single_channel_model_are_upscaled_apart(random_network):
     first = upscale_block(joined, x, valid, NO_MARGIN)
     x[2] *= -1
     assert not np.allclose(upscale_block(joined, x, valid, NO_MARGIN)[0], first[0], atol=1e-3)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_bands_computed_together_are_what_each_is_alone(random_network, data):
+    """To the last bit, for networks, classical methods and expected errors, within bounds or not, with missing cells.
+
+    Grids of few cells go through the network many at a time, so that how they are grouped must not show.
+    """
+    factor = data.draw(st.sampled_from([2, 3, 4]))
+    kind = data.draw(st.sampled_from(["network", "no surprises", "errors", "cubic", "lanczos-bp"]))
+    if kind in ("cubic", "lanczos-bp"):
+        model = Classical(kind, factor)
+    elif kind == "errors":
+        model = load_model(random_network(3, errors=True)).upsampler
+    else:
+        model = Network(random_network(factor, overshoot=0.5 if kind == "no surprises" else None).model)
+    count, rows, columns = (data.draw(st.integers(1, most)) for most in (9, 14, 14))
+    rng = np.random.default_rng(data.draw(seeds))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    values = rng.normal(size=(count, rows, columns)).astype(dtype)
+    valid = rng.random(values.shape) < data.draw(st.sampled_from([0.7, 2.0]))
+    bounds = data.draw(st.sampled_from([{}, {"natural": (0.0, np.inf)}, {"limits": (-0.5, 0.5)}]))
+    rules = [Rule(**bounds if data.draw(st.booleans()) else {}) for _ in range(count)]
+    window = Window(0, rows, 0, columns)
+    job = Job(model, model.factor, rules, errors=kind == "errors")
+    tile = Tile(window, window, window.refine(model.factor))
+    together = upscale_tile(job, Cells(values, valid), tile, slice(0, count))
+    for band in range(count):
+        one = slice(band, band + 1)
+        alone = upscale_tile(job, Cells(values[one], valid[one]), tile, one)
+        assert np.array_equal(alone.values[0], together.values[band])
+        if kind == "errors":
+            assert np.array_equal(alone.errors[0], together.errors[band], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["small", "default", "large"])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 40), (3, 1), (10, 13), (20, 31), (72, 60)])
+def test_shipped_models_give_each_of_many_times_what_it_gives_alone(name, factor, shape):
+    """At sizes at which libraries may choose other ways of convolving."""
+    model = load_model(name, factor).upsampler
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    together = upscale_block(model, x, np.ones(x.shape, bool), NO_MARGIN)
+    for band in range(5):
+        alone = upscale_block(model, x[band : band + 1], np.ones((1, *shape), bool), NO_MARGIN)
+        assert np.array_equal(alone[0], together[band])
+
+
+def test_many_small_grids_take_few_calls(monkeypatch):
+    """As many together as have the cells of a tile."""
+    calls, compute = [], Classical.__call__
+    monkeypatch.setattr(Classical, "__call__", lambda self, x: calls.append(x.shape) or compute(self, x))
+    method = Classical("cubic", 2)
+    for shape, together in (((10, 13), TILE**2 // (14 * 17)), ((160, 160), 1), ((1, 1), 1)):
+        calls.clear()
+        x = np.random.default_rng(0).normal(size=(200 if shape == (10, 13) else 3, *shape)).astype(np.float32)
+        upscale_block(method, x, np.ones(x.shape, bool), NO_MARGIN)
+        assert {each[0] for each in calls[:-1]} <= {together}
+        assert len(calls) == -(-len(x) // together)
 
 
 # Tiles
