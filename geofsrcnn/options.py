@@ -23,7 +23,7 @@ ALPHA = ("auto", "none")
 """Ways to take bands that are tagged as alpha."""
 
 PRECISIONS = ("float32", "bfloat16")
-"""Arithmetics that networks compute in."""
+"""Number formats that networks compute in."""
 
 PRECISION_CHOICES = (*PRECISIONS, "auto")
 """The same, and the faster of them."""
