@@ -84,6 +84,8 @@ def facts(results: Mapping[str, Any]) -> dict[str, Any]:
     points = [point for point in curve if point["step"] in CURVE]
     return {
         **{test: table(header, [row(name, test) for name in ROWS]) for test in TESTS},
+        "srcnn": f"{results['SRCNN x3']['run']['settings']['steps']:,}",
+        "srcnn_ex": f"{results['SRCNN-Ex x3']['run']['settings']['steps']:,}",
         "curve": table(
             ["steps", "seconds of CPU", "Set5, x3"],
             [[f"{point['step']:,}", f"{point['seconds']:,.0f}", f"{point['psnr']:.2f}"] for point in points],

@@ -66,6 +66,7 @@ PAGES: dict[str, set[str]] = {
     "docs/studies/index.md": set(),
     "docs/studies/mapping.md": set(),
     "docs/studies/padding.md": set(),
+    "docs/studies/paper.md": set(),
     "docs/studies/rates.md": set(),
     "docs/studies/sensitivity.md": set(),
     "docs/studies/speed.md": set(),
