@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from noise import Noise, Nothing, write_input
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -37,7 +38,6 @@ from geofsrcnn.networks.inference import Upsampler
 from geofsrcnn.training.loop import Run, penalty
 from geofsrcnn.training.schedule import TrainOptions
 from geofsrcnn.upscale.file import upscale_file
-from speed import Noise, Nothing, write_input
 
 FACTOR = 3
 PARTS = ("equality", "arrays", "files", "training")

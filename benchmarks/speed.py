@@ -17,17 +17,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import rasterio
 import torch
+from noise import Noise, Nothing, write_input
 from torch import nn
 
-from geofsrcnn.engine.base import TILE, Job, Write
+from geofsrcnn.engine.base import TILE, Job
 from geofsrcnn.engine.run import run
 from geofsrcnn.grids.windows import Plan, Window
 from geofsrcnn.networks.catalog import Model, load_model
 from geofsrcnn.upscale.file import upscale_file
-from geofsrcnn.values.cells import Cells
 
 FACTOR = 3
 ARTICLE_SIZE = 1024
@@ -60,29 +58,6 @@ class Article(nn.Module):
         return self.layers(x)
 
 
-class Noise:
-    """A rough field as a source: random walks, so that no arithmetic is spared."""
-
-    def __init__(self, size: int) -> None:
-        rng = np.random.default_rng(0)
-        rows, columns = (rng.normal(size=size).cumsum() for _ in range(2))
-        self.values = (rows[:, None] + columns[None, :] + rng.normal(size=(size, size))).astype(np.float32)[None]
-        self.shape = self.values.shape
-
-    def read(self, window: Window, bands: slice) -> Cells:
-        """A window's cells."""
-        values = self.values[(bands, *window.slices())]
-        return Cells(values, np.ones(values.shape, bool))
-
-
-class Nothing:
-    """A sink that drops everything."""
-
-    def prepare(self, *_: object) -> Write:
-        """Encode nothing; nothing is stored."""
-        return lambda: None
-
-
 def timed(work: Callable[[], object]) -> tuple[float, float]:
     """Wall and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -97,17 +72,6 @@ def limit() -> tuple[float, float]:
     times = [timed(lambda: torch.mm(a, b)) for _ in range(7)]
     unit = 1e9 / MATRIX**3
     return statistics.median(t[0] for t in times) * unit, statistics.median(t[1] for t in times) * unit
-
-
-def write_input(path: Path, values: np.ndarray) -> None:
-    """An uncompressed tiled GeoTIFF."""
-    rows, columns = values.shape[1:]
-    shape = {"height": rows, "width": columns, "count": 1}
-    tiling = {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    transform = rasterio.transform.from_origin(500000, 5000000, 30, 30)
-    with rasterio.open(path, "w", driver="GTiff", dtype="float32", crs="EPSG:32632", transform=transform,
-                       **shape, **tiling) as d:  # fmt: skip
-        d.write(values)
 
 
 def main() -> None:
