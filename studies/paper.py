@@ -39,7 +39,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float]]] = {
 
 ROWS = {
     **{name: f"{name} x{{}}" for name in PUBLISHED},
-    "FSRCNN, the deconvolution alone trained on": "FSRCNN x{}, deconvolution",
+    "FSRCNN, new deconvolution alone": "FSRCNN x{}, deconvolution",
     "FSRCNN-s improved": "FSRCNN-s improved x{}",
 }
 """Runs of the table's rows, for a factor."""
