@@ -80,15 +80,22 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def compare_rounds(candidates: dict[str, Callable[[], object]], rounds: int, cells: int, device: torch.device) -> None:
-    """Time candidates by turns, and print medians."""
+def time_rounds(
+    candidates: dict[str, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Time candidates by turns: seconds of each round."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, work in candidates.items():
             took = seconds(work, device)
             if number:  # the first round warms up
                 times[name].append(took)
-    for name, each in times.items():
+    return times
+
+
+def compare_rounds(candidates: dict[str, Callable[[], object]], rounds: int, cells: int, device: torch.device) -> None:
+    """Time candidates by turns, and print medians."""
+    for name, each in time_rounds(candidates, rounds, device).items():
         print(f"  {name:28} {statistics.median(each):8.3f} s ({min(each):.3f} to {max(each):.3f}), "
               f"{cells / statistics.median(each) / 1e6:.2f} million coarse cells a second")  # fmt: skip
 
@@ -168,13 +175,9 @@ def compare_training(device: torch.device, rounds: int, patch: int, batch: int) 
     """Time steps of training."""
     steps = 10
     kinds = {precision: train_steps(device, precision, patch, batch) for precision in ("float32", "bfloat16")}
-    times: dict[str, list[float]] = {precision: [] for precision in kinds}
-    for number in range(rounds + 1):
-        for precision, each in kinds.items():
-            took = seconds(lambda each=each: [next(each) for _ in range(steps)], device)
-            if number:
-                times[precision].append(steps / took)
-    for precision, rates in times.items():
+    candidates = {name: lambda each=each: [next(each) for _ in range(steps)] for name, each in kinds.items()}
+    for precision, times in time_rounds(candidates, rounds, device).items():
+        rates = [steps / took for took in times]
         print(f"  {precision}: {statistics.median(rates):.1f} steps a second ({min(rates):.1f} to {max(rates):.1f})")
 
 

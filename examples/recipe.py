@@ -345,11 +345,8 @@ def domain_scores(fields: dict[str, list[Comparison]], model: str) -> dict[str, 
         }
 
     def terrain(measure: str) -> float:
-        own = [field.scores for field in every if measure in field.scores[model]]
-        best = [min((scores[method] for method in CLASSICAL), key=lambda found: found["rmse"]) for scores in own]
-        return round(
-            geometric_mean([scores[model][measure] / b[measure] for scores, b in zip(own, best, strict=True)]), 4
-        )
+        own = [field for field in every if measure in field.scores[model]]
+        return round(geometric_mean([field.ratio(model, measure=measure) for field in own]), 4)
 
     return {
         "what": "RMSE divided by bicubic's (a = -0.75), geometric means over fields of sources not trained on",

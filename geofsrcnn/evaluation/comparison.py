@@ -133,7 +133,7 @@ class Comparison:
         """The model with the smallest RMSE."""
         return min(self.models, key=lambda m: self.scores[m]["rmse"])
 
-    def ratio(self, method: str, baseline: str | None = None) -> float:
+    def ratio(self, method: str, baseline: str | None = None, measure: str = "rmse") -> float:
         """Divide a method's RMSE by a baseline's: below 1 the method is better.
 
         Parameters
@@ -142,13 +142,15 @@ class Comparison:
             A name of `scores`.
         baseline : str, optional
             Another; the best baseline if not given.
+        measure : str
+            What is divided instead, such as ``slope``.
 
         Returns
         -------
         float
             The ratio of the two.
         """
-        return self.scores[method]["rmse"] / self.scores[baseline or self.best_baseline]["rmse"]
+        return self.scores[method][measure] / self.scores[baseline or self.best_baseline][measure]
 
 
 def unique_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:

@@ -69,9 +69,8 @@ class Terrain:
         """Rise per metre towards the south and towards the east."""
         z = np.pad(elevations, [(0, 0)] * (elevations.ndim - 2) + [(1, 1)] * 2, constant_values=np.nan)
         rows, columns = elevations.shape[-2:]
-        weights = np.array([1.0, 2.0, 1.0])
         south, east = np.zeros(elevations.shape), np.zeros(elevations.shape)
-        for i, weight in enumerate(weights):
+        for i, weight in enumerate((1.0, 2.0, 1.0)):
             across, along = z[..., i : i + columns], z[..., i : i + rows, :]
             south += weight * (across[..., 2:, :] - across[..., :-2, :])
             east += weight * (along[..., 2:] - along[..., :-2])
