@@ -20,6 +20,7 @@ import numpy as np
 import rasterio
 import torch
 import torch.nn.functional as F
+from rasterio._err import CPLE_BaseError
 from rasterio.warp import transform_bounds
 from skimage.filters import gaussian
 
@@ -75,7 +76,10 @@ def overlap(a: Path, b: Path) -> bool:
         with rasterio.open(path) as dataset:
             if dataset.crs is None:
                 return False
-            box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+            try:
+                box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+            except CPLE_BaseError:  # another body's
+                return False
             boxes.append((*box, (box[2] - box[0]) / dataset.width))
     (w1, s1, e1, n1, d1), (w2, s2, e2, n2, d2) = boxes
     if not 1 / 8 < d1 / d2 < 8 or min(n1, n2) <= max(s1, s2):

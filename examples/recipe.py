@@ -11,7 +11,7 @@ Rasters go to OUT/rasters, models and logs to OUT. A run that was stopped goes o
 there already is not trained again. The same sources and seed give the same files on the same machine with the same
 number of threads, which is a model's `threads` in the recipe: two models with one thread each, started beside each
 other, take less time than one after the other with two. Nothing of the packages is installed, and no code of theirs
-is run.
+is run but what tells pip the metadata of an sdist.
 
 Needs the extra `recipe` (pip install "geofsrcnn[recipe]"), pip, npm, and on Debian or Ubuntu apt-get and dpkg-deb.
 
@@ -144,7 +144,7 @@ def fetched(package: str, folder: Path) -> Path:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", name]
         commands = {
             "pypi": pip,
-            "sdist": [*pip, "--no-binary", ":all:", "--no-build-isolation"],
+            "sdist": [*pip, "--no-binary", name.partition("==")[0]],
             "debian": ["apt-get", "--quiet", "download", name],
             "npm": ["npm", "pack", "--silent", name],
         }
