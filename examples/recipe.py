@@ -3,15 +3,14 @@
     python examples/recipe.py --rasters DIR --out runs          # all of it: many hours on two cores
     python examples/recipe.py --fetch-only                      # the rasters alone
     python examples/recipe.py --only default-x3 --steps 500     # one model, shorter
-    python examples/recipe.py --errors DIR                      # teach expected errors on DIR/DOMAIN/*.tif
-    python examples/recipe.py --guides DIR                      # teach default to follow guides, on DIR/DOMAIN/*.tif
     python examples/recipe.py --score DIR                       # write scores on DIR/DOMAIN/*.tif into the cards
 
 Rasters go to OUT/rasters, models and logs to OUT. A run that was stopped goes on where it was; a model whose file is
-there already is not trained again. The same sources and seed give the same files on the same machine with the same
-number of threads, which is a model's `threads` in the recipe: two models with one thread each, started beside each
-other, take less time than one after the other with two. Nothing of the packages is installed, and no code of theirs
-is run but what tells pip the metadata of an sdist.
+there already is not trained again. A shipped model is then limited in how far it overshoots, learns its expected
+errors, and, if it is a default, to follow finer guides. The same sources and seed give the same files on the same
+machine with the same number of threads, which is a model's `threads` in the recipe: two models with one thread each,
+started beside each other, take less time than one after the other with two. Nothing of the packages is installed, and
+no code of theirs is run but what tells pip the metadata of an sdist.
 
 Needs the extra `recipe` (pip install "geofsrcnn[recipe]"), pip, npm, and on Debian or Ubuntu apt-get and dpkg-deb.
 
@@ -58,11 +57,12 @@ from geofsrcnn.evaluation.calibration import spread_of_ratios
 from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.rasters import chosen_bands, evaluate_raster
 from geofsrcnn.evaluation.scores import geometric_mean
-from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, load_checkpoint, save_checkpoint
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, GUIDED, load_checkpoint, save_checkpoint
 from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.training.expected_error import train_error
 from geofsrcnn.training.guided_rasters import train_guided
+from geofsrcnn.training.guided_scenes import GuidedOptions
 from geofsrcnn.training.log import json_lines
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
@@ -70,6 +70,9 @@ from geofsrcnn.values.kernels import BICUBIC, CLASSICAL
 
 RECIPE = Path(__file__).with_suffix(".toml")
 Source = dict[str, Any]
+
+HELD_OUT = "held out"
+"""Role of sources that networks are scored on in their training."""
 
 OVERSHOOT = 0.5
 """Of the shipped models: trained without a limit, as the error with it is the same but for 0.1 %."""
@@ -79,13 +82,17 @@ def main() -> None:
     """Fetch, convert, train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=RECIPE)
-    parser.add_argument("--rasters", type=Path, help="folder with DOMAIN/NAME.tif of the sources that no package has")
+    parser.add_argument(
+        "--rasters",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders with DOMAIN/NAME.tif of sources in no package",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--fetch-only", action="store_true")
     parser.add_argument("--only", nargs="+", help="names of models")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    parser.add_argument("--errors", type=Path, metavar="DIR", help="teach expected errors on DIR/DOMAIN/*.tif")
-    parser.add_argument("--guides", type=Path, metavar="DIR", help="teach to follow guides on DIR/DOMAIN/*.tif")
     parser.add_argument("--score", type=Path, metavar="DIR", help="score on DIR/DOMAIN/*.tif for the model cards")
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
@@ -96,14 +103,12 @@ def main() -> None:
     for model in recipe["model"]:
         if options.only is None or model["name"] in options.only:
             train(model, recipe["card"], rasters, options.out, options.steps)
-            target = options.out / f"{model['name']}.safetensors"
-            limit(target)
-            if options.errors is not None:
-                teach_errors(target, options.errors)
-            if options.guides is not None and model["name"].startswith("default"):
-                teach_guides(target, options.guides)
-            if options.score is not None:
-                score(target, options.score)
+            if model.get("shipped", True):
+                target = options.out / f"{model['name']}.safetensors"
+                limit(target)
+                teach(target, rasters, options.steps)
+                if options.score is not None:
+                    score(target, options.score)
 
 
 # ----------------------------------------------------------------------------------------------------- sources
@@ -117,14 +122,14 @@ class Grid(NamedTuple):
     crs: CRS | None
 
 
-def raster_of(source: Source, rasters: Path | None, out: Path) -> Path | None:
+def raster_of(source: Source, folders: list[Path], out: Path) -> Path | None:
     """The raster of a source, made if need be; None if it is in no package and not among the given ones."""
     if "package" not in source:
-        given = None if rasters is None else rasters / source["domain"] / f"{source['name']}.tif"
-        if given is None or not given.exists():
-            print(f"left out, in no package: {source['name']} ({source['repository']})")
-            return None
-        return given
+        named = [folder / source["domain"] / f"{source['name']}.tif" for folder in folders]
+        if found := [path for path in named if path.exists()]:
+            return found[0]
+        print(f"left out, in no package: {source['name']} ({source['repository']})")
+        return None
     made = out / "rasters" / source["domain"] / f"{source['name']}.tif"
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
@@ -259,8 +264,8 @@ def train(
     if target.exists() and not target.with_suffix(".training").exists():
         print(f"there already: {target}")
         return
-    used = [source for source, _ in rasters if not source.get("held_out")]
-    rows = [{"name": s["name"], "source": s.get("origin") or s["repository"], "licence": s["licence"]} for s in used]
+    roles = {None, "later"} if model.get("later") else {None}
+    used = [source for source, _ in rasters if source.get("role") in roles]
     settings = model["options"] if steps is None else {**model["options"], "steps": steps}
     torch.set_num_threads(model.get("threads", 1))
     log = json_lines(out / f"{model['name']}.jsonl")
@@ -270,13 +275,13 @@ def train(
         print(model["name"], json.dumps(record), flush=True)
 
     result = train_model(
-        [path for source, path in rasters if not source.get("held_out")],
+        [path for source, path in rasters if source.get("role") in roles],
         model["factor"],
         target,
         config=FSRCNNConfig(factor=model["factor"], **PRESETS[model["size"]]),
         options=TrainOptions(**settings),
-        validation=[path for source, path in rasters if source.get("held_out")],
-        card={**card, "summary": model["summary"], "data": rows},
+        validation=[path for source, path in rasters if source.get("role") == HELD_OUT],
+        card={**card, "summary": model["summary"], "data": card_rows(used)},
         start=None if "start" not in model else out / f"{model['start']}.safetensors",
         teacher=None if "teacher" not in model else out / f"{model['teacher']}.safetensors",
         overwrite=True,
@@ -284,6 +289,11 @@ def train(
         report=report,
     )
     print(f"{target}: {result.score:.4f} of lanczos-bp on held-out sources, {result.seconds / 60:.0f} min", flush=True)
+
+
+def card_rows(sources: list[Source]) -> list[dict[str, str]]:
+    """How a card names sources."""
+    return [{"name": s["name"], "source": s.get("origin") or s["repository"], "licence": s["licence"]} for s in sources]
 
 
 def limit(target: Path) -> None:
@@ -294,24 +304,47 @@ def limit(target: Path) -> None:
     save_checkpoint(target, model, checkpoint.card, sections=checkpoint.sections, overwrite=True)
 
 
-def teach_errors(target: Path, folder: Path) -> None:
+def teach(target: Path, rasters: list[tuple[Source, Path]], steps: int | None) -> None:
+    """Teach a trained model what it has not learned yet, if there are rasters for it."""
+    sections = load_checkpoint(target).sections
+    unseen = [raster for raster in rasters if raster[0].get("role") in ("errors", HELD_OUT)]
+    if EXPECTED_ERROR not in sections and any(source.get("role") == "errors" for source, _ in unseen):
+        teach_errors(target, [path for _, path in unseen], steps)
+        name_sources(target, EXPECTED_ERROR, [source for source, _ in unseen])
+    of_bands = [(s, path) for s, path in rasters if s.get("role") in ("later", "errors") and 2 <= bands_of(path) <= 6]
+    if GUIDED not in sections and of_bands and target.stem.startswith("default"):
+        teach_guides(target, [path for _, path in of_bands], steps)
+        name_sources(target, GUIDED, [source for source, _ in of_bands])
+
+
+def name_sources(target: Path, section: str, sources: list[Source]) -> None:
+    """Name what a section was learned from as cards do, with origin and licence."""
+    checkpoint = load_checkpoint(target)
+    old = checkpoint.sections[section]
+    new = replace(old, values={**old.values, "data": card_rows(sources)})
+    sections = {**checkpoint.sections, section: new}
+    save_checkpoint(target, checkpoint.networks, checkpoint.card, sections=sections, overwrite=True)
+
+
+def bands_of(path: Path) -> int:
+    """How many bands a raster has."""
+    with rasterio.open(path) as raster:
+        return int(raster.count)
+
+
+def teach_errors(target: Path, rasters: list[Path], steps: int | None) -> None:
     """Teach a model its expected errors, on rasters that it was not trained on; large ones in half the steps."""
-    steps = 1500 if target.stem.startswith("large") else 3000
-    result = train_error(
-        target,
-        sorted(folder.glob("*/*.tif")),
-        target,
-        options=replace(ERROR_RECIPE, steps=steps, seed=5),  # whose held-out sites are of all domains
-        overwrite=True,
-    )
+    steps = steps or (1500 if target.stem.startswith("large") else 3000)
+    options = replace(ERROR_RECIPE, steps=steps, seed=5)  # whose held-out sites are of all domains
+    result = train_error(target, rasters, target, options=options, overwrite=True)
     print(f"{target}: expected errors, spread {result.spread:.3f} over {len(result.fields)} fields", flush=True)
 
 
-def teach_guides(target: Path, folder: Path) -> None:
-    """Teach a model to follow finer guides, on rasters of 2 to 6 bands."""
-    rasters = [path for path in sorted(folder.glob("*/*.tif")) if 2 <= rasterio.open(path).count <= 6]
+def teach_guides(target: Path, rasters: list[Path], steps: int | None) -> None:
+    """Teach a model to follow finer guides."""
     taught = target.with_stem(f"{target.stem}-guided")
-    result = train_guided(target, rasters, taught, alpha="none", overwrite=True)
+    options = GuidedOptions() if steps is None else GuidedOptions(steps=steps)
+    result = train_guided(target, rasters, taught, options=options, alpha="none", overwrite=True)
     taught.replace(target)
     print(f"{target}: with a guide {result.score:.3f} of the error without, {len(result.fields)} bands", flush=True)
 

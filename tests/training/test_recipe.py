@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import netCDF4
@@ -16,7 +17,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geofsrcnn.networks.checkpoint import load_checkpoint, shipped_models
+from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, GUIDED, load_checkpoint, shipped_models
 from geofsrcnn.networks.config import PRESETS
 from tests.support.places import ROOT
 from tests.support.rasters import read, terrain, write
@@ -81,12 +82,28 @@ repository = "elsewhere"
 licence = "MIT"
 
 [[source]]
+name = "unseen"
+domain = "imagery"
+units = "counts"
+repository = "somewhere"
+licence = "MIT"
+role = "errors"
+
+[[source]]
+name = "joining"
+domain = "imagery"
+units = "counts"
+repository = "somewhere"
+licence = "MIT"
+role = "later"
+
+[[source]]
 name = "held"
 domain = "elevation"
 units = "m"
 repository = "somewhere"
 licence = "MIT"
-held_out = true
+role = "held out"
 
 [card]
 limits = "a miniature"
@@ -115,6 +132,23 @@ factor = 2
 teacher = "small-x2"
 summary = "learns from the first"
 options = { steps = 8, batch_size = 2, patch = 8, validate_every = 4, branches = true }
+
+[[model]]
+name = "default-first-x2"
+size = "default"
+factor = 2
+shipped = false
+summary = "where the last starts"
+options = { steps = 4, batch_size = 2, patch = 8, validate_every = 4 }
+
+[[model]]
+name = "default-x2"
+size = "default"
+factor = 2
+start = "default-first-x2"
+later = true
+summary = "taught all"
+options = { steps = 4, batch_size = 2, patch = 8, validate_every = 4, keep = "last" }
 """
 
 
@@ -123,13 +157,24 @@ def world(tmp_path_factory) -> Path:
     """A folder with the recipe, given rasters, scoring rasters, and packages as if fetched."""
     home = tmp_path_factory.mktemp("recipe")
     (home / "recipe.toml").write_text(MINIATURE)
-    for folder in ("given/elevation", "score/elevation", "out/packages/winds-1.0", "out/packages/hills-2.0"):
+    for folder in (
+        "given/elevation",
+        "more/imagery",
+        "score/elevation",
+        "out/packages/winds-1.0",
+        "out/packages/hills-2.0",
+    ):
         (home / folder).mkdir(parents=True)
     write(home / "given" / "elevation" / "given.tif", terrain((90, 100), seed=1, high=500).astype("float32"))
     away = {"transform": Affine(30.0, 0.0, 600_000.0, 0.0, -30.0, 6_000_000.0)}
     write(home / "given" / "elevation" / "held.tif", terrain((90, 100), seed=2).astype("float32"), **away)
     away = {"transform": Affine(30.0, 0.0, 700_000.0, 0.0, -30.0, 6_000_000.0)}
     write(home / "score" / "elevation" / "unseen.tif", terrain((90, 100), seed=3).astype("float32"), **away)
+    for number, name in enumerate(("unseen", "joining")):
+        away = {"transform": Affine(30.0, 0.0, 800_000.0 + 9_000 * number, 0.0, -30.0, 6_000_000.0)}
+        write(
+            home / "more" / "imagery" / f"{name}.tif", terrain((2, 90, 100), seed=7 + number).astype("float32"), **away
+        )
     with zipfile.ZipFile(home / "out/packages/winds-1.0/winds-1.0-py3-none-any.whl", "w") as pack:
         for name, seed in (("a", 4), ("b", 5)):
             winds(home / f"{name}.nc", seed)
@@ -168,10 +213,11 @@ def run(world: Path, out: str, *more: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.filterwarnings("ignore:.*covers ground of")
 def test_the_recipe_makes_the_models_and_again_the_same(world, monkeypatch, capsys):
     """Sources are made, models trained in order and scored; a second run does nothing; anew, the files are the same."""
-    run(world, "out", "--score", "score", monkeypatch=monkeypatch)
+    own = ("--only", "small-x2", "small-x3", "taught-x2")
+    run(world, "out", "--score", "score", *own, monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     assert "left out, in no package: nowhere (elsewhere)" in printed
-    assert "4 of 5 sources" in printed
+    assert "4 of 7 sources" in printed
     names = ["small-x2", "small-x3", "taught-x2"]
     files = [world / "out" / f"{name}.safetensors" for name in names]
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
@@ -189,12 +235,36 @@ def test_the_recipe_makes_the_models_and_again_the_same(world, monkeypatch, caps
         12,
     ]
 
-    run(world, "out", monkeypatch=monkeypatch)
+    run(world, "out", *own, monkeypatch=monkeypatch)
     assert capsys.readouterr().out.count("there already: ") == 3
     for path in files:
         path.unlink()
-    run(world, "out", "--score", "score", monkeypatch=monkeypatch)
+    run(world, "out", "--score", "score", *own, monkeypatch=monkeypatch)
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in files] == digests
+
+
+@pytest.mark.filterwarnings("ignore:.*covers ground of")
+def test_networks_learn_from_sources_of_their_roles_and_then_errors_and_guides(world, monkeypatch, capsys):
+    """Sources that join later, errors on what no network saw, guides on rasters of bands; only in what is shipped."""
+    steps = ("--only", "default-first-x2", "default-x2", "--steps", "3", "--rasters", "given", "more")
+    run(world, "out", *steps, monkeypatch=monkeypatch)
+    first, shipped = (
+        load_checkpoint(world / "out" / f"{name}.safetensors") for name in ("default-first-x2", "default-x2")
+    )
+    assert [row["name"] for row in first.card.data] == ["winds", "hills", "given"]
+    assert [row["name"] for row in shipped.card.data] == ["winds", "hills", "given", "joining"]
+    assert not first.sections
+    assert set(shipped.sections) == {EXPECTED_ERROR, GUIDED}
+    assert [row["name"] for row in shipped.sections[EXPECTED_ERROR].values["data"]] == ["unseen", "held"]
+    assert [row["name"] for row in shipped.sections[GUIDED].values["data"]] == ["unseen", "joining"]
+    assert shipped.config.overshoot == recipe.OVERSHOOT
+    assert first.config.overshoot is None
+    capsys.readouterr()
+    run(world, "out", *steps, monkeypatch=monkeypatch)
+    again = capsys.readouterr().out
+    assert again.count("there already: ") == 2
+    assert "expected errors" not in again
+    assert "with a guide" not in again
 
 
 def test_sources_are_converted_as_the_recipe_says(world, monkeypatch):
@@ -219,7 +289,7 @@ def test_sources_are_converted_as_the_recipe_says(world, monkeypatch):
 
 def test_the_recipe_names_its_sources():
     """Every source has a licence, a domain and units, names are unique, and none is of a validation site."""
-    names = [source["name"] for source in REAL["source"]]
+    names = [(source["domain"], source["name"]) for source in REAL["source"]]
     assert len(set(names)) == len(names) > 100
     for source in REAL["source"]:
         assert source["licence"]
@@ -228,8 +298,12 @@ def test_the_recipe_names_its_sources():
         assert ("package" in source) != ("repository" in source)
         assert "origin" in source or "repository" in source
         assert "none" not in source["licence"].lower()
-    assert not {name for name in names if name.startswith(("hvsampledata", "jacksboro", "topobathy", "zion", "olinda"))}
-    assert 5 < sum(bool(source.get("held_out")) for source in REAL["source"]) < 30
+    assert not {
+        name for _, name in names if name.startswith(("hvsampledata", "jacksboro", "topobathy", "zion", "olinda"))
+    }
+    roles = Counter(source.get("role") for source in REAL["source"])
+    assert set(roles) == {None, "later", "errors", "held out"}
+    assert 5 < roles["held out"] < 30 < roles["errors"]
 
 
 @pytest.mark.parametrize("path", shipped_models(), ids=lambda path: path.stem)
@@ -246,4 +320,5 @@ def test_a_shipped_model_is_the_recipes(path):
         REAL["card"]["limits"],
         REAL["card"]["created"],
     )
-    assert [row["name"] for row in card.data] == [s["name"] for s in REAL["source"] if not s.get("held_out")]
+    roles = {None, "later"} if model.get("later") else {None}
+    assert [row["name"] for row in card.data] == [s["name"] for s in REAL["source"] if s.get("role") in roles]
