@@ -4,7 +4,7 @@ Each band is block-averaged, upscaled and compared with itself; beside the expec
 deviation of the coarse field (3 x 3), the simplest guess of where errors are large. Ratio is the geometric mean over
 fields of the mean expected divided by the mean true error, spread the standard deviation of its logarithm.
 
-    python benchmarks/expected_error.py --factor 2 3 4 --model small default large -- RASTER...
+    python benchmarks/expected_error.py --factor 2 3 4 --model small default -- RASTER...
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rasters", nargs="+", type=Path)
     parser.add_argument("--factor", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--model", nargs="+", default=["small", "default", "large"])
+    parser.add_argument("--model", nargs="+", default=["small", "default"])
     parser.add_argument("--folders", action="store_true", help="a line a folder as well")
     options = parser.parse_args()
     fields = {path: read(path) for path in sorted(options.rasters)}

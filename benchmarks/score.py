@@ -4,7 +4,7 @@ Each raster is block-averaged, upscaled and compared with itself (evaluation.ras
 and the middle one are taken. The best classical method is the one that turns out best on that very field.
 Geometric means stand below, over all fields that are large enough for the factor.
 
-    python benchmarks/score.py --factor 2 3 4 --model small default large -- RASTER...
+    python benchmarks/score.py --factor 2 3 4 --model small default -- RASTER...
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rasters", nargs="+", type=Path)
     parser.add_argument("--factor", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--model", nargs="+", default=["small", "default", "large"])
+    parser.add_argument("--model", nargs="+", default=["small", "default"])
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--json", action="store_true", help="all scores of all methods")
     options = parser.parse_args()

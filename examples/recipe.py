@@ -333,9 +333,8 @@ def bands_of(path: Path) -> int:
 
 
 def teach_errors(target: Path, rasters: list[Path], steps: int | None) -> None:
-    """Teach a model its expected errors, on rasters that it was not trained on; large ones in half the steps."""
-    steps = steps or (1500 if target.stem.startswith("large") else 3000)
-    options = replace(ERROR_RECIPE, steps=steps, seed=5)  # whose held-out sites are of all domains
+    """Teach a model its expected errors, on rasters that it was not trained on."""
+    options = replace(ERROR_RECIPE, steps=steps or 3000, seed=5)  # whose held-out sites are of all domains
     result = train_error(target, rasters, target, options=options, overwrite=True)
     print(f"{target}: expected errors, spread {result.spread:.3f} over {len(result.fields)} fields", flush=True)
 

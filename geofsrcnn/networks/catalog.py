@@ -141,7 +141,7 @@ def list_models() -> list[ModelInfo]:
     Examples
     --------
     >>> [model.name for model in list_models() if model.factor == 2]
-    ['small', 'default', 'large']
+    ['small', 'default']
     """
     found = []
     for path in shipped_models():

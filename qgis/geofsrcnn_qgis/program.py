@@ -24,7 +24,7 @@ READY = "geofsrcnn-ready"
 USUAL = (Path.home() / ".local" / "bin", *(() if WINDOWS else map(Path, ("/opt/homebrew/bin", "/usr/local/bin"))))
 """Where users install programs; desktops often start QGIS without the PATH of their terminals."""
 
-KNOWN_MODELS = ("default", "small", "large", "lanczos-bp", "cubic", "bilinear", "nearest")
+KNOWN_MODELS = ("default", "small", "lanczos-bp", "cubic", "bilinear", "nearest")
 """Models of every version, for lists that are made before the program is asked."""
 
 HOW_TO_INSTALL = (

@@ -148,7 +148,7 @@ def array_networks(_: Path) -> Items:
     field = terrain(22, 27, high=500).astype("float32")
     return {
         f"{model} x{factor}": upscale_array(field, factor, model, **PLAIN)
-        for model in ("default", "small", "large")
+        for model in ("default", "small")
         for factor in (2, 3, 4)
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 
 import numpy as np
 import pytest
@@ -92,8 +91,8 @@ def test_shipped_model_loses_little_in_bfloat16(name, factor):
 
 
 def test_shipped_models_are_small_and_say_what_they_are():
-    """All files together stay under 5 MB; each card names data with licences, scores and limits."""
-    assert sum(path.stat().st_size for path in shipped_models()) < 5_000_000
+    """All files together stay under 2 MB; each card names data with licences, scores and limits."""
+    assert sum(path.stat().st_size for path in shipped_models()) < 2_000_000
     for path in shipped_models():
         card = load_checkpoint(path).card
         assert card.summary
@@ -118,15 +117,11 @@ def validated(name: str, factor: int) -> list[Comparison]:
 
 @pytest.mark.skipif(not VALIDATION.is_dir(), reason="the validation rasters are not beside the project")
 @pytest.mark.filterwarnings("ignore:W-CELLS")
-@pytest.mark.parametrize(
-    ("name", "factor"),
-    [each for each in MODELS if each[0] not in ("large-x2", "large-x4") or "GEOFSRCNN_ALL_FILES" in os.environ],
-)
+@pytest.mark.parametrize(("name", "factor"), MODELS)
 def test_shipped_model_on_the_validation_fields(name, factor):
     """The card states what anyone measures; default keeps its limits, and no field is above the best classical one.
 
-    Cards were scored without the limits that upscaling and evaluation keep: hence the tolerance. The slow large ones of
-    x2 and x4 only where the environment says GEOFSRCNN_ALL_FILES.
+    Cards were scored without the limits that upscaling and evaluation keep: hence the tolerance.
     """
     found = validated(name, factor)
     assert len(found) >= (20 if factor < 5 else 12)
