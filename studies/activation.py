@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocol.ablation import run_ablation
-from protocol.page import comparison
+from protocol.tables import comparison
 
 DOMAINS = ("images", "grids")
 

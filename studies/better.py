@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from protocol.ablation import compare, level, run_ablation
-from protocol.page import seeds_of, show, table
 from protocol.runs import HERE, read_runs
+from protocol.tables import seeds_of, show, table
 
 STEPS = (
     "paper",

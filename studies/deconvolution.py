@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from protocol.page import table
 from protocol.runs import HERE
+from protocol.tables import table
 
 CELLS = 11
 """Coarse cells of the field that is probed."""

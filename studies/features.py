@@ -30,8 +30,8 @@ from geofsrcnn.networks.config import FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.values.blocks import block_mean
 from protocol.images import Array
-from protocol.page import table
 from protocol.runs import HERE
+from protocol.tables import table
 from protocol.training import PAPER_FORM, take_over
 
 FIELDS = {

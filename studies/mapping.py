@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocol.ablation import level, run_ablation
-from protocol.page import comparison, gain, seeds_of
+from protocol.tables import comparison, gain, seeds_of
 
 VARIANTS = (
     "whole",

@@ -15,10 +15,10 @@ from typing import Any
 from protocol.ablation import split_images
 from protocol.engine import upscale_with
 from protocol.images import Photo, make_fine, read_photos
-from protocol.page import table
 from protocol.patches import augment
 from protocol.runs import Options, Run, parse, run_missing
 from protocol.scores import Upscale, mean, score
+from protocol.tables import table
 from protocol.training import Network, save, train
 
 TESTS = ("Set5", "Set14")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocol.ablation import compare, run_ablation
-from protocol.page import comparison, seeds_of, show
 from protocol.runs import HERE, read_runs
+from protocol.tables import comparison, seeds_of, show
 
 VARIANTS = (
     "1e-3 and 1e-4",

@@ -16,8 +16,8 @@ import numpy as np
 
 from geofsrcnn.networks.config import FSRCNNConfig
 from protocol.ablation import compare, level, run_ablation
-from protocol.page import seeds_of, show, table
 from protocol.runs import HERE, read_runs
+from protocol.tables import seeds_of, show, table
 from protocol.training import PAPER_FORM
 
 Sizes = tuple[int, int, int]

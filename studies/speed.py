@@ -25,8 +25,8 @@ from geofsrcnn.networks.config import PRESETS, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
 from geofsrcnn.networks.srcnn import SRCNN, SRCNNConfig
 from protocol.engine import as_model
-from protocol.page import table
 from protocol.runs import HERE
+from protocol.tables import table
 from protocol.training import PAPER_FORM
 
 FACTOR = 3

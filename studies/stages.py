@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocol.ablation import PHOTOGRAPHS, run_ablation
-from protocol.page import comparison
 from protocol.runs import HERE, read_runs
+from protocol.tables import comparison
 
 VARIANTS = ("91 images", "91 images first, then all", "all from the start")
 

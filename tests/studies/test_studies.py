@@ -12,10 +12,10 @@ import rasterio
 from affine import Affine
 from PIL import Image
 
-import pages
+import make_pages
 from protocol.ablation import compare, level
-from protocol.page import is_sure
 from protocol.runs import Results, read_runs
+from protocol.tables import is_sure
 from protocol.training import Settings, make_network, save
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -186,11 +186,11 @@ def test_results_are_those_of_the_settings(settings):
     assert all(results.has(run) for run in read_runs(settings) if run.name in results.values)
 
 
-@pytest.mark.parametrize("study", pages.STUDIES)
+@pytest.mark.parametrize("study", make_pages.STUDIES)
 def test_pages_are_made_of_the_results(study):
     """A study's page says what its results say."""
-    assert "None" not in pages.make_page(study), "a name that the template language takes for its own"
-    assert (pages.DOCS / f"{study}.md").read_text(encoding="utf-8") == pages.make_page(study)
+    assert "None" not in make_pages.make_page(study), "a name that the template language takes for its own"
+    assert (make_pages.DOCS / f"{study}.md").read_text(encoding="utf-8") == make_pages.make_page(study)
 
 
 def test_a_difference_is_sure_by_students_t():

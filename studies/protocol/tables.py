@@ -93,6 +93,6 @@ def load_complete(study: str) -> Mapping[str, Any] | None:
 
 
 def render(study: str, facts: Mapping[str, Any]) -> str:
-    """Fill in a study's page, pages/NAME.md."""
-    jinja = Environment(loader=FileSystemLoader(HERE / "pages"), undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  Markdown from our own results
+    """Fill in a study's page, texts/NAME.md."""
+    jinja = Environment(loader=FileSystemLoader(HERE / "texts"), undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  Markdown from our own results
     return jinja.get_template(f"{study}.md").render(**facts, legend=LEGEND)

@@ -1,16 +1,16 @@
-"""Write the pages of the studies, docs/studies/NAME.md, from their results and the texts in pages/.
+"""Write the pages of the studies, docs/studies/NAME.md, from their results and the texts in studies/texts.
 
-python studies/pages.py
+python studies/make_pages.py
 """
 
 from __future__ import annotations
 
 import importlib
 
-from protocol.page import DOCS, load_complete, render
 from protocol.runs import HERE
+from protocol.tables import DOCS, load_complete, render
 
-STUDIES = sorted(path.stem for path in (HERE / "pages").glob("*.md"))
+STUDIES = sorted(path.stem for path in (HERE / "texts").glob("*.md"))
 """Studies that have a page."""
 
 
