@@ -29,10 +29,10 @@ from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.kinds import sniff
 from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.gdal import open_file, quiet
-from geofsrcnn.formats.georeference import read_grid, same_crs
+from geofsrcnn.formats.georeference import period_along, read_grid, same_crs
 from geofsrcnn.grids.affine import Grid, apply_affine
 from geofsrcnn.grids.fine import TINY
-from geofsrcnn.grids.longitude import FULL_CIRCLE
+from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
 from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
@@ -173,10 +173,10 @@ def _overlap(fine: Grid, wanted: Grid) -> AreaOverlap:
     x, y = np.arange(columns + 1.0), np.arange(rows + 1.0)
     across, _ = _places(fine, wanted, x, np.zeros_like(x))
     _, along = _places(fine, wanted, np.zeros_like(y), y)
+    top, left = (np.stack([edges[:-1], edges[1:]], 1) for edges in (along, across))
     if (turn := _columns_around(fine)) > 0:
-        across = across + turn * round((fine.shape[1] - across[0] - across[-1]) / (2 * turn))
-    axes = zip((along, across), fine.shape, strict=True)
-    return AreaOverlap(*(AxisOverlap.of(np.stack([edges[:-1], edges[1:]], 1), cells) for edges, cells in axes))
+        left = move_cells(left, fine.shape[1] / 2, turn, closed=period_along(fine) > 0)
+    return AreaOverlap(AxisOverlap.of(top, fine.shape[0]), AxisOverlap.of(left, fine.shape[1]))
 
 
 def _columns_around(grid: Grid) -> float:
@@ -253,8 +253,12 @@ class WarpOverlap:
         if not (x.size and y.size):
             return (math.inf, math.inf), (-math.inf, -math.inf)
         if self.turn:  # places on one side of the date line are near those on the other
-            x = x + self.turn * np.round((x[x.size // 2] - x) / self.turn)
-            x = x + self.turn * round((self.fine.shape[1] / 2 - (x.min() + x.max()) / 2) / self.turn)
+            middle = self.fine.shape[1] / 2
+            if self.fine.shape[1] > self.turn - 0.5:  # around the globe, where they stay together
+                x = x + self.turn * np.round((x[x.size // 2] - x) / self.turn)
+                x = x + self.turn * round((middle - (x.min() + x.max()) / 2) / self.turn)
+            else:
+                x = x + self.turn * np.round((middle - x) / self.turn)
         return (float(y.min()), float(x.min())), (float(y.max()), float(x.max()))
 
     def needed(self, wanted: Window) -> Window:

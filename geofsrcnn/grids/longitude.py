@@ -35,6 +35,22 @@ def move_near(values: Array, parents: Array | float) -> Array:
     return moved
 
 
+def move_cells(edges: Array, middle: float, turn: float, *, closed: bool) -> Array:
+    """Move cells ``(n, 2)`` by whole turns to where a grid has its middle, in its units.
+
+    Those of a grid that goes around the globe stay together, as it goes on beyond its ends; to another each goes alone,
+    so that those on either side of the date line find it.
+
+    Examples
+    --------
+    >>> move_cells(np.array([[-180.0, -170], [170, 180]]), 180.0, 360.0, closed=False).tolist()
+    [[180.0, 190.0], [170.0, 180.0]]
+    """
+    own = edges.mean() if closed else edges.mean(1, keepdims=True)
+    moved: Array = edges + turn * np.round((middle - own) / turn)
+    return moved
+
+
 def period_of(step: float, columns: int, circumference: float = FULL_CIRCLE) -> int:
     """How many columns of a step make the whole globe; 0 if those that are there do not.
 

@@ -90,7 +90,9 @@ class AxisOverlap:
 
     def needed(self, start: int, stop: int) -> tuple[int, int]:
         """First and end of the fine cells that some wanted cells need, with the neighbours that slopes come from."""
-        low, high = self.edges[start:stop].min(), self.edges[start:stop].max()
+        edges = self.edges[start:stop]
+        there = edges[(edges[:, 1] > 0) & (edges[:, 0] < self.cells)]  # others may lie half the globe away
+        low, high = (there if len(there) else edges[:1]).min(), (there if len(there) else edges[:1]).max()
         first = min(max(math.floor(low) - 1, 0), self.cells - 1)
         return first, max(min(math.ceil(high) + 1, self.cells), first + 1)
 

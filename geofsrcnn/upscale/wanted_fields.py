@@ -24,7 +24,7 @@ from geofsrcnn.formats.wanted import needed_factor, overlap_on, wanted_grid
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.fine import TINY
-from geofsrcnn.grids.longitude import FULL_CIRCLE
+from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
 from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS, UpscaleOptions
@@ -151,9 +151,11 @@ class WantedAxes:
         InputError
             If these lie elsewhere.
         """
-        around = self.grid.kind != "projected"
-        axes = zip(self.coarse, self.wanted, (False, around), strict=True)
-        overlap = AreaOverlap(*(_overlap(*each, plan.factor) for each in axes))
+        (rows, columns), (y, x) = self.coarse, self.wanted
+        if self.grid.kind != "projected":
+            middle = float(columns.edges.mean())
+            x = replace(x, edges=move_cells(x.edges, middle, FULL_CIRCLE, closed=plan.grid.period > 0))
+        overlap = AreaOverlap(_overlap(rows, y, plan.factor), _overlap(columns, x, plan.factor))
         if not overlap.meets:
             raise InputError("the wanted grid covers nothing of the dataset: check the coordinates of both")
         derived = {**self._coordinates(dataset, plan), **_areas(plan, overlap)}
@@ -263,13 +265,10 @@ def _of_width(axis: Axis, width: float) -> Axis:
     return Axis((edges[1:] + edges[:-1]) / 2, np.stack([edges[:-1], edges[1:]], axis=1))
 
 
-def _overlap(coarse: Axis, wanted: Axis, around: bool, factor: int) -> AxisOverlap:
-    """Wanted cells on the parts of coarse ones, counted in these; longitudes may count from another meridian."""
+def _overlap(coarse: Axis, wanted: Axis, factor: int) -> AxisOverlap:
+    """Wanted cells on the parts of coarse ones, counted in these."""
     fine = coarse.split(factor).edges
-    borders, edges = np.append(fine[:, 0], fine[-1, 1]), wanted.edges
-    if around:
-        edges = edges + FULL_CIRCLE * round((borders.mean() - edges.mean()) / FULL_CIRCLE)
-    return AxisOverlap.of(_counted(borders, edges), len(fine))
+    return AxisOverlap.of(_counted(np.append(fine[:, 0], fine[-1, 1]), wanted.edges), len(fine))
 
 
 def _counted(borders: Array, places: Array) -> Array:

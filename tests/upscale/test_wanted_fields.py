@@ -244,3 +244,16 @@ def test_whole_numbers_beyond_the_dataset_need_a_mark():
     fine = coarse.fsrcnn.upscale(like=north, model=MODEL)
     assert (fine.n[0] == -1).all()
     assert (fine.n[20:] > 0).all()
+
+
+@pytest.mark.parametrize("chunks", [None, {"lat": 9, "lon": 11}])
+def test_both_sides_of_the_date_line_are_found(chunks):
+    """A dataset from 160 to 200 degrees onto a map of the globe that is cut at 180: nothing of it is left out."""
+    coarse = globe(lat=20.5 - np.arange(40), lon=160.5 + np.arange(40.0)).isel(time=0, drop=True)
+    coarse["tas"] = coarse.tas.copy(data=280 + np.cos(np.radians(coarse.lon.values)) + np.zeros((40, 40)))
+    fine = coarse.chunk(chunks or {}) if chunks else coarse
+    fine = fine.fsrcnn.upscale(like=places(20.25 - 0.5 * np.arange(60), -179.75 + 0.5 * np.arange(720)), model=MODEL)
+    there = np.abs(fine.lon.values) > 160
+    assert np.isfinite(fine.tas.values[:, there]).all()
+    assert np.isnan(fine.tas.values[:, ~there]).all()
+    assert np.abs(fine.tas - (280 + np.cos(np.radians(fine.lon))))[:, there].max() < 5e-3

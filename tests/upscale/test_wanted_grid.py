@@ -445,3 +445,21 @@ def test_classes_and_totals_in_another_crs(tmp_path):
     assert np.array_equal(found, again)
     with pytest.raises(UsageError, match="totals of cells, which a warp does not keep"):
         onto(tmp_path, classes.astype("float32"), grid, kinds={"1": "total"})
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269", "EPSG:3857"])
+@pytest.mark.parametrize("tile_size", [16, 1000])
+def test_both_sides_of_the_date_line_are_found(tmp_path, crs, tile_size):
+    """A raster from 160 to 200 degrees onto a map of the globe that is cut at 180: nothing of it is left out."""
+    longitudes = 160.5 + np.arange(40)
+    values = 10 + np.cos(np.radians(longitudes)) + np.zeros((40, 40))
+    source = write(tmp_path / "in.tif", values, crs="EPSG:4326", transform=Affine(1, 0, 160, 0, -1, 20))
+    half = 20037508.342789244 if crs == "EPSG:3857" else 180.0
+    whole = Affine(half / 360, 0, -half * 1.0005, 0, -half / 360, half / 12)
+    grid = like(tmp_path / "like.tif", 1, 1, (60, 721), transform=whole, crs=crs)
+    found, _ = onto(tmp_path, None, grid, source=source, tile_size=tile_size)
+    longitudes = -180.09 + 0.5 * np.arange(721) + 0.25
+    there = np.abs(longitudes) > 159.75
+    assert np.isfinite(found[0][:, there]).all()
+    assert np.isnan(found[0][:, ~there]).all()
+    assert np.abs(found[0] - (10 + np.cos(np.radians(longitudes))))[:, there].max() < 5e-3
