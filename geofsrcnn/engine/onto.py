@@ -44,6 +44,11 @@ class Overlap(Protocol):
         ...
 
     @property
+    def complete_around(self) -> bool:
+        """The same, where the fine grid goes around the globe, so that none lies beyond its first or last column."""
+        ...
+
+    @property
     def exact(self) -> bool:
         """True if sums are kept."""
         ...

@@ -7,6 +7,7 @@ warps.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
@@ -28,12 +29,12 @@ from geofsrcnn.cf.crs import circumference_of
 from geofsrcnn.errors import InputError, UsageError, printable
 from geofsrcnn.files.kinds import sniff
 from geofsrcnn.files.paths import local_path
-from geofsrcnn.formats.gdal import open_file, quiet
+from geofsrcnn.formats.gdal import GDAL_ERRORS, open_file, quiet
 from geofsrcnn.formats.georeference import period_along, read_grid, same_crs
 from geofsrcnn.grids.affine import Grid, apply_affine
 from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
-from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
+from geofsrcnn.grids.overlap import ROUNDING, AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
 
@@ -140,14 +141,28 @@ def _cells_of(grid: Grid, wanted: Grid) -> tuple[float, float]:
 
 
 def _places(grid: Grid, wanted: Grid, columns: Array, rows: Array) -> Array:
-    """Columns and rows of a grid ``(2, ...)`` where those of the wanted one lie; infinite where there are none."""
+    """Columns and rows of a grid ``(2, ...)`` where those of the wanted one lie; not finite where there are none."""
     assert grid.affine is not None
     assert wanted.affine is not None
     places = apply_affine(wanted.affine, columns, rows)
     if not same_crs(grid.crs, wanted.crs):
-        with rasterio.Env(), quiet():
-            places = np.array(transform(wanted.crs, grid.crs, *places.reshape(2, -1))).reshape(places.shape)
-    return apply_affine(~grid.affine, *places)
+        places = _transform(wanted.crs, grid.crs, *places.reshape(2, -1)).reshape(places.shape)
+    with np.errstate(invalid="ignore"):  # where they are infinite
+        return apply_affine(~grid.affine, *places)
+
+
+def _transform(here: CRS, there: CRS, x: Array, y: Array) -> Array:
+    """Coordinates ``(2, n)`` in another CRS as GDAL has them; infinite where it does not reach."""
+    with rasterio.Env(), quiet():
+        try:
+            return np.array(transform(here, there, x, y))
+        except GDAL_ERRORS:  # it gives all or none: PROJ tells which there are
+            start, end = (pyproj.CRS.from_wkt(each.to_wkt()) for each in (here, there))
+            found = np.array(pyproj.Transformer.from_crs(start, end, always_xy=True).transform(x, y))
+            known = np.isfinite(found).all(0)
+            with suppress(*GDAL_ERRORS):
+                found[:, known] = transform(here, there, x[known], y[known])
+            return found
 
 
 def overlap_on(fine: Grid, wanted: Grid, shown: str) -> AreaOverlap | WarpOverlap:
@@ -241,15 +256,32 @@ class WarpOverlap:
     @property
     def complete(self) -> bool:
         """True if no wanted cell lies beyond the fine grid, as far as some places tell."""
-        low, high = self._reach(Window(0, self.shape[0], 0, self.shape[1]))
-        return all(a >= 0 and b <= n for a, b, n in zip(low, high, self.fine.shape, strict=True))
+        return all(self._covered)
+
+    @property
+    def complete_around(self) -> bool:
+        """The same, where the fine grid goes around the globe, so that none lies beyond its first or last column."""
+        return self._covered[0]
+
+    @cached_property
+    def _covered(self) -> tuple[bool, bool]:
+        """True if all wanted cells lie within the first and last row of the fine grid; the same of columns."""
+        whole = Window(0, self.shape[0], 0, self.shape[1])
+        if not np.isfinite(self._some_places(whole)).all():
+            return False, False
+        ends = zip(*self._reach(whole), self.fine.shape, strict=True)
+        rows, columns = (low >= -ROUNDING and high <= cells + ROUNDING for low, high, cells in ends)
+        return rows, columns
+
+    def _some_places(self, wanted: Window) -> Array:
+        """Columns and rows of the fine grid where some places of a window lie; not finite where there are none."""
+        y, x = np.linspace(wanted.y0, wanted.y1, 33), np.linspace(wanted.x0, wanted.x1, 33)
+        rows, columns = np.meshgrid(y, x, indexing="ij")
+        return _places(self.fine, self.wanted, columns, rows)
 
     def _reach(self, wanted: Window) -> tuple[tuple[float, float], tuple[float, float]]:
         """Smallest and largest row and column of the fine grid that places in a window lie on; some all over it."""
-        rows, columns = np.meshgrid(
-            np.linspace(wanted.y0, wanted.y1, 33), np.linspace(wanted.x0, wanted.x1, 33), indexing="ij"
-        )
-        x, y = (each[np.isfinite(each)] for each in _places(self.fine, self.wanted, columns, rows))
+        x, y = (each[np.isfinite(each)] for each in self._some_places(wanted))
         if not (x.size and y.size):
             return (math.inf, math.inf), (-math.inf, -math.inf)
         if self.turn:  # places on one side of the date line are near those on the other

@@ -152,6 +152,11 @@ class AreaOverlap:
         return self.rows.complete and self.columns.complete
 
     @property
+    def complete_around(self) -> bool:
+        """The same, where the fine grid goes around the globe, so that none lies beyond its first or last column."""
+        return self.rows.complete
+
+    @property
     def area(self) -> float:
         """Fine cells to a wanted one, on average."""
         return self.rows.width * self.columns.width

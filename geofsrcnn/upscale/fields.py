@@ -27,7 +27,6 @@ from geofsrcnn.engine.rules import extremes_of, rule_of, rule_of_repeated
 from geofsrcnn.engine.stream import Stream
 from geofsrcnn.errors import GeofsrcnnError, InputError, printable, warn
 from geofsrcnn.formats.writer import Writer
-from geofsrcnn.grids.overlap import AreaOverlap
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.networks.catalog import Model
 from geofsrcnn.options import UpscaleOptions
@@ -350,7 +349,7 @@ def onto_of(field: Field, overlap: Overlap, period: int) -> Onto:
         If cells that are wanted are missing, and nothing can stand for them.
     """
     marks, dtype = field.storage.coarse.missing.marks, field.dtype
-    complete = overlap.complete or (period > 0 and isinstance(overlap, AreaOverlap) and overlap.rows.complete)
+    complete = overlap.complete_around if period else overlap.complete
     if not (complete or marks or dtype.kind == "f"):
         raise InputError(
             f"{printable(field.name)} does not cover all of the wanted grid, and has no _FillValue for missing cells: "

@@ -148,7 +148,7 @@ def _grid_of(source: RasterSource, region: Window, model: Model, options: Upscal
     overlap = overlap_on(source.grid.refine(model.factor), wanted, shown)
     marked = all(band.dtype.kind == "f" or band.nodata is not None for band in source.bands)
     masked = source.has_mask or source.alpha_index is not None
-    if overlap.complete or source.period or masked:
+    if (overlap.complete_around if source.period else overlap.complete) or masked:
         pass
     elif marked:
         source.declare_nan()

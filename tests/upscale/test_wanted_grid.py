@@ -463,3 +463,27 @@ def test_both_sides_of_the_date_line_are_found(tmp_path, crs, tile_size):
     assert np.isfinite(found[0][:, there]).all()
     assert np.isnan(found[0][:, ~there]).all()
     assert np.abs(found[0] - (10 + np.cos(np.radians(longitudes))))[:, there].max() < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "shape"),
+    [
+        ("EPSG:4326", Affine(3, 0, -180, 0, -3, 90), (60, 120)),
+        ("EPSG:3413", Affine(300e3, 0, -9e6, 0, -300e3, 9e6), (60, 60)),
+        ("ESRI:54030", Affine(300e3, 0, -18e6, 0, -300e3, 6e6), (40, 120)),
+    ],
+)
+def test_a_map_of_the_globe_may_end_before_the_poles(tmp_path, crs, corner, shape):
+    """Cells beyond its first and last row, or beyond the globe, need a value for missing cells like any others."""
+    values = np.full((24, 72), 90, np.uint8)
+    place = {"crs": "EPSG:4326", "transform": Affine(5, 0, -180, 0, -5, 60)}
+    source = write(tmp_path / "in.tif", values, **place)
+    grid = like(tmp_path / "like.tif", 1, 1, shape, transform=corner, crs=crs)
+    with pytest.raises(InputError, match="does not cover all of the wanted grid"):
+        onto(tmp_path, None, grid, source=source)
+    marked, _ = onto(tmp_path, None, grid, source=source, nodata=255)
+    assert set(np.unique(marked)) == {90, 255}
+    onto(tmp_path, None, grid, source=write(tmp_path / "in.tif", values.astype("float32"), **place))
+    with opened(tmp_path / "out.tif") as dataset:
+        assert np.isnan(dataset.nodata)
+        assert np.isnan(dataset.read()).any()
