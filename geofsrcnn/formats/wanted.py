@@ -311,10 +311,12 @@ class WarpOverlap:
         return Sums(*self._warp(np.stack(field), fine, parts, wanted, Resampling.average, 0.0))
 
     def majority(self, values: Array, valid: Mask, fine: Window, wanted: Window) -> Array:
-        """Find the value that most of the valid part of each wanted cell has; NaN where none is."""
-        marked = np.where(valid, values.astype(np.float64), np.nan)
-        found: Array = self._warp(marked[None], fine, 1, wanted, Resampling.mode, np.nan)[0]
-        return found
+        """Find the value that most of the valid part of each wanted cell has; the lowest there is where none is."""
+        known, numbers = np.unique(values, return_inverse=True)  # for GDAL keeps about seven digits of a value
+        marked = np.where(valid, numbers.reshape(values.shape).astype(np.float64), np.nan)
+        found = self._warp(marked[None], fine, 1, wanted, Resampling.mode, np.nan)[0]
+        most: Array = known[np.nan_to_num(found).astype(np.int64)]
+        return most
 
     def _warp(
         self, layers: Array, fine: Window, parts: int, wanted: Window, method: Resampling, nodata: float

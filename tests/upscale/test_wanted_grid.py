@@ -487,3 +487,14 @@ def test_a_map_of_the_globe_may_end_before_the_poles(tmp_path, crs, corner, shap
     with opened(tmp_path / "out.tif") as dataset:
         assert np.isnan(dataset.nodata)
         assert np.isnan(dataset.read()).any()
+
+
+def test_large_numbers_of_classes_come_through_a_warp(tmp_path):
+    """Ids of parcels have more digits than GDAL compares: none becomes another one."""
+    ids = np.random.default_rng(0).integers(2**52, 2**53, (40, 40))
+    source = write(tmp_path / "in.tif", ids)
+    found, _ = onto(
+        tmp_path, None, other_crs(tmp_path / "like.tif", "EPSG:32632", 20, (20, 20)), source=source, model="nearest"
+    )
+    assert set(np.unique(found)) <= set(np.unique(ids))
+    assert len(np.unique(found)) > 100
