@@ -70,6 +70,10 @@ class Overlap(Protocol):
         """Fine cells that a window of wanted ones needs; at least one."""
         ...
 
+    def areas(self, wanted: Window) -> Array:
+        """Fine cells to each of some wanted ones, ``(y, x)``."""
+        ...
+
     def average(self, field: Sums, fine: Window, wanted: Window, *, slopes: bool = True) -> Sums:
         """Average a field of some fine cells over some wanted ones."""
         ...
@@ -254,7 +258,7 @@ class _TileOnto:
         else:
             sums = self._sums(values, valid, slopes=not repeats)
             shares = sums.shares  # of a total, what lies in a cell counts, not its mean
-            found = sums.values * self.onto.overlap.area if total else _divide(sums)
+            found = sums.values * self.onto.overlap.areas(self.wanted) if total else _divide(sums)
         there: Mask = shares > 0
         missing = 0 if found.dtype.kind != "f" and math.isnan(self.onto.missing) else self.onto.missing
         return found if there.all() else np.where(there, found, found.dtype.type(missing)), there, told
@@ -268,7 +272,7 @@ class _TileOnto:
         """Average expected errors, of a total add them up: those of neighbours are taken to have one sign."""
         sums = self._sums(errors, np.isfinite(errors), slopes=False)
         return (
-            np.where(sums.shares > 0, sums.values * self.onto.overlap.area, np.nan)
+            np.where(sums.shares > 0, sums.values * self.onto.overlap.areas(self.wanted), np.nan)
             if rule.divisor > 1
             else _divide(sums)
         )

@@ -247,6 +247,10 @@ class WarpOverlap:
         """Fine cells to a wanted one, in the middle of the grid."""
         return math.prod(_cells_of(self.fine, self.wanted))
 
+    def areas(self, wanted: Window) -> Array:
+        """Fine cells to each of some wanted ones, ``(y, x)``; as in the middle of the grid."""
+        return np.full(wanted.shape, self.area)
+
     @property
     def meets(self) -> bool:
         """True if some wanted cells lie on the fine grid."""

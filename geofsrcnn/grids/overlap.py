@@ -74,9 +74,10 @@ class AxisOverlap:
         return found
 
     @property
-    def width(self) -> float:
-        """Fine cells to a wanted one, on average."""
-        return float(np.diff(self.edges).mean())
+    def widths(self) -> Array:
+        """Fine cells to each wanted one."""
+        found: Array = self.edges[:, 1] - self.edges[:, 0]
+        return found
 
     @property
     def meets(self) -> bool:
@@ -159,7 +160,12 @@ class AreaOverlap:
     @property
     def area(self) -> float:
         """Fine cells to a wanted one, on average."""
-        return self.rows.width * self.columns.width
+        return float(self.rows.widths.mean() * self.columns.widths.mean())
+
+    def areas(self, wanted: Window) -> Array:
+        """Fine cells to each of some wanted ones, ``(y, x)``."""
+        found: Array = np.outer(self.rows.widths[wanted.y0 : wanted.y1], self.columns.widths[wanted.x0 : wanted.x1])
+        return found
 
     def shift(self, columns: int, cells: int) -> AreaOverlap:
         """The same with fine columns that are numbered from another one on, and are so many."""

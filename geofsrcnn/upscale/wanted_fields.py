@@ -292,7 +292,7 @@ def _areas(plan: Refinement, overlap: AreaOverlap) -> dict[str, xr.Variable]:
         valid = np.isfinite(values)
         fine, wanted = (Window(0, shape[0], 0, shape[1]) for shape in (values.shape[-2:], overlap.shape))
         sums = overlap.average(Sums(np.where(valid, values, 0.0), valid.astype(np.float64)), fine, wanted)
-        shared = np.where(sums.shares > 0, sums.values * overlap.area, np.nan).astype(area.dtype)
+        shared = np.where(sums.shares > 0, sums.values * overlap.areas(wanted), np.nan).astype(area.dtype)
         dims = area.transpose(..., y, x).dims
         found[name] = xr.Variable(dims, shared, area.attrs, area.encoding).transpose(*area.dims)
     return found

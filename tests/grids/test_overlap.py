@@ -54,7 +54,7 @@ def test_sums_are_kept(seed, height, width, offset):
     rows = axis(-offset, height, int(14 / height) + 2, 11)
     columns = axis(-offset, width, int(16 / width) + 2, 13)
     means, shares = onto(values, rows, columns, valid)
-    area = rows.width * columns.width
+    area = np.outer(rows.widths, columns.widths)
     assert np.nansum(means * shares) * area == pytest.approx(values[valid].sum(), abs=1e-9)
     assert shares.sum() * area == pytest.approx(valid.sum())
 

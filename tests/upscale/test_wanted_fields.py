@@ -257,3 +257,18 @@ def test_both_sides_of_the_date_line_are_found(chunks):
     assert np.isfinite(fine.tas.values[:, there]).all()
     assert np.isnan(fine.tas.values[:, ~there]).all()
     assert np.abs(fine.tas - (280 + np.cos(np.radians(fine.lon))))[:, there].max() < 5e-3
+
+
+@pytest.mark.parametrize("model", [MODEL, "nearest"])
+@pytest.mark.parametrize("uneven", ["wanted", "coarse"])
+def test_totals_are_kept_on_uneven_cells(model, uneven):
+    """Rows of a Gaussian grid, or of one that grows: what lies in a cell goes by its own area, not by a mean one."""
+    growing = -20 + np.cumsum(1 + 0.5 * np.sin(np.arange(90) / 5))
+    lat = {"wanted": 60 - 2.5 * np.arange(30), "coarse": growing[::3]}[uneven]
+    people = ("lat", "lon"), terrain((30, 144), low=0, high=50), {"units": "1"}
+    area = ("lat", "lon"), terrain((30, 144), low=10, high=20), {"standard_name": "cell_area", "units": "m2"}
+    coarse = globe({"areacella": area, "people": people}, lat=lat).isel(lon=slice(10, 60))
+    rows = {"wanted": growing, "coarse": np.linspace(-22, 80, 110)}[uneven]
+    fine = coarse.fsrcnn.upscale(like=places(rows, 1.7 * np.arange(100)), model=model, kinds={"people": "total"})
+    for name in ("people", "areacella"):
+        assert float(fine[name].sum()) == pytest.approx(float(coarse[name].sum()), rel=1e-6)
