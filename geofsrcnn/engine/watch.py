@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from geofsrcnn._types import Array, Mask, Range, Write
-from geofsrcnn.engine.base import FREE, NO_RULE, Rule, Sink, Source
+from geofsrcnn.engine.base import FREE, Rule, Sink, Source
 from geofsrcnn.errors import warn
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.values.cells import Cells
@@ -45,8 +45,8 @@ class Watch:
         for band, values, valid, rule in zip(_numbers(bands), cells.values, cells.valid, rules, strict=False):
             if rule.watched:
                 self._records.setdefault(band, _BandRecord(rule.key, rule.numbered)).add_coarse(values[valid])
-            if rule != NO_RULE and "W-RANGE" not in self._warned and (found := _describe_beyond(values, valid, rule)):
-                self._warn_once("W-RANGE", f"values {found}")
+        if "W-RANGE" not in self._warned and (found := _describe_first_beyond(cells, rules)):
+            self._warn_once("W-RANGE", f"values {found}")
 
     def _warn_once(self, code: str, words: str) -> None:
         if code not in self._warned:
@@ -58,6 +58,11 @@ class Watch:
         for part in seen:
             if part.band in self._records:
                 self._records[part.band].add_fine(part)
+
+    def has_negative(self, band: int) -> bool:
+        """Tell whether a coarse cell of a band that was seen is negative: then fine ones may be, and do not count."""
+        record = self._records.get(band)
+        return record is not None and record.coarse_min < 0
 
     def warn_of_negative(self, *, complete: bool = True) -> None:
         """Warn, once, of fine cells below 0 where no coarse one is; their share is given if all cells were seen."""
@@ -116,16 +121,24 @@ class _Negative:
     values: Array
 
 
-def look_for_negative(cells: Cells, rules: Sequence[Rule], bands: slice) -> list[_Negative]:
-    """Look at fine cells of bands that are watched; on any thread."""
+def look_for_negative(
+    cells: Cells, rules: Sequence[Rule], bands: slice, passed: Callable[[int], bool] = lambda _: False
+) -> list[_Negative]:
+    """Look at fine cells of bands that are watched, but for those that are passed over; on any thread."""
     seen = cells.one_cell() or cells  # of one value, negative ones are so before, and do not count
     times = cells.values[0].size // seen.values[0].size
     each = zip(_numbers(bands), seen.values, seen.valid, rules, strict=False)
     return [
-        _Negative(band, rule.step, times * int(valid.sum()), values[valid & (values < 0)])
+        _Negative(band, rule.step, times * int(valid.sum()), _negative_values(values, valid))
         for band, values, valid, rule in each
-        if rule.watched
+        if rule.watched and not passed(band)
     ]
+
+
+def _negative_values(values: Array, valid: Mask) -> Array:
+    if values.min() >= 0:  # which is soon said
+        return values[:0]
+    return values[valid & (values < 0)]
 
 
 def _numbers(bands: slice) -> Iterator[int]:
@@ -169,13 +182,27 @@ class RangeCheckedSink:
 
     def prepare(self, window: Window, cells: Cells, bands: slice) -> Write:
         """Pass the cells on, after a look at them, which counts when they are written."""
-        seen, store = look_for_negative(cells, self._rules[bands], bands), self._sink.prepare(window, cells, bands)
+        seen = look_for_negative(cells, self._rules[bands], bands, self._watch.has_negative)
+        store = self._sink.prepare(window, cells, bands)
 
         def write() -> None:
             self._watch.add_fine(seen)
             store()
 
         return write
+
+
+def _describe_first_beyond(cells: Cells, rules: Sequence[Rule]) -> str:
+    """Say so of the first band of which values lie outside their bounds; nothing if there is none."""
+    start = 0
+    for rule, alike in itertools.groupby(rules):
+        bands = slice(start, start := start + len(list(alike)))
+        values, valid = cells.values[bands], cells.valid[bands]
+        if any(limits != FREE and _outside(values, valid, limits).any() for limits in (rule.limits, rule.natural)):
+            each = zip(values, valid, strict=True)
+            if found := next(filter(None, (_describe_beyond(*band, rule) for band in each)), ""):
+                return found
+    return ""
 
 
 def _describe_beyond(values: Array, valid: Mask, rule: Rule) -> str:
@@ -193,8 +220,14 @@ def _describe_beyond(values: Array, valid: Mask, rule: Rule) -> str:
 def _describe_outside(values: Array, valid: Mask, limits: Range, slack: float) -> str:
     """Say how many values lie outside a range by more than `slack`, and give one of them; nothing if none do."""
     low, high = limits
-    outside = valid & ((values < low - slack) | (values > high + slack))
-    if limits == FREE or not outside.any():
+    if limits == FREE or not (outside := _outside(values, valid, limits, slack)).any():
         return ""
     share = 100 * outside.sum() / valid.sum()
     return f"outside the range {low:g} to {high:g}, such as {values[outside][0]:g} ({share:.3g} % of a tile)"
+
+
+def _outside(values: Array, valid: Mask, limits: Range, slack: float = 0.0) -> Mask:
+    """True where a value lies outside a range by more than `slack`."""
+    low, high = limits
+    outside: Mask = valid & ((values < low - slack) | (values > high + slack))
+    return outside
