@@ -21,7 +21,7 @@ from geofsrcnn.networks.guided import Guided
 from geofsrcnn.networks.inference import Upsampler
 from geofsrcnn.networks.limits import clip, conserve, cut, neighbour_bounds, settled
 from geofsrcnn.values.blocks import repeat
-from geofsrcnn.values.cells import Cells
+from geofsrcnn.values.cells import Cells, spread
 from geofsrcnn.values.fill import fill
 
 SAFE = (2.0**-60, 2.0**60)
@@ -267,7 +267,9 @@ def upscale_tile(job: Job, cells: Cells, tile: Tile, bands: slice = slice(None))
 
 def _upscale(job: Job, cells: Cells, tile: Tile, bands: slice) -> Cells:
     core = _core(tile.margin, cells.values.shape)
-    coarse, valid = cells.values[core], repeat(cells.valid[core], job.factor)
+    coarse, valid = cells.values[core], cells.valid[core]
+    fine_shape = (job.factor * coarse.shape[1], job.factor * coarse.shape[2])
+    valid = spread(valid, fine_shape) if valid.all() else repeat(valid, job.factor)
     rules, errors = job.rules[bands], None
     if job.model is None or not valid.any():
         fine = repeat(coarse, job.factor)

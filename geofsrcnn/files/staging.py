@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -295,6 +296,21 @@ def _taking_back(staging: Path, final: Path) -> Callable[[], None]:
         old.replace(final)
 
     return bring_back
+
+
+@contextmanager
+def syncing(staging: Path) -> Iterator[None]:
+    """Make a finished file's content durable while it is read back: who publishes it waits for little then.
+
+    Raises
+    ------
+    OSError
+        If that fails; an error of the disk is told to who asks first, and not again.
+    """
+    with ThreadPoolExecutor(1, "geofsrcnn-sync") as pool:
+        synced = pool.submit(system.sync_file, staging)
+        yield
+        synced.result()
 
 
 def _sync_all(staging: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geofsrcnn._types import Array, Write
 from geofsrcnn.errors import InputError, OutputError, UsageError, warn
-from geofsrcnn.files.staging import no_room
+from geofsrcnn.files.staging import no_room, syncing
 from geofsrcnn.formats.creation import Format, default_compression, takes_predictor, writing_env
 from geofsrcnn.formats.gdal import GDAL_ERRORS, gdal_message, quiet
 from geofsrcnn.formats.georeference import DatedCRS
@@ -302,7 +303,8 @@ class GeoTiffSink:
                     self._to_cog()
         except (*GDAL_ERRORS, OSError) as error:
             raise self._failed("cannot finish the output", error) from error
-        self._verify(each_window, threads)
+        with syncing(self._path) if self._on_disk else nullcontext():
+            self._verify(each_window, threads)
 
     def _to_cog(self) -> None:
         categories = self._metadata.colourmap is not None

@@ -374,6 +374,8 @@ def _to_float(values: Array, valid: Mask, dtype: np.dtype[Any]) -> Array:
     most = min(float(np.finfo(dtype).max), float(np.nextafter(np.float32(HUGE), np.float32(0))))
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype(dtype)
+        if -most <= stored.min(initial=0) and stored.max(initial=0) <= most:  # nearly always
+            return stored
     overflow = valid & (np.abs(stored) > most)
     if overflow.any():
         stored[overflow] = np.clip(values[overflow], -most, most).astype(dtype)

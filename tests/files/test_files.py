@@ -15,7 +15,7 @@ from geofsrcnn.files import staging
 from geofsrcnn.files.kinds import head, sniff
 from geofsrcnn.files.locks import lock_file, open_to_lock
 from geofsrcnn.files.paths import expand, local_path, match_names, refuse_same, says_more_than_statistics, sidecars_of
-from geofsrcnn.files.staging import check_target, staged
+from geofsrcnn.files.staging import check_target, staged, syncing
 
 
 @pytest.mark.parametrize(
@@ -267,6 +267,24 @@ def test_the_file_is_synced_before_it_appears(tmp_path, monkeypatch):
         path.write_bytes(b"new")
         inode = path.stat().st_ino
     assert synced == [(inode, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_a_file_is_synced_while_it_is_read_back(tmp_path, monkeypatch):
+    """An error of the disk is raised there: the system tells it once."""
+    path = tmp_path / "x.tif"
+    path.write_bytes(b"new")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    with syncing(path):
+        pass
+    assert synced == [path.stat().st_ino]
+
+    def fail(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), syncing(path):
+        pass
 
 
 def test_a_link_stays_and_its_file_is_replaced(tmp_path):
