@@ -50,6 +50,9 @@ PARTS = 2
 EXACT = 1e-9
 """Cells by which places may be off in a warp: what is off more depends on the tile; with 0 rasterio opens none."""
 
+SAMPLES = 33
+"""Rows and columns of places that are looked at in a window."""
+
 MARGIN = 2
 """Fine cells around those that the edge of a warped window falls on."""
 
@@ -106,7 +109,7 @@ def _of_resolution(grid: Grid, resolution: tuple[float, float], shown: str) -> G
 
 
 def needed_factor(grid: Grid, wanted: Grid, shown: str) -> int:
-    """Find the smallest factor that makes cells at least as fine as those wanted, in the middle of their grid.
+    """Find the smallest factor that makes cells at least as fine as those wanted, by the median over what both show.
 
     Raises
     ------
@@ -131,13 +134,26 @@ def needed_factor(grid: Grid, wanted: Grid, shown: str) -> int:
 
 
 def _cells_of(grid: Grid, wanted: Grid) -> tuple[float, float]:
-    """Rows and columns of a grid to a wanted cell, in the middle of the wanted grid."""
-    rows, columns = (n / 2 for n in wanted.shape)
-    x, y = _places(grid, wanted, np.array([columns, columns + 1, columns]), np.array([rows, rows, rows + 1]))
-    found = tuple(float(np.hypot(*(each[1:] - each[0]))) for each in (y, x))
-    if not all(math.isfinite(each) and each > 0 for each in found):
+    """Rows and columns of a grid to a wanted cell, the median over what both show."""
+    columns, rows = _shared_places(grid, wanted)
+    x, y = _places(grid, wanted, np.stack([columns, columns + 1, columns]), np.stack([rows, rows, rows + 1]))
+    known = np.isfinite(x).all(0) & np.isfinite(y).all(0)
+    found = tuple(
+        float(np.median(np.hypot(*(each[1:] - each[0])[:, known]))) if known.any() else 0.0 for each in (y, x)
+    )
+    if not all(each > 0 for each in found):
         raise InputError("the wanted grid cannot be placed on the raster: do they lie in the same part of the world?")
     return found[0], found[1]
+
+
+def _shared_places(grid: Grid, wanted: Grid) -> Array:
+    """Some columns and rows ``(2, n)`` of a wanted grid that a grid shows, else those of its middle."""
+    y, x = (n * (np.arange(SAMPLES) + 0.5) / SAMPLES for n in grid.shape)
+    rows, columns = np.meshgrid(y, x, indexing="ij")
+    places = _places(wanted, grid, columns, rows)
+    ends = np.array(wanted.shape[::-1])
+    there = ((places > 0) & (places < ends[:, None, None])).all(0)
+    return places[:, there] if there.any() else ends[:, None] / 2
 
 
 def _places(grid: Grid, wanted: Grid, columns: Array, rows: Array) -> Array:
@@ -244,11 +260,11 @@ class WarpOverlap:
 
     @cached_property
     def area(self) -> float:
-        """Fine cells to a wanted one, in the middle of the grid."""
+        """Fine cells to a wanted one, the median over what both grids show."""
         return math.prod(_cells_of(self.fine, self.wanted))
 
     def areas(self, wanted: Window) -> Array:
-        """Fine cells to each of some wanted ones, ``(y, x)``; as in the middle of the grid."""
+        """Fine cells to each of some wanted ones, ``(y, x)``; the median for all."""
         return np.full(wanted.shape, self.area)
 
     @property
@@ -279,7 +295,7 @@ class WarpOverlap:
 
     def _some_places(self, wanted: Window) -> Array:
         """Columns and rows of the fine grid where some places of a window lie; not finite where there are none."""
-        y, x = np.linspace(wanted.y0, wanted.y1, 33), np.linspace(wanted.x0, wanted.x1, 33)
+        y, x = np.linspace(wanted.y0, wanted.y1, SAMPLES), np.linspace(wanted.x0, wanted.x1, SAMPLES)
         rows, columns = np.meshgrid(y, x, indexing="ij")
         return _places(self.fine, self.wanted, columns, rows)
 

@@ -55,8 +55,8 @@ def test_sums_are_kept(seed, height, width, offset):
     columns = axis(-offset, width, int(16 / width) + 2, 13)
     means, shares = onto(values, rows, columns, valid)
     area = np.outer(rows.widths, columns.widths)
-    assert np.nansum(means * shares) * area == pytest.approx(values[valid].sum(), abs=1e-9)
-    assert shares.sum() * area == pytest.approx(valid.sum())
+    assert np.nansum(means * shares * area) == pytest.approx(values[valid].sum(), abs=1e-9)
+    assert (shares * area).sum() == pytest.approx(valid.sum())
 
 
 @given(seeds, widths, widths)

@@ -498,3 +498,23 @@ def test_large_numbers_of_classes_come_through_a_warp(tmp_path):
     )
     assert set(np.unique(found)) <= set(np.unique(ids))
     assert len(np.unique(found)) > 100
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "factor"),
+    [
+        ("EPSG:3031", Affine(100e3, 0, -3e6, 0, -100e3, 3e6), 2),
+        ("EPSG:32701", Affine(60e3, 0, 2e5, 0, -60e3, 8.5e6), 3),
+    ],
+)
+def test_cells_are_compared_where_the_raster_lies(tmp_path, crs, corner, factor):
+    """A grid of latitudes and longitudes of the globe: in its middle its cells are wider, or PROJ has no place."""
+    source = write(
+        tmp_path / "in.tif", terrain((60, 60) if factor == 2 else (15, 15), low=10, high=20), crs=crs, transform=corner
+    )
+    step = 0.6 if factor == 2 else 0.25
+    shape = round(180 / step), round(360 / step)
+    grid = like(tmp_path / "like.tif", 1, 1, shape, transform=Affine(step, 0, -180, 0, -step, 90), crs="EPSG:4326")
+    found, summary = onto(tmp_path, None, grid, source=source)
+    assert summary.factor == factor
+    assert np.nanmin(found) > 9
