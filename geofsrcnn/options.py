@@ -422,7 +422,7 @@ def _numbers(values: Any, name: str, wanted: str, count: int) -> Any:
     if values is None:
         return None
     try:
-        found = tuple(float(value) for value in values)
+        found = () if isinstance(values, str | bytes) else tuple(float(value) for value in values)
     except (TypeError, ValueError):
         found = ()
     if len(found) != count:
@@ -479,7 +479,7 @@ def _sides(value: Any) -> tuple[float, float] | None:
     """Width and height of cells, of one number both."""
     if value is None:
         return None
-    sides = (value, value) if isinstance(value, Real) else value
+    sides = (value, value) if isinstance(value, Real) and not isinstance(value, bool) else value
     found = _numbers(sides, "resolution=", "the width of a cell, or its width and height", 2)
     if not all(0 < each < math.inf for each in found):
         raise UsageError(f"resolution= must be above 0, got {value!r}")

@@ -102,6 +102,7 @@ def _of_resolution(grid: Grid, resolution: tuple[float, float], shown: str) -> G
     assert t is not None
     if t.b or t.d:
         raise InputError(f"{shown} is rotated, so that resolution= has no meaning: give like=, or warp it first")
+    factor_of(max(abs(t.a) / resolution[0], abs(t.e) / resolution[1]), shown)  # before so many cells are counted
     rows, columns = grid.shape
     width, height = math.copysign(resolution[0], t.a), math.copysign(resolution[1], t.e)
     shape = math.ceil(rows * t.e / height - TINY), math.ceil(columns * t.a / width - TINY)
@@ -124,7 +125,17 @@ def needed_factor(grid: Grid, wanted: Grid, shown: str) -> int:
             f"the wanted cells are coarser than those of {shown}, {max(rows, columns):.3g} times as wide: average it "
             "instead (gdalwarp -r average)"
         )
-    finer = 1 / min(rows, columns)
+    return factor_of(1 / min(rows, columns), shown)
+
+
+def factor_of(finer: float, shown: str) -> int:
+    """Return the smallest factor that makes cells as many times finer than those of a raster.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
     if finer > FACTORS[-1] + TINY:
         raise UsageError(
             f"the wanted cells are {finer:.3g} times finer than those of {shown}: ask for cells at most "

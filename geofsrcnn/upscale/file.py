@@ -222,7 +222,8 @@ def _needed_factor(src: Path | RemoteZarr, formats: tuple[FormatName, FormatName
 
 def _check_places(src: Path | RemoteZarr, target: Path, model: ModelLike, options: UpscaleOptions) -> FormatName:
     """Refuse outputs that cannot be, before anything is opened; what an output of this name is."""
-    others = [Path(each) for each in (*options.also, options.like) if each is not None]
+    others = [Path(each) for each in options.also]
+    others += [] if options.like is None else [local_path(options.like)]
     inputs = [each for each in (src, model_file(model), *others) if isinstance(each, Path)]
     refuse_same(target, *inputs)
     if options.error_file is not None:

@@ -20,14 +20,14 @@ from geofsrcnn.files.paths import local_path
 from geofsrcnn.formats.field_tiff import even_rows, grid_of
 from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.open import open_dataset
-from geofsrcnn.formats.wanted import needed_factor, overlap_on, wanted_grid
+from geofsrcnn.formats.wanted import factor_of, needed_factor, overlap_on, wanted_grid
 from geofsrcnn.grids.affine import Grid
 from geofsrcnn.grids.axis import Axis
 from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
 from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
-from geofsrcnn.options import FACTORS, UpscaleOptions
+from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.pairs.frames import frame_of, transform_axes
 from geofsrcnn.upscale.fields import Field, onto_of
 
@@ -77,6 +77,7 @@ class WantedAxes:
         coarse = _axes_of(dataset, grid, SHOWN[0])
         if resolution is not None:
             width, height = resolution
+            factor_of(max(_width(coarse[0]) / height, _width(coarse[1]) / width), SHOWN[0])  # before so many are made
             wanted = _of_width(coarse[0], height), _of_width(coarse[1], width)
             return cls(grid, coarse, wanted, f"averaged by area onto cells of {width:g} x {height:g}")
         assert like is not None
@@ -128,12 +129,7 @@ class WantedAxes:
                 f"the wanted cells are coarser than those of the dataset, {1 / min(finer):.3g} times as wide: average "
                 "it instead (xarray's coarsen, or cdo remapcon)"
             )
-        if max(finer) > FACTORS[-1] + TINY:
-            raise UsageError(
-                f"the wanted cells are {max(finer):.3g} times finer than those of the dataset: ask for cells at most "
-                f"{FACTORS[-1]} times finer"
-            )
-        return max(FACTORS[0], math.ceil(max(finer) - TINY))
+        return factor_of(max(finer), SHOWN[0])
 
     geotiff = None
     """The grid of a GeoTIFF, which this is not for."""
