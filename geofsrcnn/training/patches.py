@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from rasterio.warp import transform_bounds
 
 from geofsrcnn._types import Array
@@ -188,8 +189,9 @@ def same_site(a: Grid, b: Grid) -> bool:
     if a.affine is None or b.affine is None or (a.crs is None) != (b.crs is None):
         return a.shape == b.shape and a.affine == b.affine and a.crs == b.crs
     try:
-        (al, ab, ar, at), (bl, bb, br, bt) = (_box(g, geographic=a.crs != b.crs) for g in (a, b))
-    except GDAL_ERRORS:  # a local CRS, which lies nowhere
+        with rasterio.Env():  # without one, GDAL prints the error that it raises
+            (al, ab, ar, at), (bl, bb, br, bt) = (_box(g, geographic=a.crs != b.crs) for g in (a, b))
+    except GDAL_ERRORS:  # a local CRS, which lies nowhere, or one of another body
         return False
     if not (al < br and bl < ar and ab < bt and bb < at):
         return False

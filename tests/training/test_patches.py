@@ -301,6 +301,14 @@ def test_the_same_ground_in_another_crs_is_the_same_site():
     assert sites([utm, degrees, elsewhere]) == [0, 0, 2]
 
 
+def test_ground_of_another_body_is_another_site_and_nothing_is_printed(capfd):
+    """The Moon's longitudes are not the Earth's; GDAL's error about it is not the user's."""
+    earth = Grid((10, 10), Affine(0.1, 0, 10, 0, -0.1, 51), "EPSG:4326")
+    moon = Grid((10, 10), Affine(3000, 0, 300_000, 0, -3000, 1_530_000), "+proj=eqc +R=1737400 +units=m +no_defs")
+    assert sites([earth, moon]) == [0, 1]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_hard_link_is_the_same_raster(fine, tmp_path):
     """The same file under a second name is on one side only."""
     link = tmp_path / "other.tif"
