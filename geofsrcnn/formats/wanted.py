@@ -33,7 +33,7 @@ from geofsrcnn.formats.gdal import GDAL_ERRORS, open_file, quiet
 from geofsrcnn.formats.georeference import period_along, read_grid, same_crs
 from geofsrcnn.grids.affine import Grid, apply_affine
 from geofsrcnn.grids.fine import TINY
-from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
+from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells, move_near
 from geofsrcnn.grids.overlap import ROUNDING, AreaOverlap, AxisOverlap, Sums
 from geofsrcnn.grids.windows import Window
 from geofsrcnn.options import FACTORS
@@ -257,8 +257,8 @@ class WarpOverlap:
 
     @cached_property
     def turn(self) -> float:
-        """Fine columns of longitudes that go around the globe; 0 for others."""
-        return _columns_around(self.fine) if self.fine.crs.is_geographic else 0.0
+        """Fine columns that go around the globe, as long as they are; 0 if none do."""
+        return _columns_around(self.fine)
 
     def shift(self, columns: int, cells: int) -> WarpOverlap:
         """The same with fine columns that are numbered from another one on, and are so many."""
@@ -352,15 +352,32 @@ class WarpOverlap:
     def _warp(
         self, layers: Array, fine: Window, parts: int, wanted: Window, method: Resampling, nodata: float
     ) -> Array:
-        """Warp fields of parts of fine cells onto a window of wanted ones."""
-        around = fine
-        if self.turn and fine.shape[1] >= self.turn:  # of more than one GDAL takes the places beyond it for none
-            layers = layers[..., : round(self.turn * parts)]
-        else:  # a frame, so that parts of wanted cells beyond the raster count as missing ones
-            around = Window(fine.y0 - 1, fine.y1 + 1, fine.x0 - 1, fine.x1 + 1)
+        """Warp fields of parts of fine cells onto a window of wanted ones.
+
+        Around the globe once more from half a turn on, for wanted cells that lie over the ends of the first.
+        """
+        around = Window(fine.y0 - 1, fine.y1 + 1, fine.x0 - 1, fine.x1 + 1)
+        if not self.turn or fine.shape[1] < self.turn:  # in a frame, so that what lies beyond counts as missing
             layers = np.pad(layers, ((0, 0), (parts, parts), (parts, parts)), constant_values=nodata)
+            return self._warp_from(layers, self.fine.crop(around).refine(parts), parts, wanted, method, nodata)
+        count = round(self.turn * parts)
+        half, place = count // 2, self.fine.crop(fine).refine(parts)
+        layers = layers[..., :count]
+        first = self._warp_from(layers, place, parts, wanted, method, nodata)
+        moved = place.crop(Window(0, place.shape[0], half, half + count))
+        second = self._warp_from(np.roll(layers, -half, axis=-1), moved, parts, wanted, method, nodata)
+        rows, columns = np.mgrid[wanted.y0 : wanted.y1, wanted.x0 : wanted.x1] + 0.5
+        turns = (_places(self.fine, self.wanted, columns, rows)[0] - fine.x0) / self.turn
+        within: Array = np.abs(turns - np.floor(turns) - 0.5) < 0.25
+        return np.where(within, first, second)
+
+    def _warp_from(
+        self, layers: Array, place: Grid, parts: int, wanted: Window, method: Resampling, nodata: float
+    ) -> Array:
+        """Warp fields of a place onto a window of wanted cells."""
         bands, rows, columns = layers.shape
-        place = _within_turn(replace(self.fine.crop(around).refine(parts), shape=(rows, columns)))
+        assert place.affine is not None
+        place = _within_turn(replace(place, shape=(rows, columns)), abs(place.affine.a) * self.turn * parts)
         profile = {"driver": "GTiff", "dtype": "float64", "count": bands, "height": rows, "width": columns}
         options = {
             "src_crs": place.crs,
@@ -380,17 +397,29 @@ class WarpOverlap:
         return found
 
 
-def _within_turn(grid: Grid) -> Grid:
-    """A grid of longitudes from -180 to 180, as GDAL counts them; where it goes over an end, a CRS that counts on."""
+def _within_turn(grid: Grid, circumference: float) -> Grid:
+    """A grid as GDAL counts places: where it goes over the ends of a turn, in a CRS that has it in its middle."""
     t = grid.affine
     assert t is not None
-    if not grid.crs.is_geographic:
+    if not circumference:
         return grid
-    middle = t.c + t.a * grid.shape[1] / 2
-    turns = FULL_CIRCLE * round(middle / FULL_CIRCLE)
+    with quiet():
+        words = {name: value for name, _, value in (word.partition("=") for word in grid.crs.to_proj4().split())}
+    geographic = grid.crs.is_geographic
+    easting = 0.0 if geographic else float(words.get("+x_0", 0)) / grid.crs.linear_units_factor[1]
+    middle = t.c + t.a * grid.shape[1] / 2 - easting
+    turns = circumference * round(middle / circumference)
     moved = replace(grid, affine=Affine(t.a, t.b, t.c - turns, t.d, t.e, t.f))
     west, _, east, _ = moved.bounds
-    if max(abs(west), abs(east)) <= FULL_CIRCLE / 2 + TINY * abs(t.a):
+    if max(abs(west - easting), abs(east - easting)) <= circumference / 2 + TINY * abs(t.a):
         return moved
+    if geographic:
+        words["+lon_wrap"] = str(middle - turns)
+    else:
+        meridian = float(words.get("+lon_0", 0)) + FULL_CIRCLE * middle / circumference
+        words["+lon_0"] = str(move_near(meridian, 0.0))
+        moved = replace(grid, affine=Affine(t.a, t.b, t.c - middle, t.d, t.e, t.f))
     with quiet():
-        return replace(moved, crs=CRS.from_string(f"{grid.crs.to_proj4()} +lon_wrap={middle - turns}"))
+        return replace(
+            moved, crs=CRS.from_string(" ".join(f"{name}={value}".rstrip("=") for name, value in words.items()))
+        )

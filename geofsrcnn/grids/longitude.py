@@ -29,7 +29,7 @@ def unwrap(values: Array) -> Array:
     return result
 
 
-def move_near(values: Array, parents: Array | float) -> Array:
+def move_near(values: Array | float, parents: Array | float) -> Array:
     """Move longitudes by whole circles to within 180 degrees of others."""
     moved: Array = values - FULL_CIRCLE * np.round((values - parents) / FULL_CIRCLE)
     return moved

@@ -522,3 +522,26 @@ def test_cells_are_compared_where_the_raster_lies(tmp_path, crs, corner, factor)
     found, summary = onto(tmp_path, None, grid, source=source)
     assert summary.factor == factor
     assert np.nanmin(found) > 9
+
+
+@pytest.mark.parametrize("tile_size", [16, 1000])
+@pytest.mark.parametrize(
+    ("crs", "east", "wanted_crs", "corner", "shape"),
+    [
+        ("EPSG:6933", 17367530.445161, "EPSG:4326", Affine(1, 0, 0.5, 0, -1, 20), (40, 360)),
+        ("EPSG:3857", 20037508.342789, "EPSG:4326", Affine(1, 0, -0.3, 0, -1, 20), (40, 360)),
+        ("EPSG:4326", 180.0, "EPSG:3857", Affine(15e4, 0, -20167508, 0, -15e4, 3e6), (40, 268)),
+    ],
+)
+def test_cells_over_the_ends_of_a_map_of_the_globe(tmp_path, crs, east, wanted_crs, corner, shape, tile_size):
+    """Wherever a map is cut, cells over the cut are like any others."""
+    middles = np.radians(-180 + 5 * np.arange(72) + 2.5)
+    place = Affine(east / 36, 0, -east, 0, -east / 36, east / 6)
+    source = write(tmp_path / "in.tif", np.cos(middles) + np.zeros((12, 72)), crs=crs, transform=place)
+    grid = like(tmp_path / "like.tif", 1, 1, shape, transform=corner, crs=wanted_crs)
+    found, _ = onto(tmp_path, None, grid, source=source, tile_size=tile_size)
+    longitudes = corner.c + corner.a * (np.arange(shape[1]) + 0.5)
+    if wanted_crs == "EPSG:3857":
+        longitudes = longitudes * 180 / 20037508.342789
+    assert np.isfinite(found).all()
+    assert np.abs(found[0] - np.cos(np.radians(longitudes))).max() < 5e-3
