@@ -22,7 +22,7 @@ from geofsrcnn.formats.georeference import as_geotiff_holds
 from geofsrcnn.formats.open import open_dataset
 from geofsrcnn.formats.wanted import factor_of, needed_factor, overlap_on, wanted_grid
 from geofsrcnn.grids.affine import Grid
-from geofsrcnn.grids.axis import Axis
+from geofsrcnn.grids.axis import EVEN, Axis
 from geofsrcnn.grids.fine import TINY
 from geofsrcnn.grids.longitude import FULL_CIRCLE, move_cells
 from geofsrcnn.grids.overlap import AreaOverlap, AxisOverlap, Sums
@@ -75,6 +75,7 @@ class WantedAxes:
         with warnings.catch_warnings(action="ignore"):  # they come when the dataset is made finer
             grid = find_grid(dataset, x=x, y=y)
         coarse = _axes_of(dataset, grid, SHOWN[0])
+        _refuse_gaps(coarse)
         if resolution is not None:
             width, height = resolution
             factor_of(max(_width(coarse[0]) / height, _width(coarse[1]) / width), SHOWN[0])  # before so many are made
@@ -89,8 +90,7 @@ class WantedAxes:
         wanted = _axes_of(other, there, SHOWN[1])
         frames = frame_of(dataset, grid), frame_of(other, there)
         places = wanted[0].values, wanted[1].values
-        known = all(frame.crs for frame in frames)
-        if grid.kind != there.kind or (known and transform_axes(*places, *frames, SHOWN) is not None):
+        if grid.kind != there.kind or transform_axes(*places, *reversed(frames), SHOWN[::-1]) is not None:
             raise InputError(
                 f"the dataset is {frames[0]}, like= {frames[1]}: reproject one of them first (rioxarray), or take "
                 "GeoTIFFs, which are warped"
@@ -246,6 +246,17 @@ def _axes_of(dataset: xr.Dataset, grid: CFGrid, shown: str) -> tuple[Axis, Axis]
             f"{shown} has a grid that is {grid.kind}: a wanted grid takes coordinates of one dimension each"
         )
     return axis_along(dataset, str(grid.y_coordinate)), axis_along(dataset, str(grid.x_coordinate))
+
+
+def _refuse_gaps(axes: tuple[Axis, Axis]) -> None:
+    """Refuse cells that do not follow each other: what lies between them would come from one of them."""
+    for words, axis in zip(("rows", "columns"), axes, strict=True):
+        gaps = np.abs(axis.edges[1:, 0] - axis.edges[:-1, 1])
+        if gaps.size and gaps.max() > EVEN * _width(axis):
+            raise InputError(
+                f"{SHOWN[0]} has {words} with gaps between their bounds, or that overlap: reindex it to all of them, or "
+                "drop the bounds"
+            )
 
 
 def _width(axis: Axis) -> float:

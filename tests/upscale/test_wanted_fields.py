@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 from rasterio.warp import transform
@@ -275,3 +276,36 @@ def test_totals_are_kept_on_uneven_cells(model, uneven):
     fine = coarse.fsrcnn.upscale(like=places(rows, 1.7 * np.arange(100)), model=model, kinds={"people": "total"})
     for name in ("people", "areacella"):
         assert float(fine[name].sum()) == pytest.approx(float(coarse[name].sum()), rel=1e-6)
+
+
+def test_gaps_between_cells_are_refused():
+    """A missing column whose bounds say so: nothing stands for what lies there."""
+    coarse = globe().isel(lon=[*range(10), *range(11, 30)])
+    coarse["lon"].attrs["bounds"] = "lon_bnds"
+    coarse["lon_bnds"] = (("lon", "bnds"), np.stack([coarse.lon - 1.25, coarse.lon + 1.25], 1))
+    with pytest.raises(InputError, match="columns with gaps between their bounds"):
+        coarse.fsrcnn.upscale(resolution=1, model=MODEL)
+    assert np.isfinite(coarse.drop_vars("lon_bnds").fsrcnn.upscale(resolution=1, model=MODEL).tas).all()
+
+
+@pytest.mark.parametrize("silent", ["dataset", "like"])
+def test_a_crs_that_only_one_states_is_no_match(silent):
+    """Metres of a UTM zone and metres of nowhere are not compared, as with rasters."""
+
+    def plane(step, *, stated):
+        axes = {
+            name: (
+                name,
+                sign * step * np.arange(20.0),
+                {"units": "m", "standard_name": f"projection_{name}_coordinate"},
+            )
+            for name, sign in (("y", -1), ("x", 1))
+        }
+        mapping = {"grid_mapping": "crs"} if stated else {}
+        found = xr.Dataset({"tas": (("y", "x"), terrain((20, 20)), mapping)}, axes)
+        return found.assign(crs=((), 0, pyproj.CRS(32633).to_cf())) if stated else found
+
+    with pytest.raises(InputError, match="states no CRS"):
+        plane(30, stated=silent != "dataset").fsrcnn.upscale(like=plane(20, stated=silent != "like"), model=MODEL)
+    for stated in (True, False):
+        plane(30, stated=stated).fsrcnn.upscale(like=plane(20, stated=stated), model=MODEL)
