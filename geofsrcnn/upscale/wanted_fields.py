@@ -89,8 +89,8 @@ class WantedAxes:
             raise InputError(f"like= has no grid: {error}") from None
         wanted = _axes_of(other, there, SHOWN[1])
         frames = frame_of(dataset, grid), frame_of(other, there)
-        places = wanted[0].values, wanted[1].values
-        if grid.kind != there.kind or transform_axes(*places, *reversed(frames), SHOWN[::-1]) is not None:
+        places = _some(wanted[0].values), _some(wanted[1].values)
+        if grid.kind != there.kind or transform_axes(*places, frames[1], frames[0], SHOWN[::-1]) is not None:
             raise InputError(
                 f"the dataset is {frames[0]}, like= {frames[1]}: reproject one of them first (rioxarray), or take "
                 "GeoTIFFs, which are warped"
@@ -254,9 +254,16 @@ def _refuse_gaps(axes: tuple[Axis, Axis]) -> None:
         gaps = np.abs(axis.edges[1:, 0] - axis.edges[:-1, 1])
         if gaps.size and gaps.max() > EVEN * _width(axis):
             raise InputError(
-                f"{SHOWN[0]} has {words} with gaps between their bounds, or that overlap: reindex it to all of them, or "
+                f"{SHOWN[0]} has {words} with gaps between their bounds, or that overlap: reindex it, or "
                 "drop the bounds"
             )
+
+
+def _some(values: Array) -> Array:
+    """Coordinates of two neighbours at either end and in the middle: a CRS that is the same there is the same."""
+    last = len(values) - 1
+    found: Array = values[np.unique(np.clip([0, 1, last // 2, last // 2 + 1, last - 1, last], 0, last))]
+    return found
 
 
 def _width(axis: Axis) -> float:

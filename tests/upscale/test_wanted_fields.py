@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pyproj
 import pytest
@@ -10,6 +11,7 @@ from rasterio.warp import transform
 
 from geofsrcnn import upscale_dataset, upscale_file, upscale_files
 from geofsrcnn.errors import GeofsrcnnWarning, InputError, ModelError, UsageError
+from geofsrcnn.upscale.wanted_fields import WantedAxes
 from tests.support.rasters import opened, terrain, write
 
 MODEL = "small"
@@ -309,3 +311,23 @@ def test_a_crs_that_only_one_states_is_no_match(silent):
         plane(30, stated=silent != "dataset").fsrcnn.upscale(like=plane(20, stated=silent != "like"), model=MODEL)
     for stated in (True, False):
         plane(30, stated=stated).fsrcnn.upscale(like=plane(20, stated=stated), model=MODEL)
+
+
+def test_a_wide_grid_is_compared_by_some_of_its_places():
+    """A CRS in other words, and ten thousand million cells: not one of them is made to see that it is the same."""
+
+    def plane(step, count, crs):
+        axes = {
+            name: (
+                name,
+                sign * (np.arange(count) + 0.5) * step,
+                {"units": "m", "standard_name": f"projection_{name}_coordinate"},
+            )
+            for name, sign in (("y", -1), ("x", 1))
+        }
+        field = xr.Variable(("y", "x"), da.zeros((count, count), chunks=20_000), {"grid_mapping": "crs"})
+        return xr.Dataset({"tas": field, "crs": ((), 0, pyproj.CRS(crs).to_cf())}, axes)
+
+    fine = plane(20, 100_000, "+proj=utm +zone=33 +datum=WGS84")
+    wanted = WantedAxes.of(plane(30, 60_000, "EPSG:32633"), fine, None)
+    assert wanted.factor == 2
