@@ -1,6 +1,7 @@
 """How fast is a step of training, beside the machine's matrix product?
 
-    python benchmarks/training.py [--patch 48] [--batch-size 16] [--rounds 9] [--threads 2] [--device cpu]
+    python benchmarks/training.py [--size default] [--patch 48] [--batch-size 16] [--rounds 9] [--threads 2]
+        [--device cpu]
 
 Rounds are interleaved; figures are medians of ratios to `torch.mm` (2048 x 2048, float32) timed in the same round.
 Counted are the multiply-adds that the network does for a patch and its halo: forward, and backward for weights and
@@ -46,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in {"patch": 48, "batch-size": 16, "rounds": 9, "threads": 2, "factor": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--size", default="default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
     chosen = parser.parse_args()
@@ -66,7 +68,7 @@ def main() -> None:
         settle()
         return 2048**3 / (time.perf_counter() - start)
 
-    config = FSRCNNConfig(factor=chosen.factor, **PRESETS["default"])
+    config = FSRCNNConfig(factor=chosen.factor, **PRESETS[chosen.size])
     options = TrainOptions(patch=chosen.patch, batch_size=chosen.batch_size, precision=chosen.precision)
     run = Run(FSRCNN(config).to(device), options)
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +98,8 @@ def main() -> None:
             waited.append(waiting / took)
     useful = 3 * config.operations * chosen.patch**2 / operations(config, chosen.patch)
     print(
-        f"default x{chosen.factor}, patch {chosen.patch}, batch {chosen.batch_size}, {chosen.threads} threads, {device}"
+        f"{chosen.size} x{chosen.factor}, patch {chosen.patch}, batch {chosen.batch_size}, {chosen.threads} threads, "
+        f"{device}"
     )
     print(
         f"of torch.mm: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds)"
