@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.storage import FsspecStore, WrapperStore, ZipStore
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from geofsrcnn._types import Array, Write
 from geofsrcnn.cf.encoding import missing_of
@@ -173,6 +174,38 @@ def version_of(place: Path | RemoteZarr) -> Literal[2, 3]:
         return 2 if zarr.open_group(_store(place), mode="r").metadata.zarr_format == 2 else 3
 
 
+class _NewStore(LocalStore):
+    """A folder that is written, until it is ended.
+
+    Zarr writes chunks beside each other. After an error of one, or an interrupt, it goes on with the others behind the
+    scenes, and would make the folder anew when it has been removed.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        super().__init__(root, read_only=read_only)
+        self._changed = threading.Condition()
+        self._under_way, self._ended = 0, False
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write one key, unless it is too late."""
+        with self._changed:
+            if self._ended:
+                raise asyncio.CancelledError
+            self._under_way += 1
+        try:
+            await super().set(key, value)
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let no more be written, and wait for what is being written."""
+        with self._changed:
+            self._ended = True
+            self._changed.wait_for(lambda: self._under_way == 0)
+
+
 class ZarrWriter:
     """A new store: what is small at once, fields chunk by chunk, then read back and compared.
 
@@ -203,8 +236,13 @@ class ZarrWriter:
             if missing.marks and variable.dtype.kind == "f" and not missing.valid(variable.to_numpy()).all():
                 variable.attrs = _with_fill(variable.attrs, missing.marks, variable.dtype)
             variable.encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "_FillValue")}
-        with writing(self._path, OSError), _quiet():
-            rest.to_zarr(path, mode="w-", consolidated=False, zarr_format=version)
+        self._store = _NewStore(path)
+        try:
+            with writing(self._path, OSError), _quiet():
+                rest.to_zarr(self._store, mode="w-", consolidated=False, zarr_format=version)
+        except BaseException:
+            self.close()
+            raise
 
     def define(self, fields: Sequence[NewField]) -> None:
         """All fields that are to come, with the compression of the coarse ones."""
@@ -221,7 +259,7 @@ class ZarrWriter:
             encoding["compressors"] = codecs
         with writing(self._path, OSError), _quiet():
             xr.Dataset({new.name: variable}, attrs=self._attrs).to_zarr(
-                self._path,
+                self._store,
                 mode="a",
                 compute=False,
                 consolidated=False,
@@ -229,7 +267,7 @@ class ZarrWriter:
                 encoding={new.name: encoding},
             )
             with zarr.config.set({"array.write_empty_chunks": True}):
-                root: Any = zarr.open_group(self._path, mode="r+", zarr_format=self._version, use_consolidated=False)
+                root: Any = zarr.open_group(self._store, mode="r+", zarr_format=self._version, use_consolidated=False)
                 self._arrays[new.name] = root[new.name]
 
     def prepare(self, name: str, index: Index, values: Array) -> Write:
@@ -256,10 +294,11 @@ class ZarrWriter:
                     words = f"chunks of {printable(name)} are missing in the output"
                     raise OutputError(words + no_room(None, self._path))
             self._sums.compare(self._path, lambda name, index: np.asarray(root[name][index]), each_part, threads)
-            zarr.consolidate_metadata(self._path, zarr_format=self._version)
+            zarr.consolidate_metadata(self._store, zarr_format=self._version)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Let nothing be written any more; what is under way is waited for."""
+        self._store.end()
 
 
 def _with_fill(attrs: Mapping[str, Any], marks: Sequence[float], dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import time
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 
 from geofsrcnn import upscale_dataset, upscale_file
 from geofsrcnn.errors import GeofsrcnnWarning, OutputError, UsageError
+from geofsrcnn.formats.writer import NewField
+from geofsrcnn.formats.zarr import ZarrWriter
 from tests.support import processes
 from tests.support.grids import projected, regular
 from tests.support.stores import MODEL, packed, reopened, stored
@@ -100,3 +106,50 @@ def test_a_store_replaces_only_a_store(tmp_path):
         upscale_file(output, output / "inner.zarr", 3, MODEL)
     with pytest.raises(UsageError, match="output is the input"):
         upscale_file(output, tmp_path / "." / "fine.zarr", 3, MODEL, overwrite=True)
+
+
+def test_chunks_under_way_when_one_fails_make_no_folder_later(tmp_path, monkeypatch):
+    """Zarr goes on with other chunks after an error of one: they are waited for, and none is written afterwards."""
+    put, late = zarr.storage._local._put, []
+
+    def slow(path, value, **options):
+        if path.name == "0" and path.parent.name == "c":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if path.parent.name == "c":
+            time.sleep(0.2)
+            late.append(path)
+        return put(path, value, **options)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", slow)
+    work = tmp_path / "work"
+    writer = ZarrWriter(work / "x.zarr", xr.Dataset(), 3)
+    writer.define([NewField("a", {"x": 40}, np.dtype("f8"), {}, (1,))])
+    with pytest.raises(OutputError, match="No space left"):
+        writer.prepare("a", (slice(0, 40),), np.ones(40))()
+    writer.close()
+    written = len(late)
+    shutil.rmtree(work)
+    time.sleep(1)
+    assert not work.exists()
+    assert 0 < written < 39
+    assert len(late) == written
+
+
+def test_a_store_that_cannot_be_begun_makes_no_folder_later(tmp_path, monkeypatch):
+    """The same of the coordinates, before there are fields."""
+    put = zarr.storage._local._put
+
+    def slow(path, value, **options):
+        if path.name == ".zarray" and path.parent.name == "b":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if path.name == ".zattrs" and path.parent.name == "b":
+            time.sleep(0.2)
+        return put(path, value, **options)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", slow)
+    rest = xr.Dataset({name: ("x", np.arange(5.0)) for name in "abc"})
+    with pytest.raises(OutputError, match="No space left"):
+        ZarrWriter(tmp_path / "work" / "x.zarr", rest, 2)
+    shutil.rmtree(tmp_path / "work")
+    time.sleep(1)
+    assert not (tmp_path / "work").exists()
