@@ -1,8 +1,8 @@
 """How much of a run is done by one thread alone, and what do more threads gain and hold?
 
-    python benchmarks/threads.py [--side 2048] [--rounds 3] [--threads 2 4 8] [--formats tif nc zarr] [--models ...]
+    python benchmarks/threads.py [--side 2048] [--rounds 3] [--threads 2 4 8] [--formats tif:tif nc:zarr] [--models ...]
 
-For each model and pair of formats, from and to: the calling thread's part of all CPU time with the first number of
+For each model and pair of formats, FROM:TO, the calling thread's part of all CPU time with the first number of
 threads, and the wall time with the others as a ratio to that with the first, medians of rounds that take turns. With
 ``--memory 16`` the peak memory of the command with so many threads instead, in a process of its own.
 """
