@@ -20,11 +20,11 @@ import numpy as np
 import rasterio
 import torch
 import torch.nn.functional as F
-from rasterio._err import CPLE_BaseError
 from rasterio.warp import transform_bounds
 from skimage.filters import gaussian
 
 from geofsrcnn.evaluation.rasters import chosen_bands
+from geofsrcnn.formats.gdal import GDAL_ERRORS
 from geofsrcnn.training.patches import Field, read_fields
 from geofsrcnn.values.blocks import block_mean, repeat
 
@@ -78,7 +78,7 @@ def overlap(a: Path, b: Path) -> bool:
                 return False
             try:
                 box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
-            except CPLE_BaseError:  # another body's
+            except GDAL_ERRORS:  # another body's
                 return False
             boxes.append((*box, (box[2] - box[0]) / dataset.width))
     (w1, s1, e1, n1, d1), (w2, s2, e2, n2, d2) = boxes

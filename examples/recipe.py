@@ -264,8 +264,7 @@ def train(
     if target.exists() and not target.with_suffix(".training").exists():
         print(f"there already: {target}")
         return
-    roles = {None, "later"} if model.get("later") else {None}
-    used = [source for source, _ in rasters if source.get("role") in roles]
+    used = of_role(rasters, None, "later") if model.get("later") else of_role(rasters, None)
     settings = model["options"] if steps is None else {**model["options"], "steps": steps}
     torch.set_num_threads(model.get("threads", 1))
     log = json_lines(out / f"{model['name']}.jsonl")
@@ -275,12 +274,12 @@ def train(
         print(model["name"], json.dumps(record), flush=True)
 
     result = train_model(
-        [path for source, path in rasters if source.get("role") in roles],
+        [path for _, path in used],
         model["factor"],
         target,
         config=FSRCNNConfig(factor=model["factor"], **PRESETS[model["size"]]),
         options=TrainOptions(**settings),
-        validation=[path for source, path in rasters if source.get("role") == HELD_OUT],
+        validation=[path for _, path in of_role(rasters, HELD_OUT)],
         card={**card, "summary": model["summary"], "data": card_rows(used)},
         start=None if "start" not in model else out / f"{model['start']}.safetensors",
         teacher=None if "teacher" not in model else out / f"{model['teacher']}.safetensors",
@@ -291,8 +290,14 @@ def train(
     print(f"{target}: {result.score:.4f} of lanczos-bp on held-out sources, {result.seconds / 60:.0f} min", flush=True)
 
 
-def card_rows(sources: list[Source]) -> list[dict[str, str]]:
+def of_role(rasters: list[tuple[Source, Path]], *roles: str | None) -> list[tuple[Source, Path]]:
+    """Those of sources with one of these roles."""
+    return [(source, path) for source, path in rasters if source.get("role") in roles]
+
+
+def card_rows(rasters: list[tuple[Source, Path]]) -> list[dict[str, str]]:
     """How a card names sources."""
+    sources = [source for source, _ in rasters]
     return [{"name": s["name"], "source": s.get("origin") or s["repository"], "licence": s["licence"]} for s in sources]
 
 
@@ -307,21 +312,21 @@ def limit(target: Path) -> None:
 def teach(target: Path, rasters: list[tuple[Source, Path]], steps: int | None) -> None:
     """Teach a trained model what it has not learned yet, if there are rasters for it."""
     sections = load_checkpoint(target).sections
-    unseen = [raster for raster in rasters if raster[0].get("role") in ("errors", HELD_OUT)]
-    if EXPECTED_ERROR not in sections and any(source.get("role") == "errors" for source, _ in unseen):
+    if EXPECTED_ERROR not in sections and of_role(rasters, "errors"):
+        unseen = of_role(rasters, "errors", HELD_OUT)
         teach_errors(target, [path for _, path in unseen], steps)
-        name_sources(target, EXPECTED_ERROR, [source for source, _ in unseen])
-    of_bands = [(s, path) for s, path in rasters if s.get("role") in ("later", "errors") and 2 <= bands_of(path) <= 6]
+        name_sources(target, EXPECTED_ERROR, unseen)
+    of_bands = [(s, path) for s, path in of_role(rasters, "later", "errors") if 2 <= bands_of(path) <= 6]
     if GUIDED not in sections and of_bands and target.stem.startswith("default"):
         teach_guides(target, [path for _, path in of_bands], steps)
-        name_sources(target, GUIDED, [source for source, _ in of_bands])
+        name_sources(target, GUIDED, of_bands)
 
 
-def name_sources(target: Path, section: str, sources: list[Source]) -> None:
+def name_sources(target: Path, section: str, rasters: list[tuple[Source, Path]]) -> None:
     """Name what a section was learned from as cards do, with origin and licence."""
     checkpoint = load_checkpoint(target)
     old = checkpoint.sections[section]
-    new = replace(old, values={**old.values, "data": card_rows(sources)})
+    new = replace(old, values={**old.values, "data": card_rows(rasters)})
     sections = {**checkpoint.sections, section: new}
     save_checkpoint(target, checkpoint.networks, checkpoint.card, sections=sections, overwrite=True)
 

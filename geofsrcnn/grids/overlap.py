@@ -93,7 +93,8 @@ class AxisOverlap:
         """First and end of the fine cells that some wanted cells need, with the neighbours that slopes come from."""
         edges = self.edges[start:stop]
         there = edges[(edges[:, 1] > 0) & (edges[:, 0] < self.cells)]  # others may lie half the globe away
-        low, high = (there if len(there) else edges[:1]).min(), (there if len(there) else edges[:1]).max()
+        some = there if len(there) else edges[:1]
+        low, high = some.min(), some.max()
         first = min(max(math.floor(low) - 1, 0), self.cells - 1)
         return first, max(min(math.ceil(high) + 1, self.cells), first + 1)
 
