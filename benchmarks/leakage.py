@@ -1,6 +1,6 @@
 """Does any training raster show a validation site? Checked by extent and by correlation.
 
-*Extent*: both georeferenced, overlapping in longitude and latitude, cell sizes within a factor of 8. Such a pair is
+*Extent*: one site as trainings count them, which overlaps and has cell sizes within a factor of 8. Such a pair is
 printed; whether it is leakage depends on what it shows (global fields of other variables all overlap).
 
 *Correlation*: the roughest 48 x 48 cells of each validation band, high-passed, are searched for in each training
@@ -17,15 +17,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import torch
 import torch.nn.functional as F
-from rasterio.warp import transform_bounds
 from skimage.filters import gaussian
 
 from geofsrcnn.evaluation.rasters import chosen_bands
-from geofsrcnn.formats.gdal import GDAL_ERRORS
-from geofsrcnn.training.patches import Field, read_fields
+from geofsrcnn.formats.raster import RasterSource
+from geofsrcnn.grids.affine import Grid
+from geofsrcnn.training.patches import Field, read_fields, same_site
 from geofsrcnn.values.blocks import block_mean, repeat
 
 TILE = 48
@@ -38,9 +37,10 @@ def main() -> None:
     parser.add_argument("--train", nargs="+", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=0.8)
     options = parser.parse_args()
-    for b in options.train:
-        if shared := [a.stem for a in options.validation if overlap(a, b)]:
-            print(f"extent: {b.stem} covers ground of {', '.join(shared)}")
+    sites = {path.stem: grid(path) for path in options.validation}
+    for path in options.train:
+        if shared := [name for name, site in sites.items() if same_site(site, grid(path))]:
+            print(f"extent: {path.stem} covers ground of {', '.join(shared)}")
     tiles = {f.name: tile for path in options.validation for f in bands(path) if (tile := roughest(f)) is not None}
     searched = torch.tensor(np.stack([turned for tile in tiles.values() for turned in (tile, tile[::-1])]))
     searched = F.normalize((searched - searched.mean((1, 2), keepdim=True)).flatten(1)).reshape(-1, 1, TILE, TILE)
@@ -69,22 +69,10 @@ def bands(path: Path) -> list[Field]:
     return [fields[index - 1] for index in chosen_bands(path)]
 
 
-def overlap(a: Path, b: Path) -> bool:
-    """Whether two rasters share ground at comparable cell size."""
-    boxes = []
-    for path in (a, b):
-        with rasterio.open(path) as dataset:
-            if dataset.crs is None:
-                return False
-            try:
-                box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
-            except GDAL_ERRORS:  # another body's
-                return False
-            boxes.append((*box, (box[2] - box[0]) / dataset.width))
-    (w1, s1, e1, n1, d1), (w2, s2, e2, n2, d2) = boxes
-    if not 1 / 8 < d1 / d2 < 8 or min(n1, n2) <= max(s1, s2):
-        return False
-    return any(min(e1, e2 + turn) > max(w1, w2 + turn) for turn in (-360, 0, 360))
+def grid(path: Path) -> Grid:
+    """Where a raster lies."""
+    with RasterSource(path) as source:
+        return source.grid
 
 
 def filled(values: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from geofsrcnn._types import Array
@@ -28,6 +29,7 @@ from geofsrcnn.errors import InputError, printable, warn
 from geofsrcnn.formats.gdal import GDAL_ERRORS
 from geofsrcnn.formats.raster import RasterSource
 from geofsrcnn.grids.affine import Grid
+from geofsrcnn.grids.longitude import FULL_CIRCLE
 from geofsrcnn.grids.windows import Window, read_margin
 from geofsrcnn.options import UpscaleOptions
 from geofsrcnn.training.schedule import TrainOptions
@@ -188,12 +190,15 @@ def same_site(a: Grid, b: Grid) -> bool:
     """Tell whether two grids overlap at comparable resolution, or are equal."""
     if a.affine is None or b.affine is None or (a.crs is None) != (b.crs is None):
         return a.shape == b.shape and a.affine == b.affine and a.crs == b.crs
+    moved = a.crs != b.crs
     try:
         with rasterio.Env():  # without one, GDAL prints the error that it raises
-            (al, ab, ar, at), (bl, bb, br, bt) = (_box(g, geographic=a.crs != b.crs) for g in (a, b))
+            (al, ab, ar, at), (bl, bb, br, bt) = (_box(g, geographic=moved) for g in (a, b))
+            around = moved or (a.crs is not None and CRS.from_user_input(a.crs).is_geographic)
     except GDAL_ERRORS:  # a local CRS, which lies nowhere, or one of another body
         return False
-    if not (al < br and bl < ar and ab < bt and bb < at):
+    turns = (-FULL_CIRCLE, 0.0, FULL_CIRCLE) if around else (0.0,)
+    if not (ab < bt and bb < at and any(al < br + turn and bl + turn < ar for turn in turns)):
         return False
     ratio = ((ar - al) / a.shape[1]) / ((br - bl) / b.shape[1])
     return 1 / 8 < ratio < 8
@@ -206,8 +211,10 @@ def _box(grid: Grid, *, geographic: bool) -> tuple[float, float, float, float]:
     t, corners = grid.affine, ((0, 0), (columns, 0), (0, rows), (columns, rows))
     x = [t.a * column + t.b * row + t.c for column, row in corners]
     y = [t.d * column + t.e * row + t.f for column, row in corners]
-    box = min(x), min(y), max(x), max(y)
-    return transform_bounds(grid.crs, "EPSG:4326", *box) if geographic else box
+    if not geographic:
+        return min(x), min(y), max(x), max(y)
+    west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", min(x), min(y), max(x), max(y))
+    return west, south, east if west < east else east + FULL_CIRCLE, north  # beyond the date line
 
 
 def _split_one(files: list[list[Field]], factor: int) -> tuple[list[Field], list[Field]]:

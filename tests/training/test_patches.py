@@ -301,6 +301,25 @@ def test_the_same_ground_in_another_crs_is_the_same_site():
     assert sites([utm, degrees, elsewhere]) == [0, 0, 2]
 
 
+@pytest.mark.parametrize(("crs", "same"), [("EPSG:4326", True), (None, False)])
+def test_the_same_ground_a_full_circle_on_is_the_same_site(crs, same):
+    """Longitudes from 0 to 360 and from -180 to 180 show the same ground; without a CRS they need not be longitudes."""
+    west, east = (Grid((20, 30), Affine(0.5, 0, left, 0, -0.5, 40), crs) for left in (-85.0, 275.0))
+    around = Grid((360, 720), Affine(0.5, 0, 0, 0, -0.5, 90), crs)
+    elsewhere = Grid((20, 30), Affine(0.5, 0, -60.0, 0, -0.5, 40), crs)
+    assert (sites([west, east]) == [0, 0]) is same
+    assert (sites([west, around]) == [0, 0]) is same
+    assert sites([elsewhere, east]) == [0, 1]
+
+
+def test_ground_across_the_date_line_is_one_site():
+    """A grid in UTM from 179 E to 179 W, and one in degrees east of the line; 160 E is elsewhere."""
+    fiji = Grid((400, 700), Affine(300, 0, 715_000, 0, -300, 8_100_000), "EPSG:32760")
+    degrees = [Affine(0.003, 0, left, 0, -0.003, -17.4) for left in (-179.6, 160.0)]
+    east, elsewhere = (Grid((90, 90), affine, "EPSG:4326") for affine in degrees)
+    assert sites([fiji, east, elsewhere]) == [0, 0, 2]
+
+
 def test_ground_of_another_body_is_another_site_and_nothing_is_printed(capfd):
     """The Moon's longitudes are not the Earth's; GDAL's error about it is not the user's."""
     earth = Grid((10, 10), Affine(0.1, 0, 10, 0, -0.1, 51), "EPSG:4326")
