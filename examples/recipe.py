@@ -64,6 +64,7 @@ from geofsrcnn.training.expected_error import train_error
 from geofsrcnn.training.guided_rasters import train_guided
 from geofsrcnn.training.guided_scenes import GuidedOptions
 from geofsrcnn.training.log import json_lines
+from geofsrcnn.training.patches import read_fields
 from geofsrcnn.training.rasters import train_model
 from geofsrcnn.training.schedule import ERROR_RECIPE, TrainOptions
 from geofsrcnn.values.kernels import BICUBIC, CLASSICAL
@@ -76,6 +77,10 @@ HELD_OUT = "held out"
 
 OVERSHOOT = 0.5
 """Of the shipped models: trained without a limit, as the error with it is the same but for 0.1 %."""
+
+PERFECT = 1e-3
+"""Of a field's standard deviation: where the best classical method errs by less, as on sea far from any ice, nothing is
+left to gain, and a ratio of errors says nothing."""
 
 
 def main() -> None:
@@ -280,7 +285,7 @@ def train(
         config=FSRCNNConfig(factor=model["factor"], **PRESETS[model["size"]]),
         options=TrainOptions(**settings),
         validation=[path for _, path in of_role(rasters, HELD_OUT)],
-        card={**card, "summary": model["summary"], "data": card_rows(used)},
+        card={**card, **{key: model[key] for key in ("summary", "created") if key in model}, "data": card_rows(used)},
         start=None if "start" not in model else out / f"{model['start']}.safetensors",
         teacher=None if "teacher" not in model else out / f"{model['teacher']}.safetensors",
         overwrite=True,
@@ -316,10 +321,10 @@ def teach(target: Path, rasters: list[tuple[Source, Path]], steps: int | None) -
         unseen = of_role(rasters, "errors", HELD_OUT)
         teach_errors(target, [path for _, path in unseen], steps)
         name_sources(target, EXPECTED_ERROR, unseen)
-    of_bands = [(s, path) for s, path in of_role(rasters, "later", "errors") if 2 <= bands_of(path) <= 6]
-    if GUIDED not in sections and of_bands and target.stem.startswith("default"):
-        teach_guides(target, [path for _, path in of_bands], steps)
-        name_sources(target, GUIDED, of_bands)
+    scenes, held_out = ([(s, path) for s, path in rasters if s.get("guides") == use] for use in ("learned", HELD_OUT))
+    if GUIDED not in sections and scenes and target.stem.startswith("default"):
+        teach_guides(target, [path for _, path in scenes], [path for _, path in held_out], steps)
+        name_sources(target, GUIDED, scenes)
 
 
 def name_sources(target: Path, section: str, rasters: list[tuple[Source, Path]]) -> None:
@@ -331,12 +336,6 @@ def name_sources(target: Path, section: str, rasters: list[tuple[Source, Path]])
     save_checkpoint(target, checkpoint.networks, checkpoint.card, sections=sections, overwrite=True)
 
 
-def bands_of(path: Path) -> int:
-    """How many bands a raster has."""
-    with rasterio.open(path) as raster:
-        return int(raster.count)
-
-
 def teach_errors(target: Path, rasters: list[Path], steps: int | None) -> None:
     """Teach a model its expected errors, on rasters that it was not trained on."""
     options = replace(ERROR_RECIPE, steps=steps or 3000, seed=5)  # whose held-out sites are of all domains
@@ -344,11 +343,11 @@ def teach_errors(target: Path, rasters: list[Path], steps: int | None) -> None:
     print(f"{target}: expected errors, spread {result.spread:.3f} over {len(result.fields)} fields", flush=True)
 
 
-def teach_guides(target: Path, rasters: list[Path], steps: int | None) -> None:
+def teach_guides(target: Path, rasters: list[Path], held_out: list[Path], steps: int | None) -> None:
     """Teach a model to follow finer guides."""
     taught = target.with_stem(f"{target.stem}-guided")
     options = GuidedOptions() if steps is None else GuidedOptions(steps=steps)
-    result = train_guided(target, rasters, taught, options=options, alpha="none", overwrite=True)
+    result = train_guided(target, rasters, taught, validation=held_out, options=options, alpha="none", overwrite=True)
     taught.replace(target)
     print(f"{target}: with a guide {result.score:.3f} of the error without, {len(result.fields)} bands", flush=True)
 
@@ -357,10 +356,18 @@ def score(target: Path, folder: Path) -> None:
     """Write a model's scores, and those of its expected errors, on rasters that it was not trained on into its card."""
     checkpoint = load_checkpoint(target)
     fields: dict[str, list[Comparison]] = {}
+    left_out = []
     for path in sorted(folder.glob("*/*.tif")):
-        found = evaluate_raster(path, checkpoint.config.factor, [checkpoint], bidx=chosen_bands(path))
-        fields.setdefault(path.parent.name, []).extend(found)
+        bands = read_fields(path)
+        for found in evaluate_raster(path, checkpoint.config.factor, [checkpoint], bidx=chosen_bands(path)):
+            if found.scores[found.best_baseline]["rmse"] < PERFECT * np.nanstd(bands[(found.band or 1) - 1].values):
+                left_out.append(found.name)
+            else:
+                fields.setdefault(path.parent.name, []).append(found)
     scores = domain_scores(fields, checkpoint.card.name)
+    if left_out:
+        why = f"where the best classical method errs by less than {PERFECT} of the standard deviation"
+        scores["left_out"] = f"{', '.join(left_out)}, {why}"
     sections = dict(checkpoint.sections)
     if errors := sections.get(EXPECTED_ERROR):
         fit = {"calibration": calibration_by_domain(fields, checkpoint.card.name)}

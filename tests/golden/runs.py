@@ -32,6 +32,7 @@ from geofsrcnn import (
     FSRCNNConfig,
     GeofsrcnnError,
     GeofsrcnnWarning,
+    list_models,
     load_checkpoint,
     save_checkpoint,
     upscale_array,
@@ -146,11 +147,7 @@ def upscaled(source: Path, target: str, *line: object) -> Items:
 def array_networks(_: Path) -> Items:
     """All shipped networks."""
     field = terrain(22, 27, high=500).astype("float32")
-    return {
-        f"{model} x{factor}": upscale_array(field, factor, model, **PLAIN)
-        for model in ("default", "small")
-        for factor in (2, 3, 4)
-    }
+    return {f"{m.name} x{m.factor}": upscale_array(field, m.factor, m.name, **PLAIN) for m in list_models() if m.factor}
 
 
 @run()

@@ -177,9 +177,8 @@ def test_what_can_be_run_by_name_is_listed():
     """Networks by factor and cost, then the classical methods; each can be loaded."""
     found = list_models()
     networks = [model for model in found if model.factor is not None]
-    assert [(model.name, model.factor) for model in networks] == [
-        (name, factor) for factor in (2, 3, 4) for name in ("small", "default")
-    ]
+    both = [(name, factor) for factor in (2, 3, 4) for name in ("small", "default")]
+    assert [(model.name, model.factor) for model in networks] == [*both, *(("default", n) for n in (5, 6))]
     assert all(model.of_bicubic < 1 and model.file_bytes > 10_000 and model.operations > 1000 for model in networks)
     assert "lanczos-bp" in {model.name for model in found[len(networks) :]}
     for model in found:

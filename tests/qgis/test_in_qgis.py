@@ -53,7 +53,7 @@ def test_a_layer_with_statistics_beside_it_is_the_same(qgis, jacksboro, tmp_path
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"FACTOR": 5}, "no model 'default' for factor 5"),
+        ({"FACTOR": 7}, "no model 'default' for factor 7"),
         ({"FACTOR": 3, "OPTIONS": "--colour"}, "no such option '--colour'"),
         ({"FACTOR": 3, "MINIMUM": 5, "MAXIMUM": 1}, "'no value below, above'"),
     ],

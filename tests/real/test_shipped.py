@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from geofsrcnn.evaluation.comparison import Comparison
 from geofsrcnn.evaluation.rasters import chosen_bands, evaluate_raster
 from geofsrcnn.evaluation.scores import geometric_mean, rmse, scored_mask, shift
 from geofsrcnn.networks.checkpoint import shipped_models
+from geofsrcnn.training.patches import read_fields
 from geofsrcnn.values.blocks import block_mean
 from geofsrcnn.values.kernels import BICUBIC, resample
 from tests.support.places import SHARED
@@ -91,8 +93,8 @@ def test_shipped_model_loses_little_in_bfloat16(name, factor):
 
 
 def test_shipped_models_are_small_and_say_what_they_are():
-    """All files together stay under 2 MB; each card names data with licences, scores and limits."""
-    assert sum(path.stat().st_size for path in shipped_models()) < 2_000_000
+    """All files together stay under 4 MB; each card names data with licences, scores and limits."""
+    assert sum(path.stat().st_size for path in shipped_models()) < 4_000_000
     for path in shipped_models():
         card = load_checkpoint(path).card
         assert card.summary
@@ -101,8 +103,14 @@ def test_shipped_models_are_small_and_say_what_they_are():
         assert all(row["name"] and row["licence"] for row in card.data)
 
 
-LIMITS = {2: 0.935, 3: 0.925, 4: 0.915}
+LIMITS = {2: 0.89, 3: 0.90, 4: 0.89, 5: 0.92, 6: 0.95}
 """What ``default`` may have of the best classical method, geometric mean over the validation fields."""
+
+PERFECT = 1e-3
+"""Of a field's standard deviation: where the best classical method errs by less, as on sea without ice, no score."""
+
+MOST = 5e-3
+"""Of a field's standard deviation: by how much more than the best classical method's an error may be, beyond x4."""
 
 
 @functools.cache
@@ -121,14 +129,32 @@ def validated(name: str, factor: int) -> list[Comparison]:
 def test_shipped_model_on_the_validation_fields(name, factor):
     """The card states what anyone measures; default keeps its limits, and no field is above the best classical one.
 
-    Cards were scored without the limits that upscaling and evaluation keep: hence the tolerance.
+    Beyond x4 none is by more than `MOST` of what the field varies. Cards of `small` were scored without the limits
+    that upscaling and evaluation keep: hence the tolerance.
     """
     found = validated(name, factor)
     assert len(found) >= (20 if factor < 5 else 12)
-    ratios = [e.ratio(name) for e in found]
+    own, best, bicubic = (
+        np.array([e.scores[method or e.best_baseline]["rmse"] / deviation(e) for e in found])
+        for method in (name, None, BICUBIC)
+    )
+    scored = best >= PERFECT
+    of_best, of_bicubic = (geometric_mean(list((own / other)[scored])) for other in (best, bicubic))
     card = load_checkpoint(name).card.scores
-    assert geometric_mean(ratios) == pytest.approx(card["of_best_classical"], abs=8e-4)
-    assert geometric_mean([e.ratio(name, BICUBIC) for e in found]) == pytest.approx(card["of_bicubic"], abs=8e-4)
+    assert card["fields"] == scored.sum()
+    assert (of_best, of_bicubic) == pytest.approx((card["of_best_classical"], card["of_bicubic"]), rel=9e-4)
     if name.startswith("default"):
-        assert geometric_mean(ratios) <= LIMITS.get(factor, 1.0)
-        assert max(ratios) <= 1.0
+        assert of_best <= LIMITS[factor]
+        assert max(own - best) <= (0 if factor < 5 else MOST)
+
+
+def deviation(comparison: Comparison) -> float:
+    """Standard deviation of the whole band."""
+    assert comparison.band is not None
+    return deviations(Path(comparison.file))[comparison.band - 1]
+
+
+@functools.cache
+def deviations(path: Path) -> list[float]:
+    """Of all bands of a raster."""
+    return [float(np.nanstd(field.values)) for field in read_fields(path)]

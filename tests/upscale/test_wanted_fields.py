@@ -206,7 +206,7 @@ def test_reanalysis_onto_the_cells_of_a_geotiff(tmp_path, crs, corner, shape, me
         ({"resolution": 1e-9}, UsageError, "times finer than those of the dataset: ask for cells at most 8"),
         ({"resolution": 1e-320}, UsageError, "inf times finer"),
         ({"resolution": "12"}, UsageError, "resolution= must be the width of a cell"),
-        ({"resolution": 0.5}, ModelError, "at most 4 times finer, the wanted ones need 5"),
+        ({"resolution": 0.5, "model": "small"}, ModelError, "at most 4 times finer, the wanted ones need 5"),
         ({"like": "like.nc"}, UsageError, "must be a Dataset or a DataArray, got str"),
         ({"like": xr.Dataset()}, InputError, "like= has no grid"),
         (

@@ -295,7 +295,7 @@ def test_a_disk_of_cells_is_never_held(tmp_path):
     [
         ({"resolution": 45}, UsageError, "coarser than those of in.tif, 1.5 times"),
         ({"resolution": 3}, UsageError, "10 times finer than those of in.tif: ask for cells at most 8 times"),
-        ({"resolution": 5, "model": "default"}, ModelError, "default makes cells at most . times finer.*need 6"),
+        ({"resolution": 5, "model": "small"}, ModelError, "small makes cells at most . times finer.*need 6"),
         ({"resolution": 0}, UsageError, "resolution= must be above 0"),
         ({"resolution": (10, 10, 10)}, UsageError, "resolution= must be the width"),
         ({"resolution": "20"}, UsageError, "resolution= must be the width of a cell"),
