@@ -39,7 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     sites = {path.stem: grid(path) for path in options.validation}
     for path in options.train:
-        if shared := [name for name, site in sites.items() if same_site(site, grid(path))]:
+        here = grid(path)
+        if shared := [name for name, site in sites.items() if same_site(site, here)]:
             print(f"extent: {path.stem} covers ground of {', '.join(shared)}")
     tiles = {f.name: tile for path in options.validation for f in bands(path) if (tile := roughest(f)) is not None}
     searched = torch.tensor(np.stack([turned for tile in tiles.values() for turned in (tile, tile[::-1])]))

@@ -18,6 +18,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from geofsrcnn.evaluation.rasters import evaluate_raster
 from geofsrcnn.networks.checkpoint import EXPECTED_ERROR, GUIDED, load_checkpoint, shipped_models
 from geofsrcnn.networks.config import PRESETS
 from tests.support.places import ROOT
@@ -229,7 +230,7 @@ def test_the_recipe_makes_the_models_and_again_the_same(world, monkeypatch, caps
     assert (first.config.factor, second.config.factor, third.config.factor) == (2, 3, 2)
     assert first.card.summary == "first"
     assert first.card.limits == "a miniature"
-    assert [row["name"] for row in first.card.data] == ["winds", "hills", "given"]
+    assert source_names(first.card.data) == ["winds", "hills", "given"]
     assert first.card.data[2] == {"name": "given", "source": "somewhere", "licence": "MIT"}
     assert first.card.scores["fields"] == 1
     assert set(first.card.scores["domains"]["elevation (1)"]) >= {"this model", "nearest", "lanczos-bp"}
@@ -255,13 +256,13 @@ def test_networks_learn_from_sources_of_their_roles_and_then_errors_and_guides(w
     first, shipped = (
         load_checkpoint(world / "out" / f"{name}.safetensors") for name in ("default-first-x2", "default-x2")
     )
-    assert [row["name"] for row in first.card.data] == ["winds", "hills", "given"]
-    assert [row["name"] for row in shipped.card.data] == ["winds", "hills", "given", "joining"]
+    assert source_names(first.card.data) == ["winds", "hills", "given"]
+    assert source_names(shipped.card.data) == ["winds", "hills", "given", "joining"]
     assert (first.card.created, shipped.card.created) == ("2026-01-01", "2026-02-02")
     assert not first.sections
     assert set(shipped.sections) == {EXPECTED_ERROR, GUIDED}
-    assert [row["name"] for row in shipped.sections[EXPECTED_ERROR].values["data"]] == ["unseen", "held"]
-    assert [row["name"] for row in shipped.sections[GUIDED].values["data"]] == ["joining"]
+    assert source_names(shipped.sections[EXPECTED_ERROR].values["data"]) == ["unseen", "held"]
+    assert source_names(shipped.sections[GUIDED].values["data"]) == ["joining"]
     assert set(shipped.sections[GUIDED].values["held_out"]["fields"]) == {"unseen, band 1", "unseen, band 2"}
     assert shipped.config.overshoot == recipe.OVERSHOOT
     assert first.config.overshoot is None
@@ -328,13 +329,23 @@ def test_a_shipped_model_is_the_recipes(path):
         model.get("created", REAL["card"]["created"]),
     )
     roles = {None, "later"} if model.get("later") else {None}
-    assert names(card.data) == names(s for s in REAL["source"] if s.get("role") in roles)
+    assert source_names(card.data) == source_names(s for s in REAL["source"] if s.get("role") in roles)
     if model.get("later"):
         errors, guided = (checkpoint.sections[section].values["data"] for section in (EXPECTED_ERROR, GUIDED))
-        assert names(errors) == names(s for s in REAL["source"] if s.get("role") in {"errors", "held out"})
-        assert names(guided) == names(s for s in REAL["source"] if s.get("guides") == "learned")
+        assert source_names(errors) == source_names(
+            s for s in REAL["source"] if s.get("role") in {"errors", "held out"}
+        )
+        assert source_names(guided) == source_names(s for s in REAL["source"] if s.get("guides") == "learned")
 
 
-def names(rows: Iterable[Mapping[str, str]]) -> list[str]:
+def test_a_field_that_a_classical_method_has_right_is_no_score(tmp_path):
+    """A long wave is left out; terrain is not."""
+    wave = np.add.outer(np.sin(np.arange(80) / 30), np.sin(np.arange(90) / 30))
+    for name, values, perfect in (("wave", wave, True), ("hills", terrain((80, 90)), False)):
+        (found,) = evaluate_raster(write(tmp_path / f"{name}.tif", values), 2, ["small"])
+        assert recipe.is_perfect(found, float(values.std())) is perfect
+
+
+def source_names(rows: Iterable[Mapping[str, str]]) -> list[str]:
     """Of sources."""
     return [row["name"] for row in rows]
